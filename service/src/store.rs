@@ -164,7 +164,7 @@ pub trait Store: Send + Sync + 'static {
         keys: Vec<DeliveryKey>,
     ) -> impl Future<Output = Result<Vec<Option<FirstResult>>, StoreError>> + Send;
 
-    /// One visible booking, with every field of the API filled but `origin_uid`, which `origin` walks to.
+    /// One visible booking, with every field of the API filled; `origin_uid` by a bounded walk along its links.
     fn booking(
         &self,
         tenant: &str,
