@@ -1,0 +1,130 @@
+//! The W3C trace context, in and out: as a string inside an event, as gRPC metadata, as HTTP headers.
+//!
+//! What arrives is untrusted text: anything that is not a valid context is as good as none, never an error.
+//! Reading a span's context starts it, so [`adopt`] comes before every other function here.
+
+use std::collections::HashMap;
+
+use opentelemetry::Context;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// The header that carries trace and span id.
+pub const TRACEPARENT: &str = "traceparent";
+
+/// The longest `traceparent` that is looked at, in bytes. Version 00 has 55; a later version may add to it.
+const TRACEPARENT_BYTES_MAX: usize = 256;
+
+/// The span's context as a `traceparent`, empty when it has none. Starts the span.
+#[must_use]
+pub fn traceparent(span: &Span) -> String {
+    let context = span_context(span);
+    if !context.is_valid() {
+        return String::new();
+    }
+    let flags = context.trace_flags().to_u8();
+    format!("00-{}-{}-{flags:02x}", context.trace_id(), context.span_id())
+}
+
+/// The context that a `traceparent` names, or none when it names no valid one.
+#[must_use]
+pub fn parent_from(traceparent: &str) -> Option<Context> {
+    if traceparent.is_empty() || traceparent.len() > TRACEPARENT_BYTES_MAX {
+        return None;
+    }
+    let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+    valid(TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier))
+}
+
+/// Makes the span a child of the context that the `traceparent` names; an invalid one is ignored. The span must not
+/// have been entered nor asked for its context.
+pub fn adopt(span: &Span, traceparent: &str) {
+    if let Some(parent) = parent_from(traceparent) {
+        adopt_context(span, parent);
+    }
+}
+
+/// Makes the span a child of the context, under the conditions of [`adopt`].
+pub fn adopt_context(span: &Span, parent: Context) {
+    // Fails where no OpenTelemetry layer is installed or the span is filtered out: there is nothing to adopt then.
+    let _ = span.set_parent(parent);
+}
+
+/// Links the span to the context that the `traceparent` names; an invalid one is ignored.
+pub fn link(span: &Span, traceparent: &str) {
+    if let Some(context) = parent_from(traceparent) {
+        span.add_link(context.span().span_context().clone());
+    }
+}
+
+/// Links `from` to `to`, one way. Starts `to`.
+pub fn link_spans(from: &Span, to: &Span) {
+    // An invalid context (no layer, filtered out) is ignored there.
+    from.add_link(span_context(to));
+}
+
+/// Whether the span will be exported. Starts the span.
+#[must_use]
+pub fn is_sampled(span: &Span) -> bool {
+    span_context(span).is_sampled()
+}
+
+/// The span's trace id in lower hex, empty when it has none. Starts the span.
+#[must_use]
+pub fn trace_id(span: &Span) -> String {
+    let context = span_context(span);
+    if context.is_valid() { context.trace_id().to_string() } else { String::new() }
+}
+
+/// Writes the span's context, `tracestate` included, into the metadata of a call. Starts the span.
+pub fn inject(metadata: &mut MetadataMap, span: &Span) {
+    TraceContextPropagator::new().inject_context(&span.context(), &mut Metadata(metadata));
+}
+
+/// The context that the headers of a request name, `tracestate` included, or none when they name no valid one.
+#[must_use]
+pub fn extract(headers: &http::HeaderMap) -> Option<Context> {
+    let traceparent = headers.get(TRACEPARENT)?;
+    if traceparent.len() > TRACEPARENT_BYTES_MAX {
+        return None;
+    }
+    valid(TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers)))
+}
+
+fn span_context(span: &Span) -> SpanContext {
+    span.context().span().span_context().clone()
+}
+
+fn valid(context: Context) -> Option<Context> {
+    context.span().span_context().is_valid().then_some(context)
+}
+
+struct Metadata<'a>(&'a mut MetadataMap);
+
+impl Injector for Metadata<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        // The propagator writes its own two ASCII names and values; `tracestate` is empty more often than not.
+        if value.is_empty() {
+            return;
+        }
+        if let (Ok(key), Ok(value)) = (MetadataKey::from_bytes(key.as_bytes()), MetadataValue::try_from(value)) {
+            self.0.insert(key, value);
+        }
+    }
+}
+
+struct Headers<'a>(&'a http::HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}

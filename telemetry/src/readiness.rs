@@ -1,0 +1,102 @@
+//! Whether this process can do its work: a set of named checks, ready when every one of them is.
+//!
+//! A check is born not ready, and a process without any is not ready either: no probe overtakes the start.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The readiness of a process: a cheap handle on one shared set of checks.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness {
+    checks: Arc<Mutex<Vec<Check>>>,
+}
+
+/// One thing that must hold for the process to be ready. Clones speak of the same check.
+#[derive(Clone, Debug)]
+pub struct Check {
+    name: &'static str,
+    ready: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    /// A process with no checks, which is not ready.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers a check, not ready yet. The same name again gives the same check.
+    #[must_use = "the process stays not ready until the check is"]
+    pub fn check(&self, name: &'static str) -> Check {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(check) = checks.iter().find(|check| check.name == name) {
+            return check.clone();
+        }
+        let check = Check { name, ready: Arc::default() };
+        checks.push(check.clone());
+        check
+    }
+
+    /// Whether there are checks and every one of them is ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        !checks.is_empty() && checks.iter().all(Check::is_ready)
+    }
+
+    /// The names of the checks that are not ready, in the order of their registration.
+    #[must_use]
+    pub fn waiting_for(&self) -> Vec<&'static str> {
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks.iter().filter(|check| !check.is_ready()).map(|check| check.name).collect()
+    }
+}
+
+impl Check {
+    /// From now on this holds.
+    pub fn ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// From now on this does not hold.
+    pub fn not_ready(&self) {
+        self.ready.store(false, Ordering::Release);
+    }
+
+    /// Whether this holds.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_ready_when_every_check_is() {
+        let readiness = Readiness::new();
+        assert!(!readiness.is_ready(), "nobody has said what to wait for");
+        let store = readiness.check("store");
+        let forwarder = readiness.check("forwarder");
+        assert_eq!(readiness.waiting_for(), ["store", "forwarder"]);
+        store.ready();
+        assert!(!readiness.is_ready());
+        assert_eq!(readiness.waiting_for(), ["forwarder"]);
+        forwarder.ready();
+        assert!(readiness.is_ready());
+        store.not_ready();
+        assert_eq!(readiness.waiting_for(), ["store"]);
+    }
+
+    #[test]
+    fn handles_and_names_share_one_state() {
+        let readiness = Readiness::new();
+        let first = readiness.check("store");
+        let again = readiness.clone().check("store");
+        first.ready();
+        assert!(again.is_ready());
+        assert!(readiness.is_ready());
+    }
+}
