@@ -1,1 +1,20 @@
-//! process
+//! What every calbridge program does alike: read its options, know its tenants' secrets, start, stop, and say how it went.
+//!
+//! An option comes from its flag, else its environment variable, else the config file, else its default. The environment
+//! is read here and nowhere else.
+
+mod config;
+mod error;
+mod frame;
+mod limits;
+mod options;
+mod period;
+mod tenant;
+
+pub use config::{Config, Database, Program, RedisSettings, resolve};
+pub use error::ConfigError;
+pub use frame::{Process, announce, environment, loopback_or, start, start_with};
+pub use limits::Limits;
+pub use options::{LimitOptions, LogFormatOption, Options, TenantOptions};
+pub use period::Period;
+pub use tenant::{MAX_SECRETS, MAX_TENANTS, Secret, Tenant};

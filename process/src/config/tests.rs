@@ -1,0 +1,81 @@
+use super::*;
+
+const SECRET: &str = "whsec_not_to_be_seen";
+
+fn environment(name: &str) -> Option<String> {
+    (name == "CALCOM_WEBHOOK_SECRET").then(|| SECRET.to_owned())
+}
+
+fn file(text: &str) -> (tempfile::TempDir, Options) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("calbridge.toml");
+    fs::write(&path, text).unwrap();
+    (folder, Options { config: Some(path), data_dir: Some("data".into()), ..Options::default() })
+}
+
+fn refused(text: &str, program: Program) -> String {
+    let (_folder, options) = file(text);
+    let why = resolve(options, program, &environment).unwrap_err().to_string();
+    assert!(!why.contains(SECRET), "{why}");
+    why
+}
+
+#[test]
+fn an_option_stands_over_the_file_and_the_file_over_the_default() {
+    let (_folder, mut options) = file("http = \"127.0.0.1:1\"\ngrpc = \"127.0.0.1:2\"\n[limits]\nbody_bytes = 4096\n");
+    options.http = Some("127.0.0.1:3".to_owned());
+    let config = resolve(options, Program::Up, &environment).unwrap();
+    assert_eq!((config.http.as_str(), config.grpc.as_str()), ("127.0.0.1:3", "127.0.0.1:2"));
+    assert_eq!(config.admin, "127.0.0.1:9090");
+    assert_eq!(config.limits.body_bytes, 4096);
+    assert!(matches!(config.database, Database::Sqlite(path) if path == Path::new("data/calbridge.db")));
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_no_text_of_it() {
+    let why = refused(&format!("http = \"127.0.0.1:0\"\n[tenants.default]\nsecert = [\"{SECRET}\"]\n"), Program::Up);
+    assert!(why.contains("line 3") && why.contains("secert"), "{why}");
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    let why = refused(&format!("[tenants]\ndefault = \"{SECRET}\"\n"), Program::Up);
+    assert!(why.contains("line 2"), "{why}");
+    let why = refused(&format!("[tenants.default]\nsecrets = \"{SECRET}\"\n"), Program::Up);
+    assert!(why.contains("expected"), "{why}");
+}
+
+#[test]
+fn only_a_program_that_takes_webhooks_needs_a_secret() {
+    let options = || Options { data_dir: Some("data".into()), ..Options::default() };
+    let nothing = |_: &str| None;
+    for program in [Program::Up, Program::Adapter] {
+        let why = resolve(options(), program, &nothing).unwrap_err().to_string();
+        assert!(why.contains("CALCOM_WEBHOOK_SECRET=") && why.contains("[tenants.default]"), "{why}");
+    }
+    let config = resolve(options(), Program::Service, &nothing).unwrap();
+    assert_eq!(config.admin, "127.0.0.1:9091");
+}
+
+#[test]
+fn one_file_serves_every_program() {
+    let (_folder, options) = file("[tenants.acme]\nsecrets = [\"env:ONLY_THE_ADAPTER_HAS_IT\"]\n");
+    let config = resolve(options, Program::Service, &|_| None).unwrap();
+    assert!(config.tenants.is_empty());
+}
+
+#[test]
+fn urls_are_checked_and_never_repeated_whole() {
+    for (text, part) in [
+        (format!("database_url = \"postgres://me:{SECRET}@db/x\""), "postgres://…"),
+        (format!("redis_url = \"http://{SECRET}\""), "redis://HOST:PORT"),
+        ("service = \"127.0.0.1:50051\"".to_owned(), "http://HOST:PORT"),
+        ("redis_url = \"redis://a,rediss://b\"\nredis_ttl = \"1ms\"".to_owned(), "at least 1s"),
+    ] {
+        let why = refused(&text, Program::Up);
+        assert!(why.contains(part), "{why}");
+    }
+    let (_folder, options) = file("redis_url = \"redis://a:1, redis://b:2\"\nredis_ttl = \"2h\"");
+    let redis = resolve(options, Program::Up, &environment).unwrap().redis.unwrap();
+    assert_eq!((redis.urls.len(), redis.ttl), (2, Duration::from_hours(2)));
+}

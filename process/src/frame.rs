@@ -1,0 +1,175 @@
+//! The frame around a program: what happens before its first and after its last line.
+//!
+//! Telemetry is flushed after the program has ended and while the runtime still lives: its exporters need both.
+
+use std::{
+    fmt::Write as _,
+    future::Future,
+    io::{self, Write as _},
+    net::SocketAddr,
+    process::ExitCode,
+    time::Duration,
+};
+
+use calbridge_telemetry::{self as telemetry, MetricsPage, Readiness};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Config, ConfigError, Options, Program, resolve};
+
+/// `EX_CONFIG` of `sysexits.h`.
+const EXIT_CONFIG: u8 = 78;
+/// What a shell shows for a program that a second Ctrl-C ended.
+const EXIT_INTERRUPTED: i32 = 130;
+/// How long tasks that outlive the program may go on while the runtime stops.
+const RUNTIME_STOP: Duration = Duration::from_secs(1);
+
+/// What a running program shares with its frame.
+pub struct Process {
+    /// Cancelled by the first SIGTERM or SIGINT: finish what was accepted, then end. A second one ends at once.
+    pub shutdown: CancellationToken,
+    /// Each part that must work for the program to be of use.
+    pub readiness: Readiness,
+    /// What `/metrics` shows.
+    pub metrics: MetricsPage,
+    /// Where traces, metrics and logs are sent; `None` where nobody asked for it.
+    pub export_target: Option<String>,
+}
+
+/// Runs a program with the environment of this process.
+pub fn start<F, Fut>(program: Program, options: Options, run: F) -> ExitCode
+where
+    F: FnOnce(Config, Process) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    start_with(program, options, &environment, run)
+}
+
+/// Runs a program: options, runtime, telemetry, signals, the program itself, the flush, the exit code.
+///
+/// `environment` answers for the variables that the config file and `CALCOM_WEBHOOK_SECRET` name.
+pub fn start_with<F, Fut>(
+    program: Program,
+    options: Options,
+    environment: &dyn Fn(&str) -> Option<String>,
+    run: F,
+) -> ExitCode
+where
+    F: FnOnce(Config, Process) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    match resolve(options, program, environment)
+        .map_err(anyhow::Error::from)
+        .and_then(|config| frame(program, config, run))
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Telemetry may be gone or never have come: the terminal is what is left.
+            let _ = writeln!(io::stderr(), "{}: {error:#}", program.name());
+            let config = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<telemetry::InitError>());
+            if config { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn frame<F, Fut>(program: Program, config: Config, run: F) -> anyhow::Result<()>
+where
+    F: FnOnce(Config, Process) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let telemetry = {
+        let _inside = runtime.enter();
+        telemetry::init(&telemetry::Settings {
+            service_name: program.name(),
+            service_version: env!("CARGO_PKG_VERSION"),
+            log_format: config.log_format,
+            log_filter: config.log_filter.clone(),
+            environment,
+        })?
+    };
+    let shutdown = CancellationToken::new();
+    let process = Process {
+        shutdown: shutdown.clone(),
+        readiness: Readiness::new(),
+        metrics: telemetry.metrics_page(),
+        export_target: telemetry.export_target(),
+    };
+    let ended = runtime.block_on(async {
+        let signals = tokio::spawn(watch_signals(shutdown)?);
+        let ended = run(config, process).await;
+        signals.abort();
+        ended
+    });
+    telemetry.shutdown();
+    runtime.shutdown_timeout(RUNTIME_STOP);
+    ended
+}
+
+/// Registers for the signals at once, so that none is missed while the program starts.
+fn watch_signals(shutdown: CancellationToken) -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            }
+        };
+        let first = next().await;
+        tracing::info!(signal = first, "stopping: finishing what was accepted");
+        shutdown.cancel();
+        next().await;
+        std::process::exit(EXIT_INTERRUPTED);
+    })
+}
+
+/// Says on stdout that everything serves, and where: `listening http=HOST:PORT grpc=HOST:PORT admin=HOST:PORT`.
+///
+/// # Errors
+///
+/// When stdout is closed.
+pub fn announce(parts: &[(&str, SocketAddr)]) -> io::Result<()> {
+    let mut line = "listening".to_owned();
+    for (part, address) in parts {
+        // Writing to a string can't fail.
+        let _ = write!(line, " {part}={address}");
+    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Refuses a listener that other machines can reach, unless its operator insists.
+///
+/// # Errors
+///
+/// [`ConfigError::Exposed`], naming `option`, the address and `mend`.
+pub fn loopback_or(insist: bool, option: &str, address: SocketAddr, mend: &str) -> Result<(), ConfigError> {
+    if insist || address.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(ConfigError::Exposed { option: option.to_owned(), address, mend: mend.to_owned() })
+}
+
+/// This process's environment; a variable that is not UTF-8 counts as unset.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+#[must_use]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_safe_by_itself() {
+        for (address, safe) in [("127.0.0.1:1", true), ("[::1]:1", true), ("0.0.0.0:1", false), ("[::]:1", false)] {
+            let address = address.parse().unwrap();
+            assert_eq!(loopback_or(false, "--grpc", address, "say --insecure").is_ok(), safe, "{address}");
+            assert!(loopback_or(true, "--grpc", address, "say --insecure").is_ok());
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Every bound that an operator may move, with its default and the reason for it.
+
+use std::time::Duration;
+
+use crate::{ConfigError, LimitOptions, Period};
+
+/// Cal.com's bodies are 2 to 3 KB; three copies of a 67 kB note made 204 kB.
+const BODY_BYTES: usize = 1024 * 1024;
+/// Cal.com sends 11 short headers; proxies add some.
+const HEADER_BYTES: usize = 16 * 1024;
+/// As above.
+const HEADER_COUNT: usize = 100;
+/// A sender on the far side of the world has its headers here in well under a second.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// 1 MiB in 10 s is a line of 1 Mbit/s.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle connections cost about 10 KB each.
+const CONNECTIONS: usize = 1024;
+/// Requests that are past their headers, over all connections.
+const IN_FLIGHT: usize = 1024;
+/// The bodies of these requests together: what a flood can make the process hold.
+const IN_FLIGHT_BYTES: usize = 256 * 1024 * 1024;
+/// Cal.com's direct path makes its booker wait for our answer.
+const FORWARD_DEADLINE: Duration = Duration::from_secs(2);
+/// Supervisors commonly kill 10 s after SIGTERM; what was accepted is done long before.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
+
+/// The bounds in force.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Largest body of a webhook, in bytes; 413 above.
+    pub body_bytes: usize,
+    /// Largest head of a request, in bytes; 431 above.
+    pub header_bytes: usize,
+    /// Most headers of a request; 431 above.
+    pub header_count: usize,
+    /// For the head of a request, and for the first byte of a connection; closed after it.
+    pub header_timeout: Duration,
+    /// For the body of a request; 408 after it.
+    pub body_timeout: Duration,
+    /// Most open connections; further ones wait to be accepted.
+    pub connections: usize,
+    /// Most requests being served at once; 503 above.
+    pub in_flight: usize,
+    /// Most bytes of bodies held at once; 503 above.
+    pub in_flight_bytes: usize,
+    /// For the service to commit an event; 503 after it.
+    pub forward_deadline: Duration,
+    /// For what was accepted to be finished after SIGTERM.
+    pub shutdown_grace: Duration,
+}
+
+impl Limits {
+    /// Fills the gaps with the defaults and checks the arithmetic between the bounds.
+    pub(crate) fn resolve(options: &LimitOptions) -> Result<Self, ConfigError> {
+        let period = |given: Option<Period>, default| given.map_or(default, |period| period.0);
+        let limits = Self {
+            body_bytes: options.body_bytes.unwrap_or(BODY_BYTES),
+            header_bytes: options.header_bytes.unwrap_or(HEADER_BYTES),
+            header_count: options.header_count.unwrap_or(HEADER_COUNT),
+            header_timeout: period(options.header_timeout, HEADER_TIMEOUT),
+            body_timeout: period(options.body_timeout, BODY_TIMEOUT),
+            connections: options.connections.unwrap_or(CONNECTIONS),
+            in_flight: options.in_flight.unwrap_or(IN_FLIGHT),
+            in_flight_bytes: options.in_flight_bytes.unwrap_or(IN_FLIGHT_BYTES),
+            forward_deadline: period(options.forward_deadline, FORWARD_DEADLINE),
+            shutdown_grace: period(options.shutdown_grace, SHUTDOWN_GRACE),
+        };
+        limits.check()?;
+        Ok(limits)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |option, value: String, mend: String| Err(ConfigError::Value { option, value, mend });
+        for (option, value, least) in [
+            // The service takes bodies up to this size in, whatever the adapter's operator thinks.
+            ("--body-bytes", self.body_bytes, 1),
+            // hyper's read buffer can't be smaller.
+            ("--header-bytes", self.header_bytes, 8192),
+            ("--header-count", self.header_count, 1),
+            ("--connections", self.connections, 1),
+            ("--in-flight", self.in_flight, 1),
+        ] {
+            if value < least {
+                return refuse(option, value.to_string(), format!("must be at least {least}"));
+            }
+        }
+        if self.body_bytes > BODY_BYTES_MOST {
+            let mend =
+                format!("must be at most {BODY_BYTES_MOST}: one gRPC message carries the body and its typed form");
+            return refuse("--body-bytes", self.body_bytes.to_string(), mend);
+        }
+        if self.in_flight_bytes < self.body_bytes {
+            let mend = format!("must be at least --body-bytes ({}), or no large body could be taken", self.body_bytes);
+            return refuse("--in-flight-bytes", self.in_flight_bytes.to_string(), mend);
+        }
+        for (option, value) in [
+            ("--header-timeout", self.header_timeout),
+            ("--body-timeout", self.body_timeout),
+            ("--forward-deadline", self.forward_deadline),
+            ("--shutdown-grace", self.shutdown_grace),
+        ] {
+            if value.is_zero() {
+                return refuse(option, "0s".to_owned(), "must be longer than nothing".to_owned());
+            }
+        }
+        if self.shutdown_grace <= self.forward_deadline {
+            let mend = format!("must be longer than --forward-deadline ({})", Period(self.forward_deadline));
+            return refuse("--shutdown-grace", Period(self.shutdown_grace).to_string(), mend);
+        }
+        Ok(())
+    }
+}
+
+/// The greatest `--body-bytes`: with the typed form and room for growth it stays below the service's message limit.
+const BODY_BYTES_MOST: usize = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_fit_together() {
+        Limits::resolve(&LimitOptions::default()).unwrap();
+    }
+
+    #[test]
+    fn bounds_that_contradict_each_other_are_refused_by_name() {
+        let short_grace =
+            LimitOptions { shutdown_grace: Some(Period(Duration::from_secs(1))), ..LimitOptions::default() };
+        let small_budget = LimitOptions { in_flight_bytes: Some(10), ..LimitOptions::default() };
+        let huge_body = LimitOptions { body_bytes: Some(1 << 30), ..LimitOptions::default() };
+        for (options, flag) in
+            [(short_grace, "--shutdown-grace"), (small_budget, "--in-flight-bytes"), (huge_body, "--body-bytes")]
+        {
+            let why = Limits::resolve(&options).unwrap_err().to_string();
+            assert!(why.starts_with(flag), "{why}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The options that the programs share: one list, read from flags, environment and config file alike.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::Period;
+
+/// Every shared option; each is unset where nobody said anything. The field names are the keys of the config file.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "these comments are the help text of a terminal")]
+pub struct Options {
+    /// Where webhooks come in [default: 127.0.0.1:8080]
+    #[arg(long, env = "CALBRIDGE_HTTP", value_name = "HOST:PORT")]
+    pub http: Option<String>,
+
+    /// Where the gRPC service listens [default: 127.0.0.1:50051]
+    #[arg(long, env = "CALBRIDGE_GRPC", value_name = "HOST:PORT")]
+    pub grpc: Option<String>,
+
+    /// Where /healthz, /readyz and /metrics are [default: 127.0.0.1:9090; calbridge-service: 127.0.0.1:9091]
+    #[arg(long, env = "CALBRIDGE_ADMIN", value_name = "HOST:PORT")]
+    pub admin: Option<String>,
+
+    /// The booking service to talk to [default: http://127.0.0.1:50051]
+    #[arg(long, env = "CALBRIDGE_SERVICE", value_name = "http://HOST:PORT")]
+    pub service: Option<String>,
+
+    /// Where data lies [default: the platform's data directory]
+    #[arg(long, env = "CALBRIDGE_DATA_DIR", value_name = "PATH")]
+    pub data_dir: Option<PathBuf>,
+
+    /// The store [default: sqlite://DATA_DIR/calbridge.db]
+    #[arg(long, env = "CALBRIDGE_DATABASE_URL", value_name = "sqlite://PATH", hide_env_values = true)]
+    pub database_url: Option<SecretString>,
+
+    /// Redis as the dedupe hint; several URLs, joined by commas, are a cluster [default: a cache in the process]
+    #[arg(long, env = "CALBRIDGE_REDIS_URL", value_name = "redis://…|rediss://…", hide_env_values = true)]
+    pub redis_url: Option<SecretString>,
+
+    /// How long Redis remembers a delivery [default: 7days]
+    #[arg(long, env = "CALBRIDGE_REDIS_TTL", value_name = "TIME")]
+    pub redis_ttl: Option<Period>,
+
+    /// How many deliveries the cache in the process remembers where there is no Redis [default: 100000]
+    #[arg(long, env = "CALBRIDGE_DEDUPE_KEYS", value_name = "COUNT")]
+    pub dedupe_keys: Option<usize>,
+
+    /// The config file (TOML): these options with `_` for `-`, and the tenants
+    #[arg(long, env = "CALBRIDGE_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Let gRPC listen beyond loopback without TLS and authentication
+    #[arg(long, env = "CALBRIDGE_INSECURE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub insecure: Option<bool>,
+
+    /// Let a tenant with `allow_unsigned` be reached beyond loopback
+    #[arg(long, env = "CALBRIDGE_INSECURE_UNSIGNED", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub insecure_unsigned: Option<bool>,
+
+    /// How log lines look on stderr [default: auto, text on a terminal and JSON elsewhere]
+    #[arg(long, env = "CALBRIDGE_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormatOption>,
+
+    /// Which log lines are written, as in `info` or `calbridge_adapter=debug,info` [default: info]
+    #[arg(long, env = "CALBRIDGE_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would become the help text's heading")]
+    pub limits: LimitOptions,
+
+    #[arg(skip)]
+    #[allow(missing_docs, reason = "read from the config file alone; see TenantOptions")]
+    pub tenants: BTreeMap<String, TenantOptions>,
+}
+
+/// The bounds of the HTTP edge and of stopping; `[limits]` in the config file.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitOptions {
+    /// Largest webhook body, in bytes [default: 1048576]
+    #[arg(long, env = "CALBRIDGE_BODY_BYTES", value_name = "BYTES")]
+    pub body_bytes: Option<usize>,
+    /// Largest request head, in bytes [default: 16384]
+    #[arg(long, env = "CALBRIDGE_HEADER_BYTES", value_name = "BYTES")]
+    pub header_bytes: Option<usize>,
+    /// Most headers of a request [default: 100]
+    #[arg(long, env = "CALBRIDGE_HEADER_COUNT", value_name = "COUNT")]
+    pub header_count: Option<usize>,
+    /// For a request's head, and for a connection's first byte [default: 10s]
+    #[arg(long, env = "CALBRIDGE_HEADER_TIMEOUT", value_name = "TIME")]
+    pub header_timeout: Option<Period>,
+    /// For a request's body [default: 10s]
+    #[arg(long, env = "CALBRIDGE_BODY_TIMEOUT", value_name = "TIME")]
+    pub body_timeout: Option<Period>,
+    /// Most open connections [default: 1024]
+    #[arg(long, env = "CALBRIDGE_CONNECTIONS", value_name = "COUNT")]
+    pub connections: Option<usize>,
+    /// Most requests served at once [default: 1024]
+    #[arg(long, env = "CALBRIDGE_IN_FLIGHT", value_name = "COUNT")]
+    pub in_flight: Option<usize>,
+    /// Most bytes of bodies held at once [default: 268435456]
+    #[arg(long, env = "CALBRIDGE_IN_FLIGHT_BYTES", value_name = "BYTES")]
+    pub in_flight_bytes: Option<usize>,
+    /// For the service to commit an event [default: 2s]
+    #[arg(long, env = "CALBRIDGE_FORWARD_DEADLINE", value_name = "TIME")]
+    pub forward_deadline: Option<Period>,
+    /// For what was accepted to be finished after SIGTERM [default: 8s]
+    #[arg(long, env = "CALBRIDGE_SHUTDOWN_GRACE", value_name = "TIME")]
+    pub shutdown_grace: Option<Period>,
+}
+
+/// `[tenants.NAME]` of the config file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TenantOptions {
+    /// `env:NAME`, `file:PATH` (relative to the config file), or the secret itself.
+    pub secrets: Vec<SecretString>,
+    /// Take webhooks in whose subscription has no secret.
+    pub allow_unsigned: bool,
+}
+
+/// `--log-format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormatOption {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Options {
+    /// These options, with the gaps filled from `below`.
+    #[must_use]
+    pub(crate) fn over(self, below: Self) -> Self {
+        Self {
+            http: self.http.or(below.http),
+            grpc: self.grpc.or(below.grpc),
+            admin: self.admin.or(below.admin),
+            service: self.service.or(below.service),
+            data_dir: self.data_dir.or(below.data_dir),
+            database_url: self.database_url.or(below.database_url),
+            redis_url: self.redis_url.or(below.redis_url),
+            redis_ttl: self.redis_ttl.or(below.redis_ttl),
+            dedupe_keys: self.dedupe_keys.or(below.dedupe_keys),
+            config: self.config.or(below.config),
+            insecure: self.insecure.or(below.insecure),
+            insecure_unsigned: self.insecure_unsigned.or(below.insecure_unsigned),
+            log_format: self.log_format.or(below.log_format),
+            log: self.log.or(below.log),
+            limits: self.limits.over(&below.limits),
+            tenants: below.tenants,
+        }
+    }
+}
+
+impl LimitOptions {
+    fn over(self, below: &Self) -> Self {
+        Self {
+            body_bytes: self.body_bytes.or(below.body_bytes),
+            header_bytes: self.header_bytes.or(below.header_bytes),
+            header_count: self.header_count.or(below.header_count),
+            header_timeout: self.header_timeout.or(below.header_timeout),
+            body_timeout: self.body_timeout.or(below.body_timeout),
+            connections: self.connections.or(below.connections),
+            in_flight: self.in_flight.or(below.in_flight),
+            in_flight_bytes: self.in_flight_bytes.or(below.in_flight_bytes),
+            forward_deadline: self.forward_deadline.or(below.forward_deadline),
+            shutdown_grace: self.shutdown_grace.or(below.shutdown_grace),
+        }
+    }
+}
