@@ -1,0 +1,135 @@
+//! The visible booking: a pure function of a row.
+//!
+//! Invariant: equal rows derive equal bookings. What only the service knows stays empty: tenant, position, etag and the
+//! time of our own learning.
+
+use std::collections::BTreeMap;
+
+use calbridge_proto::v1::Booking;
+use prost::Message;
+use prost_types::Struct;
+
+use crate::{
+    people,
+    register::{Entry, Evidence, Field, Key, Value},
+    row::Row,
+    status::{self, Rule, Standing},
+    time::timestamp,
+};
+
+/// A booking as its row has it, with the rule that decided its status.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Derived {
+    /// Without `tenant`, `update_time`, `position` and `etag`, which the service fills in. `origin_uid` is the booking
+    /// that this one replaced, else its own uid: the first of the lineage is found by walking on from there.
+    pub booking: Booking,
+    /// Why its status is what it is.
+    pub rule: Rule,
+}
+
+/// The booking `uid` as `row` has it; `None` where hints are all that is known of it, for those are not shown.
+#[must_use]
+pub fn derive(uid: &str, row: &Row) -> Option<Derived> {
+    if !row.is_visible() {
+        return None;
+    }
+    let invited = people::invited(row);
+    let (organizer, hosts) = people::hosts(row);
+    let (start, end) = times(row);
+    let successor = people::successor(row);
+    let predecessor = people::predecessor(row).unwrap_or_default();
+    let rule = status::decide(row, &Standing { invited: &invited, replaced: successor.is_some(), start, end });
+    let (previous_start, previous_end) = span(row.field(Field::PreviousTimes));
+    let (metadata, responses) = answers(row);
+    let booking = Booking {
+        uid: uid.to_owned(),
+        calcom_booking_id: number(row, Field::BookingId),
+        status: rule.status().into(),
+        payment_status: status::payment(row).into(),
+        title: text(row, Field::Title),
+        event_type_slug: text(row, Field::EventTypeSlug),
+        event_type_id: number(row, Field::EventTypeId),
+        start_time: start.map(timestamp),
+        end_time: end.map(timestamp),
+        location: text(row, Field::Location),
+        organizer,
+        attendees: invited.attendees,
+        ical_uid: text(row, Field::IcalUid),
+        rescheduled_from_uid: predecessor.to_owned(),
+        rescheduled_to_uid: successor.unwrap_or_default().to_owned(),
+        origin_uid: if predecessor.is_empty() { uid } else { predecessor }.to_owned(),
+        previous_start_time: previous_start.map(timestamp),
+        previous_end_time: previous_end.map(timestamp),
+        rescheduled_by: text(row, Field::RescheduledBy),
+        reschedule_reason: reschedule_reason(&responses),
+        description: text(row, Field::Description),
+        hosts,
+        price_minor: number(row, Field::PriceMinor),
+        currency: text(row, Field::Currency),
+        payment_id: number(row, Field::PaymentId),
+        cancellation_reason: text(row, Field::CancellationReason),
+        cancelled_by: text(row, Field::CancelledBy),
+        rejection_reason: text(row, Field::RejectionReason),
+        reschedule_requested: row.evidence(Evidence::RescheduleRequested).is_some(),
+        seats_per_time_slot: number(row, Field::SeatsPerTimeSlot).and_then(|seats| i32::try_from(seats).ok()),
+        metadata,
+        responses: (!responses.fields.is_empty()).then_some(responses),
+        create_time: row.first_told().map(timestamp),
+        ..Booking::default()
+    };
+    Some(Derived { booking, rule })
+}
+
+/// Start and end: the pair, or what came alone where no pair is known.
+fn times(row: &Row) -> (Option<i64>, Option<i64>) {
+    span(row.field(Field::Times).or_else(|| row.field(Field::LoneTimes)))
+}
+
+fn span(entry: Option<&Entry>) -> (Option<i64>, Option<i64>) {
+    match entry.map(|entry| &entry.value) {
+        Some(Value::Span(start, end)) => (*start, *end),
+        _ => (None, None),
+    }
+}
+
+fn text(row: &Row, field: Field) -> String {
+    match row.field(field).map(|entry| &entry.value) {
+        Some(Value::Text(text)) => text.clone(),
+        _ => String::new(),
+    }
+}
+
+fn number(row: &Row, field: Field) -> Option<i64> {
+    match row.field(field).map(|entry| &entry.value) {
+        Some(Value::Number(number)) => Some(*number),
+        _ => None,
+    }
+}
+
+fn answers(row: &Row) -> (BTreeMap<String, String>, Struct) {
+    let mut metadata = BTreeMap::new();
+    let mut responses = Struct::default();
+    for (key, entry) in row.from_key(&Key::Metadata(String::new())) {
+        match (key, &entry.value) {
+            (Key::Metadata(name), Value::Text(text)) => {
+                metadata.insert(name.clone(), text.clone());
+            }
+            (Key::Response(slug), Value::Answer(bytes)) => {
+                // Bytes that are no value were never written by `facts`; such an answer is not shown.
+                if let Ok(answer) = prost_types::Value::decode(bytes.as_slice()) {
+                    responses.fields.insert(slug.clone(), answer);
+                }
+            }
+            _ => break,
+        }
+    }
+    (metadata, responses)
+}
+
+/// Cal.com keeps the reason of a reschedule among the form's answers.
+fn reschedule_reason(responses: &Struct) -> String {
+    match responses.fields.get("rescheduleReason").and_then(|answer| answer.kind.as_ref()) {
+        Some(prost_types::value::Kind::StringValue(reason)) => reason.clone(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,256 @@
+//! The pen with which the families write: what they say lands in registers, stamped with the event's own key.
+//!
+//! Invariant: a field that the sender left out, sent as null or sent empty writes nothing, so it erases nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use calbridge_proto::v1::{BookingEvent, PersonPayload, ResponsePayload, booking_event::Payload};
+use prost::Message;
+use prost_types::{Timestamp, value::Kind};
+
+use super::Fact;
+use crate::{
+    register::{Detail, Email, Evidence, Field, Key, Rank, Role, Stamp, Value, cut},
+    row::Row,
+    time::micros,
+};
+
+/// Longest text of a register, in bytes. Notes of 64 KiB occur; a body holds 1 MiB.
+const MAX_TEXT: usize = 256 * 1024;
+/// Longest metadata key, form slug or seat reference, in bytes: far beyond any that a form editor offers.
+const MAX_KEY: usize = 256;
+/// Metadata keys, and answers, that one event may add. The least keys are taken, so the choice is the body's own.
+const MAX_KEYS: usize = 256;
+/// People that one list may name: Cal.com's seats end at 1,000.
+pub(super) const MAX_PEOPLE: usize = 1_000;
+
+/// The event's key in time.
+#[derive(Clone, Copy)]
+pub(super) struct Source {
+    time: i64,
+    hash: [u8; 32],
+    /// Unset where there is no envelope: then the event has no time of its own and tells no first mention.
+    told: Option<i64>,
+}
+
+impl Source {
+    pub(super) fn of(event: &BookingEvent, body_sha256: &[u8; 32]) -> Self {
+        // A flat MEETING_* carries `createdAt` of the booking's row where an envelope has its own.
+        let flat = matches!(&event.payload, Some(Payload::Meeting(meeting)) if !meeting.enveloped);
+        let told = event.event_time.as_ref().filter(|_| !flat).map(micros);
+        Self { time: told.unwrap_or(0), hash: *body_sha256, told }
+    }
+
+    fn stamp(&self, rank: Rank) -> Stamp {
+        Stamp { rank, time: self.time, hash: self.hash }
+    }
+}
+
+/// All that one event says; never empty, for its own booking comes first.
+pub(super) struct Story<'a> {
+    source: Source,
+    own_uid: &'a str,
+    own: Draft,
+    others: Vec<(&'a str, Draft)>,
+}
+
+impl<'a> Story<'a> {
+    pub(super) fn new(source: Source, own_uid: &'a str) -> Self {
+        Self { source, own_uid, own: Draft::new(source), others: Vec::new() }
+    }
+
+    pub(super) fn own_uid(&self) -> &'a str {
+        self.own_uid
+    }
+
+    pub(super) fn own(&mut self) -> &mut Draft {
+        &mut self.own
+    }
+
+    /// What is said about the booking `uid`; for the same uid the same draft.
+    pub(super) fn about<'s>(&'s mut self, uid: &'a str) -> &'s mut Draft {
+        if uid == self.own_uid {
+            return &mut self.own;
+        }
+        let place = self.others.iter().position(|(known, _)| *known == uid).unwrap_or_else(|| {
+            self.others.push((uid, Draft::new(self.source)));
+            self.others.len() - 1
+        });
+        &mut self.others[place].1
+    }
+
+    pub(super) fn finish(self) -> Vec<Fact> {
+        let told = std::iter::once((self.own_uid, self.own)).chain(self.others);
+        told.filter(|(_, draft)| !draft.row.is_empty())
+            .map(|(uid, draft)| Fact { uid: uid.to_owned(), registers: draft.row })
+            .collect()
+    }
+}
+
+/// What is said about one booking.
+pub(super) struct Draft {
+    source: Source,
+    row: Row,
+}
+
+impl Draft {
+    fn new(source: Source) -> Self {
+        let mut row = Row::default();
+        row.tell_first(source.told);
+        Self { source, row }
+    }
+
+    /// A pen of that rank.
+    pub(super) fn at(&mut self, rank: Rank) -> Pen<'_> {
+        Pen { stamp: self.source.stamp(rank), row: &mut self.row }
+    }
+
+    pub(super) fn evidence(&mut self, evidence: Evidence) {
+        self.row.put(Key::Evidence(evidence), Stamp::EVIDENCE, Value::Nothing);
+    }
+
+    /// A timer rang; `own` is the start or end for which it was set. Of several timers the latest stands, and one that
+    /// names no time stands for any.
+    pub(super) fn timer(&mut self, evidence: Evidence, own: Option<&Timestamp>) {
+        let own = own.map_or(i64::MAX, micros);
+        self.row.put(Key::Evidence(evidence), Stamp::EVIDENCE, Value::Number(own));
+    }
+}
+
+/// Writes registers at one rank.
+pub(super) struct Pen<'d> {
+    stamp: Stamp,
+    row: &'d mut Row,
+}
+
+impl Pen<'_> {
+    pub(super) fn text(&mut self, field: Field, text: &str) {
+        self.put_text(Key::Field(field), text);
+    }
+
+    pub(super) fn number(&mut self, field: Field, number: Option<i64>) {
+        if let Some(number) = number {
+            self.put(Key::Field(field), Value::Number(number));
+        }
+    }
+
+    /// The booking's times. A start without an end, or the other way round, must not tear a known pair apart.
+    pub(super) fn times(&mut self, start: Option<&Timestamp>, end: Option<&Timestamp>) {
+        let pair = start.is_some() && end.is_some();
+        self.span(if pair { Field::Times } else { Field::LoneTimes }, start, end);
+    }
+
+    pub(super) fn span(&mut self, field: Field, start: Option<&Timestamp>, end: Option<&Timestamp>) {
+        if start.is_some() || end.is_some() {
+            self.put(Key::Field(field), Value::Span(start.map(micros), end.map(micros)));
+        }
+    }
+
+    pub(super) fn metadata(&mut self, metadata: &BTreeMap<String, String>) {
+        for (name, text) in metadata.iter().take(MAX_KEYS) {
+            self.put_text(Key::Metadata(cut(name, MAX_KEY).to_owned()), text);
+        }
+    }
+
+    pub(super) fn answers<'p>(&mut self, answers: impl Iterator<Item = (&'p String, &'p ResponsePayload)>) {
+        for (slug, answer) in answers.take(MAX_KEYS) {
+            if let Some(bytes) = answer.value.as_ref().and_then(encode_answer) {
+                self.put(Key::Response(cut(slug, MAX_KEY).to_owned()), Value::Answer(bytes));
+            }
+        }
+    }
+
+    /// Tells each person's details and answers who they are, each once, in the order of the list.
+    pub(super) fn people(&mut self, role: Role, people: &[PersonPayload]) -> Vec<Email> {
+        let mut known = BTreeSet::new();
+        let mut named = Vec::new();
+        for person in people.iter().take(MAX_PEOPLE) {
+            if let Some(email) = self.person(role, person)
+                && known.insert(email.clone())
+            {
+                named.push(email);
+            }
+        }
+        named
+    }
+
+    /// Tells a person's details and answers who it is; nobody without an e-mail address.
+    pub(super) fn person(&mut self, role: Role, person: &PersonPayload) -> Option<Email> {
+        let email = Email::new(&person.email)?;
+        let mut note = |detail, value| self.put(Key::Person(role, email.clone(), detail), value);
+        let texts = [
+            (Detail::Spelling, person.email.trim()),
+            (Detail::Name, &person.name),
+            (Detail::TimeZone, &person.time_zone),
+            (Detail::Language, &person.language),
+        ];
+        for (detail, text) in texts {
+            if !text.is_empty() {
+                note(detail, Value::Text(cut(text, MAX_TEXT).to_owned()));
+            }
+        }
+        if let Some(minutes) = person.utc_offset_minutes {
+            note(Detail::UtcOffset, Value::Number(minutes.into()));
+        }
+        let (own, text) = match role {
+            Role::Host => (Detail::Username, &person.username),
+            Role::Attendee => (Detail::PhoneNumber, &person.phone_number),
+        };
+        if !text.is_empty() {
+            note(own, Value::Text(cut(text, MAX_TEXT).to_owned()));
+        }
+        if let (Role::Host, Some(id)) = (role, person.id) {
+            note(Detail::Id, Value::Number(id));
+        }
+        Some(email)
+    }
+
+    pub(super) fn list(&mut self, field: Field, people: Vec<Email>) {
+        if !people.is_empty() {
+            self.put(Key::Field(field), Value::People(people));
+        }
+    }
+
+    pub(super) fn no_show(&mut self, role: Role, email: Email, mark: bool) {
+        self.put(Key::NoShow(role, email), Value::Flag(mark));
+    }
+
+    pub(super) fn successor(&mut self, uid: &str) {
+        self.put(Key::Successor(uid.to_owned()), Value::Nothing);
+    }
+
+    pub(super) fn seat_taken(&mut self, email: Email, id: &str) {
+        self.put(Key::SeatTaken(email, cut(id, MAX_KEY).to_owned()), Value::Nothing);
+    }
+
+    /// `to` is the booking that the seat went to; empty where it was given up.
+    pub(super) fn seat_left(&mut self, email: Email, to: &str) {
+        self.put(Key::SeatLeft(email), Value::Text(to.to_owned()));
+    }
+
+    fn put_text(&mut self, key: Key, text: &str) {
+        if !text.is_empty() {
+            self.put(key, Value::Text(cut(text, MAX_TEXT).to_owned()));
+        }
+    }
+
+    fn put(&mut self, key: Key, value: Value) {
+        self.row.put(key, self.stamp, value);
+    }
+}
+
+/// `None` for a question that was not answered, and for an answer too long to keep whole that can't be cut.
+fn encode_answer(answer: &prost_types::Value) -> Option<Vec<u8>> {
+    let bytes = match answer.kind.as_ref()? {
+        Kind::NullValue(_) => return None,
+        Kind::StringValue(text) if text.is_empty() => return None,
+        Kind::ListValue(list) if list.values.is_empty() => return None,
+        Kind::StructValue(object) if object.fields.is_empty() => return None,
+        Kind::StringValue(text) if text.len() > MAX_TEXT => {
+            prost_types::Value { kind: Some(Kind::StringValue(cut(text, MAX_TEXT).to_owned())) }.encode_to_vec()
+        }
+        _ => answer.encode_to_vec(),
+    };
+    // A cut text carries a few bytes of tag and length.
+    (bytes.len() <= MAX_TEXT + 16).then_some(bytes)
+}

@@ -1,0 +1,169 @@
+//! Who hosts, who is invited, and which seats stand, read off the registers of a row.
+//!
+//! Invariant: people are told apart by e-mail address without case; the order in which they show is a function of the
+//! row (the newest list's order, else that of the addresses).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use calbridge_proto::v1::{Attendee, Organizer};
+
+use crate::{
+    register::{Detail, Email, Field, Key, Rank, Role, Stamp, Value},
+    row::Row,
+};
+
+/// Who is invited, and what is known about that.
+pub(crate) struct Invited {
+    pub(crate) attendees: Vec<Attendee>,
+    /// A list or a seat was told. A no-show mark alone names a person, not the attendees.
+    pub(crate) known: bool,
+    /// Seats were taken once and none stands now.
+    pub(crate) no_seat_left: bool,
+}
+
+pub(crate) fn invited(row: &Row) -> Invited {
+    if let Some(seats) = standing_seats(row) {
+        let attendees: Vec<_> = seats.into_iter().map(|(email, id)| attendee(row, email, id)).collect();
+        return Invited { no_seat_left: attendees.is_empty(), known: true, attendees };
+    }
+    let list = list(row, Field::Attendees);
+    let listed: BTreeSet<&Email> = list.iter().collect();
+    let besides = marked(row).filter(|email| !listed.contains(email));
+    let attendees = list.iter().chain(besides).map(|email| attendee(row, email, "")).collect();
+    Invited { attendees, known: !list.is_empty(), no_seat_left: false }
+}
+
+/// The organizer, if known, and all hosts: the organizer first, then the team, each once.
+pub(crate) fn hosts(row: &Row) -> (Option<Organizer>, Vec<Organizer>) {
+    let organizer = match row.field(Field::Organizer).map(|entry| &entry.value) {
+        Some(Value::Text(email)) => Some(Email::from_stored(email)),
+        _ => None,
+    };
+    let team = list(row, Field::Team).iter().filter(|member| organizer.as_ref() != Some(*member));
+    let hosts: Vec<_> = organizer.iter().chain(team).map(|email| host(row, email)).collect();
+    (organizer.map(|email| host(row, &email)), hosts)
+}
+
+/// The seats that stand, by address, then by id; `None` where no seat was ever taken. An adding without an id shows only
+/// where its address has no standing seat with one: it speaks of the same seat.
+fn standing_seats(row: &Row) -> Option<Vec<(&Email, &str)>> {
+    let mut by_email: BTreeMap<&Email, Vec<&str>> = BTreeMap::new();
+    let mut any = false;
+    let first = Key::SeatTaken(Email::from_stored(""), String::new());
+    for (key, entry) in row.from_key(&first) {
+        let Key::SeatTaken(email, id) = key else { break };
+        any = true;
+        if stands(row, email, &entry.stamp) {
+            by_email.entry(email).or_default().push(id);
+        }
+    }
+    let seats = by_email.into_iter().flat_map(|(email, ids)| {
+        let named = ids.iter().any(|id| !id.is_empty());
+        ids.into_iter().filter(move |id| !named || !id.is_empty()).map(move |id| (email, id))
+    });
+    any.then(|| seats.collect())
+}
+
+/// A seat stands while its newest adding is later than the newest leaving of its address: it can be taken again.
+fn stands(row: &Row, email: &Email, taken: &Stamp) -> bool {
+    row.get(&Key::SeatLeft(email.clone())).is_none_or(|left| taken.time > left.stamp.time)
+}
+
+/// Attendees that a no-show mark names, set or taken back.
+fn marked(row: &Row) -> impl Iterator<Item = &Email> {
+    let first = Key::NoShow(Role::Attendee, Email::from_stored(""));
+    row.from_key(&first).map_while(|(key, _)| match key {
+        Key::NoShow(Role::Attendee, email) => Some(email),
+        _ => None,
+    })
+}
+
+fn list(row: &Row, field: Field) -> &[Email] {
+    match row.field(field).map(|entry| &entry.value) {
+        Some(Value::People(people)) => people,
+        _ => &[],
+    }
+}
+
+fn attendee(row: &Row, email: &Email, seat: &str) -> Attendee {
+    let person = Person { row, role: Role::Attendee, email };
+    Attendee {
+        email: person.spelling(),
+        name: person.text(Detail::Name),
+        time_zone: person.text(Detail::TimeZone),
+        language: person.text(Detail::Language),
+        utc_offset_minutes: person.number(Detail::UtcOffset).and_then(|minutes| i32::try_from(minutes).ok()),
+        phone_number: person.text(Detail::PhoneNumber),
+        seat_uid: seat.to_owned(),
+        no_show: person.no_show(),
+    }
+}
+
+fn host(row: &Row, email: &Email) -> Organizer {
+    let person = Person { row, role: Role::Host, email };
+    Organizer {
+        id: person.number(Detail::Id),
+        email: person.spelling(),
+        name: person.text(Detail::Name),
+        username: person.text(Detail::Username),
+        time_zone: person.text(Detail::TimeZone),
+        language: person.text(Detail::Language),
+        no_show: person.no_show(),
+    }
+}
+
+/// A person as one role's registers tell it.
+struct Person<'a> {
+    row: &'a Row,
+    role: Role,
+    email: &'a Email,
+}
+
+impl Person<'_> {
+    fn detail(&self, detail: Detail) -> Option<&Value> {
+        self.row.get(&Key::Person(self.role, self.email.clone(), detail)).map(|entry| &entry.value)
+    }
+
+    fn text(&self, detail: Detail) -> String {
+        if let Some(Value::Text(text)) = self.detail(detail) { text.clone() } else { String::new() }
+    }
+
+    fn number(&self, detail: Detail) -> Option<i64> {
+        if let Some(Value::Number(number)) = self.detail(detail) { Some(*number) } else { None }
+    }
+
+    fn spelling(&self) -> String {
+        let spelled = self.text(Detail::Spelling);
+        if spelled.is_empty() { self.email.as_str().to_owned() } else { spelled }
+    }
+
+    fn no_show(&self) -> bool {
+        let mark = self.row.get(&Key::NoShow(self.role, self.email.clone()));
+        mark.is_some_and(|entry| entry.value == Value::Flag(true))
+    }
+}
+
+/// The uid of the booking that replaced this one, and whether it did so by more than a hint. A hint binds no seated
+/// booking: its attendees move one by one.
+pub(crate) fn successor(row: &Row) -> Option<&str> {
+    let seated = row.field(Field::SeatsPerTimeSlot).is_some();
+    let first = Key::Successor(String::new());
+    let told = row.from_key(&first).map_while(|(key, entry)| match key {
+        Key::Successor(uid) => Some((entry.stamp, uid.as_str())),
+        _ => None,
+    });
+    told.filter(|(stamp, _)| !(seated && stamp.rank.is_hint())).max().map(|(_, uid)| uid)
+}
+
+/// The uid of the booking that this one replaced.
+pub(crate) fn predecessor(row: &Row) -> Option<&str> {
+    let seated = row.field(Field::SeatsPerTimeSlot).is_some();
+    match row.field(Field::RescheduledFrom) {
+        Some(entry) if seated && entry.stamp.rank < Rank::Fill => None,
+        Some(entry) => match &entry.value {
+            Value::Text(uid) => Some(uid),
+            _ => None,
+        },
+        None => None,
+    }
+}
