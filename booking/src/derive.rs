@@ -109,7 +109,7 @@ fn number(row: &Row, field: Field) -> Option<i64> {
 fn answers(row: &Row) -> (BTreeMap<String, String>, Struct) {
     let mut metadata = BTreeMap::new();
     let mut responses = Struct::default();
-    for (key, entry) in row.from_key(&Key::Metadata(String::new())) {
+    for (key, entry) in row.registers_from(&Key::Metadata(String::new())) {
         match (key, &entry.value) {
             (Key::Metadata(name), Value::Text(text)) => {
                 metadata.insert(name.clone(), text.clone());

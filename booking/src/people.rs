@@ -44,13 +44,13 @@ pub(crate) fn hosts(row: &Row) -> (Option<Organizer>, Vec<Organizer>) {
     (organizer.map(|email| host(row, &email)), hosts)
 }
 
-/// The seats that stand, by address, then by id; `None` where no seat was ever taken. An adding without an id shows only
-/// where its address has no standing seat with one: it speaks of the same seat.
+/// The seats that stand, by address, then by id; `None` where no seat was ever taken. An adding without an id shows
+/// only where its address has no standing seat with one: it speaks of the same seat.
 fn standing_seats(row: &Row) -> Option<Vec<(&Email, &str)>> {
     let mut by_email: BTreeMap<&Email, Vec<&str>> = BTreeMap::new();
     let mut any = false;
     let first = Key::SeatTaken(Email::from_stored(""), String::new());
-    for (key, entry) in row.from_key(&first) {
+    for (key, entry) in row.registers_from(&first) {
         let Key::SeatTaken(email, id) = key else { break };
         any = true;
         if stands(row, email, &entry.stamp) {
@@ -72,7 +72,7 @@ fn stands(row: &Row, email: &Email, taken: &Stamp) -> bool {
 /// Attendees that a no-show mark names, set or taken back.
 fn marked(row: &Row) -> impl Iterator<Item = &Email> {
     let first = Key::NoShow(Role::Attendee, Email::from_stored(""));
-    row.from_key(&first).map_while(|(key, _)| match key {
+    row.registers_from(&first).map_while(|(key, _)| match key {
         Key::NoShow(Role::Attendee, email) => Some(email),
         _ => None,
     })
@@ -148,7 +148,7 @@ impl Person<'_> {
 pub(crate) fn successor(row: &Row) -> Option<&str> {
     let seated = row.field(Field::SeatsPerTimeSlot).is_some();
     let first = Key::Successor(String::new());
-    let told = row.from_key(&first).map_while(|(key, entry)| match key {
+    let told = row.registers_from(&first).map_while(|(key, entry)| match key {
         Key::Successor(uid) => Some((entry.stamp, uid.as_str())),
         _ => None,
     });

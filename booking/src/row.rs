@@ -115,7 +115,7 @@ impl Row {
     }
 
     /// The registers from `first` on, in the order of their keys.
-    pub(crate) fn from_key<'r>(&'r self, first: &Key) -> impl Iterator<Item = (&'r Key, &'r Entry)> + use<'r> {
+    pub(crate) fn registers_from<'r>(&'r self, first: &Key) -> impl Iterator<Item = (&'r Key, &'r Entry)> + use<'r> {
         self.registers.range((Bound::Included(first), Bound::Unbounded))
     }
 }

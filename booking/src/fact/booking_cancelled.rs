@@ -1,4 +1,4 @@
-//! BOOKING_CANCELLED: the booking is off, or one seat of it was given up, or the host asks to be given another time.
+//! `BOOKING_CANCELLED`: the booking is off, or one seat of it was given up, or the host asks to be given another time.
 //!
 //! A seat that leaves and the end of the whole look alike but for `cancelledBy` and the list of attendees. The host's
 //! asking is told by `requestReschedule` since 2026; in December 2025 such a webhook lacked `status`.

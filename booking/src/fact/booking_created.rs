@@ -1,5 +1,5 @@
-//! BOOKING_REQUESTED and BOOKING_CREATED: a booking comes to be. CREATED is sent at once, on the host's approval or on
-//! payment, and again for each further seat of a seated event.
+//! `BOOKING_REQUESTED` and `BOOKING_CREATED`: a booking comes to be. CREATED is sent at once, on the host's approval
+//! or on payment, and again for each further seat of a seated event.
 
 use calbridge_proto::v1::BookingPayload;
 

@@ -1,5 +1,5 @@
-//! BOOKING_PAYMENT_INITIATED and BOOKING_PAID: payment runs beside the status. Cal.com sends CREATED and PAID in either
-//! order; only the `status` of PAID tells whether the booking is accepted or still waits for approval.
+//! `BOOKING_PAYMENT_INITIATED` and `BOOKING_PAID`: payment runs beside the status. Cal.com sends CREATED and PAID in
+//! either order; only the `status` of PAID tells whether the booking is accepted or still waits for approval.
 
 use calbridge_proto::v1::BookingPayload;
 

@@ -1,4 +1,4 @@
-//! BOOKING_REJECTED: the host declined what waited for approval.
+//! `BOOKING_REJECTED`: the host declined what waited for approval.
 
 use calbridge_proto::v1::BookingPayload;
 

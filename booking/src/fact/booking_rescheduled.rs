@@ -1,5 +1,5 @@
-//! BOOKING_RESCHEDULED: a booking under a new uid took the place of an old one (`links` says so of both), the owner moved
-//! a seated booking under its own uid, or an attendee took a seat from one seated booking to another.
+//! `BOOKING_RESCHEDULED`: a booking under a new uid took the place of an old one (`links` says so of both), the owner
+//! moved a seated booking under its own uid, or an attendee took a seat from one seated booking to another.
 
 use calbridge_proto::v1::BookingPayload;
 

@@ -1,5 +1,5 @@
-//! BOOKING_LOCATION_UPDATED and BOOKING_REASSIGNED: another place, another host. The status stays what it was: accepted,
-//! unless the payload says that the booking still waits.
+//! `BOOKING_LOCATION_UPDATED` and `BOOKING_REASSIGNED`: another place, another host. The status stays what it was:
+//! accepted, unless the payload says that the booking still waits.
 
 use calbridge_proto::v1::BookingPayload;
 

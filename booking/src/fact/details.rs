@@ -1,5 +1,5 @@
-//! What every BOOKING_* payload says of its own booking: the fields and the people. The status is the business of each
-//! family.
+//! What every `BOOKING_*` payload says of its own booking: the fields and the people. The status is the business of
+//! each family.
 
 use calbridge_proto::v1::{BookingPayload, ResponsePayload, Trigger};
 

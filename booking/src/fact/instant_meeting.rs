@@ -1,4 +1,4 @@
-//! INSTANT_MEETING and INSTANT_MEETING_ACCEPTED: somebody waits for a host, and the first host joined.
+//! `INSTANT_MEETING` and `INSTANT_MEETING_ACCEPTED`: somebody waits for a host, and the first host joined.
 
 use calbridge_proto::v1::{BookingPayload, InstantMeetingPayload};
 

@@ -1,5 +1,5 @@
-//! Reschedules: which booking replaced which, told by `rescheduleUid`, by `fromReschedule` and, as a hint, by `iCalUID`.
-//! Cal.com sends nothing for the old booking, so the new one's event speaks for it.
+//! Reschedules: which booking replaced which, told by `rescheduleUid`, by `fromReschedule` and, as a hint, by
+//! `iCalUID`. Cal.com sends nothing for the old booking, so the new one's event speaks for it.
 //!
 //! A seated event links nothing: its attendees move one by one, and the old booking may live on.
 

@@ -1,5 +1,6 @@
-//! MEETING_STARTED and MEETING_ENDED: timers, not attendance. They carry the booking's row as it was when the timer was
-//! set, so they fill gaps only, and `status`, the reasons and the marks in them are not the booking's any more.
+//! `MEETING_STARTED` and `MEETING_ENDED`: timers, not attendance. They carry the booking's row as it was when the
+//! timer was set, so they fill gaps only, and `status`, the reasons and the marks in them are not the booking's any
+//! more.
 
 use calbridge_proto::v1::{MeetingPayload, Trigger};
 

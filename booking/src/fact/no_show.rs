@@ -1,4 +1,4 @@
-//! BOOKING_NO_SHOW_UPDATED (marks set or taken back by hand) and AFTER_*_CAL_VIDEO_NO_SHOW (Cal Video saw somebody
+//! `BOOKING_NO_SHOW_UPDATED` (marks set or taken back by hand) and `AFTER_*_CAL_VIDEO_NO_SHOW` (Cal Video saw somebody
 //! missing). Of all marks the newest holds, whoever set it; anywhere else `noShow` is a leaked column.
 
 use calbridge_proto::v1::{CalVideoNoShowPayload, NoShowPayload, PersonPayload, Trigger};

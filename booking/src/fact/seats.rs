@@ -36,7 +36,7 @@ pub(super) fn list_is_of_seats(trigger: Trigger, payload: &BookingPayload) -> bo
     }
 }
 
-/// Adds the seats of BOOKING_CREATED and BOOKING_RESCHEDULED: `attendeeSeatId` under its attendee, or without an id
+/// Adds the seats of `BOOKING_CREATED` and `BOOKING_RESCHEDULED`: `attendeeSeatId` under its attendee, or without an id
 /// whoever is listed.
 pub(super) fn take(payload: &BookingPayload, own: &mut Draft) {
     if !is_seated(payload) {
@@ -50,7 +50,7 @@ pub(super) fn take(payload: &BookingPayload, own: &mut Draft) {
     }
 }
 
-/// The one attendee whose seat a BOOKING_CANCELLED gives up; `None` where it takes the whole booking.
+/// The one attendee whose seat a `BOOKING_CANCELLED` gives up; `None` where it takes the whole booking.
 pub(super) fn leaver(payload: &BookingPayload) -> Option<Email> {
     if !is_seated(payload) || !payload.cancelled_by.is_empty() {
         return None;
