@@ -1,1 +1,3 @@
-//! service
+//! The booking service.
+
+pub mod store;

@@ -3,6 +3,12 @@
 //! `commit` is the only writer. Positions rise in commit order and are never handed out twice, so a reader that follows
 //! them misses nothing. SQL lives below this file and nowhere else.
 
+pub(crate) mod body;
+pub(crate) mod fold;
+pub mod sqlite;
+pub(crate) mod time;
+pub(crate) mod view;
+
 use std::{future::Future, sync::Arc};
 
 use calbridge_booking::Fact;
@@ -15,6 +21,28 @@ pub type Micros = i64;
 /// A place in the log. Zero stands before everything; the first handed out is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position(pub i64);
+
+impl Position {
+    /// How clients carry it: 16 lower-case hex digits, opaque to them.
+    #[must_use]
+    pub fn to_token(self) -> String {
+        format!("{:016x}", self.0)
+    }
+
+    /// Reads what [`Position::to_token`] wrote; `None` for anything else.
+    #[must_use]
+    pub fn from_token(token: &str) -> Option<Self> {
+        let shaped = token.len() == 16 && token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        shaped.then(|| i64::from_str_radix(token, 16).ok()).flatten().map(Self)
+    }
+}
+
+/// The largest raw body that a store keeps: what reading one back may cost at most. The ingest admits none beyond it.
+pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How many further copies of one delivery are noted in the timeline. Beyond it only its `duplicate_count` rises, so
+/// that a replayed body, signed well, can't grow the store without bound.
+pub const DUPLICATE_NOTES_MAX: i64 = 32;
 
 /// What makes two requests the same delivery.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,7 +128,8 @@ pub struct Committed {
     pub outcome: v1::SubmitOutcome,
     /// Of a duplicate, that of the first.
     pub first: FirstResult,
-    /// The changes that it made; their positions and bookings are filled in.
+    /// The changes that it made; their positions and bookings are filled in, but for what is derived when read
+    /// (`origin_uid` and `etag`).
     pub transitions: Vec<v1::Transition>,
 }
 
@@ -165,11 +194,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Option<FirstResult>>, StoreError>> + Send;
 
     /// One visible booking, with every field of the API filled; `origin_uid` by a bounded walk along its links.
-    fn booking(
-        &self,
-        tenant: &str,
-        uid: &str,
-    ) -> impl Future<Output = Result<Option<v1::Booking>, StoreError>> + Send;
+    fn booking(&self, tenant: &str, uid: &str) -> impl Future<Output = Result<Option<v1::Booking>, StoreError>> + Send;
 
     /// A page of visible bookings.
     fn bookings(&self, query: BookingQuery) -> impl Future<Output = Result<Vec<v1::Booking>, StoreError>> + Send;
@@ -204,4 +229,26 @@ pub trait Store: Send + Sync + 'static {
 
     /// Waits for the round under way, then closes every connection. Later calls are `Unavailable`.
     fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Position;
+
+    proptest! {
+        #[test]
+        fn a_position_survives_its_token_and_keeps_its_order(a in 0..=i64::MAX, b in 0..=i64::MAX) {
+            prop_assert_eq!(Position::from_token(&Position(a).to_token()), Some(Position(a)));
+            prop_assert_eq!(a.cmp(&b), Position(a).to_token().cmp(&Position(b).to_token()));
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_a_token() {
+        for token in ["", "1", "000000000000000G", "000000000000000A", "+00000000000000f", "ffffffffffffffff"] {
+            assert_eq!(Position::from_token(token), None, "{token:?}");
+        }
+    }
 }

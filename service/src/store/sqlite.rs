@@ -1,0 +1,187 @@
+//! The store in one SQLite file: one writer on a thread of its own, a few readers, WAL, `synchronous=FULL`.
+//!
+//! A round is one transaction; what [`Store::commit`] answered is on stable storage. One process at a time has the file:
+//! an operating-system lock beside it, which dies with its process, sees to that.
+
+mod commit;
+mod error;
+mod file;
+mod notes;
+mod observe;
+mod queries;
+mod reader;
+mod schema;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use calbridge_proto::v1;
+use uuid::Uuid;
+
+use self::{observe::Observer, reader::Readers, writer::Writer};
+use super::{Batch, BookingQuery, Committed, DeliveryKey, FirstResult, Position, Store, StoreError};
+
+/// How a store is opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// When a commit counts as done.
+    pub synchronous: Synchronous,
+    /// At how many pages of 4 KiB the file counts as full; unset: when the disk is.
+    pub max_pages: Option<u32>,
+}
+
+/// When a commit counts as done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// On stable storage: what was committed outlives a power cut.
+    #[default]
+    Full,
+    /// In the operating system's hands: for tests that commit thousands of rounds, and nothing else.
+    Off,
+}
+
+/// Why a store can't be opened. Each says how to mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder or the file can't be made, read or written.
+    #[error(
+        "cannot write to {path}: {source}; make it writable for the user that calbridge runs as, or name another data directory"
+    )]
+    Unwritable {
+        /// What was tried.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error("{path} is in use by another calbridge process; stop that one, or name another data directory")]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
+    /// A newer release wrote it.
+    #[error("{path} has schema version {found}, and this release knows versions up to {known}; run a newer release")]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// A SQLite file of something else.
+    #[error("{path} is not a calbridge database; name another file")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// SQLite refused, or the file is damaged.
+    #[error("cannot open {path}: {source}; if the file is damaged, restore it from a backup")]
+    Store {
+        /// The database.
+        path: PathBuf,
+        /// What went wrong.
+        source: StoreError,
+    },
+}
+
+/// Everything that is kept, in one SQLite file.
+///
+/// Dropping it waits for the round under way, then lets go of the file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    readers: Arc<Readers>,
+    // Behind the readers: whoever closes the database last moves its log into the file.
+    writer: Writer,
+    observer: Observer,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`; makes it, and its folder, where there is none, and brings its schema up to date.
+    /// Blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    /// What keeps it from being opened, and how to mend it.
+    pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
+        let file = file::claim(path)?;
+        let database = file.path.clone();
+        let connection = schema::open(&database, options)?;
+        let readers = Arc::new(Readers::new(database.clone()));
+        let observer = Observer::new(&database);
+        let writer = Writer::start(connection, database, options, file)?;
+        Ok(Self { readers, writer, observer })
+    }
+}
+
+impl Store for SqliteStore {
+    async fn commit(&self, batch: Batch) -> Result<Vec<Committed>, StoreError> {
+        let rows = batch.deliveries.len() + batch.duplicates.len();
+        self.observer.watch(observe::COMMIT_DELIVERIES, rows, self.writer.commit(batch)).await
+    }
+
+    async fn confirm(&self, keys: Vec<DeliveryKey>) -> Result<Vec<Option<FirstResult>>, StoreError> {
+        let rows = keys.len();
+        let read = self.readers.read(move |connection| queries::confirm(connection, &keys));
+        self.observer.watch(observe::SELECT_DELIVERIES, rows, read).await
+    }
+
+    async fn booking(&self, tenant: &str, uid: &str) -> Result<Option<v1::Booking>, StoreError> {
+        let (tenant, uid) = (tenant.to_owned(), uid.to_owned());
+        let read = self.readers.read(move |connection| queries::bookings::one(connection, &tenant, &uid));
+        self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
+    }
+
+    async fn bookings(&self, query: BookingQuery) -> Result<Vec<v1::Booking>, StoreError> {
+        let read = self.readers.read(move |connection| queries::bookings::page(connection, &query));
+        self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
+    }
+
+    async fn timeline(
+        &self,
+        tenant: &str,
+        uid: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<(Position, v1::TimelineEntry)>, StoreError> {
+        let (tenant, uid) = (tenant.to_owned(), uid.to_owned());
+        let read =
+            self.readers.read(move |connection| queries::timeline::page(connection, &tenant, &uid, after, limit));
+        self.observer.watch(observe::SELECT_MENTIONS, 1, read).await
+    }
+
+    async fn deliveries(
+        &self,
+        tenant: &str,
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
+        let tenant = tenant.to_owned();
+        let read = self.readers.read(move |connection| queries::deliveries::page(connection, &tenant, before, limit));
+        self.observer.watch(observe::SELECT_DELIVERIES, 1, read).await
+    }
+
+    async fn delivery(
+        &self,
+        tenant: &str,
+        delivery_id: Uuid,
+        with_body: bool,
+    ) -> Result<Option<v1::Delivery>, StoreError> {
+        let tenant = tenant.to_owned();
+        let read =
+            self.readers.read(move |connection| queries::deliveries::one(connection, &tenant, delivery_id, with_body));
+        self.observer.watch(observe::SELECT_DELIVERIES, 1, read).await
+    }
+
+    // No span: a probe each second would be most of what a trace store sees.
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.writer.probe().await
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}

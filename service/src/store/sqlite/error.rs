@@ -1,0 +1,22 @@
+//! What SQLite's errors mean to a caller. Its messages name tables and columns, never values, so they may be logged.
+
+use rusqlite::{Error, ErrorCode};
+
+use crate::store::StoreError;
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::SqliteFailure(failure, _)
+                if matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) =>
+            {
+                Self::Damaged { what: "database file", why: error.to_string() }
+            }
+            Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::InvalidColumnType(..)
+            | Error::QueryReturnedNoRows => Self::Damaged { what: "row", why: error.to_string() },
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Timelines: which deliveries spoke of which booking, and the copies of a delivery that came later.
+
+use calbridge_proto::v1;
+use prost::Message;
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use crate::store::{DUPLICATE_NOTES_MAX, DuplicateNote, Position, StoreError, fold::Mention};
+
+/// The bookings that a delivery speaks of, as they lie in its row.
+#[derive(Clone, PartialEq, Message)]
+struct Mentioned {
+    #[prost(string, repeated, tag = "1")]
+    uids: Vec<String>,
+}
+
+/// `None` where the delivery speaks of the booking that its body is about, and of no other: nearly always.
+pub(super) fn mentioned(about: Option<&str>, mentions: &[Mention]) -> Option<Vec<u8>> {
+    let uids: Vec<String> = mentions.iter().map(|mention| mention.uid.clone()).collect();
+    let plain = uids.iter().map(String::as_str).eq(about);
+    (!plain).then(|| Mentioned { uids }.encode_to_vec())
+}
+
+/// Puts a delivery, or a copy of it, into the timeline of one booking.
+pub(super) fn mention(
+    transaction: &Transaction<'_>,
+    tenant: &str,
+    uid: &str,
+    position: Position,
+    delivery: Position,
+    outcome: v1::SubmitOutcome,
+) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached("INSERT INTO mentions (tenant, uid, position, delivery, outcome) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![tenant, uid, position.0, delivery.0, i32::from(outcome)])?;
+    Ok(())
+}
+
+/// Counts a copy; the first few are noted as well, each at a position of its own.
+pub(super) fn note(transaction: &Transaction<'_>, head: &mut Position, copy: &DuplicateNote) -> Result<(), StoreError> {
+    const COUNT: &str = "UPDATE deliveries SET duplicate_count = duplicate_count + 1
+        WHERE position = ?1 AND tenant = ?2 RETURNING duplicate_count, booking_uid, mentioned";
+    const INSERT: &str = "INSERT INTO duplicates (position, delivery, receive_time, secret_id, trace_id)
+        VALUES (?1, ?2, ?3, ?4, ?5)";
+    let first = copy.first.position;
+    let counted = transaction
+        .prepare_cached(COUNT)?
+        .query_row(params![first.0, copy.tenant], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((count, about, mentioned)): Option<(i64, Option<String>, Option<Vec<u8>>)> = counted else {
+        // Only a store that was put back to an earlier state under a running service forgets a delivery.
+        return Err(StoreError::Damaged { what: "delivery", why: "a copy names one that is not kept".to_owned() });
+    };
+    if count > DUPLICATE_NOTES_MAX {
+        return Ok(());
+    }
+    head.0 += 1;
+    transaction.prepare_cached(INSERT)?.execute(params![
+        head.0,
+        first.0,
+        copy.receive_time,
+        copy.secret_id,
+        copy.trace_id
+    ])?;
+    for uid in uids(about, mentioned)? {
+        mention(transaction, &copy.tenant, &uid, *head, first, v1::SubmitOutcome::Duplicate)?;
+    }
+    Ok(())
+}
+
+fn uids(about: Option<String>, mentioned: Option<Vec<u8>>) -> Result<Vec<String>, StoreError> {
+    let Some(mentioned) = mentioned else { return Ok(about.into_iter().collect()) };
+    let damaged = |_| StoreError::Damaged { what: "delivery", why: "its mentions can't be read".to_owned() };
+    Ok(Mentioned::decode(&mentioned[..]).map_err(damaged)?.uids)
+}

@@ -1,0 +1,107 @@
+//! One CLIENT span and one measurement for each operation on the database, as its caller sees it: waiting included.
+
+use std::{fmt, future::Future, path::Path, time::Instant};
+
+use calbridge_telemetry::{meter, semconv};
+use opentelemetry::{KeyValue, metrics::Histogram};
+use tracing::{Instrument, Span, field::Empty, info_span};
+
+use crate::store::StoreError;
+
+/// What an operation is called.
+#[derive(Clone, Copy)]
+pub(super) struct Operation {
+    summary: &'static str,
+    name: &'static str,
+    collection: &'static str,
+}
+
+pub(super) const COMMIT_DELIVERIES: Operation =
+    Operation { summary: semconv::span::COMMIT_DELIVERIES, name: "COMMIT", collection: "deliveries" };
+pub(super) const SELECT_DELIVERIES: Operation =
+    Operation { summary: semconv::span::SELECT_DELIVERIES, name: "SELECT", collection: "deliveries" };
+pub(super) const SELECT_BOOKINGS: Operation =
+    Operation { summary: semconv::span::SELECT_BOOKINGS, name: "SELECT", collection: "bookings" };
+pub(super) const SELECT_MENTIONS: Operation =
+    Operation { summary: semconv::span::SELECT_MENTIONS, name: "SELECT", collection: "mentions" };
+
+/// Watches the operations on one database.
+pub(super) struct Observer {
+    /// The file's name; never its path.
+    namespace: String,
+    duration: Histogram<f64>,
+}
+
+impl Observer {
+    pub(super) fn new(database: &Path) -> Self {
+        let duration = meter()
+            .f64_histogram(semconv::metric::DB_CLIENT_OPERATION_DURATION)
+            .with_description("How long operations on the store took, waiting included.")
+            .with_unit(semconv::unit::SECONDS)
+            .with_boundaries(semconv::bucket::DB_DURATION.to_vec())
+            .build();
+        let namespace = database.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Self { namespace, duration }
+    }
+
+    /// Runs `work`, which speaks of so many rows, under a span of its own.
+    pub(super) async fn watch<T>(
+        &self,
+        operation: Operation,
+        rows: usize,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let began = Instant::now();
+        let span = self.span(operation, rows);
+        let done = work.instrument(span.clone()).await;
+        let mut attributes = vec![
+            KeyValue::new(semconv::DB_SYSTEM_NAME, SYSTEM),
+            KeyValue::new(semconv::DB_OPERATION_NAME, operation.name),
+            KeyValue::new(semconv::DB_COLLECTION_NAME, operation.collection),
+        ];
+        if let Err(error) = &done {
+            let kind = kind(error);
+            span.record(semconv::ERROR_TYPE, kind);
+            span.record(semconv::otel::STATUS_CODE, "ERROR");
+            attributes.push(KeyValue::new(semconv::ERROR_TYPE, kind));
+        }
+        self.duration.record(began.elapsed().as_secs_f64(), &attributes);
+        done
+    }
+
+    fn span(&self, operation: Operation, rows: usize) -> Span {
+        let span = info_span!(
+            "sqlite",
+            { semconv::otel::NAME } = operation.summary,
+            { semconv::otel::KIND } = "client",
+            { semconv::otel::STATUS_CODE } = Empty,
+            { semconv::DB_SYSTEM_NAME } = SYSTEM,
+            { semconv::DB_NAMESPACE } = self.namespace,
+            { semconv::DB_OPERATION_NAME } = operation.name,
+            { semconv::DB_COLLECTION_NAME } = operation.collection,
+            { semconv::DB_QUERY_SUMMARY } = operation.summary,
+            { semconv::DB_OPERATION_BATCH_SIZE } = Empty,
+            { semconv::ERROR_TYPE } = Empty,
+        );
+        // The conventions want it from two on.
+        if rows > 1 {
+            span.record(semconv::DB_OPERATION_BATCH_SIZE, rows);
+        }
+        span
+    }
+}
+
+const SYSTEM: &str = "sqlite";
+
+fn kind(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Unavailable(_) => "unavailable",
+        StoreError::Damaged { .. } => "damaged",
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Observer").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}

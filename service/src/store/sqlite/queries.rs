@@ -1,0 +1,50 @@
+//! Reading. Each function is one read of one state of the database.
+
+pub(super) mod bookings;
+pub(super) mod deliveries;
+pub(super) mod timeline;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
+
+use crate::store::{DeliveryKey, FirstResult, Identity, Position, StoreError};
+
+/// The first results of those keys that are kept, in order.
+pub(super) fn confirm(connection: &Connection, keys: &[DeliveryKey]) -> Result<Vec<Option<FirstResult>>, StoreError> {
+    keys.iter().map(|key| first_result(connection, key)).collect()
+}
+
+/// How the delivery with this key was first answered.
+pub(super) fn first_result(connection: &Connection, key: &DeliveryKey) -> Result<Option<FirstResult>, StoreError> {
+    const SELECT: &str = "SELECT delivery_id, position, booking_uid FROM deliveries
+        WHERE tenant = ?1 AND key_time = ?2 AND identity = ?3";
+    let found = connection
+        .prepare_cached(SELECT)?
+        .query_row(params![key.tenant, key.time, identity(&key.identity)], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    found
+        .map(|(id, position, booking_uid)| {
+            Ok(FirstResult { delivery_id: delivery_id(&id)?, position: Position(position), booking_uid })
+        })
+        .transpose()
+}
+
+/// As it is stored: 32 bytes of a hash or 16 of an id, so the two kinds never meet.
+pub(super) fn identity(identity: &Identity) -> &[u8] {
+    match identity {
+        Identity::Body(sha256) => sha256,
+        Identity::Request(id) => id.as_bytes(),
+    }
+}
+
+fn delivery_id(bytes: &[u8]) -> Result<Uuid, StoreError> {
+    Uuid::from_slice(bytes)
+        .map_err(|_| StoreError::Damaged { what: "delivery", why: "its id is not 16 bytes".to_owned() })
+}
+
+/// SQLite's limit is signed. More rows than this no page has.
+fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,96 @@
+//! Deliveries, one or a page of them.
+
+use calbridge_proto::v1;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
+
+use crate::store::{Position, StoreError, body, time::timestamp};
+
+const COLUMNS: &str = "position, tenant, delivery_id, trigger, trigger_name, receive_time, event_time, disposition,
+    outcome, secret_id, coalesce(body_sha256, identity), body_size, booking_uid, trace_id, duplicate_count,
+    webhook_version, content_type";
+
+/// A tenant's deliveries, newest first.
+pub(in crate::store::sqlite) fn page(
+    connection: &Connection,
+    tenant: &str,
+    before: Option<Position>,
+    limit: usize,
+) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
+    let before = before.map_or(i64::MAX, |before| before.0);
+    let statement =
+        format!("SELECT {COLUMNS} FROM deliveries WHERE tenant = ?1 AND position < ?2 ORDER BY position DESC LIMIT ?3");
+    let mut select = connection.prepare_cached(&statement)?;
+    let found = select.query_map(params![tenant, before, super::limit(limit)], Found::read)?;
+    found.map(|found| found?.show()).collect()
+}
+
+/// One delivery, with its body where asked for.
+pub(in crate::store::sqlite) fn one(
+    connection: &Connection,
+    tenant: &str,
+    delivery_id: Uuid,
+    with_body: bool,
+) -> Result<Option<v1::Delivery>, StoreError> {
+    let statement = format!("SELECT {COLUMNS} FROM deliveries WHERE delivery_id = ?1 AND tenant = ?2");
+    let found = connection
+        .prepare_cached(&statement)?
+        .query_row(params![&delivery_id.as_bytes()[..], tenant], Found::read)
+        .optional()?;
+    let Some(found) = found else { return Ok(None) };
+    let (position, mut delivery) = found.show()?;
+    if with_body {
+        delivery.raw_body = raw_body(connection, position, &delivery)?;
+    }
+    Ok(Some(delivery))
+}
+
+fn raw_body(connection: &Connection, position: Position, delivery: &v1::Delivery) -> Result<Vec<u8>, StoreError> {
+    let stored = connection
+        .prepare_cached("SELECT encoding, body FROM bodies WHERE position = ?1")?
+        .query_row([position.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let missing = || StoreError::Damaged { what: "body", why: "it is missing".to_owned() };
+    let (encoding, bytes) = stored.ok_or_else(missing)?;
+    body::unpack(encoding, bytes, delivery.body_size, &delivery.body_sha256)
+}
+
+/// A row, as far as SQLite can tell that it is right.
+struct Found {
+    position: Position,
+    delivery_id: Vec<u8>,
+    /// All but its id.
+    delivery: v1::Delivery,
+}
+
+impl Found {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let position = Position(row.get(0)?);
+        let delivery = v1::Delivery {
+            tenant: row.get(1)?,
+            delivery_id: String::new(),
+            trigger: row.get(3)?,
+            trigger_name: row.get(4)?,
+            receive_time: Some(timestamp(row.get(5)?)),
+            event_time: row.get::<_, Option<_>>(6)?.map(timestamp),
+            disposition: row.get(7)?,
+            outcome: row.get(8)?,
+            secret_id: row.get(9)?,
+            body_sha256: row.get(10)?,
+            body_size: row.get(11)?,
+            booking_uid: row.get::<_, Option<_>>(12)?.unwrap_or_default(),
+            trace_id: row.get(13)?,
+            raw_body: Vec::new(),
+            duplicate_count: row.get(14)?,
+            position: position.to_token(),
+            webhook_version: row.get(15)?,
+            content_type: row.get(16)?,
+        };
+        Ok(Self { position, delivery_id: row.get(2)?, delivery })
+    }
+
+    fn show(self) -> Result<(Position, v1::Delivery), StoreError> {
+        let delivery_id = super::delivery_id(&self.delivery_id)?.to_string();
+        Ok((self.position, v1::Delivery { delivery_id, ..self.delivery }))
+    }
+}

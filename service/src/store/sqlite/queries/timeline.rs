@@ -1,0 +1,128 @@
+//! What spoke of one booking: deliveries, copies of them, and the transitions that they made.
+
+use calbridge_proto::v1;
+use prost::Message;
+use rusqlite::{Connection, Row, params};
+
+use super::bookings::origin;
+use crate::store::{Micros, Position, StoreError, time::timestamp, view};
+
+/// Oldest first, behind `after`.
+pub(in crate::store::sqlite) fn page(
+    connection: &Connection,
+    tenant: &str,
+    uid: &str,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<(Position, v1::TimelineEntry)>, StoreError> {
+    // A copy has its own receipt, secret and trace; the rest is the first's. A delivery without a change may stand at
+    // the position of another booking's transition, so the uid decides as well.
+    const SELECT: &str = "SELECT m.position, m.outcome, d.delivery_id, d.trigger, d.trigger_name, d.event_time,
+            coalesce(c.receive_time, d.receive_time), coalesce(c.secret_id, d.secret_id),
+            coalesce(c.trace_id, d.trace_id),
+            t.kind, t.from_status, t.to_status, t.rule, t.source, t.commit_time, t.booking
+        FROM mentions m
+        JOIN deliveries d ON d.position = m.delivery
+        LEFT JOIN duplicates c ON c.position = m.position
+        LEFT JOIN transitions t ON t.position = m.position AND t.uid = m.uid AND t.tenant = m.tenant
+        WHERE m.tenant = ?1 AND m.uid = ?2 AND m.position > ?3
+        ORDER BY m.position LIMIT ?4";
+    let mut select = connection.prepare_cached(SELECT)?;
+    let found = select
+        .query_map(params![tenant, uid, after.0, super::limit(limit)], Found::read)?
+        .collect::<Result<Vec<_>, _>>()?;
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let origin = origin(connection, tenant, uid)?;
+    found.into_iter().map(|found| found.show(tenant, uid, &origin)).collect()
+}
+
+struct Found {
+    position: Position,
+    delivery_id: Vec<u8>,
+    /// All but the delivery's id and the transition.
+    entry: v1::TimelineEntry,
+    changed: Option<Changed>,
+}
+
+/// The columns of a transition.
+struct Changed {
+    kind: i32,
+    from_status: i32,
+    to_status: i32,
+    rule: String,
+    source: i32,
+    commit_time: Micros,
+    booking: Vec<u8>,
+}
+
+impl Found {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let position = Position(row.get(0)?);
+        let entry = v1::TimelineEntry {
+            position: position.to_token(),
+            outcome: row.get(1)?,
+            delivery_id: String::new(),
+            trigger: row.get(3)?,
+            trigger_name: row.get(4)?,
+            event_time: row.get::<_, Option<_>>(5)?.map(timestamp),
+            receive_time: Some(timestamp(row.get(6)?)),
+            secret_id: row.get(7)?,
+            trace_id: row.get(8)?,
+            transition: None,
+        };
+        let kind: Option<i32> = row.get(9)?;
+        let changed = kind.map(|kind| Changed::read(row, kind)).transpose()?;
+        Ok(Self { position, delivery_id: row.get(2)?, entry, changed })
+    }
+
+    fn show(self, tenant: &str, uid: &str, origin: &str) -> Result<(Position, v1::TimelineEntry), StoreError> {
+        let Self { position, delivery_id, mut entry, changed } = self;
+        entry.delivery_id = super::delivery_id(&delivery_id)?.to_string();
+        entry.transition = changed.map(|changed| changed.show(&entry, tenant, uid, origin)).transpose()?;
+        Ok((position, entry))
+    }
+}
+
+impl Changed {
+    fn read(row: &Row<'_>, kind: i32) -> rusqlite::Result<Self> {
+        Ok(Self {
+            kind,
+            from_status: row.get(10)?,
+            to_status: row.get(11)?,
+            rule: row.get(12)?,
+            source: row.get(13)?,
+            commit_time: row.get(14)?,
+            booking: row.get(15)?,
+        })
+    }
+
+    fn show(
+        self,
+        entry: &v1::TimelineEntry,
+        tenant: &str,
+        uid: &str,
+        origin: &str,
+    ) -> Result<v1::Transition, StoreError> {
+        let damaged = |_| StoreError::Damaged { what: "transition", why: "its booking can't be read".to_owned() };
+        let mut booking = v1::Booking::decode(&self.booking[..]).map_err(damaged)?;
+        view::seal(&mut booking, origin.to_owned());
+        Ok(v1::Transition {
+            position: entry.position.clone(),
+            tenant: tenant.to_owned(),
+            uid: uid.to_owned(),
+            kind: self.kind,
+            from_status: self.from_status,
+            to_status: self.to_status,
+            booking: Some(booking),
+            delivery_id: entry.delivery_id.clone(),
+            trigger: entry.trigger,
+            commit_time: Some(timestamp(self.commit_time)),
+            event_time: entry.event_time,
+            trace_id: entry.trace_id.clone(),
+            rule: self.rule,
+            source: self.source,
+        })
+    }
+}

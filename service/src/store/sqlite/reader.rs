@@ -1,0 +1,80 @@
+//! A few connections that can't write. Each read runs on a thread for blocking work and sees one state of the database
+//! from beginning to end.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rusqlite::Connection;
+use tokio::{sync::Semaphore, task};
+
+use super::schema;
+use crate::store::StoreError;
+
+/// Reads at a time. SQLite's readers don't wait for one another; beyond the cores of a small machine more of them only
+/// take memory.
+const READERS: u32 = 4;
+
+/// Connections for reading, opened as they are needed.
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, idle: Mutex::default(), permits: Arc::new(Semaphore::new(READERS as usize)) }
+    }
+
+    /// Runs one read. It goes on when its caller goes away; its connection is then free again for others.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let closed = |_| StoreError::Unavailable("closed".to_owned());
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(closed)?;
+        let readers = Arc::clone(self);
+        let stopped = |_| StoreError::Unavailable("a read has stopped".to_owned());
+        task::spawn_blocking(move || {
+            let done = readers.run(read);
+            drop(permit);
+            done
+        })
+        .await
+        .map_err(stopped)?
+    }
+
+    /// Waits for the reads under way. There are none after it.
+    pub(super) async fn close(&self) {
+        if let Ok(all) = self.permits.acquire_many(READERS).await {
+            self.permits.close();
+            drop(all);
+        }
+        self.idle().clear();
+    }
+
+    fn run<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let idle = self.idle().pop();
+        let connection = idle.map_or_else(|| schema::reader(&self.path), Ok)?;
+        // A read of several statements must not see a commit between them.
+        let snapshot = connection.unchecked_transaction()?;
+        let done = read(&snapshot)?;
+        drop(snapshot);
+        // Only one that read well is used again.
+        self.idle().push(connection);
+        Ok(done)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Readers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Readers").field("path", &self.path).finish_non_exhaustive()
+    }
+}

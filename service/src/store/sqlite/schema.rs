@@ -1,0 +1,124 @@
+//! Opening connections, and the schema's versions. `PRAGMA user_version` counts the migrations that were applied; each
+//! is applied in a transaction of its own.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::{OpenError, Options, Synchronous};
+use crate::store::StoreError;
+
+/// In order; the version of the schema is how many of them were applied. Never change one that was released.
+const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_first.sql")];
+
+/// "CALB": tells our files from other SQLite files.
+const APPLICATION_ID: i64 = 0x4341_4c42;
+
+/// How long to wait for a lock. Only a tool of the operator (a backup, a shell) can hold one; the adapter gives an
+/// event two seconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Page cache of one connection in KiB. A larger one is scanned at each commit that splits a page.
+const CACHE_KIB: i64 = 8_192;
+
+/// How much of the file is mapped into memory, in bytes: reads of cold pages then cost no copy.
+const MMAP_BYTES: i64 = 256 * 1024 * 1024;
+
+/// After how many pages the log is moved into the file. More makes for fewer, longer stops.
+const CHECKPOINT_PAGES: i64 = 1_000;
+
+/// To which size the log is cut after a burst, in bytes.
+const JOURNAL_BYTES: i64 = 64 * 1024 * 1024;
+
+/// Statements that a connection keeps prepared: all that we have.
+const STATEMENTS: usize = 64;
+
+/// A writer's connection to a database whose schema is up to date.
+pub(super) fn open(path: &Path, options: Options) -> Result<Connection, OpenError> {
+    let failed = |source: StoreError| OpenError::Store { path: path.to_owned(), source };
+    let mut connection = writer(path, options).map_err(failed)?;
+    let (found, application) = identity(&connection).map_err(failed)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if application != APPLICATION_ID && (found != 0 || !is_empty(&connection).map_err(failed)?) {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    if found > known {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known });
+    }
+    migrate(&mut connection, found).map_err(failed)?;
+    check_head(&connection).map_err(failed)?;
+    Ok(connection)
+}
+
+/// A connection that may write.
+pub(super) fn writer(path: &Path, options: Options) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    prepare(&connection)?;
+    // Answers the mode that holds; a file system without shared memory can't do WAL.
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StoreError::Unavailable("this file system does not allow SQLite's write-ahead log".to_owned()));
+    }
+    let synchronous = match options.synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Off => "OFF",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
+    if let Some(pages) = options.max_pages {
+        connection.pragma_update(None, "max_page_count", pages)?;
+    }
+    Ok(connection)
+}
+
+/// A connection that can't write.
+pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    prepare(&connection)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection) -> Result<(), StoreError> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "mmap_size", MMAP_BYTES)?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    Ok(())
+}
+
+fn identity(connection: &Connection) -> Result<(i64, i64), StoreError> {
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok((version, application))
+}
+
+fn is_empty(connection: &Connection) -> Result<bool, StoreError> {
+    Ok(connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))?)
+}
+
+fn migrate(connection: &mut Connection, found: i64) -> Result<(), StoreError> {
+    for (version, migration) in (1_i64..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// A head behind the log would hand positions out twice.
+fn check_head(connection: &Connection) -> Result<(), StoreError> {
+    const BEHIND: &str = "SELECT (SELECT position FROM head) < max(
+        (SELECT coalesce(max(position), 0) FROM deliveries), (SELECT coalesce(max(position), 0) FROM duplicates))";
+    let behind: bool = connection.query_row(BEHIND, [], |row| row.get(0))?;
+    if behind {
+        return Err(StoreError::Damaged { what: "head", why: "it lies behind the log".to_owned() });
+    }
+    Ok(())
+}
