@@ -1,1 +1,25 @@
-//! tests
+//! The bench on which calbridge is tested as a whole: its built programs as processes, a real redis-server, a receiver
+//! of OTLP, clients for every door, and the recorded webhooks.
+//!
+//! Nothing here knows how calbridge works inside. Signatures, look-ups and expectations are written again from
+//! Cal.com's side, so that a mistake in the product is not repeated by its test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a bench that can't go on fails the test that stands on it; the panic is its message"
+)]
+
+pub mod api;
+pub mod collector;
+pub mod corpus;
+pub mod metrics;
+pub mod port;
+pub mod program;
+pub mod redis_server;
+pub mod socket;
+pub mod system;
+pub mod wait;
+pub mod webhook;
+
+pub use calbridge_proto::v1;

@@ -1,0 +1,207 @@
+//! Adapter and service as two processes, with what they keep and whom they know.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
+
+use tempfile::TempDir;
+
+use crate::{
+    api::Api,
+    collector,
+    metrics::Page,
+    program::{Program, Start},
+    wait,
+    webhook::Sender,
+};
+
+/// A secret like those that Cal.com's users make.
+pub const SECRET: &str = "whsec_of_the_tests_1f0e5c9d";
+/// The tenant that every system knows.
+pub const TENANT: &str = "default";
+
+/// How a system is built.
+#[derive(Debug, Default)]
+pub struct Plan {
+    tenants: BTreeMap<String, String>,
+    environment: Vec<(String, String)>,
+    adapter: Vec<(String, String)>,
+    service: Vec<(String, String)>,
+    fixed_port: bool,
+}
+
+impl Plan {
+    /// Tenant `default` with [`SECRET`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default().tenant(TENANT, SECRET)
+    }
+
+    /// Adds a tenant.
+    #[must_use]
+    pub fn tenant(mut self, name: &str, secret: &str) -> Self {
+        self.tenants.insert(name.to_owned(), secret.to_owned());
+        self
+    }
+
+    /// Sets variables for both programs.
+    #[must_use]
+    pub fn env(mut self, variables: impl IntoIterator<Item = (&'static str, impl Into<String>)>) -> Self {
+        self.environment.extend(variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())));
+        self
+    }
+
+    /// Sends all telemetry to a collector, promptly.
+    #[must_use]
+    pub fn export(self, to: [(&'static str, String); 2]) -> Self {
+        self.env(to).env(collector::prompt())
+    }
+
+    /// Adds a flag for the adapter.
+    #[must_use]
+    pub fn adapter(mut self, flag: &str, value: impl Into<String>) -> Self {
+        self.adapter.push((flag.to_owned(), value.into()));
+        self
+    }
+
+    /// Adds a flag for the service.
+    #[must_use]
+    pub fn service(mut self, flag: &str, value: impl Into<String>) -> Self {
+        self.service.push((flag.to_owned(), value.into()));
+        self
+    }
+
+    /// The service listens on a port that it can come back to.
+    #[must_use]
+    pub fn returning(mut self) -> Self {
+        self.fixed_port = true;
+        self
+    }
+
+    /// Starts both and waits until a webhook can be made durable.
+    pub async fn start(self) -> System {
+        let folder = TempDir::new().unwrap();
+        let port = if self.fixed_port { crate::port::free() } else { 0 };
+        let service = self.service_start(&folder, port);
+        let service_program = service.serve();
+        let adapter = self.adapter_start(&folder, &service_program);
+        let system = System { adapter: adapter.serve(), service: service_program, plans: (adapter, service), folder };
+        system.ready().await;
+        system
+    }
+
+    fn service_start(&self, folder: &TempDir, port: u16) -> Start {
+        let start = Start::new("calbridge-service")
+            .flag("--grpc", format!("127.0.0.1:{port}"))
+            .flag("--admin", "127.0.0.1:0")
+            .flag("--data-dir", folder.path().join("data"));
+        let start = self.service.iter().fold(start, |start, (flag, value)| start.flag(flag, value));
+        self.environment.iter().fold(start, |start, (name, value)| start.env(name, value))
+    }
+
+    fn adapter_start(&self, folder: &TempDir, service: &Program) -> Start {
+        let config = folder.path().join("calbridge.toml");
+        fs::write(&config, tenants(&self.tenants)).unwrap();
+        let start = Start::new("calbridge-adapter")
+            .flag("--http", "127.0.0.1:0")
+            .flag("--admin", "127.0.0.1:0")
+            .flag("--service", format!("http://{}", service.listening().grpc()))
+            .flag("--config", config);
+        let start = self.adapter.iter().fold(start, |start, (flag, value)| start.flag(flag, value));
+        self.environment.iter().fold(start, |start, (name, value)| start.env(name, value))
+    }
+}
+
+/// The tenants' part of a config file.
+#[must_use]
+pub fn tenants(tenants: &BTreeMap<String, String>) -> String {
+    tenants.iter().fold(String::new(), |mut text, (name, secret)| {
+        let secrets = toml::Value::Array(vec![toml::Value::String(secret.clone())]);
+        writeln!(text, "[tenants.{name}]\nsecrets = {secrets}").unwrap();
+        text
+    })
+}
+
+/// Two programs that work together.
+#[derive(Debug)]
+pub struct System {
+    /// The HTTP edge.
+    pub adapter: Program,
+    /// The gRPC service.
+    pub service: Program,
+    plans: (Start, Start),
+    folder: TempDir,
+}
+
+impl System {
+    /// Where the service keeps its data.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// How the adapter was started.
+    #[must_use]
+    pub fn adapter_plan(&self) -> &Start {
+        &self.plans.0
+    }
+
+    /// How the service was started.
+    #[must_use]
+    pub fn service_plan(&self) -> &Start {
+        &self.plans.1
+    }
+
+    /// A sender to the edge.
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        Sender::new(self.adapter.listening().http())
+    }
+
+    /// A client of the service.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        Api::new(self.service.listening().grpc())
+    }
+
+    /// The adapter's metrics.
+    pub async fn adapter_metrics(&self) -> Page {
+        Page::read(self.adapter.listening().admin()).await
+    }
+
+    /// The service's metrics.
+    pub async fn service_metrics(&self) -> Page {
+        Page::read(self.service.listening().admin()).await
+    }
+
+    /// Waits until the adapter says that it can make a webhook durable.
+    pub async fn ready(&self) {
+        ready(&self.adapter).await;
+    }
+
+    /// Starts a service anew after its end, as it was started first.
+    pub fn restart_service(&mut self) {
+        self.service = self.plans.1.serve();
+    }
+
+    /// Starts an adapter anew after its end. It listens elsewhere.
+    pub fn restart_adapter(&mut self) {
+        self.adapter = self.plans.0.serve();
+    }
+
+    /// Stops both in the order that lets everything be finished.
+    pub async fn stop(&mut self) {
+        self.adapter.stop().await;
+        self.service.stop().await;
+    }
+}
+
+/// Waits until a program's `/readyz` says 200.
+pub async fn ready(program: &Program) {
+    readiness(program, 200).await;
+}
+
+/// Waits until a program's `/readyz` has this status.
+pub async fn readiness(program: &Program, status: u16) {
+    let admin = Sender::new(program.listening().admin());
+    let what = format!("/readyz says {status}");
+    wait::until(&what, || async { (admin.get("/readyz").await.status == status).then_some(()) }).await;
+}

@@ -1,0 +1,32 @@
+//! Waiting for a condition itself, never for a length of time.
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+/// How long anything may take that is expected to happen at all: a debug build on a busy machine is slow.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks at a condition that can't tell us by itself.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Looks until `look` answers something, and fails the test with `what` when [`PATIENCE`] is over.
+pub async fn until<T, F, Fut>(what: &str, mut look: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Option<T>>,
+{
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain: {what}");
+        sleep(LOOK).await;
+    }
+}
+
+/// Waits for a future that must end by itself, and fails the test with `what` when [`PATIENCE`] is over.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(PATIENCE, future).await.ok();
+    ended.unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain: {what}"))
+}
