@@ -11,8 +11,12 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use calbridge_telemetry::{self as telemetry, MetricsPage, Readiness};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Config, ConfigError, Options, Program, resolve};
@@ -122,6 +126,17 @@ fn watch_signals(shutdown: CancellationToken) -> io::Result<impl Future<Output =
         shutdown.cancel();
         next().await;
         std::process::exit(EXIT_INTERRUPTED);
+    })
+}
+
+/// Binds a listener of the program's own.
+///
+/// # Errors
+///
+/// With the option, the address, and what to do about it.
+pub async fn listen(option: &str, address: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{option} = {address} can't be listened on; is something else there? (port 0 lets the system pick one)")
     })
 }
 

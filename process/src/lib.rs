@@ -13,7 +13,7 @@ mod tenant;
 
 pub use config::{Config, Database, Program, RedisSettings, resolve};
 pub use error::ConfigError;
-pub use frame::{Process, announce, environment, loopback_or, start, start_with};
+pub use frame::{Process, announce, environment, listen, loopback_or, start, start_with};
 pub use limits::Limits;
 pub use options::{LimitOptions, LogFormatOption, Options, TenantOptions};
 pub use period::Period;

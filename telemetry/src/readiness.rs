@@ -5,10 +5,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 /// The readiness of a process: a cheap handle on one shared set of checks.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     checks: Arc<Mutex<Vec<Check>>>,
+    changed: Arc<Notify>,
 }
 
 /// One thing that must hold for the process to be ready. Clones speak of the same check.
@@ -16,6 +19,7 @@ pub struct Readiness {
 pub struct Check {
     name: &'static str,
     ready: Arc<AtomicBool>,
+    changed: Arc<Notify>,
 }
 
 impl Readiness {
@@ -32,7 +36,7 @@ impl Readiness {
         if let Some(check) = checks.iter().find(|check| check.name == name) {
             return check.clone();
         }
-        let check = Check { name, ready: Arc::default() };
+        let check = Check { name, ready: Arc::default(), changed: Arc::clone(&self.changed) };
         checks.push(check.clone());
         check
     }
@@ -42,6 +46,18 @@ impl Readiness {
     pub fn is_ready(&self) -> bool {
         let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         !checks.is_empty() && checks.iter().all(Check::is_ready)
+    }
+
+    /// Waits until the process is ready.
+    pub async fn wait_ready(&self) {
+        loop {
+            // Registered before the look, so that a change between the two is not missed.
+            let changed = self.changed.notified();
+            if self.is_ready() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The names of the checks that are not ready, in the order of their registration.
@@ -56,6 +72,7 @@ impl Check {
     /// From now on this holds.
     pub fn ready(&self) {
         self.ready.store(true, Ordering::Release);
+        self.changed.notify_waiters();
     }
 
     /// From now on this does not hold.
