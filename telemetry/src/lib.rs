@@ -4,14 +4,21 @@
 //! Telemetry never gets in the way: an export that fails or stalls costs telemetry alone, and is bounded at exit.
 
 pub mod admin;
-pub mod metrics;
+mod config;
+mod logs;
+mod metrics;
+mod otlp;
 pub mod propagation;
 pub mod readiness;
 pub mod rpc;
 pub mod semconv;
+mod setup;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use crate::metrics::{MetricsPage, meter};
 pub use crate::readiness::{Check, Readiness};
+pub use crate::setup::{SHUTDOWN_TIMEOUT, Telemetry, init};
 
 /// What [`init`] needs to know. The standard `OTEL_*` variables say the rest.
 #[derive(Clone, Debug)]
@@ -49,41 +56,32 @@ pub enum InitError {
     Variable {
         /// The variable's name.
         variable: String,
-        /// Its value.
+        /// Its value. None of the variables that are refused holds a secret.
         value: String,
         /// What it should be.
         mend: String,
     },
+    /// The log filter is not one; mend it.
+    #[error("the log filter {filter:?} can't be read ({reason}); it looks like \"info\" or \"warn,calbridge=debug\"")]
+    LogFilter {
+        /// The filter as given.
+        filter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An exporter can't be built from its variables; mend them.
+    #[error("telemetry can't be exported as OTEL_EXPORTER_OTLP_* asks: {0}")]
+    Exporter(String),
+    /// Another subscriber was installed before; install one.
+    #[error("telemetry is installed already")]
+    AlreadyInstalled,
+    /// Called outside a runtime; enter it first.
+    #[error("telemetry needs a runtime to live on")]
+    NoRuntime,
 }
 
-/// Running telemetry. Dropping it without [`Telemetry::shutdown`] loses what was not exported yet.
-#[derive(Debug)]
-pub struct Telemetry {
-    page: MetricsPage,
-}
-
-/// Installs telemetry for this process, once, inside a runtime context.
-///
-/// # Errors
-/// A setting that can't be followed.
-pub fn init(settings: &Settings) -> Result<Telemetry, InitError> {
-    let _ = settings;
-    Ok(Telemetry { page: MetricsPage::default() })
-}
-
-impl Telemetry {
-    /// What `GET /metrics` shows.
-    #[must_use]
-    pub fn metrics_page(&self) -> MetricsPage {
-        self.page.clone()
+impl InitError {
+    fn variable(variable: String, value: String, mend: &str) -> Self {
+        Self::Variable { variable, value, mend: mend.to_owned() }
     }
-
-    /// Where traces go, as configured; none when they go nowhere.
-    #[must_use]
-    pub fn export_target(&self) -> Option<String> {
-        None
-    }
-
-    /// Exports what is left, for at most five seconds. Blocks: to be called off the runtime, while the runtime lives.
-    pub fn shutdown(self) {}
 }

@@ -47,6 +47,10 @@ pub mod span {
     pub const REDIS_PIPELINE_SET: &str = "PIPELINE SET";
     /// CLIENT: Redis's hits confirmed by the store.
     pub const SELECT_DELIVERIES: &str = "SELECT deliveries";
+    /// CLIENT: bookings read from the store.
+    pub const SELECT_BOOKINGS: &str = "SELECT bookings";
+    /// CLIENT: a timeline read from the store.
+    pub const SELECT_MENTIONS: &str = "SELECT mentions";
     /// CLIENT: the round's one store transaction.
     pub const COMMIT_DELIVERIES: &str = "COMMIT deliveries";
 }
@@ -223,6 +227,10 @@ pub mod metric {
     pub const DEDUPE_REDIS_DISAGREEMENTS: &str = "calbridge.dedupe.redis_disagreements";
     /// Counter by result and secret id.
     pub const SIGNATURE_VERIFICATIONS: &str = "calbridge.signature.verifications";
+    /// Gauge: tenants that let unsigned webhooks in.
+    pub const SIGNATURE_UNSIGNED_TENANTS: &str = "calbridge.signature.unsigned_tenants";
+    /// Counter by status: streams from the adapter to the service that ended or did not open.
+    pub const FORWARD_RECONNECTS: &str = "calbridge.forward.reconnects";
     /// Counter by signal: spans, log records and collections whose export failed.
     pub const TELEMETRY_LOST: &str = "calbridge.telemetry.lost";
 }

@@ -1,0 +1,122 @@
+//! The OTLP exporters: built from a decided [`Export`], and watched, so that a collector that is away costs one log
+//! line and a counter, never a flood.
+//!
+//! Everything here runs on the SDK's own threads. No request ever waits for an export.
+
+use std::sync::Arc;
+
+use opentelemetry_otlp::{
+    ExporterBuildError, LogExporter, MetricExporter, Protocol as OtlpProtocol, SpanExporter, WithExportConfig,
+    WithHttpConfig, WithTonicConfig,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tonic::transport::{Certificate, ClientTlsConfig};
+
+pub(crate) use self::watch::{Lost, Watched};
+use crate::InitError;
+use crate::config::{Export, Protocol, Signal};
+
+mod watch;
+
+/// Builds one signal's exporter: the three builders of the SDK share no trait.
+macro_rules! exporter {
+    ($builder:expr, $export:expr) => {
+        match $export.protocol {
+            Protocol::Grpc => $builder
+                .with_tonic()
+                .with_protocol(OtlpProtocol::Grpc)
+                .with_endpoint(&$export.endpoint)
+                .with_timeout($export.timeout)
+                // Looked at for an https endpoint alone.
+                .with_tls_config(grpc_tls($export)?)
+                .build(),
+            Protocol::HttpProtobuf => $builder
+                .with_http()
+                .with_protocol(OtlpProtocol::HttpBinary)
+                .with_endpoint(&$export.endpoint)
+                .with_timeout($export.timeout)
+                .with_http_client(http_client($export)?)
+                .build(),
+        }
+    };
+}
+
+/// The exporter of spans.
+pub(crate) fn span_exporter(export: &Export, lost: &Arc<Lost>) -> Result<Watched<SpanExporter>, InitError> {
+    let exporter = exporter!(SpanExporter::builder(), export).map_err(unusable)?;
+    Ok(Watched::new(Signal::Traces, exporter, lost))
+}
+
+/// The exporter of metrics.
+pub(crate) fn metric_exporter(export: &Export, lost: &Arc<Lost>) -> Result<Watched<MetricExporter>, InitError> {
+    let exporter = exporter!(MetricExporter::builder(), export).map_err(unusable)?;
+    Ok(Watched::new(Signal::Metrics, exporter, lost))
+}
+
+/// The exporter of log records.
+pub(crate) fn log_exporter(export: &Export, lost: &Arc<Lost>) -> Result<Watched<LogExporter>, InitError> {
+    let exporter = exporter!(LogExporter::builder(), export).map_err(unusable)?;
+    Ok(Watched::new(Signal::Logs, exporter, lost))
+}
+
+fn unusable(error: ExporterBuildError) -> InitError {
+    InitError::Exporter(error.to_string())
+}
+
+fn grpc_tls(export: &Export) -> Result<ClientTlsConfig, InitError> {
+    let tls = ClientTlsConfig::new().with_enabled_roots();
+    Ok(match certificate(export)? {
+        Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
+        None => tls,
+    })
+}
+
+/// The client is ours, so that its provider, its roots and its limits are too.
+fn http_client(export: &Export) -> Result<reqwest::blocking::Client, InitError> {
+    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(pem) = certificate(export)? {
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let added = certificate.ok().is_some_and(|certificate| roots.add(certificate).is_ok());
+            if !added {
+                return Err(InitError::Exporter("OTEL_EXPORTER_OTLP_CERTIFICATE holds no valid PEM".to_owned()));
+            }
+        }
+    }
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| InitError::Exporter(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let timeout = export.timeout;
+    // The blocking client starts a runtime of its own, which it must not do inside ours.
+    let built = std::thread::spawn(move || {
+        reqwest::blocking::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .timeout(timeout)
+            .connect_timeout(timeout)
+            // A collector does not redirect; following one would carry the headers' keys elsewhere.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+    })
+    .join();
+    match built {
+        Ok(Ok(client)) => Ok(client),
+        Ok(Err(error)) => Err(InitError::Exporter(error.without_url().to_string())),
+        Err(_) => Err(InitError::Exporter("the HTTP client could not be built".to_owned())),
+    }
+}
+
+fn certificate(export: &Export) -> Result<Option<Vec<u8>>, InitError> {
+    let Some(path) = &export.certificate else { return Ok(None) };
+    match std::fs::read(path) {
+        Ok(pem) => Ok(Some(pem)),
+        Err(error) => {
+            let mend = format!("that file can't be read: {error}");
+            Err(InitError::variable("OTEL_EXPORTER_OTLP_CERTIFICATE".to_owned(), path.clone(), &mend))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
