@@ -1,3 +1,117 @@
-//! The booking service.
+//! The booking service: takes verified webhooks in over gRPC, keeps them, folds them into bookings, and answers what is
+//! known of them.
+//!
+//! An event comes in through `api/`, is committed together with its neighbours by `ingest/`, which asks `dedupe/` where
+//! to look first and lets the store decide. Nothing is answered before it is on stable storage.
 
+mod api;
+mod clock;
+mod dedupe;
+mod ingest;
+mod metrics;
+mod server;
+mod settings;
 pub mod store;
+
+use calbridge_process::Database;
+use calbridge_telemetry::Readiness;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{
+    Store,
+    sqlite::{OpenError, Options, SqliteStore},
+};
+
+pub use crate::{
+    clock::{Clock, system_clock},
+    dedupe::RedisError,
+    settings::Settings,
+};
+
+/// Why the service could not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store can't be opened; the message says how to mend it.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The address of Redis is none.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// The server failed.
+    #[error("the gRPC server failed: {0}")]
+    Serve(#[source] tonic::transport::Error),
+    /// The schema can't be shown.
+    #[error("the schema can't be reflected: {0}")]
+    Reflection(#[source] tonic_reflection::server::Error),
+    /// A task that must not end has ended.
+    #[error("the ingest has ended unexpectedly; restart the service")]
+    Stopped,
+}
+
+/// The service with its store open, not yet serving.
+#[derive(Debug)]
+pub struct Service {
+    settings: Settings,
+    store: SqliteStore,
+}
+
+impl Service {
+    /// Opens the store: from here on no other process can.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the store from being opened, and how to mend it.
+    pub async fn open(settings: Settings) -> Result<Self, Error> {
+        let Database::Sqlite(path) = settings.database.clone();
+        let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, Options::default())).await;
+        // A panic while opening, or a runtime that is ending.
+        let store = opened.map_err(|_| Error::Stopped)??;
+        Ok(Self { settings, store })
+    }
+
+    /// Serves gRPC on the listener until `shutdown` fires, then finishes what was taken in and closes the store, within
+    /// the grace of the settings. The readiness check `store` says whether the store can write.
+    ///
+    /// # Errors
+    ///
+    /// What ended the service before it was told to end.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        readiness: Readiness,
+        shutdown: CancellationToken,
+    ) -> Result<(), Error> {
+        server::serve(self.store, system_clock, &self.settings, listener, &readiness, shutdown).await
+    }
+}
+
+/// Opens and serves, in one.
+///
+/// # Errors
+///
+/// As [`Service::open`] and [`Service::serve`].
+pub async fn run(
+    settings: Settings,
+    listener: TcpListener,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    Service::open(settings).await?.serve(listener, readiness, shutdown).await
+}
+
+/// Serves any store with any clock, as [`Service::serve`] does with its own: for tests, and for stores to come.
+///
+/// # Errors
+///
+/// As [`Service::serve`].
+pub async fn serve_store<S: Store>(
+    store: S,
+    clock: Clock,
+    settings: &Settings,
+    listener: TcpListener,
+    readiness: &Readiness,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    server::serve(store, clock, settings, listener, readiness, shutdown).await
+}

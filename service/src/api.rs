@@ -1,0 +1,114 @@
+//! The gRPC surface: thin, and the only place that knows the wire's quirks. What is asked for is checked here, and every
+//! refusal is made in `errors.rs`.
+
+mod booking;
+mod delivery;
+mod errors;
+mod ingest;
+mod page;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use self::errors::ApiError;
+use crate::{
+    ingest::{Ingest, check_tenant},
+    settings::READ_TIMEOUT,
+    store::{Store, StoreError},
+};
+
+/// Every method that gets a span, by the name that the span bears.
+pub(crate) const METHODS: &[&str] = &[
+    "calbridge.v1.IngestService/SubmitEvent",
+    "calbridge.v1.IngestService/SubmitEvents",
+    "calbridge.v1.BookingService/GetBooking",
+    "calbridge.v1.BookingService/ListBookings",
+    "calbridge.v1.BookingService/GetTimeline",
+    "calbridge.v1.DeliveryService/ListDeliveries",
+    "calbridge.v1.DeliveryService/GetDelivery",
+];
+
+/// The three services over one store.
+#[derive(Debug)]
+pub(crate) struct Api<S> {
+    store: Arc<S>,
+    ingest: Ingest,
+    stopping: CancellationToken,
+}
+
+impl<S> Clone for Api<S> {
+    fn clone(&self) -> Self {
+        Self { store: Arc::clone(&self.store), ingest: self.ingest.clone(), stopping: self.stopping.clone() }
+    }
+}
+
+impl<S: Store> Api<S> {
+    /// Once `stopping` fires, streams answer what they have read and end.
+    pub(crate) fn new(store: Arc<S>, ingest: Ingest, stopping: CancellationToken) -> Self {
+        Self { store, ingest, stopping }
+    }
+}
+
+/// One read of the store, under its time limit.
+async fn read<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, ApiError> {
+    read_within(READ_TIMEOUT, work).await
+}
+
+async fn read_within<T>(limit: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, ApiError> {
+    match timeout(limit, work).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(failure)) => {
+            error!(error = %failure, "a read failed");
+            Err(ApiError::StoreUnavailable)
+        }
+        Err(_) => {
+            error!("a read took longer than {limit:?}");
+            Err(ApiError::StoreUnavailable)
+        }
+    }
+}
+
+fn tenant(tenant: &str) -> Result<(), ApiError> {
+    Ok(check_tenant(tenant, "tenant")?)
+}
+
+fn named(value: &str, field: &'static str) -> Result<(), ApiError> {
+    if value.is_empty() { Err(ApiError::InvalidField { field, why: "must not be empty" }) } else { Ok(()) }
+}
+
+/// This release knows no filter but the empty one.
+fn no_filter(filter: &str) -> Result<(), ApiError> {
+    if filter.trim().is_empty() { Ok(()) } else { Err(ApiError::FilterSyntax) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_methods_are_those_of_the_schema() {
+        use prost::Message;
+        let files = prost_types::FileDescriptorSet::decode(calbridge_proto::FILE_DESCRIPTOR_SET).unwrap();
+        let mut schema: Vec<String> = files
+            .file
+            .iter()
+            .flat_map(|file| file.service.iter().map(move |service| (file.package(), service)))
+            .flat_map(|(package, service)| {
+                service.method.iter().map(move |method| format!("{package}.{}/{}", service.name(), method.name()))
+            })
+            .collect();
+        let mut ours = METHODS.to_vec();
+        schema.sort_unstable();
+        ours.sort_unstable();
+        assert_eq!(ours, schema);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_takes_for_ever_is_given_up() {
+        let stuck = std::future::pending::<Result<(), StoreError>>();
+        assert!(matches!(read(stuck).await, Err(ApiError::StoreUnavailable)));
+    }
+}

@@ -1,0 +1,202 @@
+//! Every refusal of the API, in one table: code, reason, message, details. No message repeats what the caller sent.
+
+use std::time::Duration;
+
+use calbridge_proto::v1;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::{
+    ingest::{InvalidField, Refused},
+    settings::RETRY_DELAY,
+};
+
+/// The domain of every `ErrorInfo`.
+const DOMAIN: &str = "calbridge";
+
+/// What a caller can be refused for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ApiError {
+    /// A field is not what it must be.
+    InvalidField {
+        /// Its path in the request.
+        field: &'static str,
+        /// What it must be.
+        why: &'static str,
+    },
+    /// A filter that this release does not know.
+    FilterSyntax,
+    /// A page token of another list, or none of ours.
+    PageTokenMismatch,
+    /// No webhook spoke of this booking.
+    BookingNotFound {
+        /// Whom the caller asked for.
+        uid: String,
+    },
+    /// No such delivery is kept.
+    DeliveryNotFound {
+        /// What the caller asked for.
+        delivery_id: String,
+    },
+    /// Too much is waiting.
+    Overloaded,
+    /// The store can't be written or read now. Nothing was committed.
+    StoreUnavailable,
+    /// The service is about to end. Nothing was committed.
+    ShuttingDown,
+}
+
+impl ApiError {
+    fn code(&self) -> Code {
+        match self {
+            Self::InvalidField { .. } | Self::FilterSyntax | Self::PageTokenMismatch => Code::InvalidArgument,
+            Self::BookingNotFound { .. } | Self::DeliveryNotFound { .. } => Code::NotFound,
+            Self::Overloaded => Code::ResourceExhausted,
+            Self::StoreUnavailable | Self::ShuttingDown => Code::Unavailable,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidField { .. } => "INVALID_FIELD",
+            Self::FilterSyntax => "FILTER_SYNTAX",
+            Self::PageTokenMismatch => "PAGE_TOKEN_MISMATCH",
+            Self::BookingNotFound { .. } => "BOOKING_NOT_FOUND",
+            Self::DeliveryNotFound { .. } => "DELIVERY_NOT_FOUND",
+            Self::Overloaded => "OVERLOADED",
+            Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+        }
+    }
+
+    fn message(&self) -> String {
+        let fixed = match self {
+            Self::InvalidField { field, why } => return format!("{field} {why}"),
+            Self::FilterSyntax => "filter is not understood: this release knows the empty filter alone",
+            Self::PageTokenMismatch => "page_token belongs to another list: begin again without it",
+            Self::BookingNotFound { .. } => "no webhook spoke of this booking",
+            Self::DeliveryNotFound { .. } => "no such delivery is kept",
+            Self::Overloaded => "too many events are waiting: send this one again later",
+            Self::StoreUnavailable => "the store is unavailable and nothing was committed: try again",
+            Self::ShuttingDown => "the service is shutting down and nothing was committed: try again",
+        };
+        fixed.to_owned()
+    }
+
+    fn retry_delay(&self) -> Option<Duration> {
+        matches!(self, Self::Overloaded | Self::StoreUnavailable | Self::ShuttingDown).then_some(RETRY_DELAY)
+    }
+
+    fn details(&self) -> ErrorDetails {
+        let mut details = ErrorDetails::with_error_info(self.reason(), DOMAIN, []);
+        if let Some(delay) = self.retry_delay() {
+            details.set_retry_info(Some(delay));
+        }
+        let violation = match self {
+            Self::InvalidField { field, .. } => Some(*field),
+            Self::FilterSyntax => Some("filter"),
+            Self::PageTokenMismatch => Some("page_token"),
+            _ => None,
+        };
+        if let Some(field) = violation {
+            details.add_bad_request_violation(field, self.message());
+        }
+        match self {
+            Self::BookingNotFound { uid } => {
+                details.set_resource_info("calbridge.v1.Booking", uid, "", self.message());
+            }
+            Self::DeliveryNotFound { delivery_id } => {
+                details.set_resource_info("calbridge.v1.Delivery", delivery_id, "", self.message());
+            }
+            _ => {}
+        }
+        details
+    }
+}
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        Self::with_error_details(error.code(), error.message(), error.details())
+    }
+}
+
+impl From<&ApiError> for v1::SubmitError {
+    fn from(error: &ApiError) -> Self {
+        Self {
+            code: error.code().into(),
+            reason: error.reason().to_owned(),
+            message: error.message(),
+            // A delay of seconds is in range.
+            retry_delay: error.retry_delay().and_then(|delay| delay.try_into().ok()),
+        }
+    }
+}
+
+impl From<InvalidField> for ApiError {
+    fn from(InvalidField { field, why }: InvalidField) -> Self {
+        Self::InvalidField { field, why }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Invalid(invalid) => invalid.into(),
+            Refused::Overloaded => Self::Overloaded,
+            Refused::Store => Self::StoreUnavailable,
+            Refused::ShuttingDown => Self::ShuttingDown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_is_its_row_of_the_table() {
+        let field = ApiError::InvalidField { field: "event.tenant", why: "must be short" };
+        let booking = ApiError::BookingNotFound { uid: "u1".to_owned() };
+        let delivery = ApiError::DeliveryNotFound { delivery_id: "d1".to_owned() };
+        for (error, code, reason, retry, violation, resource) in [
+            (field, Code::InvalidArgument, "INVALID_FIELD", false, Some("event.tenant"), None),
+            (ApiError::FilterSyntax, Code::InvalidArgument, "FILTER_SYNTAX", false, Some("filter"), None),
+            (
+                ApiError::PageTokenMismatch,
+                Code::InvalidArgument,
+                "PAGE_TOKEN_MISMATCH",
+                false,
+                Some("page_token"),
+                None,
+            ),
+            (booking, Code::NotFound, "BOOKING_NOT_FOUND", false, None, Some(("calbridge.v1.Booking", "u1"))),
+            (delivery, Code::NotFound, "DELIVERY_NOT_FOUND", false, None, Some(("calbridge.v1.Delivery", "d1"))),
+            (ApiError::Overloaded, Code::ResourceExhausted, "OVERLOADED", true, None, None),
+            (ApiError::StoreUnavailable, Code::Unavailable, "STORE_UNAVAILABLE", true, None, None),
+            (ApiError::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN", true, None, None),
+        ] {
+            let in_stream = v1::SubmitError::from(&error);
+            let status = Status::from(error);
+            let details = status.check_error_details().unwrap();
+            assert_eq!((status.code(), in_stream.code), (code, code.into()), "{reason}");
+            assert_eq!(in_stream.reason, reason);
+            assert_eq!(in_stream.message, status.message());
+            assert_eq!(in_stream.retry_delay.is_some(), retry, "{reason}");
+            let info = details.error_info().unwrap();
+            assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "calbridge"));
+            assert_eq!(
+                details.retry_info().and_then(|info| info.retry_delay),
+                retry.then_some(RETRY_DELAY),
+                "{reason}"
+            );
+            let named = details.bad_request().map(|bad| bad.field_violations[0].field.as_str());
+            assert_eq!(named, violation, "{reason}");
+            let about = details.resource_info().map(|info| (info.resource_type.as_str(), info.resource_name.as_str()));
+            assert_eq!(about, resource, "{reason}");
+            assert_eq!(
+                status.check_error_details_vec().unwrap().len(),
+                1 + usize::from(retry || violation.is_some() || resource.is_some())
+            );
+        }
+    }
+}

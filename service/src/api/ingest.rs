@@ -1,0 +1,143 @@
+//! Taking events in: one by one, or many over a stream whose answers come as the commits do.
+
+use std::pin::Pin;
+
+use calbridge_proto::v1::{
+    SubmitEventRequest, SubmitEventResponse, SubmitEventsRequest, SubmitEventsResponse,
+    ingest_service_server::IngestService,
+};
+use futures_util::{
+    FutureExt, Stream, StreamExt,
+    future::BoxFuture,
+    stream::{self, FuturesUnordered},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+use tracing::Span;
+
+use super::{Api, errors::ApiError, read};
+use crate::{
+    ingest::{Answer, Ingest, Refused},
+    settings::STREAM_IN_FLIGHT,
+    store::Store,
+};
+
+/// What a stream of answers is to tonic.
+type Answers = Pin<Box<dyn Stream<Item = Result<SubmitEventsResponse, Status>> + Send>>;
+
+#[async_trait]
+impl<S: Store> IngestService for Api<S> {
+    type SubmitEventsStream = Answers;
+
+    async fn submit_event(
+        &self,
+        request: Request<SubmitEventRequest>,
+    ) -> Result<Response<SubmitEventResponse>, Status> {
+        let event = request.into_inner().event.ok_or(NO_EVENT)?;
+        let tenant = event.tenant.clone();
+        let answer = self.ingest.submit(event, &Span::current()).await.map_err(ApiError::from)?;
+        let booking = match &answer.booking_uid {
+            // The event is committed: a read that fails takes nothing back, and the answer does without.
+            Some(uid) => read(self.store.booking(&tenant, uid)).await.ok().flatten(),
+            None => None,
+        };
+        Ok(Response::new(SubmitEventResponse {
+            outcome: answer.outcome.into(),
+            delivery_id: answer.delivery_id.to_string(),
+            position: answer.position.to_token(),
+            booking,
+        }))
+    }
+
+    async fn submit_events(
+        &self,
+        request: Request<Streaming<SubmitEventsRequest>>,
+    ) -> Result<Response<Self::SubmitEventsStream>, Status> {
+        let conversation = Conversation {
+            requests: request.into_inner(),
+            reading: true,
+            broken: None,
+            unanswered: FuturesUnordered::new(),
+            ingest: self.ingest.clone(),
+            stopping: self.stopping.clone(),
+        };
+        let answers = stream::unfold(conversation, |mut conversation| async move {
+            let answer = conversation.next().await?;
+            Some((answer, conversation))
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+}
+
+const NO_EVENT: ApiError = ApiError::InvalidField { field: "event", why: "must be set" };
+
+/// One stream. It lives inside the response that tonic polls, so it ends when the client goes; a client that does not
+/// read its answers is not read either.
+struct Conversation {
+    requests: Streaming<SubmitEventsRequest>,
+    /// Requests may still come.
+    reading: bool,
+    /// What the stream ends with instead of OK.
+    broken: Option<Status>,
+    unanswered: FuturesUnordered<BoxFuture<'static, SubmitEventsResponse>>,
+    ingest: Ingest,
+    stopping: CancellationToken,
+}
+
+impl Conversation {
+    /// The next answer; none at the end.
+    async fn next(&mut self) -> Option<Result<SubmitEventsResponse, Status>> {
+        while self.reading || !self.unanswered.is_empty() {
+            tokio::select! {
+                Some(answer) = self.unanswered.next() => return Some(Ok(answer)),
+                request = self.requests.message(), if self.reading && self.unanswered.len() < STREAM_IN_FLIGHT => {
+                    self.take(request);
+                }
+                () = self.stopping.cancelled(), if self.reading => self.stop(),
+            }
+        }
+        self.broken.take().map(Err)
+    }
+
+    fn take(&mut self, request: Result<Option<SubmitEventsRequest>, Status>) {
+        match request {
+            Ok(Some(request)) => self.unanswered.push(submit(self.ingest.clone(), request).boxed()),
+            Ok(None) => self.reading = false,
+            Err(status) => {
+                self.reading = false;
+                self.broken = Some(status);
+            }
+        }
+    }
+
+    /// What has arrived already is answered as well: the queue refuses it, and the client need not guess.
+    fn stop(&mut self) {
+        for _ in 0..STREAM_IN_FLIGHT {
+            let Some(Ok(Some(request))) = self.requests.message().now_or_never() else { break };
+            self.take(Ok(Some(request)));
+        }
+        self.reading = false;
+    }
+}
+
+async fn submit(ingest: Ingest, request: SubmitEventsRequest) -> SubmitEventsResponse {
+    let SubmitEventsRequest { sequence, event } = request;
+    let result = match event {
+        Some(event) => ingest.submit(event, &Span::none()).await.map_err(refusal),
+        None => Err(NO_EVENT),
+    };
+    match result {
+        Ok(Answer { outcome, delivery_id, position, .. }) => SubmitEventsResponse {
+            sequence,
+            outcome: outcome.into(),
+            delivery_id: delivery_id.to_string(),
+            position: position.to_token(),
+            error: None,
+        },
+        Err(error) => SubmitEventsResponse { sequence, error: Some((&error).into()), ..Default::default() },
+    }
+}
+
+fn refusal(refused: Refused) -> ApiError {
+    refused.into()
+}

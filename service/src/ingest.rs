@@ -1,0 +1,197 @@
+//! The way of an event into the store: checked, queued, committed together with its neighbours, answered.
+//!
+//! An answer without an error means: on stable storage. Two tasks share the work. While one round is being committed the
+//! next one is gathered and its duplicates are looked up; no timer runs, so an idle service answers at once.
+
+mod commit;
+mod event;
+mod gather;
+mod trace;
+
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Instant,
+};
+
+use calbridge_proto::v1;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::Span;
+use uuid::Uuid;
+
+use crate::{
+    clock::Clock,
+    dedupe::Hint,
+    metrics::Metrics,
+    settings::{INLINE_BYTES, QUEUE_BYTES, QUEUE_EVENTS},
+    store::{Micros, NewDelivery, Position, Store, time::micros},
+};
+
+pub(crate) use self::event::{InvalidField, check_tenant};
+
+/// What became of an event.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// APPLIED, NO_CHANGE, DUPLICATE, RECORDED or UNPARSED.
+    pub(crate) outcome: v1::SubmitOutcome,
+    /// Of a duplicate, the first's.
+    pub(crate) delivery_id: Uuid,
+    /// Where the log stood after it.
+    pub(crate) position: Position,
+    /// The booking that it is about, if it names one.
+    pub(crate) booking_uid: Option<String>,
+}
+
+/// Why an event was not committed.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+pub(crate) enum Refused {
+    /// Another try will fail the same way.
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+    /// Too much is waiting already.
+    #[error("the queue is full")]
+    Overloaded,
+    /// The store did not take it.
+    #[error("the store is unavailable")]
+    Store,
+    /// The service is about to end.
+    #[error("the service is shutting down")]
+    ShuttingDown,
+}
+
+/// Takes events in. Clones share one queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Ingest {
+    queue: mpsc::Sender<Submission>,
+    /// One permit a byte of the bodies that are not answered yet.
+    bytes: Arc<Semaphore>,
+    stopping: CancellationToken,
+    clock: Clock,
+}
+
+/// The two tasks behind an [`Ingest`]. Neither outlives the other.
+#[derive(Debug)]
+pub(crate) struct Rounds(JoinSet<()>);
+
+/// An event that waits for its round.
+#[derive(Debug)]
+struct Submission {
+    delivery: NewDelivery,
+    receipt: Receipt,
+}
+
+/// The way back to whoever submitted.
+#[derive(Debug)]
+struct Receipt {
+    answer: oneshot::Sender<Result<Answer, Refused>>,
+    /// `process bookings`.
+    span: Span,
+    begun: Instant,
+    receive_time: Micros,
+    trigger: i32,
+    _bytes: OwnedSemaphorePermit,
+}
+
+/// What both tasks need.
+#[derive(Debug)]
+struct Shared<S> {
+    store: Arc<S>,
+    hint: Hint,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    /// So many of the next rounds hold one event.
+    careful: AtomicUsize,
+}
+
+impl Ingest {
+    /// Starts the two tasks; inside a runtime. Once `stopping` fires nothing more is taken, what was taken is finished,
+    /// and the tasks end.
+    pub(crate) fn start<S: Store>(
+        store: Arc<S>,
+        hint: Hint,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        stopping: CancellationToken,
+    ) -> (Self, Rounds) {
+        let (queue, submissions) = mpsc::channel(QUEUE_EVENTS);
+        // One round may wait while another is being committed.
+        let (to_commit, rounds) = mpsc::channel(1);
+        let shared = Arc::new(Shared { store, hint, metrics, clock, careful: AtomicUsize::new(0) });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(gather::run(Arc::clone(&shared), submissions, to_commit, stopping.clone()));
+        tasks.spawn(commit::run(shared, rounds));
+        (Self { queue, bytes: Arc::new(Semaphore::new(QUEUE_BYTES)), stopping, clock }, Rounds(tasks))
+    }
+
+    /// Submits one event and waits for its commit. `caller` is the span of the call that brought it, where it came by
+    /// a call of its own.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was committed.
+    pub(crate) async fn submit(&self, event: v1::BookingEvent, caller: &Span) -> Result<Answer, Refused> {
+        if self.stopping.is_cancelled() {
+            return Err(Refused::ShuttingDown);
+        }
+        let begun = Instant::now();
+        let now = (self.clock)();
+        let bytes = self.reserve(event.raw_body.len())?;
+        let span = trace::process_span(&event, caller);
+        let delivery = prepare(event, now, trace::kept_id(&span)).await?;
+        trace::describe(&span, &delivery);
+        let (answer, answered) = oneshot::channel();
+        let receipt = Receipt {
+            answer,
+            span,
+            begun,
+            receive_time: delivery.event.receive_time.as_ref().map_or(now, micros),
+            trigger: delivery.event.trigger,
+            _bytes: bytes,
+        };
+        self.queue.try_send(Submission { delivery, receipt }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Refused::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Refused::ShuttingDown,
+        })?;
+        // Without an answer the tasks are gone; whether they committed is not known, and another try is harmless.
+        answered.await.unwrap_or(Err(Refused::Store))
+    }
+
+    fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refused> {
+        // A body beyond the semaphore's arithmetic is beyond the bound of a body, too.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Arc::clone(&self.bytes).try_acquire_many_owned(bytes).map_err(|_| Refused::Overloaded)
+    }
+}
+
+impl Rounds {
+    /// Waits until both tasks have ended: after `stopping`, or because one of them failed.
+    pub(crate) async fn ended(&mut self) {
+        while self.0.join_next().await.is_some() {}
+    }
+}
+
+impl Receipt {
+    /// Answers and ends the span. The caller may be gone: then the answer is for nobody, and what was done stays done.
+    fn answer(self, result: Result<Answer, Refused>, metrics: &Metrics) {
+        let Self { answer, span, begun, .. } = self;
+        trace::conclude(&span, &result);
+        metrics.answered(begun.elapsed(), result.as_ref().err().map(trace::error_name));
+        drop(span);
+        let _ = answer.send(result);
+    }
+}
+
+/// Checks the event and reads it: beside the reactor where that takes long.
+async fn prepare(event: v1::BookingEvent, now: Micros, trace_id: String) -> Result<NewDelivery, Refused> {
+    if event.raw_body.len() <= INLINE_BYTES {
+        return Ok(event::prepare(event, now, trace_id)?);
+    }
+    match tokio::task::spawn_blocking(move || event::prepare(event, now, trace_id)).await {
+        Ok(prepared) => Ok(prepared?),
+        // The runtime is ending.
+        Err(_) => Err(Refused::ShuttingDown),
+    }
+}

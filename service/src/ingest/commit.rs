@@ -1,0 +1,77 @@
+//! The second half of a round: one transaction, then the hint is told and every waiter gets its answer.
+//!
+//! Nobody is answered before the commit, and the hint hears of nothing that was not committed.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use calbridge_proto::v1;
+use tokio::sync::mpsc;
+use tracing::{Instrument, Span, error, warn};
+
+use super::{Answer, Receipt, Refused, Shared, gather::Round, trace};
+use crate::{
+    settings::CAREFUL_ROUNDS,
+    store::{Batch, Committed, DeliveryKey, Store, StoreError},
+};
+
+/// Commits rounds one after the other until the gathering half has ended.
+pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, mut rounds: mpsc::Receiver<Round>) {
+    while let Some(Round { span, now, fresh, notes }) = rounds.recv().await {
+        let (deliveries, receipts): (Vec<_>, Vec<_>) =
+            fresh.into_iter().map(|event| (event.delivery, event.receipt)).unzip();
+        let keys: Vec<DeliveryKey> = deliveries.iter().map(|delivery| delivery.key.clone()).collect();
+        let batch = Batch { deliveries, duplicates: notes, now };
+        match shared.store.commit(batch).instrument(span.clone()).await {
+            Ok(committed) => conclude(&shared, receipts, committed, keys, &span),
+            Err(failure) => refuse(&shared, receipts, &failure, &span),
+        }
+    }
+}
+
+fn conclude<S>(
+    shared: &Shared<S>,
+    receipts: Vec<Receipt>,
+    committed: Vec<Committed>,
+    keys: Vec<DeliveryKey>,
+    round: &Span,
+) {
+    if !keys.is_empty() {
+        shared.hint.tell(keys, round);
+    }
+    let now = (shared.clock)();
+    // The store answers for each delivery; were one left out, its waiter would be told to try again.
+    for (receipt, committed) in receipts.into_iter().zip(committed) {
+        let Committed { outcome, first, transitions } = committed;
+        if outcome == v1::SubmitOutcome::Duplicate {
+            trace::told_by(&receipt.span, "store");
+            shared.metrics.duplicate("store");
+        } else {
+            shared.metrics.visible(now.saturating_sub(receipt.receive_time), receipt.trigger);
+        }
+        trace::transitions(&receipt.span, &transitions);
+        let answer = Answer {
+            outcome,
+            delivery_id: first.delivery_id,
+            position: first.position,
+            booking_uid: first.booking_uid,
+        };
+        receipt.answer(Ok(answer), &shared.metrics);
+    }
+}
+
+fn refuse<S>(shared: &Shared<S>, receipts: Vec<Receipt>, failure: &StoreError, round: &Span) {
+    trace::failed(round);
+    match failure {
+        StoreError::Unavailable(_) => {
+            round.in_scope(|| warn!(error = %failure, events = receipts.len(), "a round was not committed"));
+        }
+        StoreError::Damaged { .. } => {
+            round.in_scope(|| error!(error = %failure, events = receipts.len(), "a round was not committed"));
+            // It comes again: alone, so that it takes no neighbours with it.
+            shared.careful.store(CAREFUL_ROUNDS, Ordering::Relaxed);
+        }
+    }
+    for receipt in receipts {
+        receipt.answer(Err(Refused::Store), &shared.metrics);
+    }
+}

@@ -1,0 +1,78 @@
+use calbridge_proto::v1::booking_event::Payload;
+
+use super::*;
+
+const NOW: Micros = 1_800_000_000_000_000;
+
+fn event() -> v1::BookingEvent {
+    v1::BookingEvent {
+        tenant: "acme".to_owned(),
+        trigger: v1::Trigger::BookingCreated.into(),
+        event_time: Some(Timestamp { seconds: 100, nanos: 5_000 }),
+        raw_body: "{}".into(),
+        payload: Some(Payload::Booking(v1::BookingPayload { uid: "u1".to_owned(), ..Default::default() })),
+        ..Default::default()
+    }
+}
+
+fn refusal(event: v1::BookingEvent) -> &'static str {
+    prepare(event, NOW, String::new()).unwrap_err().field
+}
+
+#[test]
+fn a_typed_event_is_known_by_its_body() {
+    let delivery = prepare(event(), NOW, "trace".to_owned()).unwrap();
+    let hash: [u8; 32] = Sha256::digest(b"{}").into();
+    assert_eq!(delivery.key.identity, Identity::Body(hash));
+    assert_eq!((&*delivery.key.tenant, delivery.key.time), ("acme", 100_000_005));
+    assert_eq!(delivery.booking_uid.as_deref(), Some("u1"));
+    assert_eq!(delivery.trace_id, "trace");
+    assert_eq!(delivery.event.receive_time, Some(Timestamp { seconds: 1_800_000_000, nanos: 0 }));
+    assert_eq!(delivery.facts.len(), 1);
+    let again = prepare(v1::BookingEvent { request_id: "other".to_owned(), ..event() }, NOW + 1, String::new());
+    assert_eq!(again.unwrap().key, delivery.key, "neither the request nor the time of receipt is part of it");
+}
+
+#[test]
+fn an_event_without_a_payload_is_known_by_its_request() {
+    let id = new_id(1_700_000_000_123_000);
+    let unparsed = v1::BookingEvent { payload: None, request_id: id.to_string(), raw_body: "false".into(), ..event() };
+    let delivery = prepare(unparsed.clone(), NOW, String::new()).unwrap();
+    assert_eq!(delivery.key.identity, Identity::Request(id));
+    assert_eq!(delivery.key.time, 1_700_000_000_123_000);
+    assert!(delivery.facts.is_empty() && delivery.booking_uid.is_none());
+    let other = v1::BookingEvent { request_id: new_id(NOW).to_string(), ..unparsed.clone() };
+    assert_ne!(prepare(other, NOW, String::new()).unwrap().key, delivery.key);
+    let empty = v1::BookingEvent { raw_body: bytes::Bytes::new(), ..unparsed };
+    assert!(prepare(empty, NOW, String::new()).is_ok(), "an empty signed body is a delivery, too");
+}
+
+#[test]
+fn each_field_that_cannot_be_taken_is_named() {
+    let long = "x".repeat(TEXT_BYTES + 1);
+    let bad_time = Some(Timestamp { seconds: i64::MAX, nanos: 0 });
+    let bad_nanos = Some(Timestamp { seconds: 0, nanos: -1 });
+    for (field, event) in [
+        ("event.tenant", v1::BookingEvent { tenant: String::new(), ..event() }),
+        ("event.tenant", v1::BookingEvent { tenant: "Acme".to_owned(), ..event() }),
+        ("event.tenant", v1::BookingEvent { tenant: "a/b".to_owned(), ..event() }),
+        ("event.tenant", v1::BookingEvent { tenant: "a".repeat(65), ..event() }),
+        ("event.raw_body", v1::BookingEvent { raw_body: vec![b' '; BODY_BYTES + 1].into(), ..event() }),
+        ("event.raw_body", v1::BookingEvent { raw_body: bytes::Bytes::new(), ..event() }),
+        ("event.trigger", v1::BookingEvent { trigger: 9999, ..event() }),
+        ("event.trigger", v1::BookingEvent { trigger: -1, ..event() }),
+        ("event.trigger_name", v1::BookingEvent { trigger_name: long.clone(), ..event() }),
+        ("event.content_type", v1::BookingEvent { content_type: long.clone(), ..event() }),
+        ("event.webhook_version", v1::BookingEvent { webhook_version: long.clone(), ..event() }),
+        ("event.secret_id", v1::BookingEvent { secret_id: long.clone(), ..event() }),
+        ("event.request_id", v1::BookingEvent { request_id: long.clone(), ..event() }),
+        ("event.trace_parent", v1::BookingEvent { trace_parent: long.clone(), ..event() }),
+        ("event.request_id", v1::BookingEvent { payload: None, ..event() }),
+        ("event.request_id", v1::BookingEvent { payload: None, request_id: "17".to_owned(), ..event() }),
+        ("event.event_time", v1::BookingEvent { event_time: bad_time, ..event() }),
+        ("event.receive_time", v1::BookingEvent { receive_time: bad_nanos, ..event() }),
+    ] {
+        assert_eq!(refusal(event), field);
+    }
+    assert!(prepare(v1::BookingEvent { tenant: "a".repeat(64), ..event() }, NOW, String::new()).is_ok());
+}

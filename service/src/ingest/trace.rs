@@ -1,0 +1,151 @@
+//! The spans of ingest. `process bookings` belongs to the trace of its webhook, `ingest round` is the root of a trace of
+//! its own, and the two link to each other. No attribute holds personal data.
+
+use calbridge_proto::v1;
+use calbridge_telemetry::{
+    propagation,
+    semconv::{self, otel},
+};
+use tracing::{Span, field::Empty, info_span};
+
+use super::{Answer, Refused, Submission};
+use crate::{
+    metrics::{outcome_name, trigger_name},
+    settings::SPAN_LINKS,
+    store::NewDelivery,
+};
+
+/// The span of one event. Its parent is the event's `trace_parent`, and the call that brought it a link; where the
+/// event names none, the call is its parent.
+pub(super) fn process_span(event: &v1::BookingEvent, caller: &Span) -> Span {
+    let span = |parent: Option<tracing::Id>| {
+        info_span!(
+            parent: parent,
+            semconv::span::PROCESS_BOOKINGS,
+            { otel::KIND } = "consumer",
+            { otel::STATUS_CODE } = Empty,
+            { semconv::MESSAGING_SYSTEM } = semconv::MESSAGING_SYSTEM_VALUE,
+            { semconv::MESSAGING_OPERATION_NAME } = "bookings",
+            { semconv::MESSAGING_OPERATION_TYPE } = "process",
+            { semconv::TRIGGER } = trigger_name(event.trigger),
+            { semconv::TENANT_ID } = Empty,
+            { semconv::WEBHOOK_VERSION } = Empty,
+            { semconv::SECRET_ID } = Empty,
+            { semconv::BOOKING_UID } = Empty,
+            { semconv::DELIVERY_ID } = Empty,
+            { semconv::DELIVERY_DISPOSITION } = Empty,
+            { semconv::DELIVERY_OUTCOME } = Empty,
+            { semconv::DEDUPE_LEVEL } = Empty,
+            { semconv::DEDUPE_LAYER } = Empty,
+            { semconv::POSITION } = Empty,
+            { semconv::ERROR_TYPE } = Empty,
+        )
+    };
+    match propagation::parent_from(&event.trace_parent) {
+        Some(parent) => {
+            let span = span(None);
+            propagation::adopt_context(&span, parent);
+            if !caller.is_none() {
+                propagation::link_spans(&span, caller);
+            }
+            span
+        }
+        None => span(caller.id()),
+    }
+}
+
+/// The trace id to keep with the delivery: empty where the trace leads nowhere.
+pub(super) fn kept_id(span: &Span) -> String {
+    if propagation::is_sampled(span) { propagation::trace_id(span) } else { String::new() }
+}
+
+/// What is known of the event once it was checked.
+pub(super) fn describe(span: &Span, delivery: &NewDelivery) {
+    let event = &delivery.event;
+    span.record(semconv::TENANT_ID, event.tenant.as_str());
+    span.record(semconv::SECRET_ID, event.secret_id.as_str());
+    if !event.webhook_version.is_empty() {
+        span.record(semconv::WEBHOOK_VERSION, event.webhook_version.as_str());
+    }
+    if let Some(uid) = &delivery.booking_uid {
+        span.record(semconv::BOOKING_UID, uid.as_str());
+    }
+    let disposition = if event.payload.is_some() { "accepted" } else { "unparsed" };
+    span.record(semconv::DELIVERY_DISPOSITION, disposition);
+}
+
+/// The span of a round, linked with those of its events.
+pub(super) fn round_span(events: &[Submission]) -> Span {
+    let span = info_span!(
+        parent: None,
+        semconv::span::INGEST_ROUND,
+        { otel::KIND } = "internal",
+        { otel::STATUS_CODE } = Empty,
+        { semconv::MESSAGING_SYSTEM } = semconv::MESSAGING_SYSTEM_VALUE,
+        { semconv::MESSAGING_BATCH_MESSAGE_COUNT } = events.len(),
+        { semconv::ERROR_TYPE } = Empty,
+    );
+    if propagation::is_sampled(&span) {
+        let sampled = events.iter().map(|event| &event.receipt.span).filter(|event| propagation::is_sampled(event));
+        for event in sampled.take(SPAN_LINKS) {
+            propagation::link_spans(&span, event);
+            propagation::link_spans(event, &span);
+        }
+    }
+    span
+}
+
+/// Who recognised the duplicate.
+pub(super) fn told_by(span: &Span, layer: &'static str) {
+    span.record(semconv::DEDUPE_LEVEL, "transport");
+    span.record(semconv::DEDUPE_LAYER, layer);
+}
+
+/// One span for each change that the event made.
+pub(super) fn transitions(event: &Span, transitions: &[v1::Transition]) {
+    for transition in transitions {
+        info_span!(
+            parent: event,
+            semconv::span::RECORD_TRANSITION,
+            { otel::KIND } = "internal",
+            { semconv::BOOKING_UID } = transition.uid,
+            { semconv::TRANSITION_RULE } = transition.rule,
+            { semconv::POSITION } = transition.position,
+            { semconv::SOURCE } = "webhook",
+        );
+    }
+}
+
+/// The last word on an event.
+pub(super) fn conclude(span: &Span, result: &Result<Answer, Refused>) {
+    match result {
+        Ok(answer) => {
+            if answer.outcome != v1::SubmitOutcome::Duplicate {
+                span.record(semconv::DEDUPE_LEVEL, "none");
+            }
+            span.record(semconv::DELIVERY_OUTCOME, outcome_name(answer.outcome));
+            span.record(semconv::DELIVERY_ID, tracing::field::display(answer.delivery_id));
+            span.record(semconv::POSITION, answer.position.to_token());
+        }
+        Err(refused) => {
+            span.record(otel::STATUS_CODE, "ERROR");
+            span.record(semconv::ERROR_TYPE, error_name(refused));
+        }
+    }
+}
+
+/// The round was not committed.
+pub(super) fn failed(round: &Span) {
+    round.record(otel::STATUS_CODE, "ERROR");
+    round.record(semconv::ERROR_TYPE, error_name(&Refused::Store));
+}
+
+/// The `error.type` of a refusal.
+pub(super) fn error_name(refused: &Refused) -> &'static str {
+    match refused {
+        Refused::Invalid(_) => "INVALID_FIELD",
+        Refused::Overloaded => "OVERLOADED",
+        Refused::Store => "STORE_UNAVAILABLE",
+        Refused::ShuttingDown => "SHUTTING_DOWN",
+    }
+}

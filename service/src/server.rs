@@ -1,0 +1,112 @@
+//! The tonic server: limits, health, reflection, the three services, and an end within a bounded time.
+//!
+//! The order of the end: health says NOT_SERVING, nothing more is taken in, what was taken is committed and answered,
+//! connections close, the store closes.
+
+mod health;
+mod incoming;
+
+use std::{pin::pin, sync::Arc};
+
+use calbridge_proto::{
+    FILE_DESCRIPTOR_SET,
+    v1::{
+        booking_service_server::BookingServiceServer, delivery_service_server::DeliveryServiceServer,
+        ingest_service_server::IngestServiceServer,
+    },
+};
+use calbridge_telemetry::{Readiness, rpc::rpc_layer};
+use tokio::{net::TcpListener, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes, transport::Server};
+use tonic_reflection::server::Builder as Reflection;
+use tracing::{info, warn};
+
+use self::{health::Health, incoming::incoming};
+use crate::{
+    Error, Settings,
+    api::{Api, METHODS},
+    clock::Clock,
+    dedupe::Hint,
+    ingest::Ingest,
+    metrics::Metrics,
+    settings::{
+        CALL_TIMEOUT, CONNECTION_CALLS, HEADER_LIST_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_BYTES,
+    },
+    store::Store,
+};
+
+/// Serves until `shutdown` fires and everything that was taken in is answered, or the grace is over.
+pub(crate) async fn serve<S: Store>(
+    store: S,
+    clock: Clock,
+    settings: &Settings,
+    listener: TcpListener,
+    readiness: &Readiness,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let store = Arc::new(store);
+    let metrics = Arc::new(Metrics::new());
+    let hint = Hint::open(settings.redis.as_ref(), settings.dedupe_keys, Arc::clone(&metrics))?;
+    let stopping = CancellationToken::new();
+    let (ingest, mut rounds) = Ingest::start(Arc::clone(&store), hint, metrics, clock, stopping.clone());
+    let mut health = Health::new(readiness).await;
+    let routes = routes(Api::new(Arc::clone(&store), ingest, stopping.clone()), &health)?;
+    let mut server =
+        pin!(limits(Server::builder()).layer(rpc_layer(METHODS)).add_routes(routes).serve_with_incoming_shutdown(
+            incoming(listener, settings.connections),
+            stopping.clone().cancelled_owned()
+        ));
+
+    tokio::select! {
+        ended = &mut server => return ended.map_err(Error::Serve),
+        () = rounds.ended() => return Err(Error::Stopped),
+        () = health.watch(&*store) => {}
+        () = shutdown.cancelled() => {}
+    }
+
+    info!("the service finishes what it has taken in");
+    health.stop().await;
+    stopping.cancel();
+    let end = async {
+        let (closed, ()) = tokio::join!(server, async {
+            rounds.ended().await;
+            health.release_watchers().await;
+        });
+        store.close().await;
+        closed
+    };
+    match timeout(settings.shutdown_grace, end).await {
+        Ok(closed) => closed.map_err(Error::Serve),
+        Err(_) => {
+            // Everything that was answered is on stable storage; the rest was never promised.
+            warn!("the grace is over and some callers are still there: leaving them");
+            Ok(())
+        }
+    }
+}
+
+/// tonic has no limits of its own.
+fn limits(server: Server) -> Server {
+    server
+        .timeout(CALL_TIMEOUT)
+        .max_concurrent_streams(CONNECTION_CALLS)
+        .http2_max_header_list_size(HEADER_LIST_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+}
+
+/// Everything that can be called.
+fn routes<S: Store>(api: Api<S>, health: &Health) -> Result<Routes, Error> {
+    let reflection = || {
+        Reflection::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(Routes::new(IngestServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES))
+        .add_service(BookingServiceServer::new(api.clone()))
+        .add_service(DeliveryServiceServer::new(api))
+        .add_service(health.service())
+        .add_service(reflection().build_v1().map_err(Error::Reflection)?)
+        .add_service(reflection().build_v1alpha().map_err(Error::Reflection)?))
+}

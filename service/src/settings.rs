@@ -1,0 +1,103 @@
+//! What an operator may choose of the service, and every bound that he may not, each with its reason.
+
+use std::time::Duration;
+
+use calbridge_process::{Config, Database, RedisSettings};
+
+/// What the service needs to know before it starts.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The store.
+    pub database: Database,
+    /// Redis as the dedupe hint; without it a cache in this process serves as one.
+    pub redis: Option<RedisSettings>,
+    /// How many deliveries that cache remembers; zero: none.
+    pub dedupe_keys: usize,
+    /// Most open connections; further ones wait to be accepted.
+    pub connections: usize,
+    /// For what was accepted to be finished after the shutdown began.
+    pub shutdown_grace: Duration,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            database: config.database.clone(),
+            redis: config.redis.clone(),
+            dedupe_keys: config.dedupe_keys,
+            connections: config.limits.connections,
+            shutdown_grace: config.limits.shutdown_grace,
+        }
+    }
+}
+
+/// The longest body of an event: the most that an adapter can be configured to take.
+pub(crate) const BODY_BYTES: usize = 4 * 1024 * 1024;
+/// The longest gRPC message that is taken in. The typed form repeats the body, and a body of nothing but tiny values
+/// grows several times in it.
+pub(crate) const MESSAGE_BYTES: usize = 8 * BODY_BYTES;
+/// The longest text of an event beside its body: an HTTP header's value at its longest.
+pub(crate) const TEXT_BYTES: usize = 16 * 1024;
+/// The longest tenant name; a tenant is a part of the webhook's path.
+pub(crate) const TENANT_BYTES: usize = 64;
+
+/// Events that wait for a round, over all callers. Four adapters with a full stream each fit.
+pub(crate) const QUEUE_EVENTS: usize = 4096;
+/// The bodies of the events that were taken and not yet answered, together: what callers can make the service hold.
+/// The typed form comes on top and is a small multiple.
+pub(crate) const QUEUE_BYTES: usize = 256 * 1024 * 1024;
+/// Events of one round. Commit costs per event fall little beyond this, and the first of a round waits for the last.
+pub(crate) const ROUND_EVENTS: usize = 512;
+/// The bodies of one round together: a round of the largest bodies must not hold the next one up for seconds.
+pub(crate) const ROUND_BYTES: usize = 16 * 1024 * 1024;
+/// Rounds of one event after the store reported a damaged row: whoever shares a round with it would be refused too.
+pub(crate) const CAREFUL_ROUNDS: usize = 256;
+/// Bodies above this are hashed and read beside the reactor: 256 KiB take about a millisecond without SHA instructions.
+pub(crate) const INLINE_BYTES: usize = 256 * 1024;
+/// When a refused caller should come again: a round takes milliseconds, a store that restarts some seconds.
+pub(crate) const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Unanswered events of one stream; beyond it the stream is not read, and the sender feels it.
+pub(crate) const STREAM_IN_FLIGHT: usize = 1024;
+/// Calls that one connection may have open. A program needs one stream and a handful of reads.
+pub(crate) const CONNECTION_CALLS: u32 = 256;
+/// For a unary call to be answered, as a last resort: each of its steps is bounded by itself.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// For one read of the store. A page takes milliseconds; a disk that is stuck takes for ever.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that is silent this long is asked whether it lives.
+pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// And has this long to say so.
+pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the HTTP/2 preface of a new connection: whoever connects and says nothing must not keep a place.
+pub(crate) const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The head of a call: a path, a trace context, and room for a token.
+pub(crate) const HEADER_LIST_BYTES: u32 = 16 * 1024;
+/// Between two tries to accept a connection when the process is out of file descriptors.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often the store is asked whether it can write.
+pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// For its answer: a commit that takes longer helps no caller, an adapter waits two seconds.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// For Redis to answer. A hint that takes longer than the commit which it may save is worth nothing.
+pub(crate) const REDIS_TIMEOUT: Duration = Duration::from_millis(50);
+/// For a connection to Redis to be made, aside from any event's way.
+pub(crate) const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
+/// For connecting, authenticating and one trial command, with the nodes of a cluster one after the other.
+pub(crate) const REDIS_TRIAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two tries while Redis is away.
+pub(crate) const REDIS_TRIAL_INTERVAL: Duration = Duration::from_secs(1);
+/// Rounds that Redis was not told of yet; beyond it they are left out. The store knows them all the same.
+pub(crate) const REDIS_UNTOLD_ROUNDS: usize = 64;
+
+/// Entries of a page where the caller names no number.
+pub(crate) const PAGE_DEFAULT: usize = 100;
+/// Entries of a page at the most.
+pub(crate) const PAGE_MOST: usize = 1000;
+/// Bytes of a page at the most, if it has more than one entry: clients refuse messages of 4 MiB unless told otherwise.
+pub(crate) const PAGE_BYTES: usize = 3 * 1024 * 1024;
+
+/// Links that a span may have before the telemetry drops them.
+pub(crate) const SPAN_LINKS: usize = 128;
