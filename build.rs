@@ -16,7 +16,7 @@ const FILES: [&str; 8] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);
 
     // Reflection needs names and shapes alone: shipping every comment inside each binary would only be weight.
     let mut lean = protox::Compiler::new(["proto"])?;

@@ -1,1 +1,71 @@
-fn main() {}
+//! The `calbridge` program: runs everything on one machine (`up`), plays Cal.com (`send`), and reads what is known
+//! (`get`, `list`, `timeline`).
+
+mod client;
+mod demo;
+mod output;
+mod read;
+mod send;
+mod time;
+mod up;
+mod webhook;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The booking backbone for people who run on Cal.com
+#[derive(Parser)]
+#[command(name = "calbridge", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run adapter and service in one process
+    Up(Box<up::Arguments>),
+    /// Sign a golden Cal.com webhook, post it, and print the answer
+    Send(Box<send::Arguments>),
+    /// Show one booking
+    Get(read::Get),
+    /// List a tenant's bookings
+    List(read::List),
+    /// Show everything that spoke of a booking, and what it changed
+    Timeline(read::Timeline),
+}
+
+fn main() -> ExitCode {
+    let command = match Arguments::parse().command {
+        Command::Up(arguments) => return up::main(*arguments),
+        command => command,
+    };
+    match client_runtime().and_then(|runtime| runtime.block_on(run(command))) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "calbridge: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn client_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(_) => anyhow::bail!("up runs in a frame of its own"),
+        Command::Send(arguments) => send::run(*arguments).await,
+        Command::Get(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
+        Command::List(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Timeline(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,97 @@
+//! How answers are printed: tables for people, JSON for programs.
+
+use std::io::{self, Write as _};
+
+use anyhow::Context as _;
+use calbridge_proto::FILE_DESCRIPTOR_SET;
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+
+/// `--output`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// The protobuf JSON mapping, with the field names of the schema.
+    Json,
+}
+
+/// An empty table with these columns.
+pub(crate) fn table<const N: usize>(columns: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled).set_header(columns);
+    table
+}
+
+/// A row whose cells can't move the terminal's cursor: titles and names are written by strangers.
+pub(crate) fn row<const N: usize>(cells: [String; N]) -> [String; N] {
+    cells.map(|cell| cell.replace(|character: char| character.is_control(), "\u{fffd}"))
+}
+
+/// Writes a line to stdout. A reader that has gone (`| head`) is no error worth a word, but ends the command.
+pub(crate) fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{text}").context("stdout is closed")
+}
+
+/// Prints a message of `calbridge.v1` as JSON.
+pub(crate) fn print_json(message_name: &str, message: &impl Message) -> anyhow::Result<()> {
+    print(json(message_name, message)?)
+}
+
+/// The protobuf JSON mapping of a message, indented, with the field names of the schema.
+fn json(message_name: &str, message: &impl Message) -> anyhow::Result<String> {
+    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).context("the embedded schema is damaged")?;
+    let descriptor = pool
+        .get_message_by_name(&format!("calbridge.v1.{message_name}"))
+        .with_context(|| format!("the schema has no message {message_name}"))?;
+    let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
+    let mut out = Vec::new();
+    let mut serializer = serde_json::Serializer::pretty(&mut out);
+    dynamic.serialize_with_options(&mut serializer, &SerializeOptions::new().use_proto_field_name(true))?;
+    Ok(String::from_utf8(out)?)
+}
+
+/// The last word of an enum value's name, as people say it: `BOOKING_STATUS_NO_SHOW` is `NO_SHOW`.
+pub(crate) fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
+    match name.strip_prefix(prefix) {
+        Some("UNSPECIFIED") => "-",
+        Some(rest) => rest,
+        None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use calbridge_proto::v1;
+
+    use super::*;
+
+    #[test]
+    fn json_has_the_names_of_the_schema() {
+        let booking = v1::Booking {
+            uid: "u".to_owned(),
+            status: v1::BookingStatus::NoShow.into(),
+            start_time: Some(prost_types::Timestamp { seconds: 0, nanos: 0 }),
+            ..v1::Booking::default()
+        };
+        let text = json("Booking", &booking).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            value,
+            serde_json::json!({"uid": "u", "status": "BOOKING_STATUS_NO_SHOW", "start_time": "1970-01-01T00:00:00Z"})
+        );
+    }
+
+    #[test]
+    fn a_strangers_name_can_not_drive_the_terminal() {
+        assert_eq!(row(["\u{1b}[2JGrace\n".to_owned()]), ["\u{fffd}[2JGrace\u{fffd}"]);
+    }
+
+    #[test]
+    fn an_enum_is_shown_by_its_last_word() {
+        assert_eq!(short("BOOKING_STATUS_NO_SHOW", "BOOKING_STATUS_"), "NO_SHOW");
+        assert_eq!(short("BOOKING_STATUS_UNSPECIFIED", "BOOKING_STATUS_"), "-");
+    }
+}
