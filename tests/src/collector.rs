@@ -44,7 +44,7 @@ impl Collector {
     /// Listens on two ports of its own.
     #[must_use]
     pub fn start() -> Self {
-        let (changed, changes) = watch::channel(0);
+        let (changed, news) = watch::channel(0);
         let (stop, until) = watch::channel(false);
         let shared = Arc::new(Shared { seen: Mutex::default(), changed });
         let grpc = listener();
@@ -53,7 +53,7 @@ impl Collector {
             grpc: grpc.local_addr().unwrap(),
             http: http.local_addr().unwrap(),
             shared: Arc::clone(&shared),
-            changes,
+            changes: news,
             _stop: stop,
         };
         thread::spawn(move || {

@@ -1,1 +1,12 @@
-//! it
+//! calbridge as a whole: its built programs, from the outside.
+//!
+//! One binary, so that it links once; a module for each area.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::large_futures,
+    reason = "in a test a panic is the message; its futures are few"
+)]
+
+mod corpus;
+mod house;
