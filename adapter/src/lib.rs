@@ -1,1 +1,75 @@
-//! adapter
+//! The HTTP edge of calbridge: takes Cal.com's webhooks in, verifies and types them, and has the booking service commit
+//! them over one gRPC stream.
+//!
+//! A 2xx means stored: it is answered after the service's commit and never before. Nothing of a body is read before its
+//! signature is verified. Every byte, second and request that a stranger can cost is bounded.
+
+mod answer;
+mod body;
+mod durable;
+mod edge;
+mod forward;
+mod metrics;
+mod moment;
+mod observe;
+mod route;
+mod server;
+mod settings;
+mod signature;
+mod throttle;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use calbridge_process::{Config, ConfigError, loopback_or};
+use calbridge_telemetry::Readiness;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    forward::{AddressError, MAX_EVENT_BYTES},
+    moment::Moment,
+    settings::Settings,
+};
+
+/// Why the adapter can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The service's address is to be corrected.
+    #[error(transparent)]
+    Service(#[from] AddressError),
+    /// The listener does not know its own address, so it is of no use.
+    #[error("the HTTP listener can't be used: {0}")]
+    Listener(#[from] std::io::Error),
+}
+
+/// Serves webhooks on the listener until `shutdown`, then finishes what it has accepted, within the grace.
+///
+/// Registers the readiness check `service`: ready while the stream is open and the service says that it serves.
+pub async fn run(
+    settings: Settings,
+    listener: TcpListener,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let limits = settings.limits;
+    let metrics = Arc::new(metrics::Metrics::new());
+    let check = readiness.check("service");
+    let (forwarder, forwarding) =
+        forward::start(&settings.service, limits.forward_deadline, limits.in_flight, check, &metrics)?;
+    let edge = edge::Edge::new(settings, durable::Durable::new(forwarder), metrics);
+    let served = server::serve(listener, Arc::new(edge), limits, shutdown).await;
+    // The requests are done: nothing waits on the stream any more.
+    forwarding.stop().await;
+    Ok(served?)
+}
+
+/// Refuses an address that other machines can reach while some tenant lets unsigned webhooks in, unless the operator
+/// insists.
+pub fn check_exposure(config: &Config, address: SocketAddr) -> Result<(), ConfigError> {
+    let Some((tenant, _)) = config.tenants.iter().find(|(_, tenant)| tenant.allow_unsigned) else { return Ok(()) };
+    let mend = format!(
+        "tenant {tenant} has allow_unsigned = true, so anybody could invent its bookings; \
+         give it a secret, listen on 127.0.0.1, or say --insecure-unsigned"
+    );
+    loopback_or(config.insecure_unsigned, "--http", address, &mend)
+}

@@ -1,0 +1,268 @@
+//! One webhook, from its head to its answer. The order is the rule: whatever costs more, or tells more, comes later.
+//!
+//! Path, method, size of the head, declared length, a place among the requests in flight, the body, the signature; only
+//! then is the body looked into, forwarded, and answered with a 2xx if it is committed.
+
+use std::{borrow::Cow, sync::Arc};
+
+use bytes::Bytes;
+use calbridge_proto::v1::BookingEvent;
+use calbridge_telemetry::{propagation, semconv};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header, request::Parts};
+use http_body_util::Full;
+use hyper::body::Body;
+use tokio::{sync::Semaphore, time::Instant};
+use tracing::{Instrument as _, Span, debug, info_span, warn};
+
+use crate::{
+    Settings,
+    answer::{Answer, outcome_word},
+    body::{self, BodyError, Received},
+    durable::Durable,
+    metrics::{Metrics, RequestLabels},
+    moment::Moment,
+    observe::{self, Ends},
+    route::{self, Route},
+    signature::{Keyring, Verdict},
+    throttle::Throttle,
+};
+
+/// Longest request target that is looked at. Our own are below 100 bytes; hyper alone would take 64 KiB.
+const URI_BYTES_MOST: usize = 8 * 1024;
+
+/// What a header costs beside its name and value: `: ` and the line end, as HTTP/1.1 sends them.
+const HEADER_OVERHEAD: usize = 4;
+
+/// When another try makes sense for a request that found no place: places are held for a fraction of a second.
+const RETRY_AFTER_FULL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Cal.com's version of the payload.
+const WEBHOOK_VERSION: HeaderName = HeaderName::from_static("x-cal-webhook-version");
+
+/// The W3C's name (Trace Context level 2) for telling a caller which trace its request became.
+const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+
+/// Everything a request is served with.
+pub(crate) struct Edge {
+    keyring: Keyring,
+    durable: Durable,
+    settings: Settings,
+    /// One permit for each request that is past its head.
+    in_flight: Arc<Semaphore>,
+    /// One permit for each byte of the bodies held.
+    budget: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    refusals: Throttle,
+}
+
+/// A request that holds one of its tenant's secrets.
+struct Verified {
+    secret_id: Arc<str>,
+    body: Received,
+}
+
+impl Edge {
+    /// An edge that makes webhooks durable by `durable`.
+    pub(crate) fn new(settings: Settings, durable: Durable, metrics: Arc<Metrics>) -> Self {
+        let keyring = Keyring::new(&settings.tenants);
+        metrics.unsigned_tenants(keyring.unsigned_tenants().count());
+        for tenant in keyring.unsigned_tenants() {
+            warn!(tenant, "this tenant lets unsigned webhooks in: whoever finds its URL can invent bookings");
+        }
+        Self {
+            keyring,
+            durable,
+            in_flight: Arc::new(Semaphore::new(settings.limits.in_flight.min(Semaphore::MAX_PERMITS))),
+            budget: Arc::new(Semaphore::new(settings.limits.in_flight_bytes.min(Semaphore::MAX_PERMITS))),
+            settings,
+            metrics,
+            refusals: Throttle::new(),
+        }
+    }
+
+    /// Serves one request.
+    pub(crate) async fn handle<B>(&self, request: Request<B>, ends: Ends) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let started = Instant::now();
+        let (head, body) = request.into_parts();
+        let route = route::resolve(head.uri.path());
+        let labels = observe::labels(&head, route);
+        let _active = self.metrics.active(labels);
+        let tenant_known = route.is_some_and(|route| self.keyring.knows(route.tenant));
+        let span = observe::server_span(&head, route, tenant_known, ends);
+
+        let (answer, traced) = self.serve(&head, route, labels, body, started).instrument(span.clone()).await;
+        observe::conclude(&span, answer.status());
+        self.metrics.answered(labels, answer.status(), started.elapsed());
+        let mut response = answer.into_response(head.version < Version::HTTP_2);
+        // Only who holds a secret is told: the refusals of all others are the same bytes.
+        if let (true, Ok(value)) = (traced, HeaderValue::try_from(propagation::traceparent(&span))) {
+            response.headers_mut().insert(TRACERESPONSE, value);
+        }
+        response
+    }
+
+    /// The answer, and whether the sender may learn of the trace.
+    async fn serve<B>(
+        &self,
+        head: &Parts,
+        route: Option<Route<'_>>,
+        labels: RequestLabels,
+        body: B,
+        started: Instant,
+    ) -> (Answer, bool)
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let admitted = self.admit(head, route, &body).and_then(|route| {
+            let place = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| self.full("requests"))?;
+            Ok((route, place))
+        });
+        let (route, _place) = match admitted {
+            Ok(admitted) => admitted,
+            Err(answer) => return (answer, false),
+        };
+        match self.verify(head, route, labels, body).await {
+            Ok(verified) => (self.accept(head, route, verified, started).await, true),
+            Err(answer) => (answer, false),
+        }
+    }
+
+    /// What the head alone can decide.
+    fn admit<'a, B: Body>(&self, head: &Parts, route: Option<Route<'a>>, body: &B) -> Result<Route<'a>, Answer> {
+        let limits = &self.settings.limits;
+        if target_bytes(head) > URI_BYTES_MOST {
+            return Err(Answer::UriTooLong);
+        }
+        if header_bytes(&head.headers) > limits.header_bytes || head.headers.len() > limits.header_count {
+            return Err(Answer::HeadersTooLarge);
+        }
+        let route = route.ok_or(Answer::NotFound)?;
+        if head.method != Method::POST {
+            return Err(Answer::MethodNotAllowed);
+        }
+        if body::declares_more_than(body, limits.body_bytes) {
+            return Err(Answer::BodyTooLarge);
+        }
+        Ok(route)
+    }
+
+    /// Reads the body and checks who sent it.
+    async fn verify<B>(
+        &self,
+        head: &Parts,
+        route: Route<'_>,
+        labels: RequestLabels,
+        body: B,
+    ) -> Result<Verified, Answer>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let limits = &self.settings.limits;
+        let body = body::receive(body, limits.body_bytes, limits.body_timeout, &self.budget).await.map_err(|why| {
+            debug!(?why, "no whole body");
+            match why {
+                BodyError::TooLarge => Answer::BodyTooLarge,
+                BodyError::TooSlow => Answer::BodyTooSlow,
+                BodyError::Broken => Answer::BodyBroken,
+                BodyError::NoRoom => self.full("bytes"),
+            }
+        })?;
+        self.metrics.body(labels, body.bytes.len());
+        let size = i64::try_from(body.bytes.len()).unwrap_or(i64::MAX);
+        Span::current().record(semconv::HTTP_REQUEST_BODY_SIZE, size);
+
+        let span = info_span!("verify signature", { semconv::otel::NAME } = semconv::span::VERIFY_SIGNATURE);
+        let verdict = self.keyring.verify(route.tenant, &head.headers, &body.bytes).instrument(span).await;
+        let (result, secret_id) = match &verdict {
+            Verdict::Signed(id) => ("valid", Some(id)),
+            Verdict::Unsigned(id) => ("unsigned", Some(id)),
+            Verdict::Missing => ("missing", None),
+            Verdict::Invalid => ("invalid", None),
+        };
+        self.metrics.verified(result, secret_id.map(AsRef::as_ref));
+        match secret_id {
+            Some(id) => Ok(Verified { secret_id: Arc::clone(id), body }),
+            None => {
+                // Anybody can cause this line: the metric counts, the line is for whoever looks closer.
+                debug!(result, "a webhook without a valid signature was refused");
+                Err(Answer::InvalidSignature)
+            }
+        }
+    }
+
+    /// Types the body and has it made durable.
+    async fn accept(&self, head: &Parts, route: Route<'_>, verified: Verified, started: Instant) -> Answer {
+        let Moment { time, request_id } = (self.settings.moment)();
+        let bytes = verified.body.bytes.clone();
+        let parse = info_span!("parse webhook", { semconv::otel::NAME } = semconv::span::PARSE_WEBHOOK);
+        let typed = parse.in_scope(|| calbridge_calcom::type_body(&bytes));
+        let trigger = observe::trigger_label(typed.trigger);
+        let disposition = observe::disposition_label(&typed);
+        let mut event = BookingEvent {
+            tenant: route.tenant.to_owned(),
+            receive_time: Some(time.into()),
+            webhook_version: text(&head.headers, &WEBHOOK_VERSION).into_owned(),
+            content_type: text(&head.headers, &header::CONTENT_TYPE).into_owned(),
+            secret_id: verified.secret_id.as_ref().to_owned(),
+            request_id: request_id.to_string(),
+            raw_body: bytes,
+            ..BookingEvent::default()
+        };
+        typed.into_event(&mut event);
+        let span = Span::current();
+        span.record(semconv::SECRET_ID, event.secret_id.as_str());
+        span.record(semconv::TRIGGER, trigger);
+        span.record(semconv::DELIVERY_DISPOSITION, disposition);
+        if !event.webhook_version.is_empty() {
+            span.record(semconv::WEBHOOK_VERSION, event.webhook_version.as_str());
+        }
+        let name = event.trigger_name.clone();
+        match self.durable.keep(event).await {
+            Ok(accepted) => {
+                self.metrics.accepted(trigger, disposition, started.elapsed());
+                span.record(semconv::DELIVERY_ID, accepted.delivery_id.as_str());
+                span.record(semconv::DELIVERY_OUTCOME, outcome_word(accepted.outcome));
+                Answer::Processed { event: name, outcome: accepted.outcome, delivery_id: accepted.delivery_id }
+            }
+            Err(refused) => {
+                if let Some(more) = self.refusals.pass() {
+                    warn!(
+                        tenant = route.tenant,
+                        reason = refused.reason,
+                        more,
+                        "a webhook could not be made durable and was answered 503"
+                    );
+                }
+                Answer::Unavailable { retry_after: refused.retry_after }
+            }
+        }
+    }
+
+    fn full(&self, of: &'static str) -> Answer {
+        if let Some(more) = self.refusals.pass() {
+            warn!(of, more, "as much is in flight as may be; a webhook was answered 503");
+        }
+        Answer::Unavailable { retry_after: RETRY_AFTER_FULL }
+    }
+}
+
+/// Bytes of the request's target as sent.
+fn target_bytes(head: &Parts) -> usize {
+    head.uri.path_and_query().map_or(0, |target| target.as_str().len())
+}
+
+/// Bytes of the headers as HTTP/1.1 sends them.
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD).sum()
+}
+
+/// A header as text; bytes that are no UTF-8 become U+FFFD.
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
+    headers.get(name).map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

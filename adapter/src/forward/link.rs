@@ -1,0 +1,221 @@
+//! The task that keeps one `SubmitEvents` stream open: connects, hands answers to the outbox, and comes back when it breaks.
+//!
+//! It decides nothing about events: which of them are sent, and again, is the outbox's business.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher as _, Hasher as _},
+    sync::Arc,
+    time::Duration,
+};
+
+use calbridge_proto::v1::SubmitEventsResponse;
+use calbridge_telemetry::{propagation, semconv};
+use http::uri::PathAndQuery;
+use tokio::{
+    select,
+    sync::watch,
+    time::{self, Instant},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Status, Streaming, client::Grpc, transport::Channel};
+use tracing::{Span, debug, field::Empty, info, info_span, warn};
+
+use super::{Peer, backoff, codec::SubmitCodec, outbox::Outbox};
+use crate::metrics::Metrics;
+
+/// The method, as spans and metrics name it.
+const METHOD: &str = "calbridge.v1.IngestService/SubmitEvents";
+
+/// The method's path on the wire.
+const PATH: &str = "/calbridge.v1.IngestService/SubmitEvents";
+
+/// For the service to say that the stream is open: it says so before it has read any event.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// For the service to answer what is left after we ended our side.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A stream that held this long was no failure when it ends: the next try is made without the waits of the last ones.
+const STABLE: Duration = Duration::from_secs(1);
+
+/// Largest answer: two ids, a word and a message for people.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Everything the task needs.
+pub(crate) struct Link {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) channel: Channel,
+    pub(crate) peer: Arc<Peer>,
+    /// Whether a stream is open.
+    pub(crate) open: watch::Sender<bool>,
+    /// How long an outage may last before new events are refused at once.
+    pub(crate) patience: Duration,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Ends the stream, then the task.
+    pub(crate) stop: CancellationToken,
+}
+
+/// How a stream ended.
+enum End {
+    /// We ended it, and it is over.
+    Stopped,
+    /// The service ended it, as it does when it shuts down.
+    Closed,
+    /// It broke.
+    Broken(Status),
+}
+
+impl Link {
+    /// Runs until stopped.
+    pub(crate) async fn run(self) {
+        let mut failures = 0_u32;
+        let mut down_since = Instant::now();
+        while !self.stop.is_cancelled() {
+            let span = self.stream_span();
+            let began = Instant::now();
+            let opened = select! {
+                opened = self.open(&span) => opened,
+                () = self.stop.cancelled() => break,
+            };
+            let end = match opened {
+                Ok(answers) => {
+                    self.outbox.set_away(false);
+                    self.open.send_replace(true);
+                    info!(attempts = failures + 1, "the stream to the booking service is open");
+                    let end = self.serve(answers).await;
+                    self.open.send_replace(false);
+                    down_since = Instant::now();
+                    failures = if began.elapsed() >= STABLE { 0 } else { failures };
+                    end
+                }
+                Err(status) => End::Broken(status),
+            };
+            let code = self.conclude(&span, &end, began, failures);
+            if matches!(end, End::Stopped) {
+                break;
+            }
+            self.metrics.reconnect(code);
+            if down_since.elapsed() >= self.patience {
+                self.outbox.set_away(true);
+            }
+            failures = failures.saturating_add(1);
+            select! {
+                () = time::sleep(backoff::pause(failures, random())) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+        self.outbox.end();
+    }
+
+    /// Connects where necessary and opens a stream.
+    async fn open(&self, span: &Span) -> Result<Streaming<SubmitEventsResponse>, Status> {
+        let opening = async {
+            let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
+            grpc.ready().await.map_err(|why| Status::unavailable(why.to_string()))?;
+            let mut request = Request::new(self.outbox.open());
+            propagation::inject(request.metadata_mut(), span);
+            let answers = grpc.streaming(request, PathAndQuery::from_static(PATH), SubmitCodec).await?;
+            Ok(answers.into_inner())
+        };
+        let too_late = || Status::deadline_exceeded("the service did not open the stream in time");
+        time::timeout(OPEN_TIMEOUT, opening).await.unwrap_or_else(|_| Err(too_late()))
+    }
+
+    /// Hands answers on until the stream is over.
+    async fn serve(&self, mut answers: Streaming<SubmitEventsResponse>) -> End {
+        loop {
+            let answer = select! {
+                answer = answers.message() => answer,
+                () = self.stop.cancelled() => break,
+            };
+            match answer {
+                Ok(Some(answer)) => self.outbox.answer(answer),
+                Ok(None) => return End::Closed,
+                Err(status) => return End::Broken(status),
+            }
+        }
+        self.outbox.end();
+        let rest = async {
+            while let Ok(Some(answer)) = answers.message().await {
+                self.outbox.answer(answer);
+            }
+        };
+        if time::timeout(END_TIMEOUT, rest).await.is_err() {
+            debug!("the booking service did not end the stream in time");
+        }
+        End::Stopped
+    }
+
+    /// One span for the whole stream, in a trace of its own: the events on it belong to theirs.
+    fn stream_span(&self) -> Span {
+        info_span!(
+            parent: None,
+            "stream",
+            { semconv::otel::NAME } = METHOD,
+            { semconv::otel::KIND } = "client",
+            { semconv::RPC_SYSTEM_NAME } = semconv::RPC_SYSTEM_GRPC,
+            { semconv::RPC_METHOD } = METHOD,
+            { semconv::SERVER_ADDRESS } = self.peer.host,
+            { semconv::SERVER_PORT } = i64::from(self.peer.port),
+            { semconv::RPC_STATUS_CODE } = Empty,
+            { semconv::ERROR_TYPE } = Empty,
+            { semconv::otel::STATUS_CODE } = Empty,
+        )
+    }
+
+    /// Writes down how the stream ended; its code's name.
+    fn conclude(&self, span: &Span, end: &End, began: Instant, failures: u32) -> &'static str {
+        let code = match end {
+            End::Stopped | End::Closed => Code::Ok,
+            End::Broken(status) => status.code(),
+        };
+        let name = code_name(code);
+        span.record(semconv::RPC_STATUS_CODE, name);
+        if code != Code::Ok {
+            span.record(semconv::ERROR_TYPE, name);
+            span.record(semconv::otel::STATUS_CODE, "ERROR");
+        }
+        self.metrics.stream_ended(METHOD, &self.peer, name, began.elapsed());
+        let _inside = span.enter();
+        match end {
+            End::Stopped => info!("the stream to the booking service is closed"),
+            // An outage is told once, when it begins; the tries in between are for whoever looks closer.
+            End::Closed if failures == 0 => warn!("the booking service ended the stream; opening another"),
+            End::Broken(status) if failures == 0 => {
+                warn!(code = name, message = status.message(), "no stream to the booking service; trying again");
+            }
+            End::Closed => debug!(failures, "the booking service ended the stream"),
+            End::Broken(_) => debug!(code = name, failures, "no stream to the booking service"),
+        }
+        name
+    }
+}
+
+/// The code as `google.rpc.Code` spells it.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// Spread for the waits, which is all the randomness that the adapter needs: a fresh hasher's seed.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,182 @@
+//! The adapter's instruments, made once. No attribute has a value that a sender chooses.
+
+use std::time::Duration;
+
+use calbridge_telemetry::{
+    meter,
+    semconv::{self, bucket, metric, unit},
+};
+use http::{Method, StatusCode, Version};
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Gauge, Histogram, UpDownCounter},
+};
+
+use crate::forward::Peer;
+
+/// Everything the adapter counts.
+pub(crate) struct Metrics {
+    request_duration: Histogram<f64>,
+    active_requests: UpDownCounter<i64>,
+    body_size: Histogram<u64>,
+    accepted: Counter<u64>,
+    ack_duration: Histogram<f64>,
+    verifications: Counter<u64>,
+    unsigned_tenants: Gauge<u64>,
+    reconnects: Counter<u64>,
+    stream_duration: Histogram<f64>,
+}
+
+/// What may be told of a request without telling anything that its sender chose.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestLabels {
+    /// `POST`, …, or `_OTHER`.
+    pub(crate) method: &'static str,
+    /// The template; none where there is no route.
+    pub(crate) route: Option<&'static str>,
+    /// `1.0`, `1.1` or `2`.
+    pub(crate) version: &'static str,
+}
+
+/// A request that is being served, however it ends.
+pub(crate) struct Active<'a> {
+    metrics: &'a Metrics,
+    labels: [KeyValue; 2],
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let meter = meter();
+        let seconds = |name: &'static str, about: &'static str| {
+            let histogram = meter.f64_histogram(name).with_unit(unit::SECONDS).with_description(about);
+            histogram.with_boundaries(bucket::DURATION.to_vec()).build()
+        };
+        let count = |name: &'static str, about: &'static str| meter.u64_counter(name).with_description(about);
+        Self {
+            request_duration: seconds(metric::HTTP_SERVER_REQUEST_DURATION, "From a request's head to its answer"),
+            active_requests: meter
+                .i64_up_down_counter(metric::HTTP_SERVER_ACTIVE_REQUESTS)
+                .with_unit(unit::REQUESTS)
+                .with_description("Requests being served")
+                .build(),
+            body_size: meter
+                .u64_histogram(metric::HTTP_SERVER_REQUEST_BODY_SIZE)
+                .with_unit(unit::BYTES)
+                .with_description("Bodies that were read to their end")
+                .with_boundaries(bucket::BODY_BYTES.to_vec())
+                .build(),
+            accepted: count(metric::INGEST_ACCEPTED, "Webhooks answered with a 2xx")
+                .with_unit(unit::DELIVERIES)
+                .build(),
+            ack_duration: seconds(metric::INGEST_ACK_DURATION, "From a webhook's head to its 2xx"),
+            verifications: count(metric::SIGNATURE_VERIFICATIONS, "Signatures checked, by result").build(),
+            unsigned_tenants: meter
+                .u64_gauge(metric::SIGNATURE_UNSIGNED_TENANTS)
+                .with_description("Tenants that let unsigned webhooks in")
+                .build(),
+            reconnects: count(metric::FORWARD_RECONNECTS, "Streams to the service that ended, or did not open").build(),
+            stream_duration: seconds(metric::RPC_CLIENT_CALL_DURATION, "Whole streams to the service"),
+        }
+    }
+
+    /// Counts a request for as long as the guard lives.
+    pub(crate) fn active(&self, labels: RequestLabels) -> Active<'_> {
+        let labels =
+            [KeyValue::new(semconv::HTTP_REQUEST_METHOD, labels.method), KeyValue::new(semconv::URL_SCHEME, "http")];
+        self.active_requests.add(1, &labels);
+        Active { metrics: self, labels }
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, labels: RequestLabels, status: StatusCode, took: Duration) {
+        let mut attributes = vec![
+            KeyValue::new(semconv::HTTP_REQUEST_METHOD, labels.method),
+            KeyValue::new(semconv::URL_SCHEME, "http"),
+            KeyValue::new(semconv::NETWORK_PROTOCOL_VERSION, labels.version),
+            KeyValue::new(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())),
+        ];
+        attributes.extend(labels.route.map(|route| KeyValue::new(semconv::HTTP_ROUTE, route)));
+        if status.is_server_error() {
+            attributes.push(KeyValue::new(semconv::ERROR_TYPE, status.as_str().to_owned()));
+        }
+        self.request_duration.record(took.as_secs_f64(), &attributes);
+    }
+
+    /// A body was read.
+    pub(crate) fn body(&self, labels: RequestLabels, bytes: usize) {
+        let mut attributes = vec![KeyValue::new(semconv::HTTP_REQUEST_METHOD, labels.method)];
+        attributes.extend(labels.route.map(|route| KeyValue::new(semconv::HTTP_ROUTE, route)));
+        self.body_size.record(bytes as u64, &attributes);
+    }
+
+    /// A signature was checked; `secret_id` names the secret that matched.
+    pub(crate) fn verified(&self, result: &'static str, secret_id: Option<&str>) {
+        let mut attributes = vec![KeyValue::new(semconv::RESULT, result)];
+        attributes.extend(secret_id.map(|id| KeyValue::new(semconv::SECRET_ID, id.to_owned())));
+        self.verifications.add(1, &attributes);
+    }
+
+    /// A webhook was answered with a 2xx.
+    pub(crate) fn accepted(&self, trigger: &'static str, disposition: &'static str, took: Duration) {
+        let attributes =
+            [KeyValue::new(semconv::TRIGGER, trigger), KeyValue::new(semconv::DELIVERY_DISPOSITION, disposition)];
+        self.accepted.add(1, &attributes);
+        self.ack_duration.record(took.as_secs_f64(), &[]);
+    }
+
+    /// How many tenants let unsigned webhooks in.
+    pub(crate) fn unsigned_tenants(&self, count: usize) {
+        self.unsigned_tenants.record(count as u64, &[]);
+    }
+
+    /// The stream ended or did not open, and another is tried.
+    pub(crate) fn reconnect(&self, code: &'static str) {
+        self.reconnects.add(1, &[KeyValue::new(semconv::RPC_STATUS_CODE, code)]);
+    }
+
+    /// A stream ended, after however long.
+    pub(crate) fn stream_ended(&self, rpc: &'static str, peer: &Peer, code: &'static str, took: Duration) {
+        let mut attributes = vec![
+            KeyValue::new(semconv::RPC_SYSTEM_NAME, semconv::RPC_SYSTEM_GRPC),
+            KeyValue::new(semconv::RPC_METHOD, rpc),
+            KeyValue::new(semconv::SERVER_ADDRESS, peer.host.clone()),
+            KeyValue::new(semconv::SERVER_PORT, i64::from(peer.port)),
+            KeyValue::new(semconv::RPC_STATUS_CODE, code),
+        ];
+        if code != "OK" {
+            attributes.push(KeyValue::new(semconv::ERROR_TYPE, code));
+        }
+        self.stream_duration.record(took.as_secs_f64(), &attributes);
+    }
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.metrics.active_requests.add(-1, &self.labels);
+    }
+}
+
+/// The method, if it is one that HTTP defines: a sender can make up others without end.
+pub(crate) fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::CONNECT => "CONNECT",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::PATCH => "PATCH",
+        _ => semconv::OTHER,
+    }
+}
+
+/// `network.protocol.version` of a request.
+pub(crate) fn version_label(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "2",
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    }
+}

@@ -1,0 +1,114 @@
+//! What is written down about a request: its span and its numbers.
+//!
+//! Until the signature is verified nothing that the sender chose is shown, but for the path of a tenant that exists and
+//! the name of the software that sent it.
+
+use std::net::SocketAddr;
+
+use calbridge_calcom::Typed;
+use calbridge_proto::v1::Trigger;
+use calbridge_telemetry::{propagation, semconv};
+use http::{StatusCode, header, request::Parts};
+use tracing::{Span, field::Empty, info_span};
+
+use crate::{
+    metrics::{RequestLabels, method_label, version_label},
+    route::Route,
+};
+
+/// `url.path` where there is no route: the path itself may be anything at all.
+const NO_ROUTE: &str = "/{unmatched}";
+
+/// How much of the sender's name for its software is kept, in bytes.
+const USER_AGENT_MOST: usize = 128;
+
+/// The two ends of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ends {
+    pub(crate) local: SocketAddr,
+    pub(crate) peer: SocketAddr,
+}
+
+/// What metrics may tell of the request.
+pub(crate) fn labels(head: &Parts, route: Option<Route<'_>>) -> RequestLabels {
+    RequestLabels {
+        method: method_label(&head.method),
+        route: route.map(|route| route.template),
+        version: version_label(head.version),
+    }
+}
+
+/// The SERVER span of one request, the root of its trace. What came in as `traceparent` is anybody's claim: a link.
+pub(crate) fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: bool, ends: Ends) -> Span {
+    let labels = labels(head, route);
+    let method = if labels.method == semconv::OTHER { "HTTP" } else { labels.method };
+    let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {}", route.template));
+    let path = match route {
+        Some(_) if tenant_known => head.uri.path(),
+        Some(route) => route.template,
+        None => NO_ROUTE,
+    };
+    let span = info_span!(
+        parent: None,
+        "http server",
+        { semconv::otel::NAME } = name,
+        { semconv::otel::KIND } = "server",
+        { semconv::otel::STATUS_CODE } = Empty,
+        { semconv::HTTP_REQUEST_METHOD } = labels.method,
+        { semconv::HTTP_ROUTE } = labels.route,
+        { semconv::HTTP_RESPONSE_STATUS_CODE } = Empty,
+        { semconv::HTTP_REQUEST_BODY_SIZE } = Empty,
+        { semconv::URL_PATH } = path,
+        { semconv::URL_SCHEME } = "http",
+        { semconv::NETWORK_PROTOCOL_NAME } = "http",
+        { semconv::NETWORK_PROTOCOL_VERSION } = labels.version,
+        { semconv::NETWORK_PEER_ADDRESS } = %ends.peer.ip(),
+        { semconv::NETWORK_PEER_PORT } = i64::from(ends.peer.port()),
+        { semconv::SERVER_ADDRESS } = %ends.local.ip(),
+        { semconv::SERVER_PORT } = i64::from(ends.local.port()),
+        { semconv::USER_AGENT_ORIGINAL } = user_agent(head),
+        { semconv::ERROR_TYPE } = Empty,
+        { semconv::TENANT_ID } = Empty,
+        { semconv::SECRET_ID } = Empty,
+        { semconv::TRIGGER } = Empty,
+        { semconv::WEBHOOK_VERSION } = Empty,
+        { semconv::DELIVERY_ID } = Empty,
+        { semconv::DELIVERY_DISPOSITION } = Empty,
+        { semconv::DELIVERY_OUTCOME } = Empty,
+    );
+    if let (Some(route), true) = (route, tenant_known) {
+        span.record(semconv::TENANT_ID, route.tenant);
+    }
+    if let Some(traceparent) = head.headers.get(propagation::TRACEPARENT).and_then(|value| value.to_str().ok()) {
+        propagation::link(&span, traceparent);
+    }
+    span
+}
+
+/// Writes the answer onto the span. A refusal is the sender's affair; only what we failed at is an error.
+pub(crate) fn conclude(span: &Span, status: StatusCode) {
+    span.record(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.record(semconv::ERROR_TYPE, status.as_str());
+        span.record(semconv::otel::STATUS_CODE, "ERROR");
+    }
+}
+
+/// The trigger, if it is one of the schema's: a signed body may still name anything.
+pub(crate) fn trigger_label(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::Unspecified => semconv::OTHER,
+        known => known.as_str_name().trim_start_matches("TRIGGER_"),
+    }
+}
+
+/// How the body was taken: typed or not.
+pub(crate) fn disposition_label(typed: &Typed) -> &'static str {
+    if typed.payload.is_some() { "accepted" } else { "unparsed" }
+}
+
+fn user_agent(head: &Parts) -> Option<&str> {
+    let value = head.headers.get(header::USER_AGENT)?.to_str().ok()?;
+    // `to_str` lets ASCII alone through: any byte is a place to cut at.
+    Some(value.get(..USER_AGENT_MOST).unwrap_or(value))
+}

@@ -1,0 +1,196 @@
+//! Connections: accepting them, bounding what each may cost, and ending them without losing an accepted request.
+//!
+//! HTTP/1.1 and HTTP/2 without TLS share the port. A connection that says nothing, stops half-way, idles or does not read
+//! its answers is closed, each after its own bound.
+
+mod activity;
+mod wire;
+
+use std::{io, pin::pin, sync::Arc, time::Duration};
+
+use calbridge_process::Limits;
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    select,
+    sync::Semaphore,
+    time,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, info, warn};
+
+use crate::{edge::Edge, observe::Ends};
+
+use self::{activity::Activity, wire::Wire};
+
+/// After an error of `accept`, which mostly is a shortage of file descriptors: spinning on it would only make it worse.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// hyper's read buffer of one HTTP/1 connection. Larger than any head we take, so that a target that is too long (414) is
+/// told from headers that are too large (431).
+const READ_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Requests at once on one HTTP/2 connection; the requests in flight have their own bound over all connections.
+const H2_STREAMS: u32 = 128;
+
+/// Bytes in flight of one HTTP/2 request: a common webhook arrives without waiting for a window.
+const H2_STREAM_WINDOW: u32 = 64 * 1024;
+
+/// Bytes in flight of one HTTP/2 connection.
+const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Largest HTTP/2 frame: the protocol's own default.
+const H2_FRAME_BYTES: u32 = 16 * 1024;
+
+/// Answers that one HTTP/2 connection may leave unread; they are a few hundred bytes each.
+const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Streams that a peer opened and reset before we saw them ("rapid reset"): more end the connection.
+const H2_PENDING_RESETS: usize = 20;
+
+/// Streams that we reset because the peer broke a rule: more end the connection.
+const H2_LOCAL_RESETS: usize = 64;
+
+/// Between two pings of an HTTP/2 connection.
+const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// For the answer to a ping.
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection without a request for this long is ended. HTTP/1 has the time for headers as its bound as well.
+const IDLE_MOST: Duration = Duration::from_secs(60);
+
+/// Accepts and serves until `shutdown`, then waits for the requests that were accepted.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    edge: Arc<Edge>,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let local = listener.local_addr()?;
+    let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let builder = builder(&limits);
+    let tasks = TaskTracker::new();
+    let abandon = CancellationToken::new();
+    loop {
+        let place = select! {
+            place = Arc::clone(&places).acquire_owned() => place.map_err(io::Error::other)?,
+            () = shutdown.cancelled() => break,
+        };
+        let accepted = select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(why) => {
+                warn!(%why, "a connection could not be accepted");
+                time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let connection = Connection {
+            builder: builder.clone(),
+            edge: Arc::clone(&edge),
+            ends: Ends { local, peer },
+            header_timeout: limits.header_timeout,
+            drain: shutdown.clone(),
+        };
+        let abandon = abandon.clone();
+        tasks.spawn(async move {
+            select! {
+                () = connection.serve(stream) => {}
+                () = abandon.cancelled() => {}
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    tasks.close();
+    info!(connections = tasks.len(), "no further connections; finishing what was accepted");
+    if time::timeout(limits.shutdown_grace, tasks.wait()).await.is_err() {
+        warn!(connections = tasks.len(), "the grace is over; these connections are cut");
+        abandon.cancel();
+        tasks.wait().await;
+    }
+    Ok(())
+}
+
+/// One accepted connection.
+struct Connection {
+    builder: auto::Builder<TokioExecutor>,
+    edge: Arc<Edge>,
+    ends: Ends,
+    header_timeout: Duration,
+    /// When it is time to end after the requests that are being served.
+    drain: CancellationToken,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream) {
+        let Self { builder, edge, ends, header_timeout, drain } = self;
+        if let Err(why) = stream.set_nodelay(true) {
+            debug!(%why, "the connection was gone before it began");
+            return;
+        }
+        let activity = Arc::new(Activity::new());
+        let service = service_fn(|request: Request<Incoming>| {
+            let (edge, busy) = (Arc::clone(&edge), Activity::busy(&activity));
+            async move {
+                let response = edge.handle(request, ends).await;
+                drop(busy);
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        });
+        let io = TokioIo::new(Wire::new(stream, header_timeout));
+        let mut connection = pin!(builder.serve_connection(io, service));
+        let mut ending = false;
+        loop {
+            select! {
+                ended = connection.as_mut() => {
+                    if let Err(why) = ended {
+                        debug!(why, "a connection ended early");
+                    }
+                    return;
+                }
+                () = drain.cancelled(), if !ending => {}
+                () = activity.idle_for(IDLE_MOST), if !ending => {}
+            }
+            ending = true;
+            connection.as_mut().graceful_shutdown();
+        }
+    }
+}
+
+/// How every connection is served. Nothing is left to a default that could change under us.
+fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_headers(limits.header_count)
+        .max_buf_size(READ_BUFFER_BYTES.max(limits.header_bytes))
+        .keep_alive(true)
+        // A sender may end its side once its request is out; it still gets its answer.
+        .half_close(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_STREAMS)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .max_frame_size(H2_FRAME_BYTES)
+        .max_send_buf_size(H2_SEND_BUFFER_BYTES)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(H2_PENDING_RESETS)
+        .max_local_error_reset_streams(H2_LOCAL_RESETS)
+        .keep_alive_interval(H2_PING_INTERVAL)
+        .keep_alive_timeout(H2_PING_TIMEOUT);
+    builder
+}

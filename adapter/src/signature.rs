@@ -1,0 +1,168 @@
+//! Whether a webhook comes from somebody who holds one of the tenant's secrets.
+//!
+//! The MAC covers the raw body alone, so it is checked before anything of the body is read, in constant time. A refusal
+//! costs the same for every tenant, known or not: neither the answer nor its time tells which tenants exist.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use calbridge_process::Tenant;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::HeaderMap;
+use secrecy::ExposeSecret as _;
+use sha2::Sha256;
+
+/// Where a signature may stand; the first of these names that is present decides.
+const HEADERS: [&str; 4] = ["x-cal-signature-256", "cal-signature-256", "x-cal-signature", "cal-signature"];
+
+/// What some proxies and other senders write before the hex digits.
+const PREFIX: &[u8] = b"sha256=";
+
+/// What Cal.com sends in the header where the subscription has no secret.
+const NO_SECRET: &[u8] = b"no-secret-provided";
+
+/// Bytes of an HMAC-SHA256.
+const MAC_BYTES: usize = 32;
+
+/// What a delivery's `secret_id` says where the tenant allows unsigned webhooks.
+const UNSIGNED: &str = "unsigned";
+
+/// Bodies above this many bytes leave the thread to others between two keys: each key costs a pass over the body.
+const YIELD_ABOVE_BYTES: usize = 64 * 1024;
+
+type Key = Hmac<Sha256>;
+
+/// What the signature says of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// One of the tenant's secrets signed the body; this is its name.
+    Signed(Arc<str>),
+    /// The tenant lets everything in.
+    Unsigned(Arc<str>),
+    /// The header is absent, or says that the subscription has no secret.
+    Missing,
+    /// No active secret of this tenant made the signature, or there is no such tenant.
+    Invalid,
+}
+
+/// Every tenant's keys, made once: a key's state is cloned for each body.
+pub(crate) struct Keyring {
+    tenants: HashMap<String, Entry>,
+    /// Keys that a refusal tries, whoever the tenant is.
+    rounds: usize,
+    /// Tried in the place of keys that a tenant does not have.
+    dummy: Key,
+    unsigned: Arc<str>,
+}
+
+/// One tenant's way in.
+enum Entry {
+    Keys(Vec<(Arc<str>, Key)>),
+    AllowUnsigned,
+}
+
+impl Keyring {
+    /// The keys of these tenants.
+    pub(crate) fn new(tenants: &BTreeMap<String, Tenant>) -> Self {
+        let entries = tenants.iter().map(|(name, tenant)| (name.clone(), Entry::of(tenant))).collect();
+        let rounds = tenants.values().map(|tenant| tenant.secrets.len()).max().unwrap_or(0).max(1);
+        Self { tenants: entries, rounds, dummy: key(b"nobody signs with this"), unsigned: Arc::from(UNSIGNED) }
+    }
+
+    /// Whether there is such a tenant. For what is written down about a request, never for what it is answered.
+    pub(crate) fn knows(&self, tenant: &str) -> bool {
+        self.tenants.contains_key(tenant)
+    }
+
+    /// Tenants that let everything in.
+    pub(crate) fn unsigned_tenants(&self) -> impl Iterator<Item = &str> {
+        self.tenants.iter().filter(|(_, keys)| matches!(keys, Entry::AllowUnsigned)).map(|(name, _)| name.as_str())
+    }
+
+    /// Judges one request by its headers and its body as sent.
+    pub(crate) async fn verify(&self, tenant: &str, headers: &HeaderMap, body: &[u8]) -> Verdict {
+        let keys = match self.tenants.get(tenant) {
+            Some(Entry::AllowUnsigned) => return Verdict::Unsigned(self.unsigned.clone()),
+            Some(Entry::Keys(keys)) => keys.as_slice(),
+            None => &[],
+        };
+        let claimed = match claim(headers) {
+            Claim::Mac(mac) => mac,
+            Claim::Missing => return Verdict::Missing,
+            Claim::Malformed => return Verdict::Invalid,
+        };
+        for message in messages(body) {
+            for round in 0..self.rounds {
+                if message.len() > YIELD_ABOVE_BYTES {
+                    tokio::task::yield_now().await;
+                }
+                let key = keys.get(round).map_or(&self.dummy, |(_, key)| key);
+                let matches = key.clone().chain_update(message).verify_slice(&claimed).is_ok();
+                // What the dummy signs is no one's: only a place on the tenant's own list lets in.
+                if let (true, Some((id, _))) = (matches, keys.get(round)) {
+                    return Verdict::Signed(id.clone());
+                }
+            }
+        }
+        Verdict::Invalid
+    }
+}
+
+impl Entry {
+    fn of(tenant: &Tenant) -> Self {
+        if tenant.allow_unsigned {
+            return Self::AllowUnsigned;
+        }
+        let keys = tenant.secrets.iter();
+        Self::Keys(
+            keys.map(|secret| (secret.id.as_str().into(), key(secret.value.expose_secret().as_bytes()))).collect(),
+        )
+    }
+}
+
+fn key(secret: &[u8]) -> Key {
+    // HMAC takes keys of every length: longer ones are hashed, shorter ones padded.
+    #[expect(clippy::expect_used, reason = "no length of key is refused by HMAC")]
+    Key::new_from_slice(secret).expect("HMAC takes keys of every length")
+}
+
+/// What the headers claim the MAC to be.
+#[derive(Debug, PartialEq, Eq)]
+enum Claim {
+    Mac([u8; MAC_BYTES]),
+    Missing,
+    Malformed,
+}
+
+fn claim(headers: &HeaderMap) -> Claim {
+    let Some(name) = HEADERS.into_iter().find(|name| headers.contains_key(*name)) else { return Claim::Missing };
+    let mut values = headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii());
+    let Some(value) = values.next() else { return Claim::Missing };
+    // Whoever could add a header could otherwise choose which of two the receiver believes.
+    if values.any(|other| other != value) {
+        return Claim::Malformed;
+    }
+    if value == NO_SECRET {
+        return Claim::Missing;
+    }
+    let digits = match value.split_at_checked(PREFIX.len()) {
+        Some((prefix, digits)) if prefix.eq_ignore_ascii_case(PREFIX) => digits,
+        _ => value,
+    };
+    let mut mac = [0; MAC_BYTES];
+    match hex::decode_to_slice(digits, &mut mac) {
+        Ok(()) => Claim::Mac(mac),
+        Err(_) => Claim::Malformed,
+    }
+}
+
+/// The body as sent, then without its line end: some relays add one to the body that they pass on.
+fn messages(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let without = body.strip_suffix(b"\r\n").or_else(|| body.strip_suffix(b"\n")).or_else(|| body.strip_suffix(b"\r"));
+    std::iter::once(body).chain(without)
+}
+
+#[cfg(test)]
+mod tests;

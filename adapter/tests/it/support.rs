@@ -1,0 +1,121 @@
+//! A running adapter on port 0, a booking service that does as it is told, and senders on raw sockets.
+
+pub(crate) mod sender;
+pub(crate) mod service;
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::SocketAddr,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use calbridge_adapter::{Error, Moment, Settings};
+use calbridge_calcom::golden::{self, Golden};
+use calbridge_process::{Limits, Secret, Tenant};
+use calbridge_proto::v1::Trigger;
+use calbridge_telemetry::Readiness;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use tokio::{net::TcpListener, task::JoinHandle, time};
+use tokio_util::sync::CancellationToken;
+
+/// The secret of the tenant `default`.
+pub(crate) const SECRET: &str = "whsec_of_the_default_tenant";
+
+/// The two secrets of the tenant `acme`, the old one first.
+pub(crate) const ACME: [&str; 2] = ["acme_before_the_rotation", "acme_after_the_rotation"];
+
+/// Far beyond anything these tests wait for: when it is over, what they wait for does not come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running adapter.
+pub(crate) struct Adapter {
+    pub(crate) address: SocketAddr,
+    pub(crate) readiness: Readiness,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) running: JoinHandle<Result<(), Error>>,
+}
+
+impl Adapter {
+    /// Starts one that forwards to `service`, with these limits.
+    pub(crate) async fn start(service: SocketAddr, limits: Limits) -> Self {
+        let settings =
+            Settings { tenants: tenants(), service: format!("http://{service}"), limits, moment: Moment::now };
+        Self::start_with(settings).await
+    }
+
+    pub(crate) async fn start_with(settings: Settings) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (readiness, shutdown) = (Readiness::new(), CancellationToken::new());
+        let running = tokio::spawn(calbridge_adapter::run(settings, listener, readiness.clone(), shutdown.clone()));
+        Self { address, readiness, shutdown, running }
+    }
+
+    /// Starts one and waits until it could make a webhook durable.
+    pub(crate) async fn ready(service: &service::Service, limits: Limits) -> Self {
+        let adapter = Self::start(service.address, limits).await;
+        until("the adapter is ready", || adapter.readiness.is_ready()).await;
+        adapter
+    }
+}
+
+/// The defaults, with waits that suit a test.
+pub(crate) fn limits() -> Limits {
+    Limits {
+        body_bytes: 1024 * 1024,
+        header_bytes: 16 * 1024,
+        header_count: 100,
+        header_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(10),
+        connections: 1024,
+        in_flight: 1024,
+        in_flight_bytes: 256 * 1024 * 1024,
+        forward_deadline: Duration::from_secs(5),
+        shutdown_grace: Duration::from_secs(8),
+    }
+}
+
+/// `default` has one secret, `acme` two, `open` none.
+pub(crate) fn tenants() -> BTreeMap<String, Tenant> {
+    let secret = |id: &str, value: &str| Secret { id: id.to_owned(), value: value.into() };
+    let signed = |secrets| Tenant { secrets, allow_unsigned: false };
+    BTreeMap::from([
+        ("default".to_owned(), signed(vec![secret("env:CALCOM_WEBHOOK_SECRET", SECRET)])),
+        ("acme".to_owned(), signed(vec![secret("file:old", ACME[0]), secret("file:new", ACME[1])])),
+        ("open".to_owned(), Tenant { secrets: Vec::new(), allow_unsigned: true }),
+    ])
+}
+
+/// The body of a BOOKING_CREATED.
+pub(crate) fn created(uid: &str) -> Vec<u8> {
+    let time = |seconds| jiff::Timestamp::from_second(seconds).unwrap();
+    golden::body(Trigger::BookingCreated, &Golden::new(uid, 1, time(1_790_000_000), time(1_790_100_000)))
+}
+
+/// What Cal.com puts into `X-Cal-Signature-256`.
+pub(crate) fn sign(secret: &str, body: &[u8]) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(body);
+    hex::encode(mac.finalize().into_bytes())
+}
+
+/// A fixed moment with a fresh id.
+pub(crate) fn fixed_moment() -> Moment {
+    Moment { time: UNIX_EPOCH + Duration::new(1_790_000_001, 5_000_000), request_id: Moment::now().request_id }
+}
+
+/// Waits for a condition that another task brings about.
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    let reached = async {
+        while !condition() {
+            time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    soon(what, reached).await;
+}
+
+/// Waits for a future that must end.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("still not: {what}"))
+}
