@@ -17,8 +17,6 @@ mod links;
 mod meeting;
 mod no_show;
 mod seats;
-#[cfg(test)]
-mod tests;
 
 use calbridge_proto::v1::{BookingEvent, BookingPayload, Trigger};
 
@@ -62,15 +60,15 @@ fn tell_booking<'a>(trigger: Trigger, payload: &'a BookingPayload, story: &mut S
     details::tell(trigger, payload, story.own());
     links::tell(payload, story);
     match trigger {
-        Trigger::BookingRequested => booking_created::tell_requested(payload, story.own()),
+        Trigger::BookingRequested => booking_created::tell_requested(story.own()),
         Trigger::BookingCreated => booking_created::tell_created(payload, story.own()),
         Trigger::BookingRescheduled => booking_rescheduled::tell(payload, story),
         Trigger::BookingCancelled => booking_cancelled::tell(payload, story.own()),
         Trigger::BookingRejected => booking_rejected::tell(payload, story.own()),
-        Trigger::BookingPaymentInitiated => booking_paid::tell_initiated(payload, story.own()),
+        Trigger::BookingPaymentInitiated => booking_paid::tell_initiated(story.own()),
         Trigger::BookingPaid => booking_paid::tell_paid(payload, story.own()),
         Trigger::BookingLocationUpdated | Trigger::BookingReassigned => booking_updated::tell(payload, story.own()),
-        Trigger::InstantMeetingAccepted => instant_meeting::tell_accepted(payload, story.own()),
+        Trigger::InstantMeetingAccepted => instant_meeting::tell_accepted(story.own()),
         // `Statement` lets no other trigger come with this payload.
         _ => {}
     }

@@ -225,6 +225,12 @@ pub(crate) enum Key {
     SeatLeft(Email),
 }
 
+#[cfg(test)]
+impl Key {
+    /// The least key.
+    pub(crate) const FIRST: Self = Self::Evidence(Evidence::Requested);
+}
+
 /// What a register holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Value {

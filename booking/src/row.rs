@@ -4,8 +4,6 @@
 //! a booking shows is derived from its row, so the order in which events arrive can't show either.
 
 mod codec;
-#[cfg(test)]
-mod tests;
 
 use std::{
     cmp::Ordering,

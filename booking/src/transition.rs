@@ -75,6 +75,3 @@ fn visible(booking: &Booking) -> Booking {
         ..booking.clone()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,7 +7,7 @@ use super::{draft::Draft, seats};
 use crate::register::Evidence;
 
 /// Waits for the host's approval; also the reschedule of a booking that needs one.
-pub(super) fn tell_requested(_payload: &BookingPayload, own: &mut Draft) {
+pub(super) fn tell_requested(own: &mut Draft) {
     own.evidence(Evidence::Requested);
 }
 

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use crate::register::Evidence;
 
 /// The booking waits for the payment, whatever `status` says: Cal.com sends ACCEPTED here and stores PENDING.
-pub(super) fn tell_initiated(_payload: &BookingPayload, own: &mut Draft) {
+pub(super) fn tell_initiated(own: &mut Draft) {
     own.evidence(Evidence::PaymentInitiated);
     own.evidence(Evidence::Requested);
 }

@@ -1,6 +1,6 @@
 //! `INSTANT_MEETING` and `INSTANT_MEETING_ACCEPTED`: somebody waits for a host, and the first host joined.
 
-use calbridge_proto::v1::{BookingPayload, InstantMeetingPayload};
+use calbridge_proto::v1::InstantMeetingPayload;
 
 use super::draft::Draft;
 use crate::register::{Evidence, Field, Rank};
@@ -15,6 +15,6 @@ pub(super) fn tell_asked(payload: &InstantMeetingPayload, own: &mut Draft) {
 }
 
 /// Older senders send nothing at this point.
-pub(super) fn tell_accepted(_payload: &BookingPayload, own: &mut Draft) {
+pub(super) fn tell_accepted(own: &mut Draft) {
     own.evidence(Evidence::Accepted);
 }

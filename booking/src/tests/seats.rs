@@ -1,0 +1,240 @@
+//! Seats: many attendees under one uid, who come, move and go one by one.
+
+use calbridge_proto::v1::{
+    BookingPayload, BookingStatus, MeetingPayload,
+    Trigger::{
+        BookingCancelled, BookingCreated, BookingLocationUpdated, BookingNoShowUpdated, BookingRequested,
+        BookingRescheduled, MeetingEnded, MeetingStarted,
+    },
+};
+
+use super::{
+    histories::converge,
+    world::{Told, World, at, cancel, marks, moved, payload, person, tell, timer},
+};
+
+fn ends(told: &[Told]) -> World {
+    converge(told).0
+}
+
+fn seat(uid: &str, email: &str, id: &str) -> BookingPayload {
+    BookingPayload {
+        seats_per_time_slot: Some(12),
+        attendees: vec![person(email)],
+        attendee_seat_id: id.into(),
+        ..payload(uid)
+    }
+}
+
+/// Cal.com names neither the seat nor who cancelled, and says CANCELLED although the booking lives on.
+fn leave(uid: &str, email: &str) -> BookingPayload {
+    BookingPayload {
+        status: "CANCELLED".into(),
+        cancellation_reason: "can't attend".into(),
+        attendee_seat_id: String::new(),
+        ..seat(uid, email, "")
+    }
+}
+
+fn seats(world: &World, uid: &str) -> Vec<(String, String)> {
+    world.get(uid).booking.attendees.into_iter().map(|attendee| (attendee.email, attendee.seat_uid)).collect()
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(email, id)| ((*email).to_owned(), (*id).to_owned())).collect()
+}
+
+#[test]
+fn seats_come_and_go_and_the_owner_moves_and_ends_the_whole() {
+    let everybody = vec![person("a@a.example"), person("c@a.example")];
+    let owner_moves = BookingPayload {
+        attendees: everybody.clone(),
+        seats_per_time_slot: Some(12),
+        reschedule_id: None,
+        ical_uid: "u1@Cal.com".into(),
+        ..moved("u1", "u1")
+    };
+    let end = BookingPayload { attendees: everybody, seats_per_time_slot: Some(12), ..cancel("u1") };
+    let mut second = seat("u1", "b@a.example", "s2");
+    second.ical_uid = "never-stored@Cal.com".into();
+    let told = [
+        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+        tell(BookingCreated, 2, second),
+        tell(BookingCreated, 3, seat("u1", "c@a.example", "s3")),
+        tell(BookingCancelled, 4, leave("u1", "b@a.example")),
+        tell(BookingRescheduled, 5, owner_moves),
+        tell(BookingCancelled, 6, end),
+    ];
+    let world = World::of(&told[..3]);
+    assert_eq!(seats(&world, "u1"), pairs(&[("a@a.example", "s1"), ("b@a.example", "s2"), ("c@a.example", "s3")]));
+    assert_eq!(world.get("u1").booking.ical_uid, "u1@Cal.com", "a later seat's iCalUID was never stored");
+
+    let world = ends(&told[..5]);
+    let booking = world.get("u1").booking;
+    assert_eq!(booking.status(), BookingStatus::Scheduled);
+    assert_eq!(seats(&world, "u1"), pairs(&[("a@a.example", "s1"), ("c@a.example", "s3")]));
+    assert_eq!((booking.start_time, booking.previous_start_time), (Some(at(12)), Some(at(10))));
+    assert_eq!((booking.rescheduled_from_uid.as_str(), booking.cancellation_reason.as_str()), ("", ""));
+    assert_eq!(booking.seats_per_time_slot, Some(12));
+
+    let (world, histories) = converge(&told);
+    println!("{histories} histories");
+    let derived = world.get("u1");
+    assert_eq!((derived.booking.status(), derived.rule.as_str()), (BookingStatus::Cancelled, "cancelled"));
+    assert_eq!(derived.booking.cancellation_reason, "ill");
+    assert_eq!(world.rows.len(), 1, "a seated event's iCalUID names no other booking");
+}
+
+#[test]
+fn the_last_seat_that_leaves_ends_the_booking() {
+    let world = ends(&[
+        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+        tell(BookingCancelled, 2, leave("u1", "a@a.example")),
+    ]);
+    let derived = world.get("u1");
+    assert_eq!((derived.booking.status(), derived.rule.as_str()), (BookingStatus::Cancelled, "no_seat_left"));
+    assert_eq!(derived.booking.cancellation_reason, "", "the reason is the leaver's");
+    assert_eq!(derived.booking.attendees.len(), 0);
+}
+
+#[test]
+fn a_seat_that_left_can_be_taken_again() {
+    let world = ends(&[
+        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+        tell(BookingCancelled, 2, leave("u1", "A@a.example")),
+        tell(BookingCreated, 3, seat("u1", "a@a.example", "s9")),
+    ]);
+    assert_eq!(world.status("u1"), BookingStatus::Scheduled);
+    assert_eq!(seats(&world, "u1"), pairs(&[("a@a.example", "s9")]));
+}
+
+#[test]
+fn all_seats_under_one_address_leave_together() {
+    let world = ends(&[
+        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+        tell(BookingCreated, 2, seat("u1", "a@a.example", "s2")),
+        tell(BookingCreated, 3, seat("u1", "b@a.example", "s3")),
+        tell(BookingCancelled, 4, leave("u1", "a@a.example")),
+    ]);
+    assert_eq!(seats(&world, "u1"), pairs(&[("b@a.example", "s3")]));
+}
+
+#[test]
+fn a_leaving_alone_tells_an_accepted_booking() {
+    let derived = ends(&[tell(BookingCancelled, 4, leave("u1", "a@a.example"))]).get("u1");
+    assert_eq!((derived.booking.status(), derived.rule.as_str()), (BookingStatus::Scheduled, "accepted"));
+}
+
+#[test]
+fn a_cancel_with_a_name_or_more_than_one_attendee_takes_the_whole() {
+    let by_host = BookingPayload { cancelled_by: "host@a.example".into(), ..leave("u1", "a@a.example") };
+    let of_two =
+        BookingPayload { attendees: vec![person("a@a.example"), person("b@a.example")], ..leave("u1", "a@a.example") };
+    let of_none = BookingPayload { attendees: Vec::new(), ..leave("u1", "a@a.example") };
+    for whole in [by_host, of_two, of_none] {
+        let world = ends(&[
+            tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+            tell(BookingCreated, 2, seat("u1", "b@a.example", "s2")),
+            tell(BookingCancelled, 3, whole),
+        ]);
+        assert_eq!(world.get("u1").rule.as_str(), "cancelled");
+    }
+}
+
+#[test]
+fn an_unseated_cancel_with_one_attendee_takes_the_whole() {
+    let cancelled = BookingPayload { cancelled_by: String::new(), ..cancel("u1") };
+    for seats_per_time_slot in [None, Some(0)] {
+        let cancelled = BookingPayload { seats_per_time_slot, ..cancelled.clone() };
+        assert_eq!(ends(&[tell(BookingCancelled, 1, cancelled)]).status("u1"), BookingStatus::Cancelled);
+    }
+}
+
+#[test]
+fn an_attendee_takes_a_seat_to_another_booking_and_the_old_one_lives_on() {
+    let to_u2 = BookingPayload {
+        seats_per_time_slot: Some(12),
+        attendees: vec![person("a@a.example")],
+        attendee_seat_id: "s5".into(),
+        ical_uid: "minted@Cal.com".into(),
+        ..moved("u2", "u1")
+    };
+    let mut told = vec![
+        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+        tell(BookingCreated, 2, seat("u1", "b@a.example", "s2")),
+        tell(BookingRescheduled, 3, to_u2.clone()),
+    ];
+    let world = ends(&told);
+    let old = world.get("u1").booking;
+    assert_eq!((old.status(), old.rescheduled_to_uid.as_str()), (BookingStatus::Scheduled, ""));
+    assert_eq!(seats(&world, "u1"), pairs(&[("b@a.example", "s2")]));
+    let new = world.get("u2").booking;
+    assert_eq!((new.status(), new.rescheduled_from_uid.as_str()), (BookingStatus::Scheduled, ""));
+    assert_eq!((new.previous_start_time, new.start_time), (None, Some(at(12))), "the target itself was not moved");
+    assert_eq!(seats(&world, "u2"), pairs(&[("a@a.example", "s5")]));
+
+    told.push(tell(BookingCancelled, 4, leave("u1", "b@a.example")));
+    let world = ends(&told);
+    assert_eq!(world.get("u1").rule.as_str(), "no_seat_left");
+
+    let world = ends(&[tell(BookingRescheduled, 3, to_u2)]);
+    let old = world.get("u1").booking;
+    assert_eq!((old.status(), old.start_time), (BookingStatus::Scheduled, Some(at(10))), "known from the move alone");
+}
+
+#[test]
+fn without_an_id_every_listed_attendee_sits() {
+    let both = BookingPayload {
+        attendees: vec![person("a@a.example"), person("b@a.example")],
+        ..seat("u1", "a@a.example", "")
+    };
+    let no_id = tell(BookingCreated, 1, both);
+    assert_eq!(ends(std::slice::from_ref(&no_id)).attendees("u1"), ["a@a.example", "b@a.example"]);
+    let world = ends(&[no_id, tell(BookingCreated, 2, seat("u1", "a@a.example", "s1"))]);
+    assert_eq!(seats(&world, "u1"), pairs(&[("a@a.example", "s1"), ("b@a.example", "")]), "one seat, told twice");
+}
+
+#[test]
+fn no_hint_reschedules_a_seated_booking() {
+    let timer_of_u2 = MeetingPayload { from_reschedule: "u1".into(), ical_uid: "u1@Cal.com".into(), ..timer("u2") };
+    let unseated_path = BookingPayload { ical_uid: "u1@Cal.com".into(), ..payload("u3") };
+    let world = ends(&[
+        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+        tell(MeetingStarted, 0, timer_of_u2),
+        tell(BookingCreated, 2, unseated_path),
+    ]);
+    assert_eq!(world.status("u1"), BookingStatus::Scheduled);
+    assert_eq!(world.get("u1").booking.rescheduled_to_uid, "");
+}
+
+#[test]
+fn a_seated_booking_has_no_predecessor_by_hint() {
+    let timer_of_u2 = MeetingPayload { from_reschedule: "u1".into(), ..timer("u2") };
+    let world = ends(&[tell(BookingCreated, 1, seat("u2", "a@a.example", "s1")), tell(MeetingStarted, 0, timer_of_u2)]);
+    assert_eq!(world.get("u2").booking.rescheduled_from_uid, "");
+}
+
+#[test]
+fn a_list_is_shown_while_no_seat_is_known() {
+    let request = BookingPayload { status: "PENDING".into(), ..seat("u1", "a@a.example", "") };
+    let requested = tell(BookingRequested, 1, request);
+    let place = tell(BookingLocationUpdated, 4, seat("u1", "z@a.example", ""));
+    let world = ends(std::slice::from_ref(&requested));
+    assert_eq!((world.status("u1"), world.attendees("u1")), (BookingStatus::Requested, vec!["a@a.example".into()]));
+    let world = ends(&[requested, tell(BookingCreated, 2, seat("u1", "a@a.example", "s1")), place]);
+    assert_eq!(seats(&world, "u1"), pairs(&[("a@a.example", "s1")]));
+}
+
+#[test]
+fn no_show_counts_the_seats_that_stand() {
+    let told = [
+        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+        tell(BookingCreated, 2, seat("u1", "b@a.example", "s2")),
+        tell(BookingNoShowUpdated, 12, marks("u1", &[("a@a.example", true)])),
+        tell(MeetingEnded, 0, timer("u1")),
+    ];
+    assert_eq!(ends(&told).status("u1"), BookingStatus::Completed);
+    let mut left = told.to_vec();
+    left.push(tell(BookingCancelled, 3, leave("u1", "b@a.example")));
+    assert_eq!(ends(&left).status("u1"), BookingStatus::NoShow);
+}

@@ -1,0 +1,213 @@
+//! Legal but surprising sequences: what Cal.com can send, and what a hand-written handler gets wrong.
+
+use calbridge_proto::v1::{
+    BookingPayload, BookingStatus, MeetingPayload, PaymentStatus,
+    Trigger::{
+        BookingCancelled, BookingCreated, BookingNoShowUpdated, BookingPaid, BookingRequested, BookingRescheduled,
+        MeetingEnded, MeetingStarted,
+    },
+};
+
+use super::{
+    histories::converge,
+    world::{Told, World, at, cancel, marks, moved, payload, person, tell, timer},
+};
+
+fn ends(told: &[Told]) -> World {
+    converge(told).0
+}
+
+#[test]
+fn created_twice_by_two_subscriptions() {
+    let world = ends(&[tell(BookingCreated, 1, payload("u1")), tell(BookingCreated, 2, payload("u1"))]);
+    assert_eq!(world.status("u1"), BookingStatus::Scheduled);
+    assert_eq!(world.get("u1").booking.create_time, Some(at(1)));
+}
+
+#[test]
+fn paid_for_a_booking_never_seen_before() {
+    let booking = ends(&[tell(BookingPaid, 1, payload("u1"))]).get("u1").booking;
+    assert_eq!((booking.status(), booking.payment_status()), (BookingStatus::Scheduled, PaymentStatus::Paid));
+}
+
+#[test]
+fn a_meeting_that_was_paid_says_so() {
+    let world = ends(&[tell(MeetingStarted, 0, MeetingPayload { paid: Some(true), ..timer("u1") })]);
+    assert_eq!(world.get("u1").booking.payment_status(), PaymentStatus::Paid);
+    let world = ends(&[tell(MeetingStarted, 0, MeetingPayload { paid: Some(false), ..timer("u1") })]);
+    assert_eq!(world.get("u1").booking.payment_status(), PaymentStatus::None);
+}
+
+#[test]
+fn rescheduled_from_an_unknown_booking() {
+    let world = ends(&[tell(BookingRescheduled, 2, moved("u2", "u1"))]);
+    let old = world.get("u1");
+    assert_eq!((old.booking.status(), old.rule.as_str()), (BookingStatus::Rescheduled, "rescheduled"));
+    assert_eq!((old.booking.start_time, old.booking.end_time), (Some(at(10)), Some(at(11))));
+    assert_eq!((old.booking.calcom_booking_id, old.booking.title.as_str()), (Some(7), ""));
+}
+
+#[test]
+fn rescheduled_from_a_cancelled_booking() {
+    let world = ends(&[
+        tell(BookingCreated, 1, payload("u1")),
+        tell(BookingCancelled, 2, cancel("u1")),
+        tell(BookingRescheduled, 3, moved("u2", "u1")),
+    ]);
+    assert_eq!(world.status("u1"), BookingStatus::Rescheduled);
+    assert_eq!(world.get("u1").booking.cancellation_reason, "ill");
+}
+
+#[test]
+fn a_booking_that_names_itself_as_replaced_links_nothing() {
+    let world = ends(&[tell(BookingCreated, 1, payload("u1")), tell(BookingRescheduled, 2, moved("u1", "u1"))]);
+    let booking = world.get("u1").booking;
+    assert_eq!(booking.status(), BookingStatus::Scheduled);
+    assert_eq!((booking.rescheduled_from_uid.as_str(), booking.rescheduled_to_uid.as_str()), ("", ""));
+    assert_eq!((booking.start_time, booking.previous_start_time), (Some(at(12)), Some(at(10))));
+}
+
+#[test]
+fn an_older_request_that_comes_after_the_approval_changes_nothing() {
+    let request = BookingPayload { status: "PENDING".into(), title: "Old".into(), ..payload("u1") };
+    let world = ends(&[tell(BookingCreated, 2, payload("u1")), tell(BookingRequested, 1, request)]);
+    let booking = world.get("u1").booking;
+    assert_eq!((booking.status(), booking.title.as_str()), (BookingStatus::Scheduled, "Tea"));
+}
+
+#[test]
+fn a_timer_that_rings_after_the_cancel() {
+    for trigger in [MeetingStarted, MeetingEnded] {
+        let world = ends(&[
+            tell(BookingCreated, 1, payload("u1")),
+            tell(BookingCancelled, 2, cancel("u1")),
+            tell(trigger, 0, timer("u1")),
+        ]);
+        assert_eq!(world.status("u1"), BookingStatus::Cancelled);
+    }
+}
+
+#[test]
+fn ended_before_the_no_show_mark() {
+    let world = ends(&[
+        tell(BookingCreated, 1, payload("u1")),
+        tell(MeetingEnded, 0, timer("u1")),
+        tell(BookingNoShowUpdated, 12, marks("u1", &[("guest@a.example", true)])),
+    ]);
+    assert_eq!(world.status("u1"), BookingStatus::NoShow);
+}
+
+#[test]
+fn no_show_needs_every_attendee_and_a_list() {
+    let two =
+        BookingPayload { attendees: vec![person("guest@a.example"), person("second@a.example")], ..payload("u1") };
+    let one = tell(BookingNoShowUpdated, 12, marks("u1", &[("guest@a.example", true)]));
+    let both = tell(BookingNoShowUpdated, 13, marks("u1", &[("second@a.example", true)]));
+    let created = tell(BookingCreated, 1, two);
+    assert_eq!(ends(&[created.clone(), one.clone()]).status("u1"), BookingStatus::InProgress);
+    assert_eq!(ends(&[created, one.clone(), both]).status("u1"), BookingStatus::NoShow);
+    let world = ends(&[one]);
+    assert_eq!(world.status("u1"), BookingStatus::InProgress, "who else was invited is not known");
+    assert_eq!(world.attendees("u1"), ["guest@a.example"]);
+}
+
+#[test]
+fn whoever_a_mark_names_besides_the_list_is_shown() {
+    let world = ends(&[
+        tell(BookingCreated, 1, payload("u1")),
+        tell(BookingNoShowUpdated, 12, marks("u1", &[("Late@a.example", true)])),
+    ]);
+    assert_eq!(world.attendees("u1"), ["guest@a.example", "Late@a.example"]);
+    assert_eq!(world.status("u1"), BookingStatus::InProgress);
+}
+
+#[test]
+fn a_leaked_mark_is_no_mark() {
+    let mut leaked = payload("u1");
+    leaked.attendees[0].no_show = Some(true);
+    let world = ends(&[tell(BookingCreated, 1, leaked)]);
+    assert_eq!(world.status("u1"), BookingStatus::Scheduled);
+}
+
+#[test]
+fn a_timer_set_before_the_move_says_nothing() {
+    let move_later = BookingPayload { reschedule_uid: "u1".into(), ..moved("u1", "u1") };
+    let moved_booking = [tell(BookingCreated, 1, payload("u1")), tell(BookingRescheduled, 2, move_later)];
+    for (trigger, late_status) in
+        [(MeetingStarted, BookingStatus::InProgress), (MeetingEnded, BookingStatus::Completed)]
+    {
+        let mut told = moved_booking.to_vec();
+        told.push(tell(trigger, 0, timer("u1")));
+        assert_eq!(ends(&told).status("u1"), BookingStatus::Scheduled);
+        let right = MeetingPayload { start_time: Some(at(12)), end_time: Some(at(13)), ..timer("u1") };
+        told.push(tell(trigger, 0, right));
+        assert_eq!(ends(&told).status("u1"), late_status);
+    }
+    let timeless = MeetingPayload { start_time: None, end_time: None, ..timer("u1") };
+    let mut told = moved_booking.to_vec();
+    told.push(tell(MeetingStarted, 0, timeless));
+    assert_eq!(ends(&told).status("u1"), BookingStatus::InProgress, "a timer without a time rang for any");
+}
+
+#[test]
+fn a_chain_whose_middle_link_was_lost_is_joined_again() {
+    let third = BookingPayload { ical_uid: "u1@Cal.com".into(), ..moved("u3", "u2") };
+    let created = tell(BookingCreated, 1, payload("u1"));
+    let world = ends(&[created.clone(), tell(BookingRescheduled, 3, third.clone())]);
+    assert_eq!(world.status("u1"), BookingStatus::Rescheduled, "the iCalUID says so");
+    assert_eq!(world.get("u1").booking.rescheduled_to_uid, "u3");
+    assert_eq!(world.status("u2"), BookingStatus::Rescheduled);
+    assert_eq!(world.get("u2").booking.rescheduled_from_uid, "u1", "u2 kept the chain's iCalUID");
+    assert_eq!(world.get("u3").booking.rescheduled_from_uid, "u2", "an explicit link outranks the hint");
+
+    let second = tell(BookingRescheduled, 2, moved("u2", "u1"));
+    let world = ends(&[created, second, tell(BookingRescheduled, 3, third)]);
+    assert_eq!(world.get("u1").booking.rescheduled_to_uid, "u2", "an older explicit link outranks a newer hint");
+    assert_eq!(world.get("u2").booking.rescheduled_to_uid, "u3");
+}
+
+#[test]
+fn the_ical_uid_alone_links_a_booking() {
+    let lost = BookingPayload { ical_uid: "u1@Cal.com".into(), ..payload("u2") };
+    let created = tell(BookingCreated, 2, lost);
+    let world = ends(std::slice::from_ref(&created));
+    assert!(world.find("u1").is_none() && world.rows.contains_key("u1"), "hints alone are kept and not shown");
+    assert_eq!(world.get("u2").booking.rescheduled_from_uid, "u1");
+    let world = ends(&[tell(BookingCreated, 1, payload("u1")), created]);
+    assert_eq!(world.status("u1"), BookingStatus::Rescheduled);
+}
+
+#[test]
+fn from_reschedule_names_the_booking_before_and_the_ical_uid_the_first() {
+    let third = MeetingPayload { from_reschedule: "u2".into(), ical_uid: "u1@Cal.com".into(), ..timer("u3") };
+    let world = ends(&[tell(MeetingStarted, 0, third), tell(BookingCreated, 1, payload("u1"))]);
+    assert_eq!(world.get("u3").booking.rescheduled_from_uid, "u2");
+    assert_eq!(world.status("u1"), BookingStatus::Rescheduled);
+    assert!(world.find("u2").is_none());
+}
+
+#[test]
+fn two_bookings_may_replace_one() {
+    let world = ends(&[
+        tell(BookingRescheduled, 2, moved("u2", "u1")),
+        tell(BookingRescheduled, 3, moved("u3", "u1")),
+        tell(BookingCancelled, 4, cancel("u2")),
+    ]);
+    assert_eq!(world.get("u1").booking.rescheduled_to_uid, "u3", "the one named last");
+    assert_eq!(world.get("u2").booking.rescheduled_from_uid, "u1");
+    assert_eq!(world.get("u3").booking.rescheduled_from_uid, "u1");
+}
+
+#[test]
+fn two_bookings_that_replace_each_other_do_no_harm() {
+    let world = ends(&[tell(BookingRescheduled, 1, moved("u1", "u2")), tell(BookingRescheduled, 2, moved("u2", "u1"))]);
+    assert_eq!(world.status("u1"), BookingStatus::Rescheduled);
+    assert_eq!(world.status("u2"), BookingStatus::Rescheduled);
+}
+
+#[test]
+fn uids_are_case_sensitive() {
+    let world = ends(&[tell(BookingCreated, 1, payload("u1")), tell(BookingCancelled, 2, cancel("U1"))]);
+    assert_eq!(world.status("u1"), BookingStatus::Scheduled);
+    assert_eq!(world.status("U1"), BookingStatus::Cancelled);
+}
