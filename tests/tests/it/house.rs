@@ -143,7 +143,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// Words that mean "later", and paths that exist on one machine alone.
 fn unfinished(line: &str) -> impl Iterator<Item = String> + '_ {
     // In halves, or this file would find itself.
-    let marks = [("todo", "!("), ("unimplemented", "!("), ("FIX", "ME"), ("TO", "DO:"), ("XX", "X"), ("#[igno", "re")];
+    let marks = [("todo", "!("), ("unimplemented", "!("), ("FIX", "ME"), ("TO", "DO:"), ("#[igno", "re")];
     let paths = [("/ho", "me/"), ("/Us", "ers/"), ("/wo", "rk/"), ("/ro", "ot/")];
     let words = marks.into_iter().chain(paths).map(|(first, second)| format!("{first}{second}"));
     words.filter(|word| line.contains(word.as_str()))

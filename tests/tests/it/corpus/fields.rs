@@ -42,6 +42,14 @@ pub(super) fn are_right(booking: &Booking, about: &[(&str, &Value)]) {
     }
 }
 
+/// A booking that we know only because another one replaced it.
+pub(super) fn replaced_is_right(booking: &Booking, by: &Value) {
+    assert_eq!(booking.start_time.map(microseconds), by["rescheduleStartTime"].as_str().map(instant));
+    assert_eq!(booking.end_time.map(microseconds), by["rescheduleEndTime"].as_str().map(instant));
+    assert_eq!(booking.calcom_booking_id, by["rescheduleId"].as_i64());
+    assert_eq!(booking.rescheduled_to_uid, by["uid"].as_str().unwrap());
+}
+
 fn writes(trigger: &str) -> bool {
     trigger.starts_with("BOOKING_") && trigger != "BOOKING_NO_SHOW_UPDATED" || trigger == "INSTANT_MEETING_ACCEPTED"
 }
