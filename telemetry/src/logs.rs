@@ -37,8 +37,8 @@ where
     let filter = filter(settings)?;
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     Ok(match settings.log_format.resolved() {
-        LogFormat::Json => layer.with_ansi(false).event_format(Json::default()).with_filter(filter).boxed(),
-        _ => layer.with_ansi(colours(settings)).event_format(Text::default()).with_filter(filter).boxed(),
+        LogFormat::Json => layer.with_ansi(false).event_format(Json).with_filter(filter).boxed(),
+        _ => layer.with_ansi(colours(settings)).event_format(Text).with_filter(filter).boxed(),
     })
 }
 

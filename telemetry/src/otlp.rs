@@ -44,23 +44,23 @@ macro_rules! exporter {
 
 /// The exporter of spans.
 pub(crate) fn span_exporter(export: &Export, lost: &Arc<Lost>) -> Result<Watched<SpanExporter>, InitError> {
-    let exporter = exporter!(SpanExporter::builder(), export).map_err(unusable)?;
+    let exporter = exporter!(SpanExporter::builder(), export).map_err(|error| unusable(&error))?;
     Ok(Watched::new(Signal::Traces, exporter, lost))
 }
 
 /// The exporter of metrics.
 pub(crate) fn metric_exporter(export: &Export, lost: &Arc<Lost>) -> Result<Watched<MetricExporter>, InitError> {
-    let exporter = exporter!(MetricExporter::builder(), export).map_err(unusable)?;
+    let exporter = exporter!(MetricExporter::builder(), export).map_err(|error| unusable(&error))?;
     Ok(Watched::new(Signal::Metrics, exporter, lost))
 }
 
 /// The exporter of log records.
 pub(crate) fn log_exporter(export: &Export, lost: &Arc<Lost>) -> Result<Watched<LogExporter>, InitError> {
-    let exporter = exporter!(LogExporter::builder(), export).map_err(unusable)?;
+    let exporter = exporter!(LogExporter::builder(), export).map_err(|error| unusable(&error))?;
     Ok(Watched::new(Signal::Logs, exporter, lost))
 }
 
-fn unusable(error: ExporterBuildError) -> InitError {
+fn unusable(error: &ExporterBuildError) -> InitError {
     InitError::Exporter(error.to_string())
 }
 
@@ -76,12 +76,7 @@ fn grpc_tls(export: &Export) -> Result<ClientTlsConfig, InitError> {
 fn http_client(export: &Export) -> Result<reqwest::blocking::Client, InitError> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(pem) = certificate(export)? {
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let added = certificate.ok().is_some_and(|certificate| roots.add(certificate).is_ok());
-            if !added {
-                return Err(InitError::Exporter("OTEL_EXPORTER_OTLP_CERTIFICATE holds no valid PEM".to_owned()));
-            }
-        }
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
     }
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -107,15 +102,16 @@ fn http_client(export: &Export) -> Result<reqwest::blocking::Client, InitError> 
     }
 }
 
+/// The certificates to trust besides the well-known authorities, as PEM that holds at least one.
 fn certificate(export: &Export) -> Result<Option<Vec<u8>>, InitError> {
     let Some(path) = &export.certificate else { return Ok(None) };
-    match std::fs::read(path) {
-        Ok(pem) => Ok(Some(pem)),
-        Err(error) => {
-            let mend = format!("that file can't be read: {error}");
-            Err(InitError::variable("OTEL_EXPORTER_OTLP_CERTIFICATE".to_owned(), path.clone(), &mend))
-        }
+    let refused = |mend: &str| InitError::variable("OTEL_EXPORTER_OTLP_CERTIFICATE".to_owned(), path.clone(), mend);
+    let pem = std::fs::read(path).map_err(|error| refused(&format!("that file can't be read: {error}")))?;
+    let mut certificates = CertificateDer::pem_slice_iter(&pem).peekable();
+    if certificates.peek().is_none() || certificates.any(|certificate| certificate.is_err()) {
+        return Err(refused("that file is not PEM certificates"));
     }
+    Ok(Some(pem))
 }
 
 #[cfg(test)]

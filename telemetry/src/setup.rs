@@ -179,3 +179,6 @@ impl Telemetry {
         shutdowns
     }
 }
+
+#[cfg(test)]
+mod tests;

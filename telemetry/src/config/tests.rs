@@ -11,8 +11,8 @@ fn read(variables: &[(&str, &str)]) -> Result<Config, InitError> {
     })
 }
 
-fn export(protocol: Protocol, endpoint: &str) -> Option<Export> {
-    Some(Export { protocol, endpoint: endpoint.to_owned(), timeout: EXPORT_TIMEOUT_DEFAULT, certificate: None })
+fn export(protocol: Protocol, endpoint: &str) -> Export {
+    Export { protocol, endpoint: endpoint.to_owned(), timeout: EXPORT_TIMEOUT_DEFAULT, certificate: None }
 }
 
 #[test]
@@ -29,13 +29,13 @@ fn nothing_is_exported_until_somebody_says_where() {
 fn one_endpoint_serves_all_signals() {
     for endpoint in ["http://collector:4318", "http://collector:4318/"] {
         let config = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]).unwrap();
-        assert_eq!(config.traces, export(Protocol::HttpProtobuf, "http://collector:4318/v1/traces"));
-        assert_eq!(config.metrics, export(Protocol::HttpProtobuf, "http://collector:4318/v1/metrics"));
-        assert_eq!(config.logs, export(Protocol::HttpProtobuf, "http://collector:4318/v1/logs"));
+        assert_eq!(config.traces, Some(export(Protocol::HttpProtobuf, "http://collector:4318/v1/traces")));
+        assert_eq!(config.metrics, Some(export(Protocol::HttpProtobuf, "http://collector:4318/v1/metrics")));
+        assert_eq!(config.logs, Some(export(Protocol::HttpProtobuf, "http://collector:4318/v1/logs")));
     }
     let config =
         read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap();
-    assert_eq!(config.traces, export(Protocol::Grpc, "http://c:4317"), "grpc knows no paths");
+    assert_eq!(config.traces, Some(export(Protocol::Grpc, "http://c:4317")), "grpc knows no paths");
 }
 
 #[test]
@@ -77,10 +77,10 @@ fn signals_are_switched_off_one_by_one() {
 #[test]
 fn otlp_by_name_has_a_default_place() {
     let config = read(&[("OTEL_TRACES_EXPORTER", "otlp")]).unwrap();
-    assert_eq!(config.traces, export(Protocol::HttpProtobuf, "http://localhost:4318/v1/traces"));
+    assert_eq!(config.traces, Some(export(Protocol::HttpProtobuf, "http://localhost:4318/v1/traces")));
     assert_eq!(config.logs, None);
     let config = read(&[("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap();
-    assert_eq!(config.traces, export(Protocol::Grpc, "http://localhost:4317"));
+    assert_eq!(config.traces, Some(export(Protocol::Grpc, "http://localhost:4317")));
 }
 
 #[test]

@@ -19,11 +19,11 @@ use super::Fields;
 const TRACE_ID_SHOWN: usize = 8;
 
 /// One JSON object a line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Json;
 
 /// `2026-11-21T10:00:00.000000Z  INFO calbridge_service::ingest: message key=value trace=4bf92f35`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Text;
 
 impl<S, N> FormatEvent<S, N> for Json
