@@ -10,7 +10,7 @@ use prost::Message;
 use prost_types::Struct;
 
 use crate::{
-    people,
+    lineage, people,
     register::{Entry, Evidence, Field, Key, Value},
     row::Row,
     status::{self, Rule, Standing},
@@ -36,8 +36,8 @@ pub fn derive(uid: &str, row: &Row) -> Option<Derived> {
     let invited = people::invited(row);
     let (organizer, hosts) = people::hosts(row);
     let (start, end) = times(row);
-    let successor = people::successor(row);
-    let predecessor = people::predecessor(row).unwrap_or_default();
+    let successor = lineage::successor(row);
+    let predecessor = lineage::predecessor(row).unwrap_or_default();
     let rule = status::decide(row, &Standing { invited: &invited, replaced: successor.is_some(), start, end });
     let (previous_start, previous_end) = span(row.field(Field::PreviousTimes));
     let (metadata, responses) = answers(row);

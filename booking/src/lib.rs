@@ -2,8 +2,8 @@
 //! that state looks like, and what a change of it is called. No I/O, no clock, no async: every function here is a
 //! function of its arguments.
 //!
-//! An event becomes [`facts`], at most three; a fact is merged into the [`Row`] of its booking; [`derive`] makes the
-//! visible booking out of the row; [`transition`] compares two of them. Merging is commutative, associative and
+//! An event becomes [`facts()`], at most three; a fact is merged into the [`Row`] of its booking; [`derive()`] makes
+//! the visible booking out of the row; [`transition()`] compares two of them. Merging is commutative, associative and
 //! idempotent, so the order, the number and the way of arrival never show:
 //!
 //! ```
@@ -39,6 +39,7 @@
 
 mod derive;
 mod fact;
+mod lineage;
 mod people;
 mod register;
 mod row;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use calbridge_proto::v1::{Attendee, Organizer};
 
 use crate::{
-    register::{Detail, Email, Field, Key, Rank, Role, Stamp, Value},
+    register::{Detail, Email, Field, Key, Role, Stamp, Value},
     row::Row,
 };
 
@@ -140,30 +140,5 @@ impl Person<'_> {
     fn no_show(&self) -> bool {
         let mark = self.row.get(&Key::NoShow(self.role, self.email.clone()));
         mark.is_some_and(|entry| entry.value == Value::Flag(true))
-    }
-}
-
-/// The uid of the booking that replaced this one, and whether it did so by more than a hint. A hint binds no seated
-/// booking: its attendees move one by one.
-pub(crate) fn successor(row: &Row) -> Option<&str> {
-    let seated = row.field(Field::SeatsPerTimeSlot).is_some();
-    let first = Key::Successor(String::new());
-    let told = row.registers_from(&first).map_while(|(key, entry)| match key {
-        Key::Successor(uid) => Some((entry.stamp, uid.as_str())),
-        _ => None,
-    });
-    told.filter(|(stamp, _)| !(seated && stamp.rank.is_hint())).max().map(|(_, uid)| uid)
-}
-
-/// The uid of the booking that this one replaced.
-pub(crate) fn predecessor(row: &Row) -> Option<&str> {
-    let seated = row.field(Field::SeatsPerTimeSlot).is_some();
-    match row.field(Field::RescheduledFrom) {
-        Some(entry) if seated && entry.stamp.rank < Rank::Fill => None,
-        Some(entry) => match &entry.value {
-            Value::Text(uid) => Some(uid),
-            _ => None,
-        },
-        None => None,
     }
 }

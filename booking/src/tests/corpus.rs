@@ -1,5 +1,5 @@
-//! The sequences that were recorded from Cal.com's own sender, in every order with every duplicate. They are not part of
-//! this repository: `CALBRIDGE_CORPUS` names their folder.
+//! The sequences that were recorded from Cal.com's own sender, in every order with every duplicate. They are not part
+//! of this repository: `CALBRIDGE_CORPUS` names their folder.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

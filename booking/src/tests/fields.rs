@@ -103,13 +103,8 @@ fn attendees_are_the_newest_list() {
     let others = vec![person("c@a.example"), person("b@a.example"), person("C@a.example"), PersonPayload::default()];
     let newer = BookingPayload { attendees: others, ..payload("u1") };
     let world = ends(&[tell(BookingCreated, 1, payload("u1")), tell(BookingCreated, 2, newer)]);
-    assert_eq!(
-        world.attendees("u1"),
-        ["C@a.example", "b@a.example"].map(|email| {
-            // Of two spellings in one list the greater value stands.
-            if email == "C@a.example" { "c@a.example" } else { email }
-        })
-    );
+    // Each once, nobody without an address; of two spellings in one list the greater stands.
+    assert_eq!(world.attendees("u1"), ["c@a.example", "b@a.example"]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use proptest::{
 use prost_types::Timestamp;
 
 use super::world::{Told, World, answer, at, tell};
-use crate::{DecodeError, Row, Subject, subject, transition};
+use crate::{Row, Subject, subject, transition};
 
 const UIDS: [&str; 4] = ["u1", "u2", "u3", "U1"];
 const STATUSES: [&str; 5] = ["", "ACCEPTED", "PENDING", "CANCELLED", "REJECTED"];
@@ -220,40 +220,6 @@ proptest! {
     }
 
     #[test]
-    fn rows_survive_their_encoding(told in vec(told(), 0..10)) {
-        for row in World::of(&told).rows.values() {
-            let bytes = row.encode();
-            let decoded = Row::decode(&bytes);
-            prop_assert_eq!(decoded.as_ref(), Ok(row));
-            prop_assert_eq!(decoded.map(|row| row.encode()), Ok(bytes));
-        }
-    }
-
-    #[test]
-    fn broken_rows_are_refused_or_read_but_never_panic(
-        told in vec(told(), 1..4), place in any::<Index>(), byte in any::<u8>(), cut in any::<Index>(),
-    ) {
-        for row in World::of(&told).rows.values() {
-            let mut bytes = row.encode();
-            let end = cut.index(bytes.len());
-            prop_assert!(Row::decode(&bytes[..end]).is_err(), "cut short");
-            let place = place.index(bytes.len());
-            bytes[place] = byte;
-            let _ = Row::decode(&bytes);
-            bytes.push(0);
-            prop_assert!(Row::decode(&bytes).is_err() || bytes[place] == byte, "left over");
-        }
-    }
-
-    #[test]
-    fn garbage_is_no_row(bytes in vec(any::<u8>(), 0..200)) {
-        let _ = Row::decode(&bytes);
-        if let Some(first) = bytes.first().filter(|first| **first != 1) {
-            prop_assert_eq!(Row::decode(&bytes), Err(DecodeError::UnknownLayout(*first)));
-        }
-    }
-
-    #[test]
     fn an_event_speaks_of_at_most_three_bookings_its_own_first(told in told()) {
         let facts = told.facts();
         match subject(&told.event) {
@@ -298,12 +264,4 @@ proptest! {
             }
         }
     }
-}
-
-#[test]
-fn an_empty_row_is_a_row() {
-    let row = Row::default();
-    assert_eq!(Row::decode(&row.encode()), Ok(row.clone()));
-    assert!(!row.is_visible());
-    assert_eq!(Row::decode(&[]), Err(DecodeError::Malformed("too short")));
 }

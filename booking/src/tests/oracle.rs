@@ -239,7 +239,6 @@ fn when(told: &Told) -> When {
     (told.event.event_time.map_or(0, micros), told.hash)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "handed to `Option::map`")]
 fn micros(time: prost_types::Timestamp) -> i64 {
     crate::time::micros(&time)
 }

@@ -49,6 +49,10 @@ fn a_change_names_its_weightiest_part_both_ends_and_the_rule() {
 
 #[test]
 fn each_kind_of_change() {
+    use TransitionKind::{
+        Appeared, DetailsChanged, Moved, NoShowChanged, PaymentChanged, PeopleChanged, StatusChanged,
+    };
+
     let place = BookingPayload { location: "Main Street 1".into(), ..payload("u1") };
     let time = BookingPayload { start_time: Some(at(20)), end_time: Some(at(21)), ..place.clone() };
     let guest = BookingPayload { attendees: vec![person("guest@a.example"), person("b@a.example")], ..time.clone() };
@@ -62,9 +66,6 @@ fn each_kind_of_change() {
         tell(BookingNoShowUpdated, 23, marks("u1", &[("b@a.example", true)])),
         tell(BookingNoShowUpdated, 24, marks("u1", &[("b@a.example", false)])),
     ];
-    use TransitionKind::{
-        Appeared, DetailsChanged, Moved, NoShowChanged, PaymentChanged, PeopleChanged, StatusChanged,
-    };
     assert_eq!(
         kinds(&told),
         [
