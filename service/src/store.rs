@@ -49,8 +49,8 @@ pub const DUPLICATE_NOTES_MAX: i64 = 32;
 pub struct DeliveryKey {
     /// Who receives.
     pub tenant: Arc<str>,
-    /// A time that is a function of the identity alone (`createdAt` of the body, the time inside a request id, or zero):
-    /// it leads the unique index, so that new keys land side by side on disk.
+    /// A time that is a function of the identity alone (`createdAt` of the body, the time inside a request id, or
+    /// zero): it leads the unique index, so that new keys land side by side on disk.
     pub time: Micros,
     /// What decides.
     pub identity: Identity,
@@ -124,7 +124,7 @@ pub struct FirstResult {
 /// What became of one delivery of a batch, in the batch's order.
 #[derive(Debug, Clone)]
 pub struct Committed {
-    /// APPLIED, NO_CHANGE, DUPLICATE, RECORDED or UNPARSED.
+    /// APPLIED, `NO_CHANGE`, DUPLICATE, RECORDED or UNPARSED.
     pub outcome: v1::SubmitOutcome,
     /// Of a duplicate, that of the first.
     pub first: FirstResult,

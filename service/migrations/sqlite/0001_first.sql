@@ -40,7 +40,8 @@ CREATE TABLE deliveries (
     duplicate_count INTEGER NOT NULL DEFAULT 0,
     UNIQUE (tenant, key_time, identity)
 ) STRICT;
-CREATE INDEX deliveries_by_tenant ON deliveries (tenant, position);
+-- The position is part of every entry: SQLite appends the row id.
+CREATE INDEX deliveries_by_tenant ON deliveries (tenant);
 
 -- Apart from the deliveries: lists of those would otherwise drag every body through the page cache.
 CREATE TABLE bodies (

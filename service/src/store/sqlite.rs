@@ -1,7 +1,7 @@
-//! The store in one SQLite file: one writer on a thread of its own, a few readers, WAL, `synchronous=FULL`.
+//! The store in one `SQLite` file: a writer on a thread of its own, a few readers, WAL, `synchronous=FULL`.
 //!
-//! A round is one transaction; what [`Store::commit`] answered is on stable storage. One process at a time has the file:
-//! an operating-system lock beside it, which dies with its process, sees to that.
+//! A round is one transaction; what [`Store::commit`] answered is on stable storage. One process at a time has the
+//! file: an operating-system lock beside it, which dies with its process, sees to that.
 
 mod commit;
 mod error;
@@ -48,7 +48,8 @@ pub enum Synchronous {
 pub enum OpenError {
     /// The folder or the file can't be made, read or written.
     #[error(
-        "cannot write to {path}: {source}; make it writable for the user that calbridge runs as, or name another data directory"
+        "cannot write to {path}: {source}; make it writable for the user that calbridge runs as, \
+        or name another data directory"
     )]
     Unwritable {
         /// What was tried.
@@ -72,13 +73,13 @@ pub enum OpenError {
         /// The newest version that this program knows.
         known: i64,
     },
-    /// A SQLite file of something else.
+    /// A `SQLite` file of something else.
     #[error("{path} is not a calbridge database; name another file")]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// SQLite refused, or the file is damaged.
+    /// `SQLite` refused, or the file is damaged.
     #[error("cannot open {path}: {source}; if the file is damaged, restore it from a backup")]
     Store {
         /// The database.
@@ -88,7 +89,7 @@ pub enum OpenError {
     },
 }
 
-/// Everything that is kept, in one SQLite file.
+/// Everything that is kept, in one `SQLite` file.
 ///
 /// Dropping it waits for the round under way, then lets go of the file.
 #[derive(Debug)]

@@ -1,1 +1,153 @@
-//! Tests of the fold.
+use std::fmt::Write as _;
+
+use calbridge_proto::v1::{BookingPayload, SubmitOutcome, Trigger, booking_event::Payload};
+use proptest::{collection::vec, prelude::*, sample::select};
+use prost_types::Timestamp;
+use uuid::Uuid;
+
+use super::*;
+use crate::store::Identity;
+
+const NOW: Micros = 1_000_000;
+
+/// One event about `uid`, which replaces `from` where that is not empty.
+fn delivery(trigger: Trigger, uid: &str, from: &str, created: u8) -> NewDelivery {
+    let payload = BookingPayload { uid: uid.into(), reschedule_uid: from.into(), ..Default::default() };
+    let event = v1::BookingEvent {
+        trigger: trigger.into(),
+        event_time: Some(Timestamp { seconds: created.into(), nanos: 0 }),
+        payload: Some(Payload::Booking(payload)),
+        ..Default::default()
+    };
+    let body_sha256 = [created; 32];
+    NewDelivery {
+        key: DeliveryKey { tenant: "acme".into(), time: created.into(), identity: Identity::Body(body_sha256) },
+        delivery_id: Uuid::from_u128(created.into()),
+        facts: calbridge_booking::facts(&event, &body_sha256),
+        event,
+        body_sha256,
+        booking_uid: Some(uid.into()),
+        trace_id: String::new(),
+    }
+}
+
+fn folded(deliveries: &[NewDelivery], rows: &LoadedRows, head: i64) -> Folded {
+    fold(&deliveries.iter().collect::<Vec<_>>(), rows, Position(head), NOW).unwrap()
+}
+
+/// The rows as the next round loads them.
+fn kept(rows: &mut LoadedRows, folded: Folded) {
+    rows.extend(folded.bookings.into_iter().map(|booking| (booking.key, booking.state)));
+}
+
+#[test]
+fn each_transition_takes_a_position_and_so_does_a_delivery_without_one() {
+    let deliveries = [
+        delivery(Trigger::BookingCreated, "u1", "", 1),
+        delivery(Trigger::BookingCreated, "u1", "", 2),
+        delivery(Trigger::BookingRescheduled, "u2", "u1", 3),
+        delivery(Trigger::RecordingReady, "u2", "", 4),
+    ];
+    let folded = folded(&deliveries, &LoadedRows::new(), 10);
+    let mut told = String::new();
+    for delivery in &folded.deliveries {
+        write!(told, "{}{:?}", delivery.position.0, delivery.outcome).unwrap();
+        for mention in &delivery.mentions {
+            write!(told, " {}@{}{:?}", mention.uid, mention.position.0, mention.outcome).unwrap();
+        }
+        told.push('\n');
+    }
+    assert_eq!(
+        told,
+        "11Applied u1@11Applied\n12NoChange u1@12NoChange\n14Applied u2@13Applied u1@14Applied\n\
+        15Recorded u2@15Recorded\n"
+    );
+    assert_eq!(folded.head, Position(15));
+}
+
+#[test]
+fn what_did_not_change_for_one_booking_stands_at_the_last_position_of_its_delivery() {
+    let moved = delivery(Trigger::BookingRescheduled, "u2", "u1", 3);
+    let mut rows = LoadedRows::new();
+    let made = folded(std::slice::from_ref(&moved), &rows, 0);
+    kept(&mut rows, made);
+    // As if the row of the new booking had been lost: only that one changes.
+    rows.retain(|key, _| key.1 == "u1");
+    let again = folded(&[moved], &rows, 20);
+    let mentions = &again.deliveries[0].mentions;
+    let told: Vec<_> = mentions.iter().map(|told| (told.uid.as_str(), told.position.0, told.outcome)).collect();
+    assert_eq!(told, [("u2", 21, SubmitOutcome::Applied), ("u1", 21, SubmitOutcome::NoChange)]);
+}
+
+#[test]
+fn a_row_is_written_unless_its_bytes_are_equal() {
+    let mut rows = LoadedRows::new();
+    let first = delivery(Trigger::BookingCreated, "u1", "", 1);
+    let made = folded(std::slice::from_ref(&first), &rows, 0);
+    kept(&mut rows, made);
+
+    let newer = folded(&[delivery(Trigger::BookingCreated, "u1", "", 2)], &rows, 1);
+    assert_eq!(newer.deliveries[0].outcome, SubmitOutcome::NoChange);
+    assert_eq!(newer.bookings.len(), 1, "its keys advance");
+    assert!(newer.bookings[0].known && newer.bookings[0].columns.is_none());
+
+    assert!(folded(&[first], &rows, 1).bookings.is_empty());
+}
+
+#[test]
+fn only_the_first_of_equal_keys_is_new() {
+    let one = || delivery(Trigger::BookingCreated, "u1", "", 1);
+    let other = || delivery(Trigger::BookingCreated, "u1", "", 2);
+    let foreign =
+        NewDelivery { key: DeliveryKey { tenant: "other".into(), ..one().key }, ..delivery(Trigger::Ping, "", "", 1) };
+    assert_eq!(
+        repeats(&[one(), other(), one(), foreign, other(), one()]),
+        [None, None, Some(0), None, Some(1), Some(0)]
+    );
+}
+
+#[test]
+fn the_rows_that_are_needed_are_named_once() {
+    let deliveries =
+        [delivery(Trigger::BookingRescheduled, "u2", "u1", 1), delivery(Trigger::BookingCreated, "u1", "", 2)];
+    let uids: Vec<_> = touched(&deliveries).into_iter().map(|(_, uid)| uid).collect();
+    assert_eq!(uids, ["u1", "u2"]);
+}
+
+#[test]
+fn bytes_that_are_no_row_are_damage() {
+    let rows = LoadedRows::from([(("acme".into(), "u1".to_owned()), b"not a row".to_vec())]);
+    let failed = fold(&[&delivery(Trigger::BookingCreated, "u1", "", 1)], &rows, Position(0), NOW);
+    assert!(matches!(failed.err(), Some(StoreError::Damaged { what: "booking", .. })));
+}
+
+proptest! {
+    /// Where a round ends is of no account: positions, outcomes, transitions and rows are those of one large round.
+    #[test]
+    fn rounds_of_any_size_fold_alike(
+        told in vec((
+            select(vec![Trigger::BookingCreated, Trigger::BookingCancelled, Trigger::BookingRescheduled]),
+            select(vec!["u1", "u2", "u3"]), select(vec!["", "u1", "u2"]), 1..9_u8,
+        ), 1..12),
+        size in 1..5_usize,
+    ) {
+        let deliveries: Vec<_> =
+            told.iter().map(|(trigger, uid, from, at)| delivery(*trigger, uid, from, *at)).collect();
+        let (mut rows, mut head, mut apart) = (LoadedRows::new(), 0, Vec::new());
+        for round in deliveries.chunks(size) {
+            let mut folded = folded(round, &rows, head);
+            head = folded.head.0;
+            apart.append(&mut folded.deliveries);
+            kept(&mut rows, folded);
+        }
+        let together = folded(&deliveries, &LoadedRows::new(), 0);
+        prop_assert_eq!(head, together.head.0);
+        for (one, other) in apart.iter().zip(&together.deliveries) {
+            prop_assert_eq!((one.position, one.outcome), (other.position, other.outcome));
+            prop_assert_eq!(&one.transitions, &other.transitions);
+        }
+        let mut all = LoadedRows::new();
+        kept(&mut all, together);
+        prop_assert_eq!(rows, all);
+    }
+}

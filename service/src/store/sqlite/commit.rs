@@ -100,13 +100,16 @@ fn sort_out<'a>(
         let standing = match repeated.and_then(|index| standings.get(index)) {
             Some(Standing::New(index) | Standing::Repeats(index)) => Standing::Repeats(*index),
             Some(Standing::Kept(first)) => Standing::Kept(first.clone()),
-            None => match super::queries::first_result(transaction, &delivery.key)? {
-                Some(first) => Standing::Kept(first),
-                None => {
-                    new.push(delivery);
-                    Standing::New(new.len() - 1)
-                }
-            },
+            None => {
+                let kept = super::queries::first_result(transaction, &delivery.key)?;
+                kept.map_or_else(
+                    || {
+                        new.push(delivery);
+                        Standing::New(new.len() - 1)
+                    },
+                    Standing::Kept,
+                )
+            }
         };
         standings.push(standing);
     }
@@ -175,10 +178,10 @@ fn insert_body(
     body: &[u8],
     position: Position,
 ) -> Result<(), StoreError> {
-    let packed = packer.pack(body);
+    let stored = packer.pack(body);
     transaction
         .prepare_cached("INSERT INTO bodies (position, encoding, body) VALUES (?1, ?2, ?3)")?
-        .execute(params![position.0, packed.encoding, &packed.bytes[..]])?;
+        .execute(params![position.0, stored.encoding, &stored.bytes[..]])?;
     Ok(())
 }
 

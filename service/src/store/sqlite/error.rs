@@ -1,4 +1,4 @@
-//! What SQLite's errors mean to a caller. Its messages name tables and columns, never values, so they may be logged.
+//! What `SQLite`'s errors mean to a caller. Its messages name tables and columns, never values, so they may be logged.
 
 use rusqlite::{Error, ErrorCode};
 

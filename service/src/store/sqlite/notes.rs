@@ -46,9 +46,9 @@ pub(super) fn note(transaction: &Transaction<'_>, head: &mut Position, copy: &Du
         .prepare_cached(COUNT)?
         .query_row(params![first.0, copy.tenant], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
+    // One that is not kept any more has no timeline to note it in.
     let Some((count, about, mentioned)): Option<(i64, Option<String>, Option<Vec<u8>>)> = counted else {
-        // Only a store that was put back to an earlier state under a running service forgets a delivery.
-        return Err(StoreError::Damaged { what: "delivery", why: "a copy names one that is not kept".to_owned() });
+        return Ok(());
     };
     if count > DUPLICATE_NOTES_MAX {
         return Ok(());

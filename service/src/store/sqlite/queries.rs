@@ -44,7 +44,7 @@ fn delivery_id(bytes: &[u8]) -> Result<Uuid, StoreError> {
         .map_err(|_| StoreError::Damaged { what: "delivery", why: "its id is not 16 bytes".to_owned() })
 }
 
-/// SQLite's limit is signed. More rows than this no page has.
+/// `SQLite`'s limit is signed. More rows than this no page has.
 fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

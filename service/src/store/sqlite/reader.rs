@@ -13,8 +13,8 @@ use tokio::{sync::Semaphore, task};
 use super::schema;
 use crate::store::StoreError;
 
-/// Reads at a time. SQLite's readers don't wait for one another; beyond the cores of a small machine more of them only
-/// take memory.
+/// Reads at a time. `SQLite`'s readers don't wait for one another; beyond the cores of a small machine more of them
+/// only take memory.
 const READERS: u32 = 4;
 
 /// Connections for reading, opened as they are needed.

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 /// In order; the version of the schema is how many of them were applied. Never change one that was released.
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_first.sql")];
 
-/// "CALB": tells our files from other SQLite files.
+/// "CALB": tells our files from other `SQLite` files.
 const APPLICATION_ID: i64 = 0x4341_4c42;
 
 /// How long to wait for a lock. Only a tool of the operator (a backup, a shell) can hold one; the adapter gives an
@@ -65,6 +65,10 @@ pub(super) fn writer(path: &Path, options: Options) -> Result<Connection, StoreE
         Synchronous::Off => "OFF",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
+    // macOS needs another call to reach the disk itself; elsewhere these say nothing.
+    let all_the_way = options.synchronous == Synchronous::Full;
+    connection.pragma_update(None, "fullfsync", all_the_way)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", all_the_way)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
     if let Some(pages) = options.max_pages {

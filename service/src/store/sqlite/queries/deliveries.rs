@@ -55,7 +55,7 @@ fn raw_body(connection: &Connection, position: Position, delivery: &v1::Delivery
     body::unpack(encoding, bytes, delivery.body_size, &delivery.body_sha256)
 }
 
-/// A row, as far as SQLite can tell that it is right.
+/// A row, as far as `SQLite` can tell that it is right.
 struct Found {
     position: Position,
     delivery_id: Vec<u8>,

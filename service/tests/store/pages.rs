@@ -1,0 +1,98 @@
+//! Pages: put together they are the whole list, whatever their size and whichever way they run.
+
+use calbridge_proto::v1;
+use calbridge_service::store::{BookingCursor, BookingOrder, BookingQuery, Position, Store};
+use prost_types::Timestamp;
+
+use crate::support::*;
+
+const BOOKINGS: i64 = 25;
+
+pub(crate) async fn pages_of_bookings_skip_nothing(backend: &impl Backend) {
+    let store = backend.open().await;
+    // Ties in both orders, and bookings without a start.
+    for n in 0..BOOKINGS {
+        let start = (n % 4 != 0).then(|| Timestamp { seconds: (n % 3) * 60, nanos: 0 });
+        let webhook = booking(v1::Trigger::BookingCreated, &format!("u{n:02}"), 1, |payload| {
+            payload.start_time = start;
+            payload.end_time = start;
+        });
+        let mut round = batch(&[webhook, Webhook { tenant: "other", ..created("x", 1) }]);
+        round.now = NOW + n / 5;
+        store.commit(round).await.unwrap();
+    }
+    for order in [BookingOrder::StartTime, BookingOrder::UpdateTime] {
+        let all = list(&store, order, false, 1_000).await;
+        assert_eq!(all.len(), 25);
+        assert!(all.is_sorted_by(|a, b| key(order, a) < key(order, b)));
+        for limit in [1, 2, 7, 25] {
+            assert_eq!(list(&store, order, false, limit).await, all, "{order:?} by {limit}");
+            let mut backwards = list(&store, order, true, limit).await;
+            backwards.reverse();
+            assert_eq!(backwards, all, "{order:?} descending by {limit}");
+        }
+    }
+}
+
+pub(crate) async fn pages_of_a_timeline_skip_nothing(backend: &impl Backend) {
+    let store = backend.open().await;
+    for n in 0..9 {
+        commit(&store, &[created("u1", n), cancelled("u2", n), created("u1", n), recording("u1", n)]).await;
+    }
+    let all = timeline(&store, "u1").await;
+    assert_eq!(all.len(), 27);
+    for limit in [1, 4, 27] {
+        let (mut paged, mut after) = (Vec::new(), Position::default());
+        loop {
+            let page = store.timeline(TENANT, "u1", after, limit).await.unwrap();
+            assert!(page.len() <= limit);
+            let Some((last, _)) = page.last() else { break };
+            after = *last;
+            paged.extend(page.into_iter().map(|(_, entry)| entry));
+        }
+        assert_eq!(paged, all);
+    }
+}
+
+pub(crate) async fn pages_of_deliveries_skip_nothing(backend: &impl Backend) {
+    let store = backend.open().await;
+    for n in 0..10 {
+        let foreign = Webhook { tenant: "other", ..created("u1", n) };
+        commit(&store, &[created("u1", n), foreign, unparsed(b"false")]).await;
+    }
+    let all = store.deliveries(TENANT, None, 100).await.unwrap();
+    assert_eq!(all.len(), 20);
+    assert!(all.is_sorted_by(|(a, _), (b, _)| a > b), "newest first");
+    for limit in [1, 3, 20] {
+        let (mut paged, mut before) = (Vec::new(), None);
+        loop {
+            let page = store.deliveries(TENANT, before, limit).await.unwrap();
+            let Some((last, _)) = page.last() else { break };
+            before = Some(*last);
+            paged.extend(page);
+        }
+        assert_eq!(paged, all);
+    }
+}
+
+async fn list(store: &impl Store, order: BookingOrder, descending: bool, limit: usize) -> Vec<v1::Booking> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let query = BookingQuery { tenant: TENANT.into(), order, descending, after, limit };
+        let page = store.bookings(query).await.unwrap();
+        assert!(page.len() <= limit);
+        let Some(last) = page.last() else { return all };
+        let (time, uid) = key(order, last);
+        after = Some(BookingCursor { time, uid });
+        all.extend(page);
+    }
+}
+
+fn key(order: BookingOrder, booking: &v1::Booking) -> (i64, String) {
+    let time = match order {
+        BookingOrder::StartTime => booking.start_time,
+        BookingOrder::UpdateTime => booking.update_time,
+    };
+    let micros = time.map_or(i64::MIN, |time| time.seconds * 1_000_000 + i64::from(time.nanos) / 1_000);
+    (micros, booking.uid.clone())
+}

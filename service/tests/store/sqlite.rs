@@ -1,0 +1,234 @@
+//! The laws on `SQLite`, and what can go wrong with a file.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+
+use calbridge_proto::v1::{BookingStatus, SubmitOutcome::*};
+use calbridge_service::store::{
+    Store, StoreError,
+    sqlite::{OpenError, Options, SqliteStore, Synchronous},
+};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::{laws, support::*};
+
+/// A folder of its own, gone after the test.
+pub(crate) struct Sqlite {
+    folder: TempDir,
+    options: Options,
+}
+
+impl Default for Sqlite {
+    fn default() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), options: Options::default() }
+    }
+}
+
+impl Sqlite {
+    /// For tests that commit thousands of rounds.
+    pub(crate) fn unsynced() -> Self {
+        Self { options: Options { synchronous: Synchronous::Off, ..Options::default() }, ..Self::default() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("data").join("calbridge.db")
+    }
+
+    fn try_open(&self) -> Result<SqliteStore, OpenError> {
+        SqliteStore::open(&self.path(), self.options)
+    }
+
+    /// The file behind the store's back; no store may be open.
+    fn raw(&self) -> Connection {
+        Connection::open(self.path()).unwrap()
+    }
+}
+
+impl Backend for Sqlite {
+    type Store = SqliteStore;
+
+    async fn open(&self) -> SqliteStore {
+        self.try_open().unwrap()
+    }
+}
+
+laws! { Sqlite:
+    laws::{
+        each_delivery_gets_its_outcome,
+        a_copy_is_answered_with_the_first_result,
+        an_unparsed_body_is_known_by_its_request,
+        what_was_confirmed_is_what_was_committed,
+        positions_rise_in_commit_order,
+        rounds_at_once_do_not_share_positions,
+        a_booking_reads_as_its_last_transition_left_it,
+        no_change_leaves_the_visible_booking_alone,
+        a_lineage_begins_where_nothing_precedes_however_late,
+        hints_alone_are_kept_and_not_shown,
+        the_timeline_tells_all_that_spoke_of_a_booking,
+        a_copy_is_told_to_every_booking_that_the_first_spoke_of,
+        a_replayed_body_is_noted_a_bounded_number_of_times,
+        a_delivery_reads_as_it_came,
+        tenants_do_not_see_each_other,
+        what_was_committed_is_there_when_opened_again,
+        a_closed_store_takes_nothing,
+    };
+    pages::{
+        pages_of_bookings_skip_nothing,
+        pages_of_a_timeline_skip_nothing,
+        pages_of_deliveries_skip_nothing,
+    };
+}
+
+#[tokio::test]
+async fn a_full_disk_undoes_the_round_and_no_more() {
+    let mut backend = Sqlite::default();
+    drop(backend.open().await);
+    backend.options.max_pages = Some(60);
+    let store = backend.open().await;
+    commit(&store, &[created("u1", 1)]).await;
+
+    // The small one fits, the one behind it does not.
+    let noise = (0_u64..40_000).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect();
+    let large = Webhook { body: noise, ..created("u3", 1) };
+    let failed = store.commit(batch(&[cancelled("u1", 2), created("u2", 1), large.clone()])).await;
+    assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+    assert_eq!(read(&store, "u1").await.unwrap().status(), BookingStatus::Scheduled);
+    assert_eq!(read(&store, "u2").await, None);
+    assert_eq!(deliveries(&store).await.len(), 1);
+
+    let next = commit(&store, &[cancelled("u1", 2), created("u2", 1)]).await;
+    assert_eq!(outcomes(&next), [Applied, Applied]);
+    assert_eq!(next.iter().map(|next| next.first.position.0).collect::<Vec<_>>(), [2, 3]);
+    store.probe().await.unwrap();
+    drop(store);
+
+    backend.options.max_pages = None;
+    let store = backend.open().await;
+    assert_eq!(outcomes(&commit(&store, &[large]).await), [Applied]);
+}
+
+#[tokio::test]
+async fn a_writer_that_is_kept_out_answers_and_recovers() {
+    let backend = Sqlite::default();
+    let store = backend.open().await;
+    let other = backend.raw();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let failed = store.commit(batch(&[created("u1", 1)])).await;
+    assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+    assert!(store.probe().await.is_err());
+    assert_eq!(read(&store, "u1").await, None, "readers are not kept out");
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(outcomes(&commit(&store, &[created("u1", 1)]).await), [Applied]);
+}
+
+#[tokio::test]
+async fn a_damaged_booking_is_told_and_the_others_live_on() {
+    let backend = Sqlite::default();
+    let store = backend.open().await;
+    commit(&store, &[created("u1", 1), created("u2", 1)]).await;
+    drop(store);
+    backend.raw().execute("UPDATE bookings SET state = x'ff00ff' WHERE uid = 'u1'", []).unwrap();
+
+    let store = backend.open().await;
+    let damaged = |error: Option<StoreError>| matches!(error, Some(StoreError::Damaged { what: "booking", .. }));
+    assert!(damaged(store.booking(TENANT, "u1").await.err()));
+    assert!(damaged(store.commit(batch(&[cancelled("u1", 2)])).await.err()));
+    assert!(damaged(store.commit(batch(&[created("u3", 1), cancelled("u1", 2)])).await.err()));
+    assert_eq!(outcomes(&commit(&store, &[cancelled("u2", 2), created("u3", 1)]).await), [Applied, Applied]);
+    assert_eq!(read(&store, "u2").await.unwrap().status(), BookingStatus::Cancelled);
+}
+
+#[tokio::test]
+async fn damage_elsewhere_is_told_as_well() {
+    let backend = Sqlite::default();
+    let store = backend.open().await;
+    let kept = commit(&store, &[created("u1", 1)]).await[0].first.clone();
+    drop(store);
+    let raw = backend.raw();
+    raw.execute("UPDATE bodies SET body = x'00'", []).unwrap();
+    raw.execute("UPDATE transitions SET booking = x'ff'", []).unwrap();
+    drop(raw);
+
+    let store = backend.open().await;
+    let body = store.delivery(TENANT, kept.delivery_id, true).await;
+    assert!(matches!(body, Err(StoreError::Damaged { what: "body", .. })), "{body:?}");
+    assert!(store.delivery(TENANT, kept.delivery_id, false).await.unwrap().is_some());
+    let told = store.timeline(TENANT, "u1", kept_before(), 10).await;
+    assert!(matches!(told, Err(StoreError::Damaged { what: "transition", .. })), "{told:?}");
+    drop(store);
+
+    backend.raw().execute("UPDATE head SET position = 0", []).unwrap();
+    let refused = backend.try_open().unwrap_err();
+    assert!(refused.to_string().contains("head"), "{refused}");
+}
+
+fn kept_before() -> calbridge_service::store::Position {
+    calbridge_service::store::Position::default()
+}
+
+#[tokio::test]
+async fn the_file_is_made_for_its_owner_alone() {
+    let backend = Sqlite::default();
+    let store = backend.open().await;
+    commit(&store, &[created("u1", 1)]).await;
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(backend.path().parent().unwrap().to_owned()), 0o700);
+    for file in ["calbridge.db", "calbridge.db-wal", "calbridge.db-shm", "calbridge.db.lock"] {
+        assert_eq!(mode(backend.path().with_file_name(file)), 0o600, "{file}");
+    }
+    drop(store);
+    let raw = backend.raw();
+    let version: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    let mode: String = raw.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+    assert_eq!((version, mode.as_str()), (1, "wal"));
+}
+
+#[tokio::test]
+async fn a_second_opener_is_refused_and_a_dead_one_is_not_in_the_way() {
+    let backend = Sqlite::default();
+    let store = backend.open().await;
+    assert!(matches!(backend.try_open(), Err(OpenError::InUse { .. })));
+    let link = backend.folder.path().join("link.db");
+    std::os::unix::fs::symlink(backend.path(), &link).unwrap();
+    assert!(matches!(SqliteStore::open(&link, backend.options), Err(OpenError::InUse { .. })));
+    commit(&store, &[created("u1", 1)]).await;
+    drop(store);
+    assert!(backend.path().with_file_name("calbridge.db.lock").exists());
+    assert_eq!(deliveries(&backend.open().await).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_by_both_numbers() {
+    let backend = Sqlite::default();
+    drop(backend.open().await);
+    backend.raw().pragma_update(None, "user_version", 41).unwrap();
+    let refused = backend.try_open().unwrap_err();
+    assert!(matches!(refused, OpenError::Newer { found: 41, known: 1, .. }));
+    let message = refused.to_string();
+    assert!(message.contains("41") && message.contains("up to 1"), "{message}");
+}
+
+#[test]
+fn other_files_are_left_alone() {
+    let backend = Sqlite::default();
+    fs::create_dir(backend.path().parent().unwrap()).unwrap();
+    backend.raw().execute_batch("CREATE TABLE theirs (id INTEGER)").unwrap();
+    assert!(matches!(backend.try_open(), Err(OpenError::Foreign { .. })));
+
+    let text = "Not a database at all, but long enough to look like one to somebody in a hurry. ".repeat(20);
+    fs::write(backend.path(), &text).unwrap();
+    assert!(matches!(backend.try_open(), Err(OpenError::Store { source: StoreError::Damaged { .. }, .. })));
+    assert_eq!(fs::read_to_string(backend.path()).unwrap(), text);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let refused = SqliteStore::open(&file.join("data").join("calbridge.db"), Options::default()).unwrap_err();
+    assert!(matches!(refused, OpenError::Unwritable { .. }));
+    assert!(refused.to_string().contains(file.to_str().unwrap()), "{refused}");
+    // A folder where the file should be.
+    assert!(matches!(SqliteStore::open(folder.path(), Options::default()), Err(OpenError::Unwritable { .. })));
+}
