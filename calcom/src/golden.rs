@@ -9,6 +9,7 @@ mod cancelled;
 mod json;
 mod meeting;
 mod parts;
+mod queue;
 
 use std::collections::BTreeMap;
 
@@ -27,8 +28,8 @@ pub enum Path {
     Confirm,
     /// After a payment: `BOOKING_CREATED` and, for events that need approval, `BOOKING_REQUESTED` without a status.
     Payment,
-    /// The builders and queue of 2026. Its `MEETING_*` stand in an envelope, its recordings are links alone, its instant
-    /// meeting is a notification without uid.
+    /// The builders and queue of 2026. Its `MEETING_*` stand in an envelope, its recordings are links alone, its
+    /// instant meeting is a notification without uid.
     Queue,
 }
 
@@ -140,8 +141,8 @@ pub struct Golden {
     pub reason: Option<String>,
     /// The cancel is of all that remains of a series.
     pub recurring: bool,
-    /// E-mail addresses and marks of `BOOKING_NO_SHOW_UPDATED`; empty: every attendee did not come. `AFTER_GUESTS_*` lists
-    /// those marked true.
+    /// E-mail addresses and marks of `BOOKING_NO_SHOW_UPDATED`; empty: every attendee did not come. `AFTER_GUESTS_*`
+    /// lists the attendees who are marked true.
     pub no_shows: Vec<(String, bool)>,
     /// `seatsPerTimeSlot`.
     pub seats_per_time_slot: Option<i32>,
@@ -264,25 +265,31 @@ fn enveloped(name: &str, golden: &Golden, payload: Json) -> Json {
 
 fn payload(trigger: Trigger, golden: &Golden) -> Json {
     match (trigger, golden.path) {
-        (Trigger::BookingCreated, Path::Confirm) | (Trigger::BookingRejected, Path::Direct | Path::Confirm) => {
+        (Trigger::BookingRequested, Path::Queue) => queue::requested(golden),
+        (
+            Trigger::BookingCreated
+            | Trigger::BookingRescheduled
+            | Trigger::BookingRejected
+            | Trigger::BookingPaymentInitiated
+            | Trigger::BookingPaid,
+            Path::Queue,
+        ) => queue::built(trigger, golden),
+        (Trigger::BookingCreated, Path::Confirm) | (Trigger::BookingRejected, _) => {
             booking::confirm_path(trigger, golden)
         }
-        (Trigger::BookingCreated | Trigger::BookingRequested, Path::Payment)
-        | (Trigger::BookingPaid, Path::Direct | Path::Confirm | Path::Payment) => {
+        (Trigger::BookingCreated | Trigger::BookingRequested, Path::Payment) | (Trigger::BookingPaid, _) => {
             booking::payment_path(trigger, golden)
         }
-        (Trigger::BookingCancelled, _) => cancelled::payload(golden),
         (
             Trigger::BookingCreated
             | Trigger::BookingRequested
             | Trigger::BookingRescheduled
-            | Trigger::BookingRejected
             | Trigger::BookingPaymentInitiated
-            | Trigger::BookingPaid
             | Trigger::BookingLocationUpdated
             | Trigger::BookingReassigned,
             _,
         ) => booking::direct_path(trigger, golden),
+        (Trigger::BookingCancelled, _) => cancelled::payload(golden),
         (Trigger::MeetingStarted | Trigger::MeetingEnded, _) => meeting::enveloped(golden),
         _ => aside::payload(trigger, golden),
     }

@@ -4,9 +4,9 @@
 use calbridge_proto::v1::Trigger;
 
 use super::{
-    Golden, Path,
+    Golden, Path, Person,
     json::{Json, object},
-    parts::{ONE_TIME_PASSWORD, locale, plain, with_millis},
+    parts::{ONE_TIME_PASSWORD, attendee, locale, plain, with_millis, with_offset},
 };
 
 /// Stands for a link that lets whoever has it in.
@@ -16,8 +16,8 @@ const SECRET_LINK: &str = "https://book.harbour-studio.example/link?token=not-a-
 pub(super) fn payload(trigger: Trigger, golden: &Golden) -> Json {
     match trigger {
         Trigger::BookingNoShowUpdated => no_show(golden),
-        Trigger::AfterHostsCalVideoNoShow => cal_video_no_show(golden, hosts_missing(golden)),
-        Trigger::AfterGuestsCalVideoNoShow => cal_video_no_show(golden, guests_missing(golden)),
+        Trigger::AfterHostsCalVideoNoShow => hosts_missing(golden),
+        Trigger::AfterGuestsCalVideoNoShow => guests_missing(golden),
         Trigger::InstantMeeting => instant_meeting(golden),
         Trigger::InstantMeetingAccepted => instant_meeting_accepted(golden),
         Trigger::RecordingReady => recording(golden, object! { "downloadLink": SECRET_LINK }),
@@ -80,13 +80,26 @@ fn no_show(golden: &Golden) -> Json {
     }
 }
 
-fn cal_video_no_show(golden: &Golden, missing: Json) -> Json {
+fn hosts_missing(golden: &Golden) -> Json {
+    let host = object! { "hostEmail": &golden.organizer.email, "noShowHost": true };
+    cal_video_no_show(golden, golden.attendee_rows(|_| false), host)
+}
+
+fn guests_missing(golden: &Golden) -> Json {
+    let marks = golden.marks();
+    let is_missing = |person: &Person| marks.iter().any(|(email, missing)| *missing && *email == person.email);
+    let missing = golden.attendees.iter().filter(|person| is_missing(person)).cloned().collect();
+    let guests = Golden { attendees: missing, ..golden.clone() }.attendee_rows(|_| true);
+    cal_video_no_show(golden, golden.attendee_rows(is_missing), object! { "guests": guests })
+}
+
+fn cal_video_no_show(golden: &Golden, attendees: Json, missing: Json) -> Json {
     object! {
         "title": golden.title(),
         "bookingId": golden.booking_id,
         "bookingUid": &golden.uid,
         "startTime": with_millis(golden.start),
-        "attendees": golden.attendee_rows(),
+        "attendees": attendees,
         "endTime": with_millis(golden.end()),
         "participants": Json::List(Vec::new()),
     }
@@ -105,21 +118,12 @@ fn cal_video_no_show(golden: &Golden, missing: Json) -> Json {
             "appId": Json::Null,
             "time": 5,
             "timeUnit": "MINUTE",
+            "eventTriggers": vec!["AFTER_HOSTS_CAL_VIDEO_NO_SHOW", "AFTER_GUESTS_CAL_VIDEO_NO_SHOW"],
             "payloadTemplate": Json::Null,
             "version": "2021-10-20",
         },
-        "message": format!("Somebody didn't join the call before {}", plain(golden.start)),
+        "message": format!("Somebody didn't join the call or didn't join before {}", plain(golden.start)),
     })
-}
-
-fn hosts_missing(golden: &Golden) -> Json {
-    object! { "hostEmail": &golden.organizer.email, "noShowHost": true }
-}
-
-fn guests_missing(golden: &Golden) -> Json {
-    let missing = golden.marks().into_iter().filter(|(_, missing)| *missing);
-    let guests: Vec<_> = missing.map(|(email, _)| object! { "email": email, "noShow": true }).collect();
-    object! { "guests": guests }
 }
 
 fn instant_meeting(golden: &Golden) -> Json {
@@ -153,7 +157,7 @@ fn instant_meeting_accepted(golden: &Golden) -> Json {
         "startTime": with_millis(golden.start),
         "endTime": with_millis(golden.end()),
         "organizer": golden.organizer(),
-        "attendees": golden.attendees(super::parts::attendee),
+        "attendees": golden.attendees(attendee),
         "responses": golden.responses(),
         "location": &golden.location,
         "metadata": golden.metadata(),
@@ -164,7 +168,7 @@ fn recording(golden: &Golden, links: Json) -> Json {
     if golden.path == Path::Queue {
         return links;
     }
-    let attendee = |person: &super::Person| {
+    let row = |person: &Person| {
         object! {
             "id": golden.booking_id * 10,
             "name": &person.name,
@@ -187,7 +191,7 @@ fn recording(golden: &Golden, links: Json) -> Json {
             "language": locale(&golden.organizer),
             "utcOffset": golden.organizer.utc_offset_minutes,
         },
-        "attendees": golden.attendees(attendee),
+        "attendees": golden.attendees(row),
         "uid": &golden.uid,
         "customReplyToEmail": Json::Null,
     }
@@ -217,16 +221,18 @@ fn form(trigger: Trigger, golden: &Golden) -> Json {
         "fallbackAction": fallback.then(|| object! { "type": "customPageMessage", "value": "Thank you" }),
         "responses": object! {
             "team size": object! { "value": "2-5", "response": object! { "label": "2-5", "id": "b1" } },
-            "email": object! { "value": email.clone(), "response": email },
+            "email": object! { "value": email.clone(), "response": email.clone() },
         },
+        // The builder spreads the answers here and not at the top of the body.
+        "email": email.filter(|_| trigger == Trigger::FormSubmitted && golden.path == Path::Queue),
     }
 }
 
 fn absence(golden: &Golden) -> Json {
     object! {
         "id": golden.booking_id,
-        "start": super::parts::with_offset(golden.start),
-        "end": super::parts::with_offset(golden.end()),
+        "start": with_offset(golden.start),
+        "end": with_offset(golden.end()),
         "createdAt": with_millis(golden.created_at),
         "updatedAt": with_millis(golden.created_at),
         "notes": &golden.notes,

@@ -1,10 +1,9 @@
-//! `BOOKING_*` but cancels: the direct path and its successor the queue, the path after an approval, the one after a
-//! payment.
+//! `BOOKING_*` but cancels, before the queue: the direct path, the one after an approval, the one after a payment.
 
 use calbridge_proto::v1::Trigger;
 
 use super::{
-    Golden, Path,
+    Golden,
     json::{Json, object},
     parts::{BOOKER_URL, ONE_TIME_PASSWORD, attendee, plain, stored_attendee, with_millis},
 };
@@ -12,31 +11,16 @@ use super::{
 /// `paymentId` where none is set.
 const PAYMENT_ID: i64 = 611;
 
-/// What handlers of a user's request print, and with the keys behind them in another order what the queue prints.
+/// What handlers of a user's request print.
 pub(super) fn direct_path(trigger: Trigger, golden: &Golden) -> Json {
-    let head = details(trigger, golden);
-    let own = object! { "uid": &golden.uid };
-    if golden.path == Path::Queue {
-        return head
-            .and(own)
-            .and(object! { "rejectionReason": rejection_reason(trigger, golden) })
-            .and(video(trigger, golden))
-            .and(object! { "bookingId": golden.booking_id, "status": usual_status(trigger, golden) })
-            .and(event_type(golden))
-            .and(object! { "assignmentReason": Json::List(Vec::new()) })
-            .and(reschedule(golden))
-            .and(object! {
-                "rescheduledBy": golden.rescheduled_by.as_ref(),
-                "paymentId": payment_id(trigger, golden),
-                "attendeeSeatId": golden.seat_id.as_ref(),
-                // BOOKING_REQUESTED alone reads the booking's metadata back.
-                "metadata": (trigger == Trigger::BookingRequested).then(|| golden.own_metadata()),
-            });
-    }
-    head.and(own)
+    let reassigned = trigger == Trigger::BookingReassigned;
+    // Where the owner moves a seated booking, its uid comes late.
+    let moved_in_place = golden.reschedule_uid.as_ref() == Some(&golden.uid);
+    details(trigger, golden)
+        .and(object! { "uid": Some(&golden.uid).filter(|_| !moved_in_place) })
         .and(video(trigger, golden))
         .and(event_type(golden))
-        .and(object! { "bookingId": golden.booking_id })
+        .and(object! { "uid": Some(&golden.uid).filter(|_| moved_in_place), "bookingId": golden.booking_id })
         .and(reschedule(golden))
         .and(object! {
             "metadata": if is_pending(trigger) { golden.own_metadata() } else { golden.metadata() },
@@ -46,9 +30,8 @@ pub(super) fn direct_path(trigger: Trigger, golden: &Golden) -> Json {
             "attendeeSeatId": golden.seat_id.as_ref(),
             "previousLocation": (trigger == Trigger::BookingLocationUpdated)
                 .then(|| golden.previous_location.as_deref().unwrap_or("")),
-            "addedHostUserIds": (trigger == Trigger::BookingReassigned).then(|| golden.added_host_user_ids.clone()),
-            "removedHostUserIds": (trigger == Trigger::BookingReassigned)
-                .then(|| golden.removed_host_user_ids.clone()),
+            "addedHostUserIds": reassigned.then(|| golden.added_host_user_ids.clone()),
+            "removedHostUserIds": reassigned.then(|| golden.removed_host_user_ids.clone()),
         })
 }
 
@@ -89,7 +72,8 @@ pub(super) fn confirm_path(trigger: Trigger, golden: &Golden) -> Json {
     })
 }
 
-/// After a payment: no `iCalUID`; `BOOKING_REQUESTED` has no `status` either, and `BOOKING_PAID` the payment's metadata.
+/// After a payment: no `iCalUID`; `BOOKING_REQUESTED` has no `status` either, and `BOOKING_PAID` the payment's
+/// metadata.
 pub(super) fn payment_path(trigger: Trigger, golden: &Golden) -> Json {
     let requested = trigger == Trigger::BookingRequested;
     let metadata = match trigger {
@@ -132,7 +116,8 @@ pub(super) fn payment_path(trigger: Trigger, golden: &Golden) -> Json {
 
 /// The keys that begin a payload of the direct path.
 pub(super) fn details(trigger: Trigger, golden: &Golden) -> Json {
-    let pending = is_pending(trigger);
+    let asked = is_pending(trigger) || trigger == Trigger::BookingRejected;
+    let has_password = asked || trigger == Trigger::BookingPaid;
     object! {
         "bookerUrl": BOOKER_URL,
         "title": golden.title(),
@@ -161,8 +146,8 @@ pub(super) fn details(trigger: Trigger, golden: &Golden) -> Json {
         "destinationCalendar": Json::Null,
         "iCalUID": golden.ical_uid(),
         "iCalSequence": golden.ical_sequence,
-        "requiresConfirmation": pending,
-        "oneTimePassword": if pending { ONE_TIME_PASSWORD.into() } else { Json::Null },
+        "requiresConfirmation": asked,
+        "oneTimePassword": if has_password { ONE_TIME_PASSWORD.into() } else { Json::Null },
         "hashedLink": Json::Null,
     }
 }
@@ -180,7 +165,7 @@ pub(super) fn event_type(golden: &Golden) -> Json {
 
 /// Cal Video's keys: a booking that waits for approval or payment has no room.
 pub(super) fn video(trigger: Trigger, golden: &Golden) -> Json {
-    if is_pending(trigger) || trigger == Trigger::BookingRejected {
+    if is_pending(trigger) || matches!(trigger, Trigger::BookingRejected | Trigger::BookingPaid) {
         return object! {};
     }
     object! {
@@ -191,7 +176,7 @@ pub(super) fn video(trigger: Trigger, golden: &Golden) -> Json {
 }
 
 /// What a booking that replaces another says of that one.
-fn reschedule(golden: &Golden) -> Json {
+pub(super) fn reschedule(golden: &Golden) -> Json {
     let previous_start = golden.previous_start.filter(|_| golden.reschedule_uid.is_some());
     object! {
         "rescheduleId": golden.reschedule_id,
@@ -214,7 +199,7 @@ fn payment_metadata(golden: &Golden) -> Json {
 }
 
 /// A payment that was begun says ACCEPTED although the row waits, as Cal.com's does.
-fn usual_status(trigger: Trigger, golden: &Golden) -> Json {
+pub(super) fn usual_status(trigger: Trigger, golden: &Golden) -> Json {
     golden.status_or(match trigger {
         Trigger::BookingRequested => "PENDING",
         Trigger::BookingRejected => "REJECTED",
@@ -227,11 +212,11 @@ fn is_pending(trigger: Trigger) -> bool {
     matches!(trigger, Trigger::BookingRequested | Trigger::BookingPaymentInitiated)
 }
 
-fn payment_id(trigger: Trigger, golden: &Golden) -> Option<i64> {
+pub(super) fn payment_id(trigger: Trigger, golden: &Golden) -> Option<i64> {
     matches!(trigger, Trigger::BookingPaymentInitiated | Trigger::BookingPaid)
         .then(|| golden.payment_id.unwrap_or(PAYMENT_ID))
 }
 
-fn rejection_reason(trigger: Trigger, golden: &Golden) -> Option<&String> {
+pub(super) fn rejection_reason(trigger: Trigger, golden: &Golden) -> Option<&String> {
     golden.reason.as_ref().filter(|_| trigger == Trigger::BookingRejected)
 }

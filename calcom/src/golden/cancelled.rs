@@ -5,7 +5,7 @@ use calbridge_proto::v1::Trigger;
 use super::{
     Cancellation, Golden, Path, booking,
     json::{Json, object},
-    parts::{BOOKER_URL, stored_attendee, with_offset},
+    parts::{BOOKER_URL, locale, stored_attendee, with_offset},
 };
 
 /// The payload for what the golden booking's cancel means.
@@ -119,7 +119,7 @@ impl Golden {
                 "locale": &person.language,
                 "bookingId": Json::Null,
                 "noShow": false,
-                "language": super::parts::locale(person),
+                "language": locale(person),
                 "utcOffset": person.utc_offset_minutes,
             }
         });

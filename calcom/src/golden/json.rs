@@ -18,7 +18,9 @@ pub(super) enum Json {
 /// An object whose keys are printed as they are written.
 macro_rules! object {
     ($($key:literal: $value:expr),* $(,)?) => {
-        $crate::golden::json::Json::Object(vec![$(($key.to_owned(), Into::<$crate::golden::json::Json>::into($value))),*])
+        $crate::golden::json::Json::Object(vec![
+            $(($key.to_owned(), Into::<$crate::golden::json::Json>::into($value))),*
+        ])
     };
 }
 pub(super) use object;

@@ -114,8 +114,9 @@ impl Golden {
         Json::List(self.attendees.iter().map(print).collect())
     }
 
-    /// `attendees` as rows of the database, numbered from the booking's own number.
-    pub(super) fn attendee_rows(&self) -> Json {
+    /// `attendees` as rows of the database, numbered from the booking's own number; those whom `missing` names have
+    /// their mark set.
+    pub(super) fn attendee_rows(&self, missing: impl Fn(&Person) -> bool) -> Json {
         let rows = self.attendees.iter().zip(0_i64..).map(|(person, index)| {
             object! {
                 "id": self.booking_id * 10 + index,
@@ -125,7 +126,7 @@ impl Golden {
                 "phoneNumber": Json::Null,
                 "locale": &person.language,
                 "bookingId": self.booking_id,
-                "noShow": false,
+                "noShow": missing(person),
             }
         });
         Json::List(rows.collect())

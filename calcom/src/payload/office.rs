@@ -84,8 +84,8 @@ impl<'de> Object<'de> for Reason {
     }
 }
 
-/// `DELEGATION_CREDENTIAL_*`: `credential` and `user` where a credential failed, `delegationCredential` where its secret
-/// is or must be rotated, `error` with a type or a code.
+/// `DELEGATION_CREDENTIAL_*`: `credential` and `user` where a credential failed, `delegationCredential` where its
+/// secret is or must be rotated, `error` with a type or a code.
 #[derive(Default)]
 pub(crate) struct DelegationCredentialObject {
     credential: Credential,

@@ -38,8 +38,8 @@ impl<'de> Object<'de> for InstantMeetingObject {
     }
 }
 
-/// `RECORDING_READY` and `RECORDING_TRANSCRIPTION_GENERATED`. Whoever has a link has the recording, so links are counted
-/// and not kept.
+/// `RECORDING_READY` and `RECORDING_TRANSCRIPTION_GENERATED`. Whoever has a link has the recording, so links are
+/// counted and not kept.
 #[derive(Default)]
 pub(crate) struct RecordingObject {
     recording: RecordingPayload,
