@@ -61,3 +61,27 @@ impl Encoder for FrameEncoder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use calbridge_proto::v1::{BookingEvent, SubmitEventsRequest};
+    use http_body_util::BodyExt as _;
+    use prost::Message as _;
+    use tonic::codec::EncodeBody;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_frame_is_an_ordinary_request_on_the_wire() {
+        let event = BookingEvent { tenant: "acme".to_owned(), raw_body: vec![7; 300].into(), ..Default::default() };
+        for sequence in [1, 300, u64::MAX] {
+            let frame = Frame { sequence, event: event.encode_to_vec().into() };
+            let frames = futures_util::stream::iter([Ok(frame)]);
+            let body = EncodeBody::new_client(SubmitCodec.encoder(), frames, None, None);
+            let bytes = body.collect().await.unwrap().to_bytes();
+            // gRPC puts five bytes before each message: a flag and the length.
+            let request = SubmitEventsRequest::decode(&bytes[5..]).unwrap();
+            assert_eq!(request, SubmitEventsRequest { sequence, event: Some(event.clone()) });
+        }
+    }
+}

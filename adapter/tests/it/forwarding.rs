@@ -1,1 +1,173 @@
-//! tests
+//! The stream to the service: it breaks, the service dies, answers late or not at all; no 2xx is ever wrong.
+
+use std::time::Duration;
+
+use calbridge_process::Limits;
+use calbridge_proto::v1::SubmitError;
+
+use crate::support::{
+    Adapter, created, limits,
+    sender::{Answer, Socket, exchange, webhook},
+    service::{Act, Service},
+    soon, until,
+};
+
+/// A deadline that a test can wait out.
+const SHORT: Duration = Duration::from_millis(300);
+
+fn unavailable(answer: &Answer) -> u64 {
+    assert_eq!((answer.status, answer.body.as_str()), (503, r#"{"error":"Temporarily unavailable"}"#));
+    answer.header("retry-after").unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn answers_find_their_requests_in_whatever_order_they_come() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, limits()).await;
+    service.script((0..10_u32).map(|at| Act::Late(Duration::from_millis(200) - Duration::from_millis(20) * at)));
+    let tasks: Vec<_> =
+        (0..10).map(|at| tokio::spawn(exchange(adapter.address, webhook(&created(&format!("uid-{at}")))))).collect();
+    let mut ids = Vec::new();
+    for task in tasks {
+        let answer = task.await.unwrap();
+        assert_eq!(answer.status, 200);
+        ids.push(serde_json::from_str::<serde_json::Value>(&answer.body).unwrap()["delivery_id"].to_string());
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 10, "each has an answer of its own");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_costs_time_alone() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, limits()).await;
+    service.script([Act::Ignore, Act::Break]);
+    let mut waiting = Socket::open(adapter.address).await;
+    waiting.send(webhook(&created("uid-1"))).await;
+    until("the first has arrived", || service.arrivals().len() == 1).await;
+    assert_eq!(exchange(adapter.address, webhook(&created("uid-2"))).await.status, 200);
+    assert_eq!(waiting.answer().await.status, 200);
+    assert_eq!(service.streams(), 2);
+    let arrivals = service.arrivals();
+    assert_eq!(arrivals.iter().map(|arrival| arrival.stream).collect::<Vec<_>>(), [1, 1, 2, 2]);
+    for at in 0..2 {
+        assert_eq!(arrivals[at].event, arrivals[at + 2].event, "the same request, byte for byte, in the same order");
+        assert_eq!(arrivals[at].sequence, arrivals[at + 2].sequence);
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_killed_and_comes_back_gets_what_it_had_not_answered() {
+    let service = Service::start().await;
+    let address = service.address;
+    let adapter = Adapter::ready(&service, limits()).await;
+    service.script([Act::Ignore]);
+    let mut waiting = Socket::open(adapter.address).await;
+    waiting.send(webhook(&created("uid-1"))).await;
+    until("it has arrived", || service.arrivals().len() == 1).await;
+    let [before] = service.events().try_into().unwrap();
+    drop(service);
+    until("the adapter notices", || !adapter.readiness.is_ready()).await;
+    let service = Service::start_on(address).await;
+    assert_eq!(waiting.answer().await.status, 200);
+    assert_eq!(service.events(), [before]);
+    until("the adapter is ready again", || adapter.readiness.is_ready()).await;
+}
+
+#[tokio::test]
+async fn no_answer_in_time_is_a_503_with_a_time_to_come_back() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, Limits { forward_deadline: SHORT, ..limits() }).await;
+    service.script([Act::Ignore, Act::Late(SHORT * 2)]);
+    assert!(unavailable(&exchange(adapter.address, webhook(&created("uid-1"))).await) >= 1);
+    assert!(unavailable(&exchange(adapter.address, webhook(&created("uid-2"))).await) >= 1);
+    // The late answer to the second comes while others wait; it is nobody's.
+    service.script([Act::Late(SHORT * 2 / 3), Act::Late(SHORT * 2 / 3)]);
+    for uid in ["uid-3", "uid-4"] {
+        let answer = exchange(adapter.address, webhook(&created(uid))).await;
+        let sequence = service.arrivals().last().unwrap().sequence;
+        assert_eq!(answer.status, 200);
+        assert!(answer.body.contains(&format!("delivery-{sequence}")), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_service_is_a_503_with_its_time() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, limits()).await;
+    let delay = |seconds, nanos| Some(prost_types::Duration { seconds, nanos });
+    for (reason, retry_delay, expected) in [
+        ("OVERLOADED", delay(3, 0), 3),
+        ("OVERLOADED", delay(2, 1), 3),
+        ("STORE_UNAVAILABLE", delay(0, 1), 1),
+        ("STORE_UNAVAILABLE", delay(-5, 0), 1),
+        ("SHUTTING_DOWN", None, 1),
+        ("SHUTTING_DOWN", delay(86_400, 0), 60),
+        ("a reason of tomorrow", delay(0, 0), 1),
+    ] {
+        let error = SubmitError { code: 14, reason: reason.to_owned(), message: String::new(), retry_delay };
+        service.script([Act::Refuse(error)]);
+        assert_eq!(unavailable(&exchange(adapter.address, webhook(&created("uid"))).await), expected, "{reason}");
+    }
+    assert_eq!(exchange(adapter.address, webhook(&created("uid"))).await.status, 200);
+}
+
+#[tokio::test]
+async fn without_a_service_webhooks_wait_for_it_then_are_refused_at_once() {
+    let service = Service::start().await;
+    let address = service.address;
+    drop(service);
+    let adapter = Adapter::start(address, Limits { forward_deadline: SHORT, ..limits() }).await;
+    assert!(unavailable(&exchange(adapter.address, webhook(&created("uid-1"))).await) >= 1);
+    let refused_at_once = async {
+        loop {
+            let started = tokio::time::Instant::now();
+            unavailable(&exchange(adapter.address, webhook(&created("uid-2"))).await);
+            if started.elapsed() < SHORT {
+                break;
+            }
+        }
+    };
+    soon("nobody waits for a service that is away", refused_at_once).await;
+    assert!(!adapter.readiness.is_ready());
+    let service = Service::start_on(address).await;
+    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    assert_eq!(exchange(adapter.address, webhook(&created("uid-3"))).await.status, 200);
+    assert_eq!(service.events().len(), 1, "what was refused is not sent behind its sender's back");
+}
+
+#[tokio::test]
+async fn an_event_that_breaks_every_stream_is_given_up_before_its_deadline() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, Limits { forward_deadline: Duration::from_secs(60), ..limits() }).await;
+    service.script([Act::Break, Act::Break, Act::Break]);
+    unavailable(&exchange(adapter.address, webhook(&created("uid-1"))).await);
+    assert_eq!(service.arrivals().len(), 3);
+    assert_eq!(exchange(adapter.address, webhook(&created("uid-2"))).await.status, 200);
+}
+
+#[tokio::test]
+async fn ready_means_that_the_service_says_so_itself() {
+    let service = Service::start().await;
+    service.set_serving(false).await;
+    let adapter = Adapter::start(service.address, limits()).await;
+    until("the stream is open", || service.streams() == 1).await;
+    assert_eq!(exchange(adapter.address, webhook(&created("uid"))).await.status, 200, "readiness holds nobody up");
+    assert_eq!(adapter.readiness.waiting_for(), ["service"]);
+    service.set_serving(true).await;
+    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    service.set_serving(false).await;
+    until("the adapter is not ready", || !adapter.readiness.is_ready()).await;
+}
+
+#[tokio::test]
+async fn a_large_body_goes_through_whole() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, limits()).await;
+    let mut body = br#"{"triggerEvent":"PING","createdAt":"2026-01-01T00:00:00.000Z","payload":{"title":""#.to_vec();
+    body.resize(1024 * 1024 - 3, b'x');
+    body.extend_from_slice(br#""}}"#);
+    assert_eq!(exchange(adapter.address, webhook(&body)).await.status, 200);
+    assert_eq!(service.events()[0].raw_body, body);
+}

@@ -1,1 +1,75 @@
-//! tests
+//! Stopping: what was accepted is finished, nothing else is begun, and it ends in bounded time.
+
+use std::time::Duration;
+
+use calbridge_process::Limits;
+use tokio::net::TcpStream;
+
+use crate::support::{
+    Adapter, created, limits,
+    sender::{Socket, webhook},
+    service::{Act, Service},
+    soon, until,
+};
+
+#[tokio::test]
+async fn an_accepted_webhook_is_finished() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, limits()).await;
+    service.script([Act::Late(Duration::from_millis(300))]);
+    let (mut busy, mut idle) = (Socket::open(adapter.address).await, Socket::open(adapter.address).await);
+    busy.send(webhook(&created("uid"))).await;
+    until("it is in flight", || service.arrivals().len() == 1).await;
+    adapter.shutdown.cancel();
+    assert_eq!(idle.rest().await, b"", "an idle connection is closed");
+    let refused = async { while TcpStream::connect(adapter.address).await.is_ok() {} };
+    soon("nobody listens any more", refused).await;
+    assert_eq!(busy.answer().await.status, 200);
+    assert_eq!(busy.rest().await, b"");
+    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+    until("the service has seen the end of the stream", || service.streams_ended() == 1).await;
+    assert!(!adapter.readiness.is_ready());
+}
+
+#[tokio::test]
+async fn a_request_that_is_half_here_is_finished_too() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, limits()).await;
+    let request = webhook(&created("uid"));
+    let mut socket = Socket::open(adapter.address).await;
+    socket.send(&request[..request.len() - 10]).await;
+    // Another connection's answer shows that the first one's head has been read.
+    let mut other = Socket::open(adapter.address).await;
+    other.send(webhook(&created("uid-2"))).await;
+    assert_eq!(other.answer().await.status, 200);
+    adapter.shutdown.cancel();
+    assert_eq!(other.rest().await, b"");
+    socket.send(&request[request.len() - 10..]).await;
+    assert_eq!(socket.answer().await.status, 200);
+    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_grace_is_not_exceeded() {
+    let service = Service::start().await;
+    let grace = Duration::from_millis(300);
+    let adapter = Adapter::ready(&service, Limits { shutdown_grace: grace, ..limits() }).await;
+    let mut socket = Socket::open(adapter.address).await;
+    socket.send("POST /webhooks/calcom HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\nhalf").await;
+    let mut other = Socket::open(adapter.address).await;
+    other.send(webhook(&created("uid"))).await;
+    assert_eq!(other.answer().await.status, 200);
+    adapter.shutdown.cancel();
+    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+    assert_eq!(socket.rest().await, b"");
+}
+
+#[tokio::test]
+async fn it_ends_without_a_service_as_well() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, limits()).await;
+    drop(service);
+    until("the adapter notices", || !adapter.readiness.is_ready()).await;
+    adapter.shutdown.cancel();
+    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+}

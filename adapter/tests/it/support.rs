@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     net::SocketAddr,
-    time::{Duration, UNIX_EPOCH},
+    time::Duration,
 };
 
 use calbridge_adapter::{Error, Moment, Settings};
@@ -98,11 +98,6 @@ pub(crate) fn created(uid: &str) -> Vec<u8> {
 pub(crate) fn sign(secret: &str, body: &[u8]) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(body);
     hex::encode(mac.finalize().into_bytes())
-}
-
-/// A fixed moment with a fresh id.
-pub(crate) fn fixed_moment() -> Moment {
-    Moment { time: UNIX_EPOCH + Duration::new(1_790_000_001, 5_000_000), request_id: Moment::now().request_id }
 }
 
 /// Waits for a condition that another task brings about.
