@@ -17,7 +17,7 @@ pub fn system_clock() -> Micros {
     now.duration_since(UNIX_EPOCH).map_or(0, |since| Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX))
 }
 
-/// A fresh UUIDv7 of that time.
+/// A fresh `UUIDv7` of that time.
 pub(crate) fn new_id(now: Micros) -> Uuid {
     let seconds = u64::try_from(now.div_euclid(1_000_000)).unwrap_or(0);
     let nanos = u32::try_from(now.rem_euclid(1_000_000) * 1000).unwrap_or(0);

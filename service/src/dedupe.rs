@@ -52,7 +52,7 @@ impl Hint {
     pub(crate) fn tell(&self, keys: Vec<DeliveryKey>, round: &Span) {
         match self {
             Self::Memory(memory) => memory.tell(keys),
-            Self::Redis(redis) => redis.tell(keys, round),
+            Self::Redis(redis) => redis.tell(&keys, round),
         }
     }
 

@@ -35,7 +35,7 @@ pub(crate) use self::event::{InvalidField, check_tenant};
 /// What became of an event.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
-    /// APPLIED, NO_CHANGE, DUPLICATE, RECORDED or UNPARSED.
+    /// `APPLIED`, `NO_CHANGE`, `DUPLICATE`, `RECORDED` or `UNPARSED`.
     pub(crate) outcome: v1::SubmitOutcome,
     /// Of a duplicate, the first's.
     pub(crate) delivery_id: Uuid,

@@ -1,6 +1,6 @@
 //! The tonic server: limits, health, reflection, the three services, and an end within a bounded time.
 //!
-//! The order of the end: health says NOT_SERVING, nothing more is taken in, what was taken is committed and answered,
+//! The order of the end: health says `NOT_SERVING`, nothing more is taken in, what was taken is committed and answered,
 //! connections close, the store closes.
 
 mod health;
@@ -31,7 +31,8 @@ use crate::{
     ingest::Ingest,
     metrics::Metrics,
     settings::{
-        CALL_TIMEOUT, CONNECTION_CALLS, HEADER_LIST_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_BYTES,
+        CALL_TIMEOUT, CONNECTION_CALLS, CONNECTION_WINDOW, HEADER_LIST_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
+        MESSAGE_BYTES, STREAM_WINDOW,
     },
     store::Store,
 };
@@ -76,14 +77,12 @@ pub(crate) async fn serve<S: Store>(
         store.close().await;
         closed
     };
-    match timeout(settings.shutdown_grace, end).await {
-        Ok(closed) => closed.map_err(Error::Serve),
-        Err(_) => {
-            // Everything that was answered is on stable storage; the rest was never promised.
-            warn!("the grace is over and some callers are still there: leaving them");
-            Ok(())
-        }
-    }
+    let Ok(closed) = timeout(settings.shutdown_grace, end).await else {
+        // Everything that was answered is on stable storage; the rest was never promised.
+        warn!("the grace is over and some callers are still there: leaving them");
+        return Ok(());
+    };
+    closed.map_err(Error::Serve)
 }
 
 /// tonic has no limits of its own.
@@ -91,6 +90,8 @@ fn limits(server: Server) -> Server {
     server
         .timeout(CALL_TIMEOUT)
         .max_concurrent_streams(CONNECTION_CALLS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_max_header_list_size(HEADER_LIST_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))

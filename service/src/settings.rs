@@ -59,6 +59,10 @@ pub(crate) const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Unanswered events of one stream; beyond it the stream is not read, and the sender feels it.
 pub(crate) const STREAM_IN_FLIGHT: usize = 1024;
+/// What a stream may send ahead of being read: some hundred events.
+pub(crate) const STREAM_WINDOW: u32 = 1024 * 1024;
+/// What a connection may: a stream that is not read must not hold up the calls beside it.
+pub(crate) const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
 /// Calls that one connection may have open. A program needs one stream and a handful of reads.
 pub(crate) const CONNECTION_CALLS: u32 = 256;
 /// For a unary call to be answered, as a last resort: each of its steps is bounded by itself.

@@ -38,14 +38,14 @@ impl<S: Store> BookingService for Api<S> {
         let size = page::size(request.page_size)?;
         let (order, descending) = order(&request.order_by)?;
         let choices = [name(order), if descending { "desc" } else { "" }];
-        let list = List { method: "ListBookings", tenant: &request.tenant, choices: &choices };
-        let after = list.cursor(&request.page_token)?;
+        let pages = List { method: "ListBookings", tenant: &request.tenant, choices: &choices };
+        let after = pages.cursor(&request.page_token)?;
         let whose = Arc::from(request.tenant.as_str());
         let query = BookingQuery { tenant: whose, order, descending, after, limit: size + 1 };
         let mut bookings = read(self.store.bookings(query)).await?;
         let more = page::cut(&mut bookings, size, page::encoded);
         let next_page_token = match bookings.last() {
-            Some(last) if more => list.token_behind(&cursor(last, order)),
+            Some(last) if more => pages.token_behind(&cursor(last, order)),
             _ => String::new(),
         };
         Ok(Response::new(ListBookingsResponse { bookings, next_page_token }))
@@ -59,12 +59,12 @@ impl<S: Store> BookingService for Api<S> {
         tenant(&request.tenant)?;
         named(&request.uid, "uid")?;
         let size = page::size(request.page_size)?;
-        let list = List { method: "GetTimeline", tenant: &request.tenant, choices: &[&request.uid] };
-        let after = list.position(&request.page_token)?.unwrap_or(Position(0));
+        let pages = List { method: "GetTimeline", tenant: &request.tenant, choices: &[&request.uid] };
+        let after = pages.position(&request.page_token)?.unwrap_or(Position(0));
         let mut found = read(self.store.timeline(&request.tenant, &request.uid, after, size + 1)).await?;
         let more = page::cut(&mut found, size, |(_, entry)| page::encoded(entry));
         let next_page_token = match found.last() {
-            Some((last, _)) if more => list.token_at(*last),
+            Some((last, _)) if more => pages.token_at(*last),
             _ => String::new(),
         };
         let entries = found.into_iter().map(|(_, entry)| entry).collect();

@@ -26,12 +26,12 @@ impl<S: Store> DeliveryService for Api<S> {
         tenant(&request.tenant)?;
         no_filter(&request.filter)?;
         let size = page::size(request.page_size)?;
-        let list = List { method: "ListDeliveries", tenant: &request.tenant, choices: &[] };
-        let before = list.position(&request.page_token)?;
+        let pages = List { method: "ListDeliveries", tenant: &request.tenant, choices: &[] };
+        let before = pages.position(&request.page_token)?;
         let mut found = read(self.store.deliveries(&request.tenant, before, size + 1)).await?;
         let more = page::cut(&mut found, size, |(_, delivery)| page::encoded(delivery));
         let next_page_token = match found.last() {
-            Some((last, _)) if more => list.token_at(*last),
+            Some((last, _)) if more => pages.token_at(*last),
             _ => String::new(),
         };
         let deliveries = found.into_iter().map(|(_, delivery)| delivery).collect();

@@ -83,7 +83,7 @@ impl Redis {
         answer.unwrap_or_else(|| vec![false; keys.len()])
     }
 
-    pub(super) fn tell(&self, keys: Vec<DeliveryKey>, round: &Span) {
+    pub(super) fn tell(&self, keys: &[DeliveryKey], round: &Span) {
         // Full or closed: Redis stays ignorant of this round, and the store answers for it.
         let _ = self.untold.try_send(Told { keys: keys.iter().map(name).collect(), round: round.clone() });
     }

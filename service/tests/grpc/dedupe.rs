@@ -1,0 +1,291 @@
+//! Redis as the hint: it saves a commit while it is right, and whatever it does, no answer changes.
+
+use std::{
+    sync::{OnceLock, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use calbridge_proto::v1::{BookingStatus, SubmitOutcome, Trigger};
+use opentelemetry_sdk::metrics::{
+    InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
+    data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics, SumDataPoint},
+};
+
+use crate::{
+    events::{created, event, golden},
+    harness::{Harness, redis, until},
+    redis_server::RedisServer,
+};
+
+/// One timeout, and what a loaded machine adds to a commit.
+const BOUND: Duration = Duration::from_secs(1);
+
+/// A service that has found its Redis.
+async fn with(server: &RedisServer) -> Harness {
+    let service = Harness::with(redis(&[server.url()])).await;
+    found(&service, server).await;
+    service
+}
+
+/// Waits until Redis is used: until it is told of what is committed.
+async fn found(service: &Harness, server: &RedisServer) {
+    let mut tries = 0;
+    let before = server.keys().await.len();
+    until("Redis is told of commits", async || {
+        tries += 1;
+        service.submit(created(&format!("try-{before}-{tries}"))).await.unwrap();
+        server.keys().await.len() > before
+    })
+    .await;
+}
+
+async fn knows(server: &RedisServer, keys: usize) {
+    until("Redis was told", async || server.keys().await.len() >= keys).await;
+}
+
+#[tokio::test]
+async fn a_duplicate_is_recognised_before_the_commit() {
+    let server = RedisServer::start();
+    let service = with(&server).await;
+    let known = server.keys().await.len();
+    let first = service.submit(created("u1")).await.unwrap();
+    knows(&server, known + 1).await;
+    let deliveries = async || service.control.batches.lock().unwrap().iter().map(|(new, _)| new).sum::<usize>();
+    let committed = deliveries().await;
+    let again = service.submit(created("u1")).await.unwrap();
+    assert_eq!((again.outcome(), again.delivery_id), (SubmitOutcome::Duplicate, first.delivery_id));
+    assert_eq!(service.control.confirms.load(Ordering::Relaxed), 1, "the store had the last word");
+    assert_eq!(deliveries().await, committed, "and nothing to insert");
+    until("the note is kept", async || service.timeline("u1").await.len() == 2).await;
+}
+
+#[tokio::test]
+async fn keys_hold_no_personal_data_and_expire() {
+    let server = RedisServer::start();
+    let service = with(&server).await;
+    service.submit(created("someone")).await.unwrap();
+    for key in server.keys().await {
+        let rest = key.strip_prefix("calbridge:acme:b:").unwrap();
+        assert_eq!(rest.len(), 43, "{key}");
+        let ttl: i64 = server.run(&["TTL", &key]).await;
+        assert!((1..=600).contains(&ttl), "{ttl}");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_is_away_at_the_start_is_found_later() {
+    let server = RedisServer::start();
+    let url = server.url();
+    let port = server.kill();
+    let service = Harness::with(redis(&[url])).await;
+    assert_eq!(service.submit(created("u1")).await.unwrap().outcome(), SubmitOutcome::Applied);
+    assert_eq!(service.submit(created("u1")).await.unwrap().outcome(), SubmitOutcome::Duplicate);
+    let server = RedisServer::at(port, &[]).expect("the port is still free");
+    found(&service, &server).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_dies_or_restarts_changes_no_answer() {
+    let server = RedisServer::start();
+    let service = with(&server).await;
+    service.submit(created("u1")).await.unwrap();
+    let port = server.kill();
+    for uid in ["u2", "u3"] {
+        assert_eq!(service.submit(created(uid)).await.unwrap().outcome(), SubmitOutcome::Applied);
+    }
+    for uid in ["u1", "u2", "u3"] {
+        assert_eq!(service.submit(created(uid)).await.unwrap().outcome(), SubmitOutcome::Duplicate);
+    }
+    let server = RedisServer::at(port, &[]).expect("the port is still free");
+    found(&service, &server).await;
+    assert_eq!(service.submit(created("u1")).await.unwrap().outcome(), SubmitOutcome::Duplicate);
+}
+
+#[tokio::test]
+async fn a_frozen_redis_costs_one_timeout_and_then_nothing() {
+    let server = RedisServer::start();
+    let service = with(&server).await;
+    server.freeze();
+    let begun = Instant::now();
+    assert_eq!(service.submit(created("u1")).await.unwrap().outcome(), SubmitOutcome::Applied);
+    let first = begun.elapsed();
+    assert!(first >= Duration::from_millis(50), "it was asked: {first:?}");
+    assert!(first < BOUND, "{first:?}");
+    // Twenty more within two trials of the keeper: were each to wait, they would take a second.
+    let begun = Instant::now();
+    for index in 0..20 {
+        let uid = format!("frozen-{index}");
+        assert_eq!(service.submit(created(&uid)).await.unwrap().outcome(), SubmitOutcome::Applied);
+    }
+    let rest = begun.elapsed();
+    assert!(rest < BOUND, "{rest:?}");
+    server.thaw();
+    found(&service, &server).await;
+    for uid in ["u1", "frozen-0", "frozen-19"] {
+        assert_eq!(service.submit(created(uid)).await.unwrap().outcome(), SubmitOutcome::Duplicate);
+    }
+}
+
+#[tokio::test]
+async fn a_flushed_redis_forgets_and_nothing_is_applied_twice() {
+    let server = RedisServer::start();
+    let service = with(&server).await;
+    let first = service.submit(created("u1")).await.unwrap();
+    let () = server.run(&["FLUSHALL"]).await;
+    let again = service.submit(created("u1")).await.unwrap();
+    assert_eq!((again.outcome(), again.delivery_id), (SubmitOutcome::Duplicate, first.delivery_id));
+    // And is told again, for the next copy.
+    knows(&server, 1).await;
+}
+
+#[tokio::test]
+async fn a_lying_redis_is_found_out() {
+    let metrics = metrics();
+    let server = RedisServer::start();
+    let service = with(&server).await;
+    let told = server.keys().await;
+    // The keys that two events will have: those that their first submission, to another service, leaves behind.
+    let teacher = with(&server).await;
+    let known = server.keys().await.len();
+    teacher.submit(created("lie-1")).await.unwrap();
+    teacher.submit(created("lie-2")).await.unwrap();
+    knows(&server, known + 2).await;
+    // One of another type, which some commands answer with an error.
+    let new: Vec<String> = server.keys().await.into_iter().filter(|key| !told.contains(key)).collect();
+    for key in &new[1..] {
+        let _: i64 = server.run(&["DEL", key]).await;
+        let _: i64 = server.run(&["LPUSH", key, "x"]).await;
+    }
+    let before = disagreements(metrics);
+    for uid in ["lie-1", "lie-2"] {
+        let answer = service.submit(created(uid)).await.unwrap();
+        assert_eq!(answer.outcome(), SubmitOutcome::Applied, "{uid}");
+        assert_eq!(answer.booking.unwrap().status(), BookingStatus::Scheduled);
+        assert_eq!(service.submit(created(uid)).await.unwrap().outcome(), SubmitOutcome::Duplicate, "{uid}");
+    }
+    assert!(disagreements(metrics) >= before + 2);
+}
+
+#[tokio::test]
+async fn a_redis_that_only_refuses_is_left_aside() {
+    let server = RedisServer::start();
+    let service = with(&server).await;
+    let _: String = server.run(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    for index in 0..5 {
+        let uid = format!("u{index}");
+        assert_eq!(service.submit(created(&uid)).await.unwrap().outcome(), SubmitOutcome::Applied);
+        assert_eq!(service.submit(created(&uid)).await.unwrap().outcome(), SubmitOutcome::Duplicate);
+    }
+    let _: String = server.run(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    found(&service, &server).await;
+}
+
+#[tokio::test]
+async fn a_cluster_is_asked_and_told_node_by_node() {
+    let cluster = Cluster::start().await;
+    let service = Harness::with(redis(&cluster.urls())).await;
+    until("the cluster is told of commits", async || {
+        service.submit(event(Trigger::Ping, &golden("u1", 0))).await.unwrap();
+        cluster.keys().await > 0
+    })
+    .await;
+    let before = cluster.keys().await;
+    for index in 0..40 {
+        service.submit(created(&format!("u{index}"))).await.unwrap();
+    }
+    until("each node knows its keys", async || cluster.keys().await >= before + 40).await;
+    assert!(cluster.least().await > 0, "keys lie on every node");
+    let confirms = service.control.confirms.load(Ordering::Relaxed);
+    for index in 0..40 {
+        let answer = service.submit(created(&format!("u{index}"))).await.unwrap();
+        assert_eq!(answer.outcome(), SubmitOutcome::Duplicate);
+    }
+    assert_eq!(service.control.confirms.load(Ordering::Relaxed), confirms + 40);
+}
+
+/// Three nodes that share the slots.
+struct Cluster(Vec<RedisServer>);
+
+impl Cluster {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut nodes = Vec::new();
+        while nodes.len() < 3 {
+            // The nodes talk to each other on the port 10,000 above.
+            let port = loop {
+                let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+                if port < 55_000 && std::net::TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+                    break port;
+                }
+            };
+            let file = folder.path().join(format!("{port}.conf"));
+            let options = ["--cluster-enabled", "yes", "--cluster-config-file", file.to_str().unwrap()];
+            nodes.extend(RedisServer::at(port, &options));
+        }
+        let ranges = [(0, 5460), (5461, 10_922), (10_923, 16_383)];
+        for (node, (from, to)) in nodes.iter().zip(ranges) {
+            let (from, to) = (from.to_string(), to.to_string());
+            let () = node.run(&["CLUSTER", "ADDSLOTSRANGE", &from, &to]).await;
+            let () = node.run(&["CLUSTER", "MEET", "127.0.0.1", &nodes[0].port.to_string()]).await;
+        }
+        let cluster = Self(nodes);
+        until("the cluster is one", async || {
+            for node in &cluster.0 {
+                let info: String = node.run(&["CLUSTER", "INFO"]).await;
+                if !(info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")) {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        cluster
+    }
+
+    fn urls(&self) -> Vec<String> {
+        // A cluster has no databases.
+        self.0.iter().map(|node| format!("redis://127.0.0.1:{}", node.port)).collect()
+    }
+
+    async fn keys(&self) -> usize {
+        let mut keys = 0;
+        for node in &self.0 {
+            keys += node.keys().await.len();
+        }
+        keys
+    }
+
+    async fn least(&self) -> usize {
+        let mut least = usize::MAX;
+        for node in &self.0 {
+            least = least.min(node.keys().await.len());
+        }
+        least
+    }
+}
+
+/// Metrics are global to a process: the first test that wants them installs them.
+fn metrics() -> &'static (InMemoryMetricExporter, SdkMeterProvider) {
+    static METRICS: OnceLock<(InMemoryMetricExporter, SdkMeterProvider)> = OnceLock::new();
+    METRICS.get_or_init(|| {
+        let exporter = InMemoryMetricExporter::default();
+        let reader = PeriodicReader::builder(exporter.clone()).build();
+        let provider = SdkMeterProvider::builder().with_reader(reader).build();
+        opentelemetry::global::set_meter_provider(provider.clone());
+        (exporter, provider)
+    })
+}
+
+fn disagreements((exporter, provider): &(InMemoryMetricExporter, SdkMeterProvider)) -> u64 {
+    exporter.reset();
+    provider.force_flush().unwrap();
+    let collected = exporter.get_finished_metrics().unwrap();
+    let metrics = collected.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics);
+    let sums = metrics.filter(|metric| metric.name() == "calbridge.dedupe.redis_disagreements").map(|metric| {
+        match metric.data() {
+            AggregatedMetrics::U64(MetricData::Sum(sum)) => sum.data_points().map(SumDataPoint::value).sum(),
+            _ => 0,
+        }
+    });
+    sums.last().unwrap_or(0)
+}

@@ -1,0 +1,254 @@
+//! A running service on a port of its own, over a `SQLite` store that a test can make slow or fail.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use calbridge_process::{Database, RedisSettings};
+use calbridge_proto::v1::{
+    self, SubmitEventsRequest, SubmitEventsResponse, booking_service_client::BookingServiceClient,
+    delivery_service_client::DeliveryServiceClient, ingest_service_client::IngestServiceClient,
+};
+use calbridge_service::{
+    Error, Settings, serve_store,
+    store::{
+        Batch, BookingQuery, Committed, DeliveryKey, FirstResult, Position, Store, StoreError,
+        sqlite::{Options, SqliteStore},
+    },
+    system_clock,
+};
+use calbridge_telemetry::Readiness;
+use tempfile::TempDir;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
+use uuid::Uuid;
+
+/// What a test lets the store do, and what the store was asked for.
+#[derive(Debug)]
+pub(crate) struct Control {
+    /// How commits and probes fail.
+    pub(crate) failure: Mutex<Option<Failure>>,
+    /// False: commits wait.
+    pub(crate) open: watch::Sender<bool>,
+    /// Deliveries and notes of each batch, committed or not.
+    pub(crate) batches: Mutex<Vec<(usize, usize)>>,
+    /// Keys that were to be confirmed.
+    pub(crate) confirms: AtomicUsize,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Failure {
+    Unavailable,
+    /// Of batches that hold a delivery about this booking.
+    Damaged(&'static str),
+}
+
+/// A `SQLite` store under control.
+#[derive(Debug)]
+struct Controlled {
+    store: SqliteStore,
+    control: Arc<Control>,
+}
+
+impl Control {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            failure: Mutex::default(),
+            open: watch::Sender::new(true),
+            batches: Mutex::default(),
+            confirms: AtomicUsize::default(),
+        })
+    }
+
+    pub(crate) fn fail(&self, failure: Option<Failure>) {
+        *self.failure.lock().unwrap() = failure;
+    }
+
+    fn check(&self, batch: Option<&Batch>) -> Result<(), StoreError> {
+        match *self.failure.lock().unwrap() {
+            Some(Failure::Unavailable) => Err(StoreError::Unavailable("told so by the test".to_owned())),
+            Some(Failure::Damaged(uid))
+                if batch.is_some_and(|batch| {
+                    batch.deliveries.iter().any(|delivery| delivery.booking_uid.as_deref() == Some(uid))
+                }) =>
+            {
+                Err(StoreError::Damaged { what: "booking", why: "told so by the test".to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Store for Controlled {
+    async fn commit(&self, batch: Batch) -> Result<Vec<Committed>, StoreError> {
+        self.control.batches.lock().unwrap().push((batch.deliveries.len(), batch.duplicates.len()));
+        let mut open = self.control.open.subscribe();
+        let _ = open.wait_for(|open| *open).await;
+        self.control.check(Some(&batch))?;
+        self.store.commit(batch).await
+    }
+
+    async fn confirm(&self, keys: Vec<DeliveryKey>) -> Result<Vec<Option<FirstResult>>, StoreError> {
+        self.control.confirms.fetch_add(keys.len(), Ordering::Relaxed);
+        self.store.confirm(keys).await
+    }
+
+    async fn booking(&self, tenant: &str, uid: &str) -> Result<Option<v1::Booking>, StoreError> {
+        self.control.check(None)?;
+        self.store.booking(tenant, uid).await
+    }
+
+    async fn bookings(&self, query: BookingQuery) -> Result<Vec<v1::Booking>, StoreError> {
+        self.store.bookings(query).await
+    }
+
+    async fn timeline(
+        &self,
+        tenant: &str,
+        uid: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<(Position, v1::TimelineEntry)>, StoreError> {
+        self.store.timeline(tenant, uid, after, limit).await
+    }
+
+    async fn deliveries(
+        &self,
+        tenant: &str,
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
+        self.store.deliveries(tenant, before, limit).await
+    }
+
+    async fn delivery(&self, tenant: &str, id: Uuid, with_body: bool) -> Result<Option<v1::Delivery>, StoreError> {
+        self.store.delivery(tenant, id, with_body).await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.control.check(None)?;
+        self.store.probe().await
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+/// A service that runs, and a connection to it.
+pub(crate) struct Harness {
+    pub(crate) channel: Channel,
+    pub(crate) address: SocketAddr,
+    pub(crate) control: Arc<Control>,
+    pub(crate) readiness: Readiness,
+    pub(crate) shutdown: CancellationToken,
+    served: JoinHandle<Result<(), Error>>,
+    _folder: TempDir,
+}
+
+/// Settings for a test: a cache in the process, and little patience at the end.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        database: Database::Sqlite("unused".into()),
+        redis: None,
+        dedupe_keys: 1000,
+        connections: 100,
+        shutdown_grace: Duration::from_secs(5),
+    }
+}
+
+pub(crate) fn redis(urls: &[String]) -> Settings {
+    let urls = urls.iter().map(|url| url.as_str().into()).collect();
+    Settings { redis: Some(RedisSettings { urls, ttl: Duration::from_mins(10) }), ..settings() }
+}
+
+impl Harness {
+    pub(crate) async fn start() -> Self {
+        Self::with(settings()).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("calbridge.db"), Options::default()).unwrap();
+        let control = Control::new();
+        let store = Controlled { store, control: Arc::clone(&control) };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (readiness, shutdown) = (Readiness::new(), CancellationToken::new());
+        let served = tokio::spawn({
+            let (readiness, shutdown) = (readiness.clone(), shutdown.clone());
+            async move { serve_store(store, system_clock, &settings, listener, &readiness, shutdown).await }
+        });
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+        Self { channel, address, control, readiness, shutdown, served, _folder: folder }
+    }
+
+    pub(crate) fn ingest(&self) -> IngestServiceClient<Channel> {
+        IngestServiceClient::new(self.channel.clone()).max_encoding_message_size(usize::MAX)
+    }
+
+    pub(crate) fn bookings(&self) -> BookingServiceClient<Channel> {
+        BookingServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn deliveries(&self) -> DeliveryServiceClient<Channel> {
+        DeliveryServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) async fn submit(&self, event: v1::BookingEvent) -> Result<v1::SubmitEventResponse, tonic::Status> {
+        let request = v1::SubmitEventRequest { event: Some(event) };
+        self.ingest().submit_event(request).await.map(tonic::Response::into_inner)
+    }
+
+    pub(crate) async fn booking(&self, uid: &str) -> v1::Booking {
+        let request = v1::GetBookingRequest { tenant: "acme".to_owned(), uid: uid.to_owned() };
+        self.bookings().get_booking(request).await.unwrap().into_inner().booking.unwrap()
+    }
+
+    pub(crate) async fn timeline(&self, uid: &str) -> Vec<v1::TimelineEntry> {
+        let request = v1::GetTimelineRequest { tenant: "acme".to_owned(), uid: uid.to_owned(), ..Default::default() };
+        self.bookings().get_timeline(request).await.unwrap().into_inner().entries
+    }
+
+    /// A stream: where requests go, and where answers come.
+    pub(crate) async fn stream(&self) -> (mpsc::Sender<SubmitEventsRequest>, Streaming<SubmitEventsResponse>) {
+        let (requests, receiver) = mpsc::channel(10_000);
+        let answers = self.ingest().submit_events(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+        (requests, answers)
+    }
+
+    /// Ends the service in an orderly way.
+    pub(crate) async fn stop(self) -> Result<(), Error> {
+        self.shutdown.cancel();
+        self.served.await.unwrap()
+    }
+
+    /// Waits for the service to end by itself.
+    pub(crate) async fn ended(self) -> Result<(), Error> {
+        self.served.await.unwrap()
+    }
+}
+
+/// Waits until it holds, for as long as a loaded machine may need.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let held = tokio::time::timeout(Duration::from_secs(20), async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    held.await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+}

@@ -1,0 +1,16 @@
+//! The service over real gRPC connections: every outcome and refusal, group commit, pages, health, the end, spans, and
+//! a real Redis that dies, freezes, forgets and lies.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on should say where")]
+
+mod dedupe;
+mod events;
+mod failures;
+mod harness;
+mod ingest;
+mod limits;
+mod outage;
+mod read;
+mod redis_server;
+mod shutdown;
+mod spans;

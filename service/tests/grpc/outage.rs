@@ -1,0 +1,27 @@
+//! What an operator sees at the start.
+
+use std::time::Duration;
+
+use calbridge_process::{Database, RedisSettings};
+use calbridge_service::{Error, Service, Settings};
+
+use crate::harness::{Harness, settings};
+
+#[tokio::test]
+async fn a_second_service_on_the_same_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { database: Database::Sqlite(folder.path().join("calbridge.db")), ..settings() };
+    let first = Service::open(settings.clone()).await.unwrap();
+    let second = Service::open(settings.clone()).await.unwrap_err();
+    assert!(matches!(second, Error::Open(_)), "{second}");
+    drop(first);
+    Service::open(settings).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_of_redis_that_is_none_ends_the_start_and_is_not_repeated() {
+    let urls = vec!["redis://:hunter2@:port:/".into()];
+    let redis = Some(RedisSettings { urls, ttl: Duration::from_mins(1) });
+    let error = Harness::with(Settings { redis, ..settings() }).await.ended().await.unwrap_err().to_string();
+    assert!(error.contains("--redis-url") && !error.contains("hunter2"), "{error}");
+}
