@@ -156,11 +156,11 @@ fn instant_meeting_accepted(golden: &Golden) -> Json {
         "title": golden.title(),
         "startTime": with_millis(golden.start),
         "endTime": with_millis(golden.end()),
-        "organizer": golden.organizer(),
-        "attendees": golden.attendees(attendee),
+        "organizer": golden.host(),
+        "attendees": golden.people(attendee),
         "responses": golden.responses(),
         "location": &golden.location,
-        "metadata": golden.metadata(),
+        "metadata": golden.accepted_metadata(),
     }
 }
 
@@ -191,7 +191,7 @@ fn recording(golden: &Golden, links: Json) -> Json {
             "language": locale(&golden.organizer),
             "utcOffset": golden.organizer.utc_offset_minutes,
         },
-        "attendees": golden.attendees(row),
+        "attendees": golden.people(row),
         "uid": &golden.uid,
         "customReplyToEmail": Json::Null,
     }

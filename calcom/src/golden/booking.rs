@@ -3,7 +3,7 @@
 use calbridge_proto::v1::Trigger;
 
 use super::{
-    Golden,
+    CAL_VIDEO, Golden,
     json::{Json, object},
     parts::{BOOKER_URL, ONE_TIME_PASSWORD, attendee, plain, stored_attendee, with_millis},
 };
@@ -23,7 +23,7 @@ pub(super) fn direct_path(trigger: Trigger, golden: &Golden) -> Json {
         .and(object! { "uid": Some(&golden.uid).filter(|_| moved_in_place), "bookingId": golden.booking_id })
         .and(reschedule(golden))
         .and(object! {
-            "metadata": if is_pending(trigger) { golden.own_metadata() } else { golden.metadata() },
+            "metadata": if is_pending(trigger) { golden.own_metadata() } else { golden.accepted_metadata() },
             "status": usual_status(trigger, golden),
             "rescheduledBy": golden.rescheduled_by.as_ref(),
             "paymentId": payment_id(trigger, golden),
@@ -48,8 +48,8 @@ pub(super) fn confirm_path(trigger: Trigger, golden: &Golden) -> Json {
         "customInputs": object! {},
         "startTime": with_millis(golden.start),
         "endTime": with_millis(golden.end()),
-        "organizer": golden.organizer(),
-        "attendees": golden.attendees(stored_attendee),
+        "organizer": golden.host(),
+        "attendees": golden.people(stored_attendee),
         "location": &golden.location,
         "uid": &golden.uid,
         "destinationCalendar": Json::List(Vec::new()),
@@ -68,7 +68,7 @@ pub(super) fn confirm_path(trigger: Trigger, golden: &Golden) -> Json {
     .and(object! {
         "bookingId": golden.booking_id,
         "status": usual_status(trigger, golden),
-        "metadata": created.then(|| golden.metadata()),
+        "metadata": created.then(|| golden.accepted_metadata()),
     })
 }
 
@@ -79,7 +79,7 @@ pub(super) fn payment_path(trigger: Trigger, golden: &Golden) -> Json {
     let metadata = match trigger {
         Trigger::BookingPaid => payment_metadata(golden),
         Trigger::BookingRequested => Json::Absent,
-        _ => golden.metadata(),
+        _ => golden.accepted_metadata(),
     };
     object! {
         "type": &golden.event_type.slug,
@@ -91,9 +91,9 @@ pub(super) fn payment_path(trigger: Trigger, golden: &Golden) -> Json {
         "customInputs": object! {},
         "userFieldsResponses": object! {},
         "responses": golden.responses(),
-        "organizer": golden.organizer(),
+        "organizer": golden.host(),
         "hideOrganizerEmail": false,
-        "attendees": golden.attendees(stored_attendee),
+        "attendees": golden.people(stored_attendee),
         "location": &golden.location,
         "uid": &golden.uid,
         "destinationCalendar": Json::List(Vec::new()),
@@ -137,8 +137,8 @@ pub(super) fn details(trigger: Trigger, golden: &Golden) -> Json {
         "customReplyToEmail": Json::Null,
         "disableRescheduling": false,
         "disableCancelling": false,
-        "organizer": golden.organizer(),
-        "attendees": golden.attendees(attendee),
+        "organizer": golden.host(),
+        "attendees": golden.people(attendee),
         "customInputs": object! {},
         "responses": golden.responses(),
         "userFieldsResponses": object! {},
@@ -163,9 +163,10 @@ pub(super) fn event_type(golden: &Golden) -> Json {
     }
 }
 
-/// Cal Video's keys: a booking that waits for approval or payment has no room.
+/// Cal Video's keys. A booking that waits for approval or payment has no room, nor has one that is held elsewhere.
 pub(super) fn video(trigger: Trigger, golden: &Golden) -> Json {
-    if is_pending(trigger) || matches!(trigger, Trigger::BookingRejected | Trigger::BookingPaid) {
+    let has_room = !is_pending(trigger) && !matches!(trigger, Trigger::BookingRejected | Trigger::BookingPaid);
+    if !has_room || golden.location != CAL_VIDEO {
         return object! {};
     }
     object! {

@@ -17,7 +17,7 @@ pub(super) fn payload(golden: &Golden) -> Json {
             direct(&leaving, leaving.seat_rows(), Json::Absent)
         }
         (Cancellation::Whole, Path::Queue) => queue(golden),
-        (Cancellation::Whole, _) => direct(golden, golden.attendees(stored_attendee), golden.cancelled_by().into()),
+        (Cancellation::Whole, _) => direct(golden, golden.people(stored_attendee), golden.canceller().into()),
     }
 }
 
@@ -35,7 +35,7 @@ fn direct(golden: &Golden, attendees: Json, cancelled_by: Json) -> Json {
         "responses": golden.responses(),
         "startTime": with_offset(golden.start),
         "endTime": with_offset(golden.end()),
-        "organizer": golden.organizer(),
+        "organizer": golden.host(),
         "attendees": attendees,
         "uid": &golden.uid,
         "bookingId": golden.booking_id,
@@ -68,7 +68,7 @@ fn queue(golden: &Golden) -> Json {
         .and(booking::event_type(golden))
         .and(object! {
             "assignmentReason": Json::List(Vec::new()),
-            "cancelledBy": golden.cancelled_by(),
+            "cancelledBy": golden.canceller(),
             "cancellationReason": golden.reason.as_ref(),
             "requestReschedule": false,
         })
@@ -85,13 +85,13 @@ fn host_requests_reschedule(golden: &Golden) -> Json {
         "userFieldsResponses": object! {},
         "startTime": with_offset(golden.start),
         "endTime": with_offset(golden.end()),
-        "organizer": golden.organizer(),
-        "attendees": golden.attendees(stored_attendee),
+        "organizer": golden.host(),
+        "attendees": golden.people(stored_attendee),
         "uid": &golden.uid,
         "location": &golden.location,
         "destinationCalendar": Json::List(Vec::new()),
         "iCalUID": golden.ical_uid(),
-        "cancelledBy": golden.cancelled_by(),
+        "cancelledBy": golden.canceller(),
         "cancellationReason": format!("Please reschedule. {}", golden.reason.as_deref().unwrap_or_default()),
         "status": queue.then(|| golden.status_or("CANCELLED")),
         "eventTypeId": queue.then_some(golden.event_type.id),
@@ -103,7 +103,7 @@ fn host_requests_reschedule(golden: &Golden) -> Json {
 }
 
 impl Golden {
-    fn cancelled_by(&self) -> &String {
+    fn canceller(&self) -> &String {
         self.cancelled_by.as_ref().unwrap_or(&self.organizer.email)
     }
 

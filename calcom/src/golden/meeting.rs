@@ -46,6 +46,7 @@ pub(super) fn enveloped(golden: &Golden) -> Json {
         "assignmentReason": Json::List(Vec::new()),
         "seatsReferences": Json::List(Vec::new()),
         "userFieldsResponses": object! {},
+        "userUuid": ONE_TIME_PASSWORD,
     })
 }
 
@@ -81,7 +82,7 @@ fn row(golden: &Golden, responses: Json) -> Json {
         "recurringEventId": Json::Null,
         "smsReminderNumber": Json::Null,
         "scheduledJobs": Json::List(Vec::new()),
-        "metadata": golden.metadata(),
+        "metadata": golden.accepted_metadata(),
         "isRecorded": false,
         "iCalUID": golden.ical_uid(),
         "iCalSequence": golden.ical_sequence,
@@ -109,7 +110,7 @@ fn selected(golden: &Golden) -> Json {
         "startTime": with_millis(golden.start),
         "responses": golden.responses(),
         "title": golden.title(),
-        "metadata": golden.metadata(),
+        "metadata": golden.accepted_metadata(),
         "cancellationReason": Json::Null,
         "endTime": with_millis(golden.end()),
         "smsReminderNumber": Json::Null,

@@ -61,7 +61,7 @@ impl Golden {
     }
 
     /// `metadata` of an accepted booking.
-    pub(super) fn metadata(&self) -> Json {
+    pub(super) fn accepted_metadata(&self) -> Json {
         let room = (self.location == CAL_VIDEO).then(|| format!("https://meet.harbour-studio.example/{}", self.uid));
         self.own_metadata().and(object! { "videoCallUrl": room })
     }
@@ -95,7 +95,7 @@ impl Golden {
     }
 
     /// `organizer`.
-    pub(super) fn organizer(&self) -> Json {
+    pub(super) fn host(&self) -> Json {
         let host = &self.organizer;
         object! {
             "id": host.id,
@@ -110,7 +110,7 @@ impl Golden {
     }
 
     /// `attendees`, each by `print`.
-    pub(super) fn attendees(&self, print: impl Fn(&Person) -> Json) -> Json {
+    pub(super) fn people(&self, print: impl Fn(&Person) -> Json) -> Json {
         Json::List(self.attendees.iter().map(print).collect())
     }
 
