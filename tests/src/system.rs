@@ -196,11 +196,11 @@ impl System {
 
 /// Waits until a program's `/readyz` says 200.
 pub async fn ready(program: &Program) {
-    readiness(program, 200).await;
+    readiness_of(program, 200).await;
 }
 
 /// Waits until a program's `/readyz` has this status.
-pub async fn readiness(program: &Program, status: u16) {
+pub async fn readiness_of(program: &Program, status: u16) {
     let admin = Sender::new(program.listening().admin());
     let what = format!("/readyz says {status}");
     wait::until(&what, || async { (admin.get("/readyz").await.status == status).then_some(()) }).await;

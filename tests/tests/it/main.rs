@@ -11,3 +11,4 @@
 mod corpus;
 mod golden;
 mod house;
+mod trace;

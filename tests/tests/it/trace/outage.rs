@@ -1,0 +1,50 @@
+//! A collector that is not there, or takes everything and says nothing, costs no webhook anything.
+
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+use calbridge_e2e::{
+    collector,
+    system::{Plan, SECRET, TENANT},
+};
+
+use super::created;
+
+const WEBHOOKS: usize = 50;
+/// What export may add to all of them together. One timeout of an exporter is ten seconds.
+const ADDED: Duration = Duration::from_secs(3);
+/// The flush is bounded: a supervisor kills what has not ended ten seconds after SIGTERM.
+const STOP: Duration = Duration::from_secs(9);
+
+#[tokio::test]
+async fn a_dead_collector_slows_no_webhook_and_no_stop() {
+    survives(collector::dead()).await;
+}
+
+#[tokio::test]
+async fn a_silent_collector_slows_no_webhook_and_no_stop() {
+    // Connections stand in its backlog, and nobody ever reads them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    survives([("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf".to_owned())])
+        .await;
+}
+
+async fn survives(endpoint: [(&'static str, String); 2]) {
+    let mut system = Plan::new().export(endpoint).start().await;
+    let sender = system.sender();
+    let began = Instant::now();
+    for number in 0..WEBHOOKS {
+        let answer = sender.send(TENANT, SECRET, created(&format!("outage{number:02}"))).await;
+        assert_eq!(answer.outcome(), "applied");
+    }
+    assert!(began.elapsed() < ADDED, "{WEBHOOKS} webhooks took {:?}", began.elapsed());
+    let began = Instant::now();
+    system.adapter.terminate();
+    system.service.terminate();
+    assert_eq!(system.adapter.exit().await.code(), Some(0));
+    assert_eq!(system.service.exit().await.code(), Some(0));
+    assert!(began.elapsed() < STOP, "the stop took {:?}", began.elapsed());
+}
