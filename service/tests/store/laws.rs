@@ -196,6 +196,17 @@ pub(crate) async fn the_timeline_tells_all_that_spoke_of_a_booking(backend: &imp
     assert_eq!(told[1].transition, None);
 }
 
+pub(crate) async fn a_timeline_shows_no_transition_of_another_booking(backend: &impl Backend) {
+    let store = backend.open().await;
+    // The second moves u2 once more; of u1 it says what is known.
+    commit(&store, &[rescheduled("u2", "u1", 2), rescheduled("u2", "u1", 3)]).await;
+    let (old, new) = (timeline(&store, "u1").await, timeline(&store, "u2").await);
+    assert_eq!(old[1].position, new[1].position);
+    assert_eq!((old[1].outcome(), &old[1].transition), (NoChange, &None));
+    assert_eq!(new[1].outcome(), Applied);
+    assert_eq!(new[1].transition.as_ref().map(v1::Transition::kind), Some(TransitionKind::Moved));
+}
+
 pub(crate) async fn a_copy_is_told_to_every_booking_that_the_first_spoke_of(backend: &impl Backend) {
     let store = backend.open().await;
     let moved = rescheduled("u2", "u1", 2);

@@ -65,6 +65,7 @@ laws! { Sqlite:
         a_lineage_begins_where_nothing_precedes_however_late,
         hints_alone_are_kept_and_not_shown,
         the_timeline_tells_all_that_spoke_of_a_booking,
+        a_timeline_shows_no_transition_of_another_booking,
         a_copy_is_told_to_every_booking_that_the_first_spoke_of,
         a_replayed_body_is_noted_a_bounded_number_of_times,
         a_delivery_reads_as_it_came,

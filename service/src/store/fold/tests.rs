@@ -12,7 +12,8 @@ const NOW: Micros = 1_000_000;
 
 /// One event about `uid`, which replaces `from` where that is not empty.
 fn delivery(trigger: Trigger, uid: &str, from: &str, created: u8) -> NewDelivery {
-    let payload = BookingPayload { uid: uid.into(), reschedule_uid: from.into(), ..Default::default() };
+    let title = "One and the same".into();
+    let payload = BookingPayload { uid: uid.into(), title, reschedule_uid: from.into(), ..Default::default() };
     let event = v1::BookingEvent {
         trigger: trigger.into(),
         event_time: Some(Timestamp { seconds: created.into(), nanos: 0 }),

@@ -85,7 +85,7 @@ impl Observer {
         );
         // The conventions want it from two on.
         if rows > 1 {
-            span.record(semconv::DB_OPERATION_BATCH_SIZE, rows);
+            span.record(semconv::DB_OPERATION_BATCH_SIZE, i64::try_from(rows).unwrap_or(i64::MAX));
         }
         span
     }
