@@ -133,9 +133,9 @@ impl Shared {
             { semconv::DB_SYSTEM_NAME } = "redis",
             { semconv::DB_NAMESPACE } = self.place.database,
             { semconv::DB_OPERATION_NAME } = operation,
-            { semconv::DB_OPERATION_BATCH_SIZE } = (commands > 1).then_some(commands),
+            { semconv::DB_OPERATION_BATCH_SIZE } = (commands > 1).then(|| i64::try_from(commands).unwrap_or(i64::MAX)),
             { semconv::SERVER_ADDRESS } = self.place.host,
-            { semconv::SERVER_PORT } = self.place.port,
+            { semconv::SERVER_PORT } = i64::from(self.place.port),
             { semconv::DB_RESPONSE_STATUS_CODE } = Empty,
             { semconv::ERROR_TYPE } = Empty,
         )

@@ -82,7 +82,8 @@ pub(super) fn round_span(events: &[Submission]) -> Span {
         { otel::KIND } = "internal",
         { otel::STATUS_CODE } = Empty,
         { semconv::MESSAGING_SYSTEM } = semconv::MESSAGING_SYSTEM_VALUE,
-        { semconv::MESSAGING_BATCH_MESSAGE_COUNT } = events.len(),
+        // OpenTelemetry's integers are signed; an unsigned one would be exported as a string.
+        { semconv::MESSAGING_BATCH_MESSAGE_COUNT } = i64::try_from(events.len()).unwrap_or(i64::MAX),
         { semconv::ERROR_TYPE } = Empty,
     );
     if propagation::is_sampled(&span) {
