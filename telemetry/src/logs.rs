@@ -28,13 +28,16 @@ const OURS: &str = "calbridge";
 const EXPORTERS: [&str; 8] =
     ["opentelemetry", "calbridge_telemetry::otlp", "hyper", "h2", "tonic", "tower", "reqwest", "rustls"];
 
+/// What the SDK warns of when a task is dropped with its runtime, after telemetry has ended: as it should be.
+const EXPECTED_AT_EXIT: [&str; 2] = ["BatchSpanProcessor.OnEnd.AfterShutdown", "BatchLogProcessor.Emit.AfterShutdown"];
+
 /// The layer that writes log lines to `writer` in the format that the settings ask for.
 pub(crate) fn layer<S, W>(settings: &Settings, writer: W) -> Result<Box<dyn Layer<S> + Send + Sync>, InitError>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = filter(settings)?;
+    let filter = filter(settings)?.and(filter_fn(|metadata| !EXPECTED_AT_EXIT.contains(&metadata.name())));
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     Ok(match settings.log_format.resolved() {
         LogFormat::Json => layer.with_ansi(false).event_format(Json).with_filter(filter).boxed(),

@@ -143,25 +143,7 @@ impl Telemetry {
     /// Exports what is left, for at most [`SHUTDOWN_TIMEOUT`]. Blocks: to be called off the runtime, while the
     /// runtime still lives.
     pub fn shutdown(self) {
-        let (done, ended) = mpsc::channel::<()>();
-        // Not every provider of the SDK keeps to the timeout it is given, so each shuts down on a thread of its own,
-        // which is left behind when it takes too long.
-        let mut waiting = 0;
-        for shutdown in self.shutdowns() {
-            let done = done.clone();
-            let spawned = std::thread::Builder::new().name("telemetry-shutdown".to_owned()).spawn(move || {
-                shutdown();
-                // Nobody listens any more after the timeout.
-                let _ = done.send(());
-            });
-            waiting += usize::from(spawned.is_ok());
-        }
-        let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
-        for _ in 0..waiting {
-            if ended.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_err() {
-                return;
-            }
-        }
+        run_within(self.shutdowns(), SHUTDOWN_TIMEOUT);
     }
 
     /// A failure is not worth a word here: the exporters have told what can't be exported.
@@ -177,6 +159,28 @@ impl Telemetry {
             shutdowns.push(Box::new(move || drop(logs.shutdown_with_timeout(SHUTDOWN_TIMEOUT))));
         }
         shutdowns
+    }
+}
+
+/// Runs each on a thread of its own and leaves behind what takes longer: not every provider of the SDK keeps to the
+/// timeout that it is given.
+fn run_within(shutdowns: Vec<Box<dyn FnOnce() + Send>>, timeout: Duration) {
+    let (done, ended) = mpsc::channel::<()>();
+    let mut waiting = 0;
+    for shutdown in shutdowns {
+        let done = done.clone();
+        let spawned = std::thread::Builder::new().name("telemetry-shutdown".to_owned()).spawn(move || {
+            shutdown();
+            // Nobody listens any more after the timeout.
+            let _ = done.send(());
+        });
+        waiting += usize::from(spawned.is_ok());
+    }
+    let deadline = Instant::now() + timeout;
+    for _ in 0..waiting {
+        if ended.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_err() {
+            return;
+        }
     }
 }
 

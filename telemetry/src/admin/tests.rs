@@ -117,5 +117,9 @@ async fn silent_connections_give_their_place_back() {
         silent.push(TcpStream::connect(admin.address).await.unwrap());
     }
     // Time is paused and runs ahead as soon as everybody waits: the silent ones are timed out, this one is served.
+    let started = tokio::time::Instant::now();
     assert_eq!(admin.get("/healthz").await.0, 200);
+    let waited = started.elapsed();
+    assert!(waited > HEADER_TIMEOUT / 2, "served beyond the bound: {waited:?}");
+    assert!(waited <= HEADER_TIMEOUT, "{waited:?}");
 }

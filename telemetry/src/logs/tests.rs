@@ -119,6 +119,7 @@ fn ours_are_shown_from_info_and_others_from_warn() {
         tracing::warn!(target: "hyper::proto", "theirs");
         tracing::warn!(target: "opentelemetry-otlp", "every failed try");
         tracing::warn!(target: "opentelemetry_sdk", "spans dropped");
+        tracing::warn!(name: "BatchSpanProcessor.OnEnd.AfterShutdown", target: "opentelemetry_sdk", "at every exit");
     });
     let messages: Vec<String> = text
         .lines()

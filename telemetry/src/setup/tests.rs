@@ -78,6 +78,18 @@ fn a_frozen_collector_is_left_behind() {
 }
 
 #[test]
+fn what_never_ends_is_left_behind() {
+    let (never, waits) = mpsc::channel::<()>();
+    let (ran, has_run) = mpsc::channel();
+    let started = Instant::now();
+    let stuck = Box::new(move || assert!(waits.recv().is_err(), "nothing is ever sent"));
+    run_within(vec![stuck, Box::new(move || ran.send(()).unwrap())], Duration::from_millis(50));
+    assert!(started.elapsed() < SLACK, "{:?}", started.elapsed());
+    has_run.recv_timeout(SLACK).expect("the other one is not held up");
+    drop(never);
+}
+
+#[test]
 fn spans_exist_without_an_exporter() {
     let config = Config::from_environment(&|_| None).unwrap();
     let (telemetry, _) = build(&config, &settings()).unwrap();
