@@ -184,14 +184,12 @@ impl Edge {
             Verdict::Invalid => ("invalid", None),
         };
         self.metrics.verified(result, secret_id.map(AsRef::as_ref));
-        match secret_id {
-            Some(id) => Ok(Verified { secret_id: Arc::clone(id), body }),
-            None => {
-                // Anybody can cause this line: the metric counts, the line is for whoever looks closer.
-                debug!(result, "a webhook without a valid signature was refused");
-                Err(Answer::InvalidSignature)
-            }
-        }
+        let Some(id) = secret_id else {
+            // Anybody can cause this line: the metric counts, the line is for whoever looks closer.
+            debug!(result, "a webhook without a valid signature was refused");
+            return Err(Answer::InvalidSignature);
+        };
+        Ok(Verified { secret_id: Arc::clone(id), body })
     }
 
     /// Types the body and has it made durable.

@@ -25,9 +25,9 @@ use self::{link::Link, outbox::Outbox};
 /// The service's health name, and the service that the stream calls.
 const INGEST_SERVICE: &str = "calbridge.v1.IngestService";
 
-/// Largest encoded event: the greatest body that can be configured, its typed form beside it, and the tracing. The
-/// service must take messages of this size.
-pub const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
+/// Largest encoded event: the greatest body that can be configured and its typed form, which repeats it and grows where
+/// the body is nothing but tiny values. The service takes messages of 32 MiB; the stream adds a few bytes to each event.
+pub const MAX_EVENT_BYTES: usize = 32 * 1024 * 1024 - 1024;
 
 /// A service on the same continent answers a connect in well under a second; a dead one should not hold the next try up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -103,13 +103,15 @@ pub(crate) struct Running {
     stop: CancellationToken,
 }
 
-/// Starts the stream and the health check. `waiting_most` bounds the events that wait for an answer.
+/// Starts the stream and the health check. `waiting_most` bounds the events that wait for an answer. The check is not
+/// ready any more from `shutdown` on; the stream stays open until [`Running::stop`].
 pub(crate) fn start(
     address: &str,
     deadline: Duration,
     waiting_most: usize,
     check: Check,
     metrics: &Arc<Metrics>,
+    shutdown: &CancellationToken,
 ) -> Result<(Forwarder, Running), AddressError> {
     let (channel, peer) = connect(address)?;
     let outbox = Arc::new(Outbox::new(waiting_most));
@@ -127,7 +129,7 @@ pub(crate) fn start(
         stop: stop.clone(),
     };
     tasks.spawn(link.run());
-    tasks.spawn(health::watch(channel, is_open, check, stop.clone()));
+    tasks.spawn(health::watch(channel, is_open, check, shutdown.clone()));
     Ok((forwarder, Running { tasks, stop }))
 }
 
@@ -184,7 +186,7 @@ mod tests {
         for address in
             ["", "127.0.0.1:50051", "https://127.0.0.1:50051", "http://127.0.0.1", "http://", "not an address"]
         {
-            let why = connect(address).err().expect(address).to_string();
+            let why = connect(address).expect_err(address).to_string();
             assert!(why.starts_with("--service = "), "{why}");
         }
         let (_, peer) = connect("http://ingest.internal:50051").unwrap();

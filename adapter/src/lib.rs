@@ -55,7 +55,7 @@ pub async fn run(
     let metrics = Arc::new(metrics::Metrics::new());
     let check = readiness.check("service");
     let (forwarder, forwarding) =
-        forward::start(&settings.service, limits.forward_deadline, limits.in_flight, check, &metrics)?;
+        forward::start(&settings.service, limits.forward_deadline, limits.in_flight, check, &metrics, &shutdown)?;
     let edge = edge::Edge::new(settings, durable::Durable::new(forwarder), metrics);
     let served = server::serve(listener, Arc::new(edge), limits, shutdown).await;
     // The requests are done: nothing waits on the stream any more.
@@ -72,4 +72,26 @@ pub fn check_exposure(config: &Config, address: SocketAddr) -> Result<(), Config
          give it a secret, listen on 127.0.0.1, or say --insecure-unsigned"
     );
     loopback_or(config.insecure_unsigned, "--http", address, &mend)
+}
+
+#[cfg(test)]
+mod tests {
+    use calbridge_process::{Options, Program, Tenant, resolve};
+
+    use super::*;
+
+    #[test]
+    fn unsigned_webhooks_stay_on_this_machine_unless_somebody_insists() {
+        let environment = |name: &str| (name == "CALCOM_WEBHOOK_SECRET").then(|| "secret".to_owned());
+        let options = Options { data_dir: Some("unused".into()), ..Options::default() };
+        let mut config = resolve(options, Program::Adapter, &environment).unwrap();
+        let [loopback, anywhere] = ["127.0.0.1:8080", "0.0.0.0:8080"].map(|address| address.parse().unwrap());
+        assert!(check_exposure(&config, anywhere).is_ok(), "signed webhooks may come from anywhere");
+        config.tenants.insert("open".to_owned(), Tenant { secrets: Vec::new(), allow_unsigned: true });
+        assert!(check_exposure(&config, loopback).is_ok());
+        let why = check_exposure(&config, anywhere).unwrap_err().to_string();
+        assert!(why.contains("tenant open") && why.contains("--insecure-unsigned"), "{why}");
+        config.insecure_unsigned = true;
+        assert!(check_exposure(&config, anywhere).is_ok());
+    }
 }

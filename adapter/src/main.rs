@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use calbridge_adapter::Settings;
-use calbridge_process::{Config, Options, Process, Program, announce};
+use calbridge_process::{Config, Options, Process, Program, announce, listen};
 use calbridge_telemetry::admin;
 use clap::Parser;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 // Every request allocates and frees on whichever thread serves it: what the system's allocator is slowest at.
@@ -27,10 +25,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(config: Config, process: Process) -> anyhow::Result<()> {
-    let http = bind("--http", &config.http).await?;
+    let http = listen("--http", &config.http).await?;
     let address = http.local_addr()?;
     calbridge_adapter::check_exposure(&config, address)?;
-    let admin = bind("--admin", &config.admin).await?;
+    let admin = listen("--admin", &config.admin).await?;
     let admin_address = admin.local_addr()?;
 
     // The admin listener outlives the drain, so that `/readyz` can say so.
@@ -42,8 +40,4 @@ async fn run(config: Config, process: Process) -> anyhow::Result<()> {
     admin_stop.cancel();
     page.await?;
     Ok(served?)
-}
-
-async fn bind(flag: &str, address: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{flag} {address} can't be listened on"))
 }

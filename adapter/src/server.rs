@@ -63,7 +63,7 @@ const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
 const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection without a request for this long is ended. HTTP/1 has the time for headers as its bound as well.
-const IDLE_MOST: Duration = Duration::from_secs(60);
+const IDLE_MOST: Duration = Duration::from_mins(1);
 
 /// Accepts and serves until `shutdown`, then waits for the requests that were accepted.
 pub(crate) async fn serve(

@@ -29,3 +29,21 @@ impl From<&Config> for Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use calbridge_process::{Options, Program, resolve};
+
+    use super::*;
+
+    #[test]
+    fn the_settings_are_the_configurations_and_hide_the_secrets() {
+        let environment = |name: &str| (name == "CALCOM_WEBHOOK_SECRET").then(|| "hunter2".to_owned());
+        let options = Options { data_dir: Some("unused".into()), ..Options::default() };
+        let config = resolve(options, Program::Adapter, &environment).unwrap();
+        let settings = Settings::from(&config);
+        assert_eq!((settings.service.as_str(), settings.tenants.len()), ("http://127.0.0.1:50051", 1));
+        let shown = format!("{settings:?}");
+        assert!(shown.contains("CALCOM_WEBHOOK_SECRET") && !shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -15,7 +15,7 @@ async fn the_table_of_refusals() {
     const JSON: (&str, &str) = ("content-type", "application/json");
     const CLOSE: (&str, &str) = ("connection", "close");
     let wait = |millis| Answer::Unavailable { retry_after: Duration::from_millis(millis) };
-    let rows: [(Answer, u16, Vec<(&str, &str)>, &str); 11] = [
+    let rows = [
         (Answer::InvalidSignature, 401, vec![JSON], r#"{"error":"Invalid webhook signature"}"#),
         (Answer::NotFound, 404, vec![JSON], r#"{"error":"Not found"}"#),
         (Answer::MethodNotAllowed, 405, vec![JSON, ("allow", "POST")], r#"{"error":"Method not allowed"}"#),

@@ -55,7 +55,7 @@ impl Drop for Busy {
 mod tests {
     use super::*;
 
-    const MOST: Duration = Duration::from_secs(60);
+    const MOST: Duration = Duration::from_mins(1);
 
     #[tokio::test(start_paused = true)]
     async fn idling_counts_from_the_end_of_the_last_request() {

@@ -24,7 +24,7 @@ fn unavailable(answer: &Answer) -> u64 {
 async fn answers_find_their_requests_in_whatever_order_they_come() {
     let service = Service::start().await;
     let adapter = Adapter::ready(&service, limits()).await;
-    service.script((0..10_u32).map(|at| Act::Late(Duration::from_millis(200) - Duration::from_millis(20) * at)));
+    service.script((1..=10).rev().map(|at| Act::Late(Duration::from_millis(20 * at))));
     let tasks: Vec<_> =
         (0..10).map(|at| tokio::spawn(exchange(adapter.address, webhook(&created(&format!("uid-{at}")))))).collect();
     let mut ids = Vec::new();
@@ -138,9 +138,19 @@ async fn without_a_service_webhooks_wait_for_it_then_are_refused_at_once() {
 }
 
 #[tokio::test]
+async fn a_service_that_takes_connections_and_says_nothing_holds_nobody_up() {
+    let frozen = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let adapter = Adapter::start(frozen.local_addr().unwrap(), Limits { forward_deadline: SHORT, ..limits() }).await;
+    assert!(unavailable(&exchange(adapter.address, webhook(&created("uid"))).await) >= 1);
+    assert!(!adapter.readiness.is_ready());
+    adapter.shutdown.cancel();
+    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn an_event_that_breaks_every_stream_is_given_up_before_its_deadline() {
     let service = Service::start().await;
-    let adapter = Adapter::ready(&service, Limits { forward_deadline: Duration::from_secs(60), ..limits() }).await;
+    let adapter = Adapter::ready(&service, Limits { forward_deadline: Duration::from_mins(1), ..limits() }).await;
     service.script([Act::Break, Act::Break, Act::Break]);
     unavailable(&exchange(adapter.address, webhook(&created("uid-1"))).await);
     assert_eq!(service.arrivals().len(), 3);

@@ -1,5 +1,7 @@
 //! The adapter as its callers meet it: a socket in front, a booking service (played by the tests) behind.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as a test does: loudly, where they stand")]
+
 mod corpus;
 mod forwarding;
 mod http;

@@ -3,12 +3,7 @@
 pub(crate) mod sender;
 pub(crate) mod service;
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration};
 
 use calbridge_adapter::{Error, Moment, Settings};
 use calbridge_calcom::golden::{self, Golden};
@@ -88,7 +83,7 @@ pub(crate) fn tenants() -> BTreeMap<String, Tenant> {
     ])
 }
 
-/// The body of a BOOKING_CREATED.
+/// The body of a `BOOKING_CREATED`.
 pub(crate) fn created(uid: &str) -> Vec<u8> {
     let time = |seconds| jiff::Timestamp::from_second(seconds).unwrap();
     golden::body(Trigger::BookingCreated, &Golden::new(uid, 1, time(1_790_000_000), time(1_790_100_000)))
