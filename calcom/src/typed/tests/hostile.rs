@@ -35,6 +35,15 @@ fn hostile_bodies_stay_small_and_decode() {
         type_body(body.as_bytes()).into_event(&mut event);
         assert!(event.payload.is_some(), "{}", &body[..80]);
         assert!(event.encoded_len() < 2 * SIZE, "{}", &body[..80]);
+        let booking = booking(type_body(body.as_bytes()));
+        let counts = [
+            booking.attendees.len(),
+            booking.added_host_user_ids.len(),
+            booking.responses.len(),
+            booking.user_fields_responses.len(),
+            booking.metadata.len(),
+        ];
+        assert!(counts.into_iter().sum::<usize>() <= 1_000, "{}", &body[..80]);
         assert_eq!(BookingEvent::decode(event.encode_to_vec().as_slice()).expect("decodes"), event);
     }
 }
