@@ -15,8 +15,8 @@ use tracing::Span;
 use crate::{metrics::Metrics, store::DeliveryKey};
 
 pub(crate) use memory::Memory;
-pub(crate) use redis::Redis;
 pub use redis::RedisError;
+pub(crate) use redis::{Redis, check};
 
 /// Where to look first.
 #[derive(Debug)]

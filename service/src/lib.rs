@@ -61,8 +61,9 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// What keeps the store from being opened, and how to mend it.
+    /// What keeps the store from being opened, and how to mend it; an address of Redis that is none.
     pub async fn open(settings: Settings) -> Result<Self, Error> {
+        settings.redis.as_ref().map(dedupe::check).transpose()?;
         let Database::Sqlite(path) = settings.database.clone();
         let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, Options::default())).await;
         // A panic while opening, or a runtime that is ending.

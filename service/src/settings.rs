@@ -105,3 +105,16 @@ pub(crate) const PAGE_BYTES: usize = 3 * 1024 * 1024;
 
 /// Links that a span may have before the telemetry drops them.
 pub(crate) const SPAN_LINKS: usize = 128;
+
+// The arithmetic between the bounds: whoever moves one of them sees at once what it stands on.
+const _: () = {
+    assert!(ROUND_EVENTS <= QUEUE_EVENTS && STREAM_IN_FLIGHT <= QUEUE_EVENTS);
+    assert!(BODY_BYTES <= ROUND_BYTES && ROUND_BYTES <= QUEUE_BYTES);
+    assert!(INLINE_BYTES < BODY_BYTES && BODY_BYTES < MESSAGE_BYTES);
+    assert!(PAGE_DEFAULT <= PAGE_MOST);
+    assert!(REDIS_TIMEOUT.as_millis() < REDIS_CONNECT_TIMEOUT.as_millis());
+    assert!(REDIS_CONNECT_TIMEOUT.as_millis() < REDIS_TRIAL_TIMEOUT.as_millis());
+    assert!(
+        PROBE_TIMEOUT.as_millis() < READ_TIMEOUT.as_millis() && READ_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis()
+    );
+};

@@ -39,32 +39,16 @@ pub(super) fn size(page_size: i32) -> Result<usize, ApiError> {
 /// True if something is left for the next one.
 pub(super) fn cut<T>(found: &mut Vec<T>, size: usize, bytes: impl Fn(&T) -> usize) -> bool {
     let mut total = 0;
-    let fits = |entry: &T| {
+    let within = |entry: &&T| {
         total += bytes(entry);
         total <= PAGE_BYTES
     };
     // One entry is a page however large it is, or the list would end here.
-    let fitting = found.iter().take(size).map_while_all(fits).max(1);
+    let fitting = found.iter().take(size).take_while(within).count().max(1);
     let more = found.len() > fitting;
     found.truncate(fitting);
     more
 }
-
-/// How many entries in a row pass.
-trait CountWhile: Iterator + Sized {
-    fn map_while_all(self, mut passes: impl FnMut(Self::Item) -> bool) -> usize {
-        let mut passed = 0;
-        for entry in self {
-            if !passes(entry) {
-                break;
-            }
-            passed += 1;
-        }
-        passed
-    }
-}
-
-impl<I: Iterator> CountWhile for I {}
 
 /// The encoded size of a message.
 pub(super) fn encoded<M: Message>(message: &M) -> usize {

@@ -57,11 +57,24 @@ struct Told {
     round: Span,
 }
 
+/// Whether Redis could be tried at all.
+///
+/// # Errors
+///
+/// The first address that is none.
+pub(crate) fn check(settings: &RedisSettings) -> Result<(), RedisError> {
+    client(settings).map(drop)
+}
+
+fn client(settings: &RedisSettings) -> Result<Client, RedisError> {
+    let urls: Vec<&str> = settings.urls.iter().map(ExposeSecret::expose_secret).collect();
+    Client::open(&urls)
+}
+
 impl Redis {
     /// Begins to connect; inside a runtime.
     pub(crate) fn open(settings: &RedisSettings, metrics: Arc<Metrics>) -> Result<Self, RedisError> {
-        let urls: Vec<&str> = settings.urls.iter().map(ExposeSecret::expose_secret).collect();
-        let client = Client::open(&urls)?;
+        let client = client(settings)?;
         let shared = Arc::new(Shared { breaker: Breaker::new(), place: client.place(), metrics });
         let (untold, told) = mpsc::channel(REDIS_UNTOLD_ROUNDS);
         Ok(Self {

@@ -125,6 +125,39 @@ async fn the_same_body_twice_in_one_round_is_one_delivery() {
     assert_eq!(ids.len(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_at_the_same_time_over_many_streams_are_applied_once() {
+    const STREAMS: u64 = 4;
+    const EVENTS: u64 = 300;
+    let service = Harness::start().await;
+    let mut streams = tokio::task::JoinSet::new();
+    for _ in 0..STREAMS {
+        let (requests, mut answers) = service.stream().await;
+        streams.spawn(async move {
+            for sequence in 0..EVENTS {
+                let event = Some(created(&format!("u{sequence}")));
+                requests.send(SubmitEventsRequest { sequence, event }).await.unwrap();
+            }
+            drop(requests);
+            let mut results = Vec::new();
+            while let Some(answer) = answers.message().await.unwrap() {
+                assert!(answer.error.is_none(), "{answer:?}");
+                results.push((answer.sequence, answer.delivery_id.clone(), answer.outcome()));
+            }
+            results
+        });
+    }
+    let results = streams.join_all().await.concat();
+    for sequence in 0..EVENTS {
+        let of = results.iter().filter(|(of, ..)| *of == sequence);
+        let ids: std::collections::BTreeSet<&String> = of.clone().map(|(_, id, _)| id).collect();
+        assert_eq!(ids.len(), 1, "each copy is told of the same delivery");
+        let applied = of.clone().filter(|(.., outcome)| *outcome == SubmitOutcome::Applied).count();
+        let again = of.filter(|(.., outcome)| *outcome == SubmitOutcome::Duplicate).count();
+        assert_eq!((applied, again), (1, 3));
+    }
+}
+
 #[tokio::test]
 async fn large_bodies_go_the_same_way() {
     let service = Harness::start().await;

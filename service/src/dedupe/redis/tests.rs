@@ -38,6 +38,16 @@ fn a_place_shows_no_password() {
     assert!(!format!("{place:?}").contains("hunter2"));
 }
 
+#[tokio::test]
+async fn a_server_that_speaks_no_tls_is_a_failure_like_any_other() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("rediss://{}", listener.local_addr().unwrap());
+    let client = Client::open(&[&url]).unwrap();
+    let (refused, accepted) = tokio::join!(client.connect(), async { listener.accept().await.map(drop) });
+    accepted.unwrap();
+    assert!(matches!(refused, Err(Failure::Connection | Failure::Nonsense)), "{refused:?}");
+}
+
 #[test]
 fn a_failure_is_told_by_its_kind_alone() {
     let timeout = redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
