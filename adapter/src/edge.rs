@@ -67,7 +67,10 @@ impl Edge {
         let keyring = Keyring::new(&settings.tenants);
         metrics.unsigned_tenants(keyring.unsigned_tenants().count());
         for tenant in keyring.unsigned_tenants() {
-            warn!(tenant, "this tenant lets unsigned webhooks in: whoever finds its URL can invent bookings");
+            warn!(
+                { semconv::TENANT_ID } = tenant,
+                "this tenant lets unsigned webhooks in: whoever finds its URL can invent bookings"
+            );
         }
         Self {
             keyring,
@@ -229,8 +232,8 @@ impl Edge {
             Err(refused) => {
                 if let Some(more) = self.refusals.pass() {
                     warn!(
-                        tenant = route.tenant,
-                        reason = refused.reason,
+                        { semconv::TENANT_ID } = route.tenant,
+                        { semconv::ERROR_TYPE } = refused.reason,
                         more,
                         "a webhook could not be made durable and was answered 503"
                     );

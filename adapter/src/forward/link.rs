@@ -183,10 +183,11 @@ impl Link {
             // An outage is told once, when it begins; the tries in between are for whoever looks closer.
             End::Closed if failures == 0 => warn!("the booking service ended the stream; opening another"),
             End::Broken(status) if failures == 0 => {
-                warn!(code = name, message = status.message(), "no stream to the booking service; trying again");
+                let why = status.message();
+                warn!({ semconv::RPC_STATUS_CODE } = name, why, "no stream to the booking service; trying again");
             }
             End::Closed => debug!(failures, "the booking service ended the stream"),
-            End::Broken(_) => debug!(code = name, failures, "no stream to the booking service"),
+            End::Broken(_) => debug!({ semconv::RPC_STATUS_CODE } = name, failures, "no stream to the booking service"),
         }
         name
     }
