@@ -40,6 +40,10 @@ impl Position {
 /// The largest raw body that a store keeps: what reading one back may cost at most. The ingest admits none beyond it.
 pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// A list ends early, but not before its second entry, once its entries are more bytes than this: a thousand bookings
+/// may be a thousand times what one body holds. An API that answers fewer bytes a page always sees that there is more.
+pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// How many further copies of one delivery are noted in the timeline. Beyond it only its `duplicate_count` rises, so
 /// that a replayed body, signed well, can't grow the store without bound.
 pub const DUPLICATE_NOTES_MAX: i64 = 32;
@@ -196,10 +200,11 @@ pub trait Store: Send + Sync + 'static {
     /// One visible booking, with every field of the API filled; `origin_uid` by a bounded walk along its links.
     fn booking(&self, tenant: &str, uid: &str) -> impl Future<Output = Result<Option<v1::Booking>, StoreError>> + Send;
 
-    /// A page of visible bookings.
+    /// A page of visible bookings, no more than [`PAGE_BYTES_MAX`] and an entry.
     fn bookings(&self, query: BookingQuery) -> impl Future<Output = Result<Vec<v1::Booking>, StoreError>> + Send;
 
-    /// What spoke of a booking behind `after`, oldest first, at most `limit` entries.
+    /// What spoke of a booking behind `after`, oldest first, at most `limit` entries and no more than
+    /// [`PAGE_BYTES_MAX`] and an entry.
     fn timeline(
         &self,
         tenant: &str,
@@ -208,7 +213,8 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(Position, v1::TimelineEntry)>, StoreError>> + Send;
 
-    /// A tenant's deliveries before `before` (`None`: from the newest), newest first, at most `limit`.
+    /// A tenant's deliveries before `before` (`None`: from the newest), newest first, at most `limit` and no more than
+    /// [`PAGE_BYTES_MAX`] and an entry.
     fn deliveries(
         &self,
         tenant: &str,

@@ -26,7 +26,6 @@ pub(crate) struct Packed<'a> {
 }
 
 /// Packs one body after the other with the same compressor: making one costs more than using it.
-#[derive(Default)]
 pub(crate) struct Packer {
     compressor: Option<Compressor<'static>>,
 }

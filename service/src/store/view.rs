@@ -12,7 +12,7 @@ use super::{Micros, Position, StoreError, fold::decode, time::timestamp};
 /// answers the sixty-fourth before it.
 pub(crate) const ORIGIN_STEPS_MAX: usize = 64;
 
-/// Half of a SHA-256's first 16 bytes would do: an etag tells two states of one booking apart, it resists nobody.
+/// How much of a SHA-256 an etag is: it tells two states of one booking apart, it resists nobody.
 const ETAG_BYTES: usize = 12;
 
 /// The booking of a visible row; [`seal`] makes it whole.

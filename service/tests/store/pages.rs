@@ -1,7 +1,8 @@
 //! Pages: put together they are the whole list, whatever their size and whichever way they run.
 
 use calbridge_proto::v1;
-use calbridge_service::store::{BookingCursor, BookingOrder, BookingQuery, Position, Store};
+use calbridge_service::store::{BookingCursor, BookingOrder, BookingQuery, PAGE_BYTES_MAX, Position, Store};
+use prost::Message;
 use prost_types::Timestamp;
 
 use crate::support::*;
@@ -32,6 +33,29 @@ pub(crate) async fn pages_of_bookings_skip_nothing(backend: &impl Backend) {
             assert_eq!(backwards, all, "{order:?} descending by {limit}");
         }
     }
+}
+
+pub(crate) async fn large_bookings_make_short_pages(backend: &impl Backend) {
+    let store = backend.open().await;
+    let large = |n| {
+        booking(v1::Trigger::BookingCreated, &format!("u{n:02}"), 1, |payload| {
+            payload.description = "d".repeat(250_000)
+        })
+    };
+    commit(&store, &(0..50).map(large).collect::<Vec<_>>()).await;
+    let query = |after| BookingQuery {
+        tenant: TENANT.into(),
+        order: BookingOrder::UpdateTime,
+        descending: false,
+        after,
+        limit: 1_000,
+    };
+    let first = store.bookings(query(None)).await.unwrap();
+    let bytes: usize = first.iter().map(Message::encoded_len).sum();
+    assert!((PAGE_BYTES_MAX..PAGE_BYTES_MAX + 260_000).contains(&bytes), "{bytes}");
+    let (time, uid) = key(BookingOrder::UpdateTime, first.last().unwrap());
+    let second = store.bookings(query(Some(BookingCursor { time, uid }))).await.unwrap();
+    assert_eq!(first.len() + second.len(), 50);
 }
 
 pub(crate) async fn pages_of_a_timeline_skip_nothing(backend: &impl Backend) {

@@ -7,7 +7,7 @@ pub(super) mod timeline;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use crate::store::{DeliveryKey, FirstResult, Identity, Position, StoreError};
+use crate::store::{DeliveryKey, FirstResult, Identity, PAGE_BYTES_MAX, Position, StoreError};
 
 /// The first results of those keys that are kept, in order.
 pub(super) fn confirm(connection: &Connection, keys: &[DeliveryKey]) -> Result<Vec<Option<FirstResult>>, StoreError> {
@@ -37,6 +37,24 @@ pub(super) fn identity(identity: &Identity) -> &[u8] {
         Identity::Body(sha256) => sha256,
         Identity::Request(id) => id.as_bytes(),
     }
+}
+
+/// The entries of a page, read one after the other, until they are too many bytes.
+fn collect<T>(
+    found: impl Iterator<Item = Result<T, StoreError>>,
+    bytes: impl Fn(&T) -> usize,
+) -> Result<Vec<T>, StoreError> {
+    let mut page = Vec::new();
+    let mut total = 0_usize;
+    for entry in found {
+        let entry = entry?;
+        total = total.saturating_add(bytes(&entry));
+        page.push(entry);
+        if total > PAGE_BYTES_MAX && page.len() > 1 {
+            break;
+        }
+    }
+    Ok(page)
 }
 
 fn delivery_id(bytes: &[u8]) -> Result<Uuid, StoreError> {

@@ -1,6 +1,7 @@
 //! Bookings, one or a page of them, with the origin of each one's lineage.
 
 use calbridge_proto::v1;
+use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, types::Value};
 
 use crate::store::{
@@ -31,8 +32,8 @@ pub(in crate::store::sqlite) fn page(
         values.push(Value::Text(after.uid.clone()));
     }
     let mut select = connection.prepare_cached(&statement(query))?;
-    let found = select.query_map(params_from_iter(values), Found::read)?.collect::<Result<Vec<_>, _>>()?;
-    found.into_iter().map(|found| found.show(connection, &query.tenant)).collect()
+    let found = select.query_map(params_from_iter(values), Found::read)?;
+    super::collect(found.map(|found| found?.show(connection, &query.tenant)), v1::Booking::encoded_len)
 }
 
 /// The uid of the lineage's first booking, as far as it is known.

@@ -1,6 +1,7 @@
 //! Deliveries, one or a page of them.
 
 use calbridge_proto::v1;
+use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
@@ -22,7 +23,7 @@ pub(in crate::store::sqlite) fn page(
         format!("SELECT {COLUMNS} FROM deliveries WHERE tenant = ?1 AND position < ?2 ORDER BY position DESC LIMIT ?3");
     let mut select = connection.prepare_cached(&statement)?;
     let found = select.query_map(params![tenant, before, super::limit(limit)], Found::read)?;
-    found.map(|found| found?.show()).collect()
+    super::collect(found.map(|found| found?.show()), |(_, delivery)| delivery.encoded_len())
 }
 
 /// One delivery, with its body where asked for.

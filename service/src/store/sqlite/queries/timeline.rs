@@ -27,15 +27,10 @@ pub(in crate::store::sqlite) fn page(
         LEFT JOIN transitions t ON t.position = m.position AND t.uid = m.uid AND t.tenant = m.tenant
         WHERE m.tenant = ?1 AND m.uid = ?2 AND m.position > ?3
         ORDER BY m.position LIMIT ?4";
-    let mut select = connection.prepare_cached(SELECT)?;
-    let found = select
-        .query_map(params![tenant, uid, after.0, super::limit(limit)], Found::read)?
-        .collect::<Result<Vec<_>, _>>()?;
-    if found.is_empty() {
-        return Ok(Vec::new());
-    }
     let origin = origin(connection, tenant, uid)?;
-    found.into_iter().map(|found| found.show(tenant, uid, &origin)).collect()
+    let mut select = connection.prepare_cached(SELECT)?;
+    let found = select.query_map(params![tenant, uid, after.0, super::limit(limit)], Found::read)?;
+    super::collect(found.map(|found| found?.show(tenant, uid, &origin)), |(_, entry)| entry.encoded_len())
 }
 
 struct Found {
