@@ -2,7 +2,8 @@
 //!
 //! The shared names follow the OpenTelemetry semantic conventions 1.44.0, which [`SCHEMA_URL`] pins on every scope;
 //! names of our own begin with `calbridge.`. A span field is named by its constant in braces:
-//! `info_span!("verify signature", { semconv::TENANT_ID } = tenant)`.
+//! `info_span!("verify signature", { semconv::TENANT_ID } = tenant)`. A number is recorded as `i64`: an unsigned one
+//! becomes a string on its way to the collector.
 
 /// The version of the semantic conventions these names are from.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
