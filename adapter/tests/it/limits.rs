@@ -1,8 +1,14 @@
 //! What a stranger can cost: each bound at the socket, with its documented answer and no second one.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
+use bytes::Bytes;
 use calbridge_process::Limits;
+use futures_util::StreamExt as _;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
 
 use crate::support::{
     Adapter, created, limits,
@@ -66,6 +72,24 @@ async fn a_slow_body_is_told_so() {
         assert_eq!((answer.status, answer.body.as_str()), (408, r#"{"error":"Body too slow"}"#));
         assert_eq!(answer.header("connection"), Some("close"));
         assert_eq!(socket.rest().await, b"");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_body_is_told_so_over_http2_without_harm_to_its_connection() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, Limits { body_timeout: SHORT, ..limits() }).await;
+    let stream = TcpStream::connect(adapter.address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    for _ in 0..2 {
+        let first = futures_util::stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"half")))]);
+        let body = StreamBody::new(first.chain(futures_util::stream::pending()));
+        let request = http::Request::post("http://hooks.example/webhooks/calcom").body(body).unwrap();
+        let response = soon("an answer", sender.send_request(request)).await.unwrap();
+        assert_eq!(response.status(), 408);
+        assert!(!response.headers().contains_key("connection"), "HTTP/2 has no such header");
     }
 }
 
