@@ -3,7 +3,7 @@
 //! Path, method, size of the head, declared length, a place among the requests in flight, the body, the signature; only
 //! then is the body looked into, forwarded, and answered with a 2xx if it is committed.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use calbridge_proto::v1::BookingEvent;
@@ -34,7 +34,7 @@ const URI_BYTES_MOST: usize = 8 * 1024;
 const HEADER_OVERHEAD: usize = 4;
 
 /// When another try makes sense for a request that found no place: places are held for a fraction of a second.
-const RETRY_AFTER_FULL: std::time::Duration = std::time::Duration::from_secs(1);
+const RETRY_AFTER_FULL: Duration = Duration::from_secs(1);
 
 /// Cal.com's version of the payload.
 const WEBHOOK_VERSION: HeaderName = HeaderName::from_static("x-cal-webhook-version");

@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use super::{Accepted, RETRY_AFTER_BUSY, Refused, codec::Frame};
 const SENDS_MOST: u32 = 3;
 
 /// The longest wait that the service may ask a sender for; beyond it the number is a mistake.
-const RETRY_AFTER_MOST_SECONDS: u64 = 60;
+const RETRY_AFTER_MOST: Duration = Duration::from_mins(1);
 
 /// The events between their submission and their answer.
 pub(crate) struct Outbox {
@@ -226,9 +227,9 @@ fn reason(reason: &str) -> &'static str {
     }
 }
 
-fn retry_after(error: &SubmitError) -> std::time::Duration {
-    let asked = error.retry_delay.and_then(|delay| std::time::Duration::try_from(delay).ok());
-    asked.unwrap_or(RETRY_AFTER_BUSY).min(std::time::Duration::from_secs(RETRY_AFTER_MOST_SECONDS))
+fn retry_after(error: &SubmitError) -> Duration {
+    let asked = error.retry_delay.and_then(|delay| Duration::try_from(delay).ok());
+    asked.unwrap_or(RETRY_AFTER_BUSY).min(RETRY_AFTER_MOST)
 }
 
 #[cfg(test)]
