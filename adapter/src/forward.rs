@@ -18,7 +18,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, peer::Peer};
 
 use self::{link::Link, outbox::Outbox};
 
@@ -78,15 +78,6 @@ impl Refused {
 pub struct AddressError {
     address: String,
     why: String,
-}
-
-/// Where the service is, as spans tell it.
-#[derive(Debug, Clone)]
-pub(crate) struct Peer {
-    /// Host name or address.
-    pub(crate) host: String,
-    /// TCP port.
-    pub(crate) port: u16,
 }
 
 /// A handle on the stream.

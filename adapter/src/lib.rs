@@ -12,6 +12,7 @@ mod forward;
 mod metrics;
 mod moment;
 mod observe;
+mod peer;
 mod route;
 mod server;
 mod settings;

@@ -12,7 +12,7 @@ use opentelemetry::{
     metrics::{Counter, Gauge, Histogram, UpDownCounter},
 };
 
-use crate::forward::Peer;
+use crate::peer::Peer;
 
 /// Everything the adapter counts.
 pub(crate) struct Metrics {

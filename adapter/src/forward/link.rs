@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status, Streaming, client::Grpc, transport::Channel};
 use tracing::{Span, debug, field::Empty, info, info_span, warn};
 
-use super::{Peer, backoff, codec::SubmitCodec, outbox::Outbox};
-use crate::metrics::Metrics;
+use super::{backoff, codec::SubmitCodec, outbox::Outbox};
+use crate::{metrics::Metrics, peer::Peer};
 
 /// The method, as spans and metrics name it.
 const METHOD: &str = "calbridge.v1.IngestService/SubmitEvents";
