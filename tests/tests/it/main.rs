@@ -9,6 +9,9 @@
 )]
 
 mod corpus;
+mod crash;
 mod golden;
 mod house;
+mod redis;
+mod socket;
 mod trace;
