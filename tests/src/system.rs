@@ -1,6 +1,11 @@
 //! Adapter and service as two processes, with what they keep and whom they know.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 
@@ -118,6 +123,17 @@ pub fn tenants(tenants: &BTreeMap<String, String>) -> String {
         writeln!(text, "[tenants.{name}]\nsecrets = {secrets}").unwrap();
         text
     })
+}
+
+/// `calbridge up` on free ports, with its data in this folder. It has no secret yet.
+#[must_use]
+pub fn up(data: &Path) -> Start {
+    Start::new("calbridge")
+        .arg("up")
+        .flag("--http", "127.0.0.1:0")
+        .flag("--grpc", "127.0.0.1:0")
+        .flag("--admin", "127.0.0.1:0")
+        .flag("--data-dir", data)
 }
 
 /// Two programs that work together.

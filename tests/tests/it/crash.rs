@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
-    program::Start,
-    system::{Plan, SECRET, System, TENANT, readiness_of},
+    system::{self, Plan, SECRET, System, TENANT, readiness_of},
     v1::Trigger,
     wait,
     webhook::{Sender, sha256},
@@ -157,13 +156,7 @@ async fn a_service_that_hangs_costs_the_deadline_and_no_promise() {
 #[tokio::test]
 async fn up_is_killed_and_starts_again_on_the_same_data() {
     let folder = tempfile::TempDir::new().unwrap();
-    let up = Start::new("calbridge")
-        .arg("up")
-        .flag("--http", "127.0.0.1:0")
-        .flag("--grpc", "127.0.0.1:0")
-        .flag("--admin", "127.0.0.1:0")
-        .flag("--data-dir", folder.path())
-        .env("CALCOM_WEBHOOK_SECRET", SECRET);
+    let up = system::up(folder.path()).env("CALCOM_WEBHOOK_SECRET", SECRET);
     let mut first = up.serve();
     let sender = Sender::new(first.listening().http());
     assert_eq!(sender.send(TENANT, SECRET, created("survives")).await.outcome(), "applied");

@@ -12,6 +12,7 @@ mod corpus;
 mod crash;
 mod golden;
 mod house;
+mod programs;
 mod redis;
 mod socket;
 mod trace;
