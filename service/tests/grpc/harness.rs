@@ -211,17 +211,18 @@ impl Harness {
 
     pub(crate) async fn submit(&self, event: v1::BookingEvent) -> Result<v1::SubmitEventResponse, tonic::Status> {
         let request = v1::SubmitEventRequest { event: Some(event) };
-        self.ingest().submit_event(request).await.map(tonic::Response::into_inner)
+        // Boxed: a future of tonic's is large, and most tests hold several.
+        Box::pin(self.ingest().submit_event(request)).await.map(tonic::Response::into_inner)
     }
 
     pub(crate) async fn booking(&self, uid: &str) -> v1::Booking {
         let request = v1::GetBookingRequest { tenant: "acme".to_owned(), uid: uid.to_owned() };
-        self.bookings().get_booking(request).await.unwrap().into_inner().booking.unwrap()
+        Box::pin(self.bookings().get_booking(request)).await.unwrap().into_inner().booking.unwrap()
     }
 
     pub(crate) async fn timeline(&self, uid: &str) -> Vec<v1::TimelineEntry> {
         let request = v1::GetTimelineRequest { tenant: "acme".to_owned(), uid: uid.to_owned(), ..Default::default() };
-        self.bookings().get_timeline(request).await.unwrap().into_inner().entries
+        Box::pin(self.bookings().get_timeline(request)).await.unwrap().into_inner().entries
     }
 
     /// A stream: where requests go, and where answers come.
@@ -243,12 +244,20 @@ impl Harness {
     }
 }
 
-/// Waits until it holds, for as long as a loaded machine may need.
+/// How long a loaded machine may need for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What comes of it, in a time that is bounded.
+pub(crate) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// Waits until it holds.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let held = tokio::time::timeout(Duration::from_secs(20), async {
+    soon(what, async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    });
-    held.await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+    })
+    .await;
 }

@@ -72,7 +72,7 @@ impl RedisServer {
     /// Runs commands on it.
     pub(crate) async fn run<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
         let client = redis::Client::open(self.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut connection = Box::pin(client.get_multiplexed_async_connection()).await.unwrap();
         let (name, arguments) = command.split_first().unwrap();
         redis::cmd(name).arg(arguments).query_async(&mut connection).await.unwrap()
     }

@@ -7,7 +7,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use crate::{
     events::created,
-    harness::{Harness, until},
+    harness::{Harness, soon, until},
 };
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn what_was_taken_in_is_answered_before_the_end() {
     control.open.send_replace(true);
 
     let (mut kept, mut refused) = (0, 0);
-    while let Some(answer) = answers.message().await.unwrap() {
+    while let Some(answer) = soon("an answer", answers.message()).await.unwrap() {
         match answer.error {
             None => {
                 assert_eq!(answer.outcome(), SubmitOutcome::Applied);
@@ -47,8 +47,8 @@ async fn what_was_taken_in_is_answered_before_the_end() {
     }
     assert!(kept > 0);
     assert_eq!(kept + refused, 100, "each event got its answer");
-    assert!(watch.message().await.unwrap().is_none(), "who watches is let go");
-    ended.await.unwrap().unwrap();
+    assert!(soon("the end of the watch", watch.message()).await.unwrap().is_none(), "who watches is let go");
+    soon("the end", ended).await.unwrap().unwrap();
     // The client's side of the stream was open all the time.
     drop(requests);
 }
