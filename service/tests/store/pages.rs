@@ -39,7 +39,7 @@ pub(crate) async fn large_bookings_make_short_pages(backend: &impl Backend) {
     let store = backend.open().await;
     let large = |n| {
         booking(v1::Trigger::BookingCreated, &format!("u{n:02}"), 1, |payload| {
-            payload.description = "d".repeat(250_000)
+            payload.description = "d".repeat(250_000);
         })
     };
     commit(&store, &(0..50).map(large).collect::<Vec<_>>()).await;
