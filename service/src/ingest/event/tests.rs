@@ -1,4 +1,7 @@
+use calbridge_calcom::{golden, type_body};
 use calbridge_proto::v1::booking_event::Payload;
+use proptest::prelude::*;
+use prost::Message;
 
 use super::*;
 
@@ -39,7 +42,7 @@ fn an_event_without_a_payload_is_known_by_its_request() {
     assert!(delivery.facts.is_empty() && delivery.booking_uid.is_none());
     let other = v1::BookingEvent { request_id: new_id(NOW).to_string(), ..unparsed.clone() };
     assert_ne!(prepare(other, NOW, String::new()).unwrap().key, delivery.key);
-    let empty = v1::BookingEvent { raw_body: bytes::Bytes::new(), ..unparsed };
+    let empty = v1::BookingEvent { raw_body: Vec::new().into(), ..unparsed };
     assert!(prepare(empty, NOW, String::new()).is_ok(), "an empty signed body is a delivery, too");
 }
 
@@ -77,4 +80,34 @@ fn each_field_that_cannot_be_taken_is_named() {
     }
     let longest = v1::BookingEvent { tenant: "a".repeat(TENANT_BYTES), ..event() };
     assert!(prepare(longest, NOW, String::new()).is_ok());
+}
+
+/// The encoded event of a golden body of that trigger.
+fn encoded(trigger: i32) -> Vec<u8> {
+    let trigger = v1::Trigger::try_from(trigger).unwrap();
+    let at = jiff::Timestamp::from_second(1_790_000_000).unwrap();
+    let raw = golden::body(trigger, &golden::Golden::new("u1", 7, at, at));
+    let mut event = v1::BookingEvent { tenant: "acme".to_owned(), ..Default::default() };
+    type_body(&raw).into_event(&mut event);
+    event.raw_body = raw.into();
+    event.encode_to_vec()
+}
+
+proptest! {
+    #[test]
+    fn a_message_of_any_bytes_is_taken_or_refused(
+        trigger in 0..=i32::from(v1::Trigger::Ping),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        now: i64,
+    ) {
+        let mut bytes = encoded(trigger);
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Ok(event) = v1::BookingEvent::decode(bytes.as_slice()) {
+            // What comes of it does not matter here: that it comes does, whatever the times and numbers say.
+            let _ = prepare(event, now, String::new());
+        }
+    }
 }
