@@ -69,6 +69,7 @@ pub(crate) struct Ingest {
     /// One permit a byte of the bodies that are not answered yet.
     bytes: Arc<Semaphore>,
     stopping: CancellationToken,
+    metrics: Arc<Metrics>,
     clock: Clock,
 }
 
@@ -119,11 +120,13 @@ impl Ingest {
         let (queue, submissions) = mpsc::channel(QUEUE_EVENTS);
         // One round may wait while another is being committed.
         let (to_commit, rounds) = mpsc::channel(1);
+        let bytes = Arc::new(Semaphore::new(QUEUE_BYTES));
+        let ingest = Self { queue, bytes, stopping: stopping.clone(), metrics: Arc::clone(&metrics), clock };
         let shared = Arc::new(Shared { store, hint, metrics, clock, careful: AtomicUsize::new(0) });
         let mut tasks = JoinSet::new();
-        tasks.spawn(gather::run(Arc::clone(&shared), submissions, to_commit, stopping.clone()));
+        tasks.spawn(gather::run(Arc::clone(&shared), submissions, to_commit, stopping));
         tasks.spawn(commit::run(shared, rounds));
-        (Self { queue, bytes: Arc::new(Semaphore::new(QUEUE_BYTES)), stopping, clock }, Rounds(tasks))
+        (ingest, Rounds(tasks))
     }
 
     /// Submits one event and waits for its commit. `caller` is the span of the call that brought it, where it came by
@@ -133,19 +136,40 @@ impl Ingest {
     ///
     /// Nothing was committed.
     pub(crate) async fn submit(&self, event: v1::BookingEvent, caller: &Span) -> Result<Answer, Refused> {
+        let begun = Instant::now();
+        let span = trace::process_span(&event, caller);
+        match self.enqueue(event, begun, &span).await {
+            Ok(answered) => {
+                // The receipt has the span; it ends before the answer comes.
+                drop(span);
+                // Without an answer the tasks are gone; what they did not say is safe to be sent again.
+                answered.await.unwrap_or(Err(Refused::Store))
+            }
+            Err(refused) => {
+                trace::conclude(&span, &Err(refused));
+                self.metrics.answered(begun.elapsed(), Some(trace::error_name(&refused)));
+                Err(refused)
+            }
+        }
+    }
+
+    async fn enqueue(
+        &self,
+        event: v1::BookingEvent,
+        begun: Instant,
+        span: &Span,
+    ) -> Result<oneshot::Receiver<Result<Answer, Refused>>, Refused> {
         if self.stopping.is_cancelled() {
             return Err(Refused::ShuttingDown);
         }
-        let begun = Instant::now();
         let now = (self.clock)();
         let bytes = self.reserve(event.raw_body.len())?;
-        let span = trace::process_span(&event, caller);
-        let delivery = prepare(event, now, trace::kept_id(&span)).await?;
-        trace::describe(&span, &delivery);
+        let delivery = prepare(event, now, trace::kept_id(span)).await?;
+        trace::describe(span, &delivery);
         let (answer, answered) = oneshot::channel();
         let receipt = Receipt {
             answer,
-            span,
+            span: span.clone(),
             begun,
             receive_time: delivery.event.receive_time.as_ref().map_or(now, micros),
             trigger: delivery.event.trigger,
@@ -155,8 +179,7 @@ impl Ingest {
             mpsc::error::TrySendError::Full(_) => Refused::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Refused::ShuttingDown,
         })?;
-        // Without an answer the tasks are gone; whether they committed is not known, and another try is harmless.
-        answered.await.unwrap_or(Err(Refused::Store))
+        Ok(answered)
     }
 
     fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refused> {

@@ -181,6 +181,19 @@ async fn a_failure_is_seen_on_the_event_and_on_the_round() {
     }
 }
 
+#[tokio::test]
+async fn a_refused_event_is_an_error_that_names_its_reason() {
+    let recording = record();
+    let service = Harness::start().await;
+    let mut event = created("u1");
+    event.tenant = "Acme".to_owned();
+    service.submit(event).await.unwrap_err();
+    let span = named(&recording, "process bookings", 1).await.remove(0);
+    assert!(matches!(span.status, Status::Error { .. }));
+    assert_eq!(attribute(&span, "error.type").as_deref(), Some("INVALID_FIELD"));
+    assert_eq!(attribute(&span, "calbridge.tenant.id"), None, "what was not checked is not repeated");
+}
+
 fn no_personal_data(recording: &Recording) {
     for span in recording.spans() {
         let text = format!("{span:?}");
