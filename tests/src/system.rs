@@ -154,6 +154,15 @@ impl System {
         self.folder.path().join("data")
     }
 
+    /// Takes the database's only place for a writer: until this is dropped the service can commit nothing.
+    #[must_use]
+    pub fn block_the_store(&self) -> StoreBlock {
+        let database = rusqlite::Connection::open(self.data().join("calbridge.db")).unwrap();
+        database.busy_timeout(wait::PATIENCE).unwrap();
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        StoreBlock { database }
+    }
+
     /// How the adapter was started.
     #[must_use]
     pub fn adapter_plan(&self) -> &Start {
@@ -207,6 +216,19 @@ impl System {
     pub async fn stop(&mut self) {
         self.adapter.stop().await;
         self.service.stop().await;
+    }
+}
+
+/// An open transaction in the service's database.
+#[derive(Debug)]
+pub struct StoreBlock {
+    database: rusqlite::Connection,
+}
+
+impl Drop for StoreBlock {
+    fn drop(&mut self) {
+        // Closing the connection rolls back as well.
+        let _ = self.database.execute_batch("ROLLBACK");
     }
 }
 

@@ -154,6 +154,27 @@ async fn a_service_that_hangs_costs_the_deadline_and_no_promise() {
 }
 
 #[tokio::test]
+async fn a_store_that_can_not_write_is_said_and_survived() {
+    let mut system = Plan::new().start().await;
+    let sender = system.sender();
+    assert_eq!(sender.send(TENANT, SECRET, created("first")).await.outcome(), "applied");
+    let blocked = system.block_the_store();
+    let answer = sender.send(TENANT, SECRET, created("second")).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.headers.contains_key("retry-after"));
+    readiness_of(&system.service, 503).await;
+    readiness_of(&system.adapter, 503).await;
+    assert!(system.api().booking(TENANT, "first").await.is_some(), "reading goes on");
+    drop(blocked);
+    system.ready().await;
+    readiness_of(&system.service, 200).await;
+    assert_eq!(sender.send(TENANT, SECRET, created("first")).await.outcome(), "duplicate");
+    assert_eq!(sender.send(TENANT, SECRET, created("second")).await.outcome(), "applied");
+    assert_eq!(system.api().all_deliveries(TENANT).await.len(), 2);
+    system.stop().await;
+}
+
+#[tokio::test]
 async fn up_is_killed_and_starts_again_on_the_same_data() {
     let folder = tempfile::TempDir::new().unwrap();
     let up = system::up(folder.path()).env("CALCOM_WEBHOOK_SECRET", SECRET);

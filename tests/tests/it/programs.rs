@@ -42,7 +42,8 @@ async fn the_first_line_says_where_each_program_listens() {
     // `up` says it when everything serves: nothing has to be waited for.
     let sender = Sender::new(up.listening().http());
     assert_eq!(sender.send(TENANT, SECRET, created("firstUid")).await.outcome(), "applied");
-    let greeting = up.stdout();
+    let greeted = || async { Some(up.stdout()).filter(|shown| shown.contains("telemetry:")) };
+    let greeting = wait::until("the greeting", greeted).await;
     assert!(greeting.contains(&format!("http://{}/webhooks/calcom/default", up.listening().http())), "{greeting}");
     assert!(greeting.contains(&folder.path().display().to_string()), "{greeting}");
     assert!(greeting.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{greeting}");

@@ -8,9 +8,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
+    program::Program,
     socket::{RawAnswer, Socket},
     system::{Plan, SECRET, TENANT},
     v1::Trigger,
+    wait,
     webhook::{SIGNATURE, Sender, sign},
 };
 use jiff::Timestamp;
@@ -19,6 +21,8 @@ use self::table::{Answer, Case, Send};
 
 /// Limits of time that a test can wait for, and that a busy machine still meets.
 const SHORT: &str = "400ms";
+/// Files that a process opens and closes by itself.
+const FILES: usize = 4;
 
 fn plan() -> Plan {
     Plan::new().adapter("--header-timeout", SHORT).adapter("--body-timeout", SHORT)
@@ -86,10 +90,16 @@ async fn is_answered_as_documented(edge: SocketAddr, case: &Case) {
     assert!(!leaked, "{name}: the answer tells of the inside: {answer:?}");
 }
 
+/// Waits until the connections of the clients are gone.
+async fn settle(program: &Program, files: usize) {
+    wait::until("the connections are closed", || async { (program.open_files() <= files).then_some(()) }).await;
+}
+
 #[tokio::test]
 async fn every_kind_of_bad_input_has_its_documented_answer() {
     let mut system = plan().start().await;
     let edge = system.adapter.listening().http();
+    let files = system.adapter.open_files();
     for case in table::all() {
         is_answered_as_documented(edge, &case).await;
         let good = Sender::new(edge).send(TENANT, SECRET, created(&format!("after{}", case.name))).await;
@@ -98,6 +108,7 @@ async fn every_kind_of_bad_input_has_its_documented_answer() {
     let applied = table::all().iter().filter(|case| case.answer == Answer::Outcome("applied")).count();
     let bookings = system.api().all_bookings(TENANT).await;
     assert_eq!(bookings.len(), table::all().len() + applied, "only what was answered with a 2xx is stored");
+    settle(&system.adapter, files + FILES).await;
     system.stop().await;
     assert!(!system.adapter.stderr().contains("panicked"), "{}", system.adapter.stderr());
 }

@@ -8,20 +8,27 @@ mod outage;
 
 use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
-    collector::{Collector, Kind, Link, Seen, Span},
+    collector::{self, Collector, Kind, Link, Seen, Span, Value},
     redis_server::RedisServer,
-    system::{Plan, SECRET, System, TENANT},
+    system::{self, Plan, SECRET, System, TENANT},
     v1::{GetBookingRequest, SubmitEventRequest, Trigger},
-    webhook::{Answer, SIGNATURE, sign},
+    wait,
+    webhook::{Answer, SIGNATURE, Sender, sign},
 };
 use hyper::Method;
 use jiff::Timestamp;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
 use tonic::Request;
 
 use self::expect::Expected;
 
 /// A context from the internet, sampled.
 const FOREIGN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+/// Webhooks of one round, more than a span may have links.
+const BURST: u32 = 500;
+/// Links that a span may have.
+const LINKS: usize = 128;
 const FOREIGN_TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const FOREIGN_SPAN: &str = "00f067aa0ba902b7";
 
@@ -111,6 +118,8 @@ async fn a_webhook_is_one_trace_across_both_programs() {
     let server = only(&trace, "POST /webhooks/calcom/{tenant}");
     assert_eq!(server.parent_id, "", "what the internet claims is no parent");
     assert_ne!(server.trace_id, FOREIGN_TRACE);
+    let traced = answer.headers["traceresponse"].to_str().unwrap();
+    assert!(traced.starts_with(&format!("00-{}-{}-", server.trace_id, server.span_id)), "the sender learns of it");
     let foreign = Link { trace_id: FOREIGN_TRACE.to_owned(), span_id: FOREIGN_SPAN.to_owned() };
     assert_eq!(server.links, [foreign]);
     let entry = system.api().timeline(TENANT, "traceAAA").await.remove(0);
@@ -138,7 +147,7 @@ async fn redis_is_asked(system: &System) {
         let labels = ["db_system_name=\"redis\""];
         (page.sum("db_client_operation_duration_seconds_count", &labels) > 0.0).then_some(())
     };
-    calbridge_e2e::wait::until("Redis is asked", asked).await;
+    wait::until("Redis is asked", asked).await;
 }
 
 #[tokio::test]
@@ -168,6 +177,7 @@ async fn a_forged_webhook_shows_nothing_that_its_sender_chose() {
     for (tenant, known) in [(TENANT, true), ("nobody", false)] {
         let answer = sender.send(tenant, "not the secret", created("forgedAA")).await;
         assert_eq!(answer.status, 401);
+        assert!(!answer.headers.contains_key("traceresponse"), "a forger learns nothing");
         let trace = collector
             .wait("the trace of a forged webhook", |seen| {
                 let root = seen.spans.iter().find(|span| {
@@ -234,6 +244,70 @@ async fn the_stream_is_one_span_on_either_side() {
     assert_eq!(streams[1].parent_id, streams[0].span_id, "the service's side stands under the adapter's");
     expect::STREAM_CLIENT.is_met_by(streams[0], &[]);
     expect::STREAM_SERVER.is_met_by(streams[1], &[]);
+}
+
+#[tokio::test]
+async fn a_large_round_and_its_webhooks_link_to_each_other_within_the_limit() {
+    let collector = Collector::start();
+    let mut system = Plan::new().export(collector.grpc()).start().await;
+    // Whatever comes while a commit waits is one round when it is through.
+    let blocked = system.block_the_store();
+    let mut senders = JoinSet::new();
+    for number in 0..BURST {
+        let sender = system.sender();
+        senders.spawn(async move { sender.send(TENANT, SECRET, created(&format!("burst{number}"))).await });
+    }
+    let forwarded = || async {
+        let verified = system.adapter_metrics().await.sum("calbridge_signature_verifications_total", &[]);
+        (verified >= f64::from(BURST)).then_some(())
+    };
+    wait::until("every webhook waits", forwarded).await;
+    drop(blocked);
+    while let Some(answer) = senders.join_next().await {
+        // The first of them may have waited longer for the store than it is given.
+        assert!([200, 503].contains(&answer.unwrap().status.as_u16()));
+    }
+    system.stop().await;
+    let seen = collector.seen();
+    let (rounds, processed) = (seen.named("ingest round"), seen.named("process bookings"));
+    assert_eq!(processed.len(), usize::try_from(BURST).unwrap());
+    let sizes: Vec<_> = rounds.iter().map(|round| (count(round), round.links.len())).collect();
+    assert!(sizes.iter().any(|(_, links)| *links == LINKS), "one round was large: {sizes:?}");
+    let counted: i64 = rounds.iter().map(|round| count(round)).sum();
+    assert_eq!(counted, i64::from(BURST), "each webhook was in one round");
+    for round in rounds {
+        let linked: Vec<_> = processed.iter().filter(|process| round.links_to(process)).collect();
+        assert_eq!(linked.len(), LINKS.min(usize::try_from(count(round)).unwrap()));
+        assert!(linked.iter().all(|process| process.links_to(round)), "a link goes both ways");
+    }
+}
+
+fn count(round: &Span) -> i64 {
+    match round.attributes["messaging.batch.message_count"] {
+        Value::Int(count) => count,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn one_process_makes_the_same_trace() {
+    let collector = Collector::start();
+    let folder = TempDir::new().unwrap();
+    let start = system::up(folder.path()).env("CALCOM_WEBHOOK_SECRET", SECRET);
+    let variables =
+        collector.grpc().into_iter().chain(collector::prompt().map(|(name, value)| (name, value.to_owned())));
+    let mut up = variables.fold(start, |start, (name, value)| start.env(name, value)).serve();
+    let target = &collector.grpc()[0].1;
+    let told = || async { up.stdout().contains(&format!("telemetry: sent to {target}")).then_some(()) };
+    wait::until("it says where traces go", told).await;
+    let sender = Sender::new(up.listening().http());
+    let answer = sender.send(TENANT, SECRET, created("traceAAA")).await;
+    let trace = trace_of(&collector, &answer, 6).await;
+    assert!(trace.iter().all(|span| span.service() == "calbridge"));
+    let process = only(&trace, "process bookings");
+    assert_eq!(process.parent_id, only(&trace, "send ingest").span_id);
+    assert_eq!(only(&trace, "record transition").parent_id, process.span_id);
+    up.stop().await;
 }
 
 #[tokio::test]

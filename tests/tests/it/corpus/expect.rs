@@ -69,12 +69,16 @@ pub(super) fn outcomes<'a>(
     if states_nothing(recording) {
         return vec!["recorded"];
     }
-    let known = |sequence: &String| LIFECYCLES.iter().any(|(name, ..)| name == sequence);
     match &recording.sequence {
         _ if NO_CHANGE.contains(&recording.file.as_str()) => vec!["no_change"],
-        Some(sequence) if !known(sequence) => vec!["applied", "no_change"],
+        Some(_) if !is_foreseen(recording) => vec!["applied", "no_change"],
         _ => vec!["applied"],
     }
+}
+
+/// Whether its lifecycle stands in the table; every single request is foreseen.
+pub(super) fn is_foreseen(recording: &Recording) -> bool {
+    recording.sequence.as_ref().is_none_or(|sequence| LIFECYCLES.iter().any(|(name, ..)| name == sequence))
 }
 
 /// Kept, and no word of any booking's state.

@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use calbridge_e2e::{
-    program::Program,
     system::{Plan, SECRET, TENANT},
-    wait,
     webhook::{SIGNATURE, Sender},
 };
 use hyper::Method;
 use tokio::task::JoinSet;
 
-use super::{created, is_answered_as_documented, plan, table};
+use super::{FILES, created, is_answered_as_documented, plan, settle, table};
 
 /// How often each line of the table is played before and while the process is watched.
 const WARM_UP: usize = 10;
@@ -20,12 +18,10 @@ const ROUNDS: usize = 60;
 const AT_ONCE: usize = 8;
 /// What the allocator may keep; a leak of one body or one connection a round is far more.
 const GROWTH: u64 = 24 * 1024 * 1024;
-/// The connections that open and close by themselves, such as the one to a collector.
-const FILES: usize = 4;
 /// Each brings a body of 1 MiB: far more together than the process may hold.
 const CONNECTIONS: u64 = 400;
-/// What a connection reads ahead, over all bodies.
-const READ_BUFFER: u64 = 256 * 1024;
+/// What a connection reads ahead of the budget: a buffer that is being filled, and one that is given away.
+const READ_BUFFER: u64 = 2 * 256 * 1024;
 
 #[tokio::test]
 async fn hundreds_of_rounds_of_bad_input_leave_nothing_behind() {
@@ -62,11 +58,6 @@ async fn hundreds_of_rounds_of_bad_input_leave_nothing_behind() {
     let good = system.sender().send(TENANT, SECRET, created("afterwards")).await;
     assert_eq!(good.outcome(), "applied");
     system.stop().await;
-}
-
-/// Waits until the connections of the clients are gone.
-async fn settle(program: &Program, files: usize) {
-    wait::until("the connections are closed", || async { (program.open_files() <= files).then_some(()) }).await;
 }
 
 #[tokio::test]
