@@ -1,4 +1,4 @@
-//! Keeps a failing helper from costing more than its first failure.
+//! Keeps a failing neighbour from costing more than its first failure.
 //!
 //! Closed, it lends the link out. The first failure opens it: from then on asking costs nothing, until a keeper aside
 //! from the events' way has made a new link.
