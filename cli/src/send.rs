@@ -25,6 +25,7 @@ const MAX_COPIES: u8 = 100;
 
 /// Options of `calbridge send`.
 #[derive(Args)]
+#[allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "these comments are the help text of a terminal")]
 pub(crate) struct Arguments {
     /// Cal.com's name of the event
     #[arg(long, default_value = "BOOKING_CREATED", value_parser = trigger)]
@@ -40,7 +41,6 @@ pub(crate) struct Arguments {
     tenant: String,
     /// Where to post [default: http://127.0.0.1:8080/webhooks/calcom/TENANT]
     #[arg(long)]
-    #[allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "this comment is the help text of a terminal")]
     url: Option<Uri>,
     /// The tenant's secret, as Cal.com has it
     #[arg(long, env = "CALCOM_WEBHOOK_SECRET", hide_env_values = true)]

@@ -8,9 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use calbridge_process::{
-    Config, Database, Options, Process, Program, announce, environment, listen, loopback_or, start_with,
-};
+use calbridge_process::{Config, Database, Options, Process, Program, announce, environment, listen, start_with};
 use calbridge_telemetry::admin;
 use clap::Args;
 use tokio::task::JoinError;
@@ -48,7 +46,7 @@ async fn run(config: Config, process: Process, demo: bool) -> anyhow::Result<()>
     let http = listen("--http", &config.http).await?;
     let admin = listen("--admin", &config.admin).await?;
     let at = Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
-    loopback_or(config.insecure, "--grpc", at.grpc, GRPC_MEND)?;
+    calbridge_service::check_exposure(&config, at.grpc)?;
     calbridge_adapter::check_exposure(&config, at.http)?;
 
     let readiness = process.readiness.clone();
@@ -90,8 +88,6 @@ async fn run(config: Config, process: Process, demo: bool) -> anyhow::Result<()>
     admin.await?;
     service.and(adapter).and(greeting)
 }
-
-const GRPC_MEND: &str = "it has neither TLS nor authentication; keep it on loopback, or say --insecure";
 
 /// Where the parts listen, after the kernel has picked the ports that were left to it.
 #[derive(Clone, Copy)]

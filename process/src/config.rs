@@ -9,6 +9,7 @@ use std::{
 
 use calbridge_telemetry::LogFormat;
 use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
 use crate::{ConfigError, Limits, LogFormatOption, Options, Tenant, tenant};
 
@@ -211,8 +212,8 @@ fn redis(urls: &SecretString, ttl: Option<Duration>) -> Result<RedisSettings, Co
     };
     let urls: Vec<SecretString> = urls.expose_secret().split(',').map(|url| url.trim().into()).collect();
     let known = |url: &SecretString| {
-        let url = url.expose_secret();
-        url.strip_prefix("redis://").or_else(|| url.strip_prefix("rediss://")).is_some_and(|rest| !rest.is_empty())
+        let url = Url::parse(url.expose_secret());
+        url.is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.host().is_some())
     };
     if !urls.iter().all(known) {
         return refuse(

@@ -13,7 +13,9 @@ mod server;
 mod settings;
 pub mod store;
 
-use calbridge_process::Database;
+use std::net::SocketAddr;
+
+use calbridge_process::{Config, ConfigError, Database, loopback_or};
 use calbridge_telemetry::Readiness;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -85,6 +87,18 @@ impl Service {
     ) -> Result<(), Error> {
         server::serve(self.store, system_clock, &self.settings, listener, &readiness, shutdown).await
     }
+}
+
+/// Refuses an address that other machines can reach, unless the operator insists: there is neither TLS nor
+/// authentication.
+///
+/// # Errors
+///
+/// With the address and what to do about it.
+pub fn check_exposure(config: &Config, address: SocketAddr) -> Result<(), ConfigError> {
+    let mend = "gRPC has neither TLS nor authentication; listen on 127.0.0.1, or say --insecure where only trusted \
+                machines can reach it";
+    loopback_or(config.insecure, "--grpc", address, mend)
 }
 
 /// Opens and serves, in one.

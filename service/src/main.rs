@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use calbridge_process::{Config, Options, Process, Program, announce, loopback_or};
+use calbridge_process::{Config, Options, Process, Program, announce, listen};
 use calbridge_service::{Service, Settings};
 use calbridge_telemetry::admin;
 use clap::Parser;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 // Every event allocates on one thread and frees on another: what the system's allocator is slowest at.
@@ -27,10 +25,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(config: Config, process: Process) -> anyhow::Result<()> {
-    let grpc = bind("--grpc", &config.grpc).await?;
+    let grpc = listen("--grpc", &config.grpc).await?;
     let address = grpc.local_addr()?;
-    loopback_or(config.insecure, "--grpc", address, "say --insecure where only trusted machines can reach it")?;
-    let admin = bind("--admin", &config.admin).await?;
+    calbridge_service::check_exposure(&config, address)?;
+    let admin = listen("--admin", &config.admin).await?;
     let admin_address = admin.local_addr()?;
     let service = Service::open(Settings::from(&config)).await?;
 
@@ -42,8 +40,4 @@ async fn run(config: Config, process: Process) -> anyhow::Result<()> {
     admin_stop.cancel();
     page.await?;
     Ok(served?)
-}
-
-async fn bind(flag: &str, address: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{flag} {address} can't be listened on"))
 }

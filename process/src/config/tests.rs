@@ -69,6 +69,7 @@ fn urls_are_checked_and_never_repeated_whole() {
     for (text, part) in [
         (format!("database_url = \"postgres://me:{SECRET}@db/x\""), "postgres://…"),
         (format!("redis_url = \"http://{SECRET}\""), "redis://HOST:PORT"),
+        (format!("redis_url = \"redis://:{SECRET}@ho st:1\""), "redis://HOST:PORT"),
         ("service = \"127.0.0.1:50051\"".to_owned(), "http://HOST:PORT"),
         ("redis_url = \"redis://a,rediss://b\"\nredis_ttl = \"1ms\"".to_owned(), "at least 1s"),
     ] {
