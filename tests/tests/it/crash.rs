@@ -120,7 +120,7 @@ async fn an_adapter_that_is_killed_in_a_burst_loses_nothing_it_promised() {
 
 #[tokio::test]
 async fn nothing_is_promised_while_the_service_is_away() {
-    let mut system = Plan::new().returning().adapter("--forward-deadline", "300ms").start().await;
+    let mut system = Plan::new().returning().adapter("--forward-deadline", "1s").start().await;
     let sender = system.sender();
     assert_eq!(sender.send(TENANT, SECRET, created("first")).await.outcome(), "applied");
     system.service.kill();
@@ -139,7 +139,7 @@ async fn nothing_is_promised_while_the_service_is_away() {
 
 #[tokio::test]
 async fn a_service_that_hangs_costs_the_deadline_and_no_promise() {
-    let mut system = Plan::new().adapter("--forward-deadline", "300ms").start().await;
+    let mut system = Plan::new().adapter("--forward-deadline", "1s").start().await;
     let sender = system.sender();
     system.service.freeze();
     let answer = sender.send(TENANT, SECRET, created("hung")).await;

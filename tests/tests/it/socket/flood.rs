@@ -10,7 +10,7 @@ use calbridge_e2e::{
 use hyper::Method;
 use tokio::task::JoinSet;
 
-use super::{FILES, created, is_answered_as_documented, plan, settle, table};
+use super::{FILES, created, is_answered_as_documented, settle, table};
 
 /// How often each line of the table is played before and while the process is watched.
 const WARM_UP: usize = 10;
@@ -25,7 +25,7 @@ const READ_BUFFER: u64 = 2 * 256 * 1024;
 
 #[tokio::test]
 async fn hundreds_of_rounds_of_bad_input_leave_nothing_behind() {
-    let mut system = plan().start().await;
+    let mut system = Plan::new().start().await;
     let edge = system.adapter.listening().http();
     let cases = Arc::new(table::quick());
     let play = |rounds: usize| {

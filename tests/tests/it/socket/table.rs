@@ -42,12 +42,6 @@ pub(super) struct Case {
 const LIMIT: usize = 1024 * 1024;
 const SIGNED_OUT: Answer = Answer::Error(401, "Invalid webhook signature");
 
-pub(super) fn all() -> Vec<Case> {
-    let mut cases = quick();
-    cases.extend(slow());
-    cases
-}
-
 /// Those that are answered at once.
 pub(super) fn quick() -> Vec<Case> {
     [routes(), sizes(), malformed(), bodies(), signatures()].concat()
@@ -248,7 +242,7 @@ fn signatures() -> Vec<Case> {
 }
 
 /// Those that run into a limit of time.
-fn slow() -> Vec<Case> {
+pub(super) fn slow() -> Vec<Case> {
     let body = created("slow");
     let whole = signed(&body);
     let head = whole.len() - body.len();
