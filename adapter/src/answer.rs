@@ -1,4 +1,5 @@
-//! The table of HTTP answers: every one of ours, in one place. Each is small, fixed JSON and says nothing of the request.
+//! The table of HTTP answers: every one of ours, in one place. Each is small, fixed JSON and says nothing of the
+//! request.
 //!
 //! There is no 3xx and no 410 here: Cal.com counts the one as a failure and switches the webhook off on the other.
 

@@ -1,6 +1,7 @@
 //! Reading a request's body: bounded in bytes, in time, and in what all requests hold together.
 //!
-//! Memory is reserved chunk by chunk as it arrives, so a declared length reserves nothing and a flood stops at the budget.
+//! Memory is reserved chunk by chunk as it arrives, so a declared length reserves nothing and a flood stops at the
+//! budget.
 
 use std::{sync::Arc, time::Duration};
 

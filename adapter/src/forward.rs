@@ -1,7 +1,7 @@
 //! Handing events to the booking service: one multiplexed `SubmitEvents` stream that comes back by itself.
 //!
-//! An event is encoded once, by the request that brings it. It waits in the [`outbox`] until it is answered or given up,
-//! and is sent again, with the same request id, on every stream that opens in between. `Ok` means committed.
+//! An event is encoded once, by the request that brings it. It waits in the [`outbox`] until it is answered or given
+//! up, and is sent again, with the same request id, on every stream that opens in between. `Ok` means committed.
 
 mod backoff;
 mod codec;
@@ -26,10 +26,12 @@ use self::{link::Link, outbox::Outbox};
 const INGEST_SERVICE: &str = "calbridge.v1.IngestService";
 
 /// Largest encoded event: the greatest body that can be configured and its typed form, which repeats it and grows where
-/// the body is nothing but tiny values. The service takes messages of 32 MiB; the stream adds a few bytes to each event.
+/// the body is nothing but tiny values. The service takes messages of 32 MiB; the stream adds a few bytes to each
+/// event.
 pub const MAX_EVENT_BYTES: usize = 32 * 1024 * 1024 - 1024;
 
-/// A service on the same continent answers a connect in well under a second; a dead one should not hold the next try up.
+/// A service on the same continent answers a connect in well under a second; a dead one should not hold the next try
+/// up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Between two pings of a connection, also of an idle one: a peer that vanished without a word is found this soon.
@@ -53,7 +55,8 @@ pub(crate) struct Accepted {
     pub(crate) delivery_id: String,
 }
 
-/// An event that is not known to be committed. It may be: the answer can have been lost, and sending it again is harmless.
+/// An event that is not known to be committed. It may be: the answer can have been lost, and sending it again is
+/// harmless.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
     /// When another try makes sense.

@@ -1,7 +1,7 @@
 //! Connections: accepting them, bounding what each may cost, and ending them without losing an accepted request.
 //!
-//! HTTP/1.1 and HTTP/2 without TLS share the port. A connection that says nothing, stops half-way, idles or does not read
-//! its answers is closed, each after its own bound.
+//! HTTP/1.1 and HTTP/2 without TLS share the port. A connection that says nothing, stops half-way, idles or does not
+//! read its answers is closed, each after its own bound.
 
 mod activity;
 mod wire;
@@ -31,8 +31,8 @@ use self::{activity::Activity, wire::Wire};
 /// After an error of `accept`, which mostly is a shortage of file descriptors: spinning on it would only make it worse.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// hyper's read buffer of one HTTP/1 connection. Larger than any head we take, so that a target that is too long (414) is
-/// told from headers that are too large (431).
+/// hyper's read buffer of one HTTP/1 connection. Larger than any head we take, so that a target that is too long (414)
+/// is told from headers that are too large (431).
 const READ_BUFFER_BYTES: usize = 256 * 1024;
 
 /// Requests at once on one HTTP/2 connection; the requests in flight have their own bound over all connections.

@@ -60,7 +60,8 @@ pub(crate) struct Arguments {
 /// Posts and prints each answer; the exit code says whether all were 2xx.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let secret = arguments.secret.as_ref().context(
-        "no secret to sign with: say --secret SECRET, or set CALCOM_WEBHOOK_SECRET to what the service was started with",
+        "no secret to sign with: say --secret SECRET, \
+         or set CALCOM_WEBHOOK_SECRET to what the service was started with",
     )?;
     let body = match &arguments.file {
         Some(path) => read(path)?,
@@ -132,8 +133,12 @@ fn print_answer(answer: Answer) -> anyhow::Result<()> {
 }
 
 fn trigger(name: &str) -> anyhow::Result<Trigger> {
-    Trigger::from_str_name(&format!("TRIGGER_{name}")).filter(|trigger| *trigger != Trigger::Unspecified).ok_or_else(|| {
-        anyhow!("Cal.com has no such event; for example BOOKING_CREATED, BOOKING_RESCHEDULED, BOOKING_CANCELLED, MEETING_ENDED, PING")
+    let known = Trigger::from_str_name(&format!("TRIGGER_{name}")).filter(|known| *known != Trigger::Unspecified);
+    known.ok_or_else(|| {
+        anyhow!(
+            "Cal.com has no such event; for example BOOKING_CREATED, BOOKING_RESCHEDULED, BOOKING_CANCELLED, \
+             MEETING_ENDED, PING"
+        )
     })
 }
 

@@ -71,7 +71,8 @@ impl Sender {
     }
 }
 
-/// What Cal.com puts into `X-Cal-Signature-256`: HMAC-SHA256 of the body, in lower-case hex, keyed by the secret's bytes.
+/// What Cal.com puts into `X-Cal-Signature-256`: HMAC-SHA256 of the body, in lower-case hex, keyed by the secret's
+/// bytes.
 pub(crate) fn sign(secret: &SecretString, body: &[u8]) -> anyhow::Result<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())?;
     mac.update(body);

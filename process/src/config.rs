@@ -201,7 +201,9 @@ fn database(url: Option<&SecretString>, data_dir: &Path) -> Result<Database, Con
             option: "--database-url",
             // Anything behind the scheme may be a password.
             value: scheme.map_or_else(|| "…".to_owned(), |(scheme, _)| format!("{scheme}://…")),
-            mend: "this release keeps its data in SQLite: write sqlite://PATH, for example sqlite:///var/lib/calbridge/calbridge.db".to_owned(),
+            mend: "this release keeps its data in SQLite: write sqlite://PATH, for example \
+                   sqlite:///var/lib/calbridge/calbridge.db"
+                .to_owned(),
         }),
     }
 }

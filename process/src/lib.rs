@@ -1,7 +1,8 @@
-//! What every calbridge program does alike: read its options, know its tenants' secrets, start, stop, and say how it went.
+//! What every calbridge program does alike: read its options, know its tenants' secrets, start, stop, and say how it
+//! went.
 //!
-//! An option comes from its flag, else its environment variable, else the config file, else its default. The environment
-//! is read here and nowhere else.
+//! An option comes from its flag, else its environment variable, else the config file, else its default. The
+//! environment is read here and nowhere else.
 
 mod config;
 mod error;

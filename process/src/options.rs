@@ -59,7 +59,8 @@ pub struct Options {
     pub insecure: Option<bool>,
 
     /// Let a tenant with `allow_unsigned` be reached beyond loopback
-    #[arg(long, env = "CALBRIDGE_INSECURE_UNSIGNED", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "CALBRIDGE_INSECURE_UNSIGNED", num_args = 0..=1, default_missing_value = "true",
+          value_name = "BOOL")]
     pub insecure_unsigned: Option<bool>,
 
     /// How log lines look on stderr [default: auto, text on a terminal and JSON elsewhere]

@@ -1,5 +1,5 @@
-//! The gRPC surface: thin, and the only place that knows the wire's quirks. What is asked for is checked here, and every
-//! refusal is made in `errors.rs`.
+//! The gRPC surface: thin, and the only place that knows the wire's quirks. What is asked for is checked here, and
+//! every refusal is made in `errors.rs`.
 
 mod booking;
 mod delivery;

@@ -1,7 +1,7 @@
 //! The way of an event into the store: checked, queued, committed together with its neighbours, answered.
 //!
-//! An answer without an error means: on stable storage. Two tasks share the work. While one round is being committed the
-//! next one is gathered and its duplicates are looked up; no timer runs, so an idle service answers at once.
+//! An answer without an error means: on stable storage. Two tasks share the work. While one round is being committed
+//! the next one is gathered and its duplicates are looked up; no timer runs, so an idle service answers at once.
 
 mod commit;
 mod event;

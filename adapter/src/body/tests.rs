@@ -80,7 +80,9 @@ fn a_declared_length_is_compared_with_the_limit() {
 
 proptest! {
     #[test]
-    fn chunks_make_the_body_that_was_cut_into_them(chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..8)) {
+    fn chunks_make_the_body_that_was_cut_into_them(
+        chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..8)
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let whole = chunks.concat();
         let body = Chunks::new(chunks.iter().map(Vec::as_slice));

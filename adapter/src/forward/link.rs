@@ -1,4 +1,5 @@
-//! The task that keeps one `SubmitEvents` stream open: connects, hands answers to the outbox, and comes back when it breaks.
+//! The task that keeps one `SubmitEvents` stream open: connects, hands answers to the outbox, and comes back when it
+//! breaks.
 //!
 //! It decides nothing about events: which of them are sent, and again, is the outbox's business.
 

@@ -1,7 +1,8 @@
 //! The events that wait for the service's answer, and which of them the stream has yet to send.
 //!
-//! One lock, never held across an await. An event leaves when it is answered or when its [`Ticket`] is dropped, whichever
-//! comes first, so nothing waits here for nobody. A stream that a newer one has replaced sends nothing any more.
+//! One lock, never held across an await. An event leaves when it is answered or when its [`Ticket`] is dropped,
+//! whichever comes first, so nothing waits here for nobody. A stream that a newer one has replaced sends nothing any
+//! more.
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -112,7 +112,9 @@ proptest! {
     }
 
     #[test]
-    fn no_header_is_too_strange(values in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..80), 0..3)) {
+    fn no_header_is_too_strange(
+        values in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..80), 0..3)
+    ) {
         let mut headers = HeaderMap::new();
         for value in values {
             if let Ok(value) = HeaderValue::from_bytes(&value) {

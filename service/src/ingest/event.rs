@@ -1,4 +1,5 @@
-//! What a submitted event must be, and what the store needs to know of it. Pure but for the id that a new delivery gets.
+//! What a submitted event must be, and what the store needs to know of it. Pure but for the id that a new delivery
+//! gets.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The spans of ingest. `process bookings` belongs to the trace of its webhook, `ingest round` is the root of a trace of
-//! its own, and the two link to each other. No attribute holds personal data.
+//! The spans of ingest. `process bookings` belongs to the trace of its webhook, `ingest round` is the root of a trace
+//! of its own, and the two link to each other. No attribute holds personal data.
 
 use calbridge_proto::v1;
 use calbridge_telemetry::{

@@ -121,7 +121,9 @@ fn only_what_says_so_is_committed() {
 proptest! {
     /// Whatever happens in whatever order: nobody gets another's answer, and nothing is left when all is settled.
     #[test]
-    fn every_ticket_gets_its_own_answer(steps in proptest::collection::vec((0_u8..4, any::<prop::sample::Index>()), 1..60)) {
+    fn every_ticket_gets_its_own_answer(
+        steps in proptest::collection::vec((0_u8..4, any::<prop::sample::Index>()), 1..60)
+    ) {
         let outbox = Arc::new(Outbox::new(8));
         let mut outgoing = outbox.open();
         let mut tickets: Vec<Ticket> = Vec::new();
