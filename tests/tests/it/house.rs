@@ -37,6 +37,12 @@ const IMPURE: &[&str] = &["tokio", "tonic", "hyper", "rusqlite", "sqlx", "redis"
 /// What the HTTP edge may not know of.
 const STORES: &[&str] = &["rusqlite", "sqlx", "redis"];
 
+/// Spans of a second `opentelemetry` would go nowhere, messages of a second `prost` would not fit.
+const ONCE: &[&str] =
+    &["opentelemetry", "opentelemetry_sdk", "prost", "redis", "rusqlite", "rustls", "tokio", "tonic", "tracing"];
+/// With a second provider of cryptography rustls can't choose; a system library is one more thing to install.
+const NEVER: &[&str] = &["aws-lc-rs", "native-tls", "openssl-sys"];
+
 /// rustfmt breaks code at 120; this finds what it can't break.
 const LINE: usize = 120;
 /// A file that is longer does two things.
@@ -59,6 +65,19 @@ fn nobody_uses_whom_he_may_not() {
     assert_disjoint("calbridge-adapter", &manifests["calbridge-adapter"], STORES);
     assert_disjoint("calbridge-process", &manifests["calbridge-process"], STORES);
     assert_disjoint("calbridge-telemetry", &manifests["calbridge-telemetry"], STORES);
+}
+
+#[test]
+fn there_is_one_of_each_where_two_would_not_meet() {
+    let lock: toml::Table = fs::read_to_string(root().join("Cargo.lock")).unwrap().parse().unwrap();
+    let packages = lock["package"].as_array().unwrap();
+    let versions = |wanted: &str| packages.iter().filter(|package| package["name"].as_str() == Some(wanted)).count();
+    for name in ONCE {
+        assert_eq!(versions(name), 1, "versions of {name} in the tree");
+    }
+    for name in NEVER {
+        assert_eq!(versions(name), 0, "{name} is in the tree");
+    }
 }
 
 #[test]
@@ -124,13 +143,15 @@ fn manifests() -> BTreeMap<String, BTreeSet<String>> {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let ours = |path: &Path| {
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         ["rs", "md", "toml", "proto", "sql", "yaml", "yml", "json", "service"].contains(&extension)
+            || ["Dockerfile", "Caddyfile", "run", "test"].contains(&name)
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if path.is_dir() && name != "target" && !name.starts_with('.') {
+        if path.is_dir() && name != "target" && (!name.starts_with('.') || name == ".ci") {
             found.extend(files(&path));
         } else if path.is_file() && ours(&path) {
             found.push(path);
