@@ -31,9 +31,10 @@ use self::{activity::Activity, wire::Wire};
 /// After an error of `accept`, which mostly is a shortage of file descriptors: spinning on it would only make it worse.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// hyper's read buffer of one HTTP/1 connection. Larger than any head we take, so that a target that is too long (414)
-/// is told from headers that are too large (431).
-const READ_BUFFER_BYTES: usize = 256 * 1024;
+/// hyper's read buffer of one HTTP/1 connection: what a connection may hold beside the budget for bodies. Larger than
+/// any head we take, and than any target that hyper itself takes, so that a target that is too long (414) is told from
+/// headers that are too large (431).
+const READ_BUFFER_BYTES: usize = 128 * 1024;
 
 /// Requests at once on one HTTP/2 connection; the requests in flight have their own bound over all connections.
 const H2_STREAMS: u32 = 128;

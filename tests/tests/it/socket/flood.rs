@@ -21,7 +21,7 @@ const GROWTH: u64 = 24 * 1024 * 1024;
 /// Each brings a body of 1 MiB: far more together than the process may hold.
 const CONNECTIONS: u64 = 400;
 /// What a connection reads ahead of the budget: a buffer that is being filled, and one that is given away.
-const READ_BUFFER: u64 = 2 * 256 * 1024;
+const READ_BUFFER: u64 = 2 * 128 * 1024;
 
 #[tokio::test]
 async fn hundreds_of_rounds_of_bad_input_leave_nothing_behind() {
