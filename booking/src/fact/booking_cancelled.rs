@@ -9,14 +9,16 @@ use super::{draft::Draft, seats};
 use crate::register::{Evidence, Field, Rank};
 
 pub(super) fn tell(payload: &BookingPayload, own: &mut Draft) {
-    if let Some(leaver) = seats::leaver(payload) {
+    if seats::one_leaves(payload) {
         // Whoever can leave had been let in; the reason is the leaver's, not the booking's.
         own.evidence(Evidence::Accepted);
-        own.at(Rank::Write).seat_left(leaver, "");
+        if let Some(leaver) = seats::listed(payload).into_iter().next() {
+            own.at(Rank::Write).seat_left(leaver, "");
+        }
         return;
     }
     own.evidence(Evidence::Cancelled);
-    if payload.request_reschedule == Some(true) || payload.status.is_empty() {
+    if payload.request_reschedule.unwrap_or(payload.status.is_empty()) {
         own.evidence(Evidence::RescheduleRequested);
     }
     let mut pen = own.at(Rank::Write);

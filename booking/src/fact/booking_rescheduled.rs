@@ -14,14 +14,14 @@ pub(super) fn tell<'a>(payload: &'a BookingPayload, story: &mut Story<'a>) {
     }
 }
 
-/// The listed attendees leave the old booking. It may live on for others: no link, and it is not rescheduled.
+/// Those who took a seat here leave the old booking. It may live on for others: no link, and it is not rescheduled.
 fn leave_old<'a>(payload: &'a BookingPayload, story: &mut Story<'a>) {
     let Some(old) = links::replaced(payload) else { return };
     let new = story.own_uid();
     let old = story.about(old);
     old.evidence(Evidence::Accepted);
     let mut pen = old.at(Rank::Write);
-    for email in seats::listed(payload) {
+    for email in seats::sitters(payload) {
         pen.seat_left(email, new);
     }
     let mut pen = old.at(Rank::Fill);

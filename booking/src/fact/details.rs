@@ -20,7 +20,8 @@ pub(super) fn tell(trigger: Trigger, payload: &BookingPayload, own: &mut Draft) 
     pen.text(Field::Location, &payload.location);
     // Cal.com fills `description` from `additionalNotes` on most paths; on the others we do.
     pen.text(Field::Description, first_of(&payload.description, &payload.additional_notes));
-    if !seats::is_seated(payload) || payload.ical_uid.starts_with(&payload.uid) {
+    let own_ical_uid = payload.ical_uid.split('@').next() == Some(&payload.uid);
+    if !seats::is_seated(payload) || own_ical_uid {
         pen.text(Field::IcalUid, &payload.ical_uid);
     }
     pen.number(Field::PriceMinor, payload.price_minor);
@@ -38,7 +39,8 @@ pub(super) fn tell(trigger: Trigger, payload: &BookingPayload, own: &mut Draft) 
 
 /// The form's answers; `userFieldsResponses` repeats some of them, and counts where `responses` is not sent.
 fn answers(payload: &BookingPayload) -> impl Iterator<Item = (&String, &ResponsePayload)> {
-    let more = payload.user_fields_responses.iter().filter(|(slug, _)| !payload.responses.contains_key(*slug));
+    let answered = |slug| payload.responses.get(slug).is_some_and(|answer| answer.value.is_some());
+    let more = payload.user_fields_responses.iter().filter(move |(slug, _)| !answered(slug.as_str()));
     payload.responses.iter().chain(more)
 }
 

@@ -17,8 +17,11 @@ use crate::{
 /// Longest uid that a hint may name, in bytes: Cal.com's have 22 characters, and a hint is no place for more.
 const MAX_HINTED_UID: usize = 64;
 
-/// Calendar apps may overwrite the `iCalUID`; what stands before this host is an id of Google's, and no booking.
-const FOREIGN_HOST: &str = "google.com";
+/// What hosted Cal.com writes behind the uid; a self-hosted one writes its own name.
+const CAL_COM: &str = "Cal.com";
+
+/// Characters of Cal.com's uids.
+const UID_LENGTHS: std::ops::RangeInclusive<usize> = 21..=22;
 
 pub(super) fn tell<'a>(payload: &'a BookingPayload, story: &mut Story<'a>) {
     if seats::is_seated(payload) {
@@ -68,12 +71,17 @@ fn hint<'a>(old: &'a str, rank: Rank, story: &mut Story<'a>) {
 }
 
 /// The uid in `<uid>@Cal.com`, if it is another booking's. Self-hosted senders have their own name behind the `@`.
+/// Calendar apps may overwrite the `iCalUID` with an id of theirs: behind a host of the internet it must look like a uid.
 fn first_of_chain<'a>(ical_uid: &'a str, own_uid: &str) -> Option<&'a str> {
     let (first, host) = ical_uid.split_once('@')?;
     let is_uid = (1..=MAX_HINTED_UID).contains(&first.len())
         && !first.contains(|c: char| c.is_whitespace() || c.is_control())
-        && !host.eq_ignore_ascii_case(FOREIGN_HOST);
+        && (host.eq_ignore_ascii_case(CAL_COM) || !host.contains('.') || looks_like_uid(first));
     (is_uid && first != own_uid).then_some(first)
+}
+
+fn looks_like_uid(text: &str) -> bool {
+    UID_LENGTHS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]
@@ -85,9 +93,11 @@ mod tests {
         let own = "sCEmEqGapo2Dc3bUdBeWp7";
         assert_eq!(first_of_chain("fKzeAR64jXo9UTXpt7sZsC@Cal.com", own), Some("fKzeAR64jXo9UTXpt7sZsC"));
         assert_eq!(first_of_chain("u1@Our Calendar", own), Some("u1"));
+        assert_eq!(first_of_chain("fKzeAR64jXo9UTXpt7sZsC@book.example", own), Some("fKzeAR64jXo9UTXpt7sZsC"));
         for none in [
             "sCEmEqGapo2Dc3bUdBeWp7@Cal.com",
             "7kukuqrfedlm2f9t0vc4hg5n8k@google.com",
+            "4A7F22B0-9E1C-4D57@icloud.com",
             "040000008200E00074C5B7101A82E008",
             "@Cal.com",
             "",

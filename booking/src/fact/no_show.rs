@@ -29,11 +29,14 @@ pub(super) fn tell_cal_video(trigger: Trigger, payload: &CalVideoNoShowPayload, 
     let listed = pen.people(Role::Attendee, &payload.attendees);
     pen.list(Field::Attendees, listed);
     if trigger == Trigger::AfterGuestsCalVideoNoShow {
-        for guest in payload.guests.iter().take(MAX_PEOPLE) {
+        // Rows of all guests; those who came say `noShow: false`, and that takes no mark back that was set by hand.
+        let missing = payload.guests.iter().take(MAX_PEOPLE).filter(|guest| guest.no_show != Some(false));
+        for guest in missing {
             tell_mark(guest, true, own);
         }
     } else if let Some(host) = Email::new(&payload.host_email) {
-        own.at(Rank::Write).no_show(Role::Host, host, payload.no_show_host.unwrap_or(true));
+        // One webhook for each host that is missing. `noShowHost` is a column about the organizer, whoever this is.
+        own.at(Rank::Write).no_show(Role::Host, host, true);
     }
 }
 

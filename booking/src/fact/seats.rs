@@ -31,32 +31,36 @@ pub(super) fn moves_one(payload: &BookingPayload) -> bool {
 pub(super) fn list_is_of_seats(trigger: Trigger, payload: &BookingPayload) -> bool {
     match trigger {
         Trigger::BookingCreated | Trigger::BookingRescheduled => is_seated(payload),
-        Trigger::BookingCancelled => leaver(payload).is_some(),
+        Trigger::BookingCancelled => one_leaves(payload),
         _ => false,
     }
 }
 
-/// Adds the seats of `BOOKING_CREATED` and `BOOKING_RESCHEDULED`: `attendeeSeatId` under its attendee, or without an id
-/// whoever is listed.
+/// Adds the seats of `BOOKING_CREATED` and `BOOKING_RESCHEDULED`.
 pub(super) fn take(payload: &BookingPayload, own: &mut Draft) {
     if !is_seated(payload) {
         return;
     }
-    let people = listed(payload);
-    let sitting = if payload.attendee_seat_id.is_empty() { people.len() } else { 1 };
     let mut pen = own.at(Rank::Write);
-    for email in people.into_iter().take(sitting) {
+    for email in sitters(payload) {
         pen.seat_taken(email, &payload.attendee_seat_id);
     }
 }
 
-/// The one attendee whose seat a `BOOKING_CANCELLED` gives up; `None` where it takes the whole booking.
-pub(super) fn leaver(payload: &BookingPayload) -> Option<Email> {
-    if !is_seated(payload) || !payload.cancelled_by.is_empty() {
-        return None;
-    }
+/// Who takes a seat: the first listed where `attendeeSeatId` names one seat, for Cal.com lists those who sit there
+/// already behind; else whoever is listed.
+pub(super) fn sitters(payload: &BookingPayload) -> Vec<Email> {
     let mut people = listed(payload);
-    if people.len() == 1 { people.pop() } else { None }
+    if !payload.attendee_seat_id.is_empty() {
+        people.truncate(1);
+    }
+    people
+}
+
+/// Whether a `BOOKING_CANCELLED` gives up one seat: it lists one attendee, and nobody "cancelled". That attendee may
+/// have lost the e-mail address; then nobody knows who left, and still the booking lives on for the others.
+pub(super) fn one_leaves(payload: &BookingPayload) -> bool {
+    is_seated(payload) && payload.cancelled_by.is_empty() && payload.attendees.len() == 1
 }
 
 /// Who is listed with an e-mail address, each once.

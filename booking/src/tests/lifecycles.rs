@@ -261,6 +261,28 @@ fn cal_video_marks_guests_and_hosts() {
 }
 
 #[test]
+fn a_guest_who_came_is_not_missing_for_being_listed() {
+    let created = BookingPayload { attendees: vec![person("a@a.example"), person("b@a.example")], ..payload("u1") };
+    let mut absent = cal_video("u1");
+    absent.attendees = created.attendees.clone();
+    absent.guests = vec![person("a@a.example"), person("b@a.example")];
+    absent.guests[0].no_show = Some(true);
+    absent.guests[1].no_show = Some(false);
+    let world = ends(&[tell(BookingCreated, 1, created), tell(AfterGuestsCalVideoNoShow, 11, absent)]);
+    let marks: Vec<bool> = world.get("u1").booking.attendees.iter().map(|attendee| attendee.no_show).collect();
+    assert_eq!((world.status("u1"), marks), (BookingStatus::InProgress, vec![true, false]));
+}
+
+#[test]
+fn the_host_that_is_named_is_missing_whoever_the_organizer_is() {
+    let mut alone = cal_video("u1");
+    alone.host_email = "host@a.example".into();
+    alone.no_show_host = Some(false);
+    let world = ends(&[tell(BookingCreated, 1, payload("u1")), tell(AfterHostsCalVideoNoShow, 11, alone)]);
+    assert!(world.get("u1").booking.organizer.unwrap().no_show);
+}
+
+#[test]
 fn a_whole_life() {
     let world = ends(&[
         tell(BookingRequested, 1, requested("u1")),

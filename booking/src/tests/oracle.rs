@@ -203,7 +203,8 @@ impl Set<'_> {
                 Some(Payload::Meeting(meeting)) => (0, &meeting.attendees),
                 Some(Payload::CalVideoNoShow(absence)) => {
                     if trigger == Trigger::AfterGuestsCalVideoNoShow {
-                        for email in absence.guests.iter().filter_map(|guest| address(&guest.email)) {
+                        let missing = absence.guests.iter().filter(|guest| guest.no_show != Some(false));
+                        for email in missing.filter_map(|guest| address(&guest.email)) {
                             marks.entry(email).or_default().insert((when(told), true));
                         }
                     }

@@ -183,6 +183,30 @@ fn an_attendee_takes_a_seat_to_another_booking_and_the_old_one_lives_on() {
 }
 
 #[test]
+fn only_who_moves_leaves_the_old_booking() {
+    let mut mover = seat("u2", "a@a.example", "sA");
+    mover.reschedule_uid = "u1".into();
+    // Cal.com lists behind the mover those who sit in the new booking already.
+    mover.attendees.push(person("b@a.example"));
+    let world = ends(&[
+        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+        tell(BookingCreated, 2, seat("u1", "b@a.example", "s2")),
+        tell(BookingCreated, 3, seat("u2", "b@a.example", "s3")),
+        tell(BookingRescheduled, 4, mover),
+    ]);
+    assert_eq!(world.status("u1"), BookingStatus::Scheduled);
+    assert_eq!(seats(&world, "u1"), pairs(&[("b@a.example", "s2")]));
+    assert_eq!(seats(&world, "u2"), pairs(&[("a@a.example", "sA"), ("b@a.example", "s3")]));
+}
+
+#[test]
+fn whoever_left_without_an_address_leaves_the_booking_to_the_others() {
+    let nameless = BookingPayload { attendees: vec![person("")], ..leave("u1", "") };
+    let world = ends(&[tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")), tell(BookingCancelled, 2, nameless)]);
+    assert_eq!(world.status("u1"), BookingStatus::Scheduled);
+}
+
+#[test]
 fn without_an_id_every_listed_attendee_sits() {
     let both = BookingPayload {
         attendees: vec![person("a@a.example"), person("b@a.example")],
