@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use calbridge_adapter::Settings;
-use calbridge_process::{Config, Options, Process, Program, announce, listen};
+use calbridge_process::{Config, Options, Process, Program, announce, arguments, listen};
 use calbridge_telemetry::admin;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    calbridge_process::start(Program::Adapter, Arguments::parse().options, run)
+    calbridge_process::start(Program::Adapter, arguments::<Arguments>().options, run)
 }
 
 async fn run(config: Config, process: Process) -> anyhow::Result<()> {
@@ -35,7 +35,7 @@ async fn run(config: Config, process: Process) -> anyhow::Result<()> {
     let admin_stop = CancellationToken::new();
     let page = admin::serve(admin, process.readiness.clone(), process.metrics, admin_stop.clone());
     let page = tokio::spawn(page);
-    announce(&[("http", address), ("admin", admin_address)])?;
+    announce(&[("http", address), ("admin", admin_address)]);
     let served = calbridge_adapter::run(Settings::from(&config), http, process.readiness, process.shutdown).await;
     admin_stop.cancel();
     page.await?;

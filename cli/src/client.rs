@@ -1,8 +1,9 @@
 //! The gRPC connection of the reading commands, and their errors in words that say what to do.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::anyhow;
+use calbridge_process::service_address;
 use calbridge_proto::v1::booking_service_client::BookingServiceClient;
 use clap::Args;
 use tonic::{
@@ -21,9 +22,13 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where to read, whose bookings, and how to print them.
 #[derive(Args)]
 pub(crate) struct Reader {
-    /// The booking service
-    #[arg(long, env = "CALBRIDGE_SERVICE", value_name = "http://HOST:PORT", default_value = "http://127.0.0.1:50051")]
-    pub(crate) service: String,
+    /// The booking service [default: http://127.0.0.1:50051]
+    #[arg(long, env = "CALBRIDGE_SERVICE", value_name = "http://HOST:PORT")]
+    #[allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "this comment is the help text of a terminal")]
+    pub(crate) service: Option<String>,
+    /// The config file; of it only `service` counts here
+    #[arg(long, env = "CALBRIDGE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Whose bookings
     #[arg(long, env = "CALBRIDGE_TENANT", default_value = "default")]
     pub(crate) tenant: String,
@@ -38,7 +43,7 @@ pub(crate) type Client = BookingServiceClient<Channel>;
 impl Reader {
     /// Connects to the booking service.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
-        connect(&self.service).await
+        connect(&service_address(self.service.clone(), self.config.clone())?).await
     }
 }
 

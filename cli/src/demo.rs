@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use crate::{
     client::{Client, refused},
-    output::{print, row, short, table},
+    output::{row, say, short, table},
     read::{timeline, timeline_table},
     send::{fresh_uid, tomorrow},
     webhook::{Answer, Sender, sign, tampered},
@@ -46,12 +46,12 @@ pub(crate) async fn run(url: &Uri, secret: &SecretString, client: &mut Client, n
             outcome(&answer),
         ]));
     }
-    print("\nThe demo sent these webhooks to its own HTTP edge:")?;
-    print(lines)?;
+    say("\nThe demo sent these webhooks to its own HTTP edge:");
+    say(lines);
     for uid in [&first, &second] {
         let status = status(client, uid).await?;
-        print(format_args!("\nTimeline of {uid}, which is now {status}:"))?;
-        print(timeline_table(&timeline(client, TENANT, uid).await?))?;
+        say(format_args!("\nTimeline of {uid}, which is now {status}:"));
+        say(timeline_table(&timeline(client, TENANT, uid).await?));
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use std::{
     process::ExitCode,
 };
 
+use calbridge_process::{arguments, exit_code};
 use clap::{Parser, Subcommand};
 
 #[global_allocator]
@@ -43,7 +44,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = match Arguments::parse().command {
+    let command = match arguments::<Arguments>().command {
         Command::Up(arguments) => return up::main(*arguments),
         command => command,
     };
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let _ = writeln!(io::stderr(), "calbridge: {error:#}");
-            ExitCode::FAILURE
+            exit_code(&error)
         }
     }
 }

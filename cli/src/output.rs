@@ -35,6 +35,11 @@ pub(crate) fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{text}").context("stdout is closed")
 }
 
+/// Writes a line to stdout for whoever still reads it: a server serves on without a reader.
+pub(crate) fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
 /// Prints a message of `calbridge.v1` as JSON.
 pub(crate) fn print_json(message_name: &str, message: &impl Message) -> anyhow::Result<()> {
     print(json(message_name, message)?)

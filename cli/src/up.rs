@@ -3,22 +3,33 @@
 //! The adapter stops first and finishes what it accepted; only then does the service stop.
 
 use std::{
+    future::Future,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use calbridge_process::{Config, Database, Options, Process, Program, announce, environment, listen, start_with};
 use calbridge_telemetry::admin;
 use clap::Args;
-use tokio::task::JoinError;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{client, demo, output::print, time};
+use crate::{client, demo, output::say, time};
 
 /// How many webhook URLs are printed; an installation with more tenants knows how they are formed.
 const SHOWN_TENANTS: usize = 10;
+
+/// For the adapter's stream to end after its grace.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// For a round that is being committed when the adapter has used the grace up.
+const LAST_COMMIT: Duration = Duration::from_secs(1);
 
 /// Options of `calbridge up`.
 #[derive(Args)]
@@ -34,8 +45,10 @@ pub(crate) fn main(arguments: Arguments) -> ExitCode {
     let demo = arguments.demo;
     let secret = Uuid::new_v4().to_string();
     // A demo needs no Cal.com, so it needs no secret of the operator's either.
-    let with_own_secret =
-        |name: &str| environment(name).or_else(|| (demo && name == "CALCOM_WEBHOOK_SECRET").then(|| secret.clone()));
+    let with_own_secret = |name: &str| {
+        let said = environment(name).filter(|value| !value.is_empty());
+        said.or_else(|| (demo && name == "CALCOM_WEBHOOK_SECRET").then(|| secret.clone()))
+    };
     start_with(Program::Up, arguments.options, &with_own_secret, async |config, process| {
         run(config, process, demo).await
     })
@@ -54,39 +67,58 @@ async fn run(config: Config, process: Process, demo: bool) -> anyhow::Result<()>
     let _parts = [readiness.check("store"), readiness.check("service")];
     let stop_admin = CancellationToken::new();
     let admin = tokio::spawn(admin::serve(admin, readiness.clone(), process.metrics.clone(), stop_admin.clone()));
-    let stop_service = CancellationToken::new();
-    let service = calbridge_service::run((&config).into(), grpc, readiness.clone(), stop_service.clone());
-    let mut service = tokio::spawn(async { service.await.map_err(anyhow::Error::from) });
-    let stop_adapter = process.shutdown.child_token();
+    let service =
+        Part::start("service", |stop| calbridge_service::run((&config).into(), grpc, readiness.clone(), stop));
     let to_own_service = Config { service: format!("http://{}", reachable(at.grpc)), ..config.clone() };
-    let adapter = calbridge_adapter::run((&to_own_service).into(), http, readiness, stop_adapter.clone());
-    let mut adapter = tokio::spawn(async { adapter.await.map_err(anyhow::Error::from) });
+    let adapter =
+        Part::start("adapter", |stop| calbridge_adapter::run((&to_own_service).into(), http, readiness, stop));
 
     // Whoever ends without being told to takes the others along.
-    let (service_ended, adapter_ended, greeting) = tokio::select! {
-        ended = &mut service => (Some(ended), None, Ok(())),
-        ended = &mut adapter => (None, Some(ended), Ok(())),
-        failed = greet(&config, &process, at, demo) => (None, None, failed),
+    let greeted = tokio::select! {
+        () = service.over.cancelled() => Ok(()),
+        () = adapter.over.cancelled() => Ok(()),
+        greeted = greet(&config, &process, at, demo) => greeted,
     };
-    stop_adapter.cancel();
-    let adapter = ended(
-        "adapter",
-        match adapter_ended {
-            Some(ended) => ended,
-            None => adapter.await,
-        },
-    );
-    stop_service.cancel();
-    let service = ended(
-        "service",
-        match service_ended {
-            Some(ended) => ended,
-            None => service.await,
-        },
-    );
+    let grace_ends = Instant::now() + config.limits.shutdown_grace;
+    let adapter = adapter.stop(grace_ends + LAST_ANSWERS).await;
+    let service = service.stop(grace_ends.max(Instant::now() + LAST_COMMIT)).await;
     stop_admin.cancel();
     admin.await?;
-    service.and(adapter).and(greeting)
+    service.and(adapter).and(greeted)
+}
+
+/// The adapter or the service, as a task of this process.
+struct Part {
+    name: &'static str,
+    stop: CancellationToken,
+    /// Cancelled when the task has ended, for whatever reason.
+    over: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Part {
+    fn start<F, E>(name: &'static str, run: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<anyhow::Error> + Send + 'static,
+    {
+        let (stop, over) = (CancellationToken::new(), CancellationToken::new());
+        let (running, ended) = (run(stop.clone()), over.clone().drop_guard());
+        let task = tokio::spawn(async move {
+            let result = running.await.map_err(Into::into);
+            drop(ended);
+            result
+        });
+        Self { name, stop, over, task }
+    }
+
+    /// Tells it to end and waits until it has; past `deadline` it is left behind, for everything that was answered is on
+    /// stable storage. A panic in it is an error like any other.
+    async fn stop(self, deadline: Instant) -> anyhow::Result<()> {
+        self.stop.cancel();
+        let result = timeout_at(deadline, self.task).await.unwrap_or(Ok(Ok(())));
+        result.map_err(anyhow::Error::from).flatten().with_context(|| format!("the {} has stopped", self.name))
+    }
 }
 
 /// Where the parts listen, after the kernel has picked the ports that were left to it.
@@ -103,8 +135,8 @@ async fn greet(config: &Config, process: &Process, at: Addresses, demo: bool) ->
         () = process.readiness.wait_ready() => {}
         () = process.shutdown.cancelled() => return Ok(()),
     }
-    announce(&[("http", at.http), ("grpc", at.grpc), ("admin", at.admin)])?;
-    say_where(config, process, at)?;
+    announce(&[("http", at.http), ("grpc", at.grpc), ("admin", at.admin)]);
+    say_where(config, process, at);
     if demo {
         tokio::select! {
             played = play(config, at) => played?,
@@ -115,20 +147,20 @@ async fn greet(config: &Config, process: &Process, at: Addresses, demo: bool) ->
     Ok(())
 }
 
-fn say_where(config: &Config, process: &Process, at: Addresses) -> anyhow::Result<()> {
+fn say_where(config: &Config, process: &Process, at: Addresses) {
     for tenant in config.tenants.keys().take(SHOWN_TENANTS) {
-        print(format_args!("webhook URL of tenant {tenant}: http://{}/webhooks/calcom/{tenant}", at.http))?;
+        say(format_args!("webhook URL of tenant {tenant}: http://{}/webhooks/calcom/{tenant}", at.http));
     }
     if let Some(more @ 1..) = config.tenants.len().checked_sub(SHOWN_TENANTS) {
-        print(format_args!("and {more} more tenants, each under its own name"))?;
+        say(format_args!("and {more} more tenants, each under its own name"));
     }
     let Database::Sqlite(path) = &config.database;
-    print(format_args!("data: {}", path.display()))?;
+    say(format_args!("data: {}", path.display()));
     let hint = if config.redis.is_some() { "Redis" } else { "a cache in this process" };
-    print(format_args!("dedupe hint: {hint}"))?;
+    say(format_args!("dedupe hint: {hint}"));
     match &process.export_target {
-        Some(target) => print(format_args!("telemetry: sent to {target}")),
-        None => print("telemetry: not sent anywhere; set OTEL_EXPORTER_OTLP_ENDPOINT to send it"),
+        Some(target) => say(format_args!("telemetry: sent to {target}")),
+        None => say("telemetry: not sent anywhere; set OTEL_EXPORTER_OTLP_ENDPOINT to send it"),
     }
 }
 
@@ -138,7 +170,8 @@ async fn play(config: &Config, at: Addresses) -> anyhow::Result<()> {
     let url = format!("http://{}/webhooks/calcom/{}", reachable(at.http), demo::TENANT).parse()?;
     let mut client = client::connect(&format!("http://{}", reachable(at.grpc))).await?;
     demo::run(&url, &secret.value, &mut client, time::now()).await?;
-    print("\nserving until Ctrl-C")
+    say("\nserving until Ctrl-C");
+    Ok(())
 }
 
 /// An address that this machine can connect to: a listener on every address is reached by loopback.
@@ -149,9 +182,4 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
-}
-
-/// What became of a part; a panic in it is an error like any other.
-fn ended(part: &str, result: Result<anyhow::Result<()>, JoinError>) -> anyhow::Result<()> {
-    result.map_err(anyhow::Error::from).flatten().with_context(|| format!("the {part} has stopped"))
 }

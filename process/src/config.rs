@@ -51,6 +51,10 @@ impl Program {
     fn takes_webhooks(self) -> bool {
         self != Self::Service
     }
+
+    fn keeps_data(self) -> bool {
+        self != Self::Adapter
+    }
 }
 
 /// Everything that a program needs to know before it starts.
@@ -64,7 +68,7 @@ pub struct Config {
     pub admin: String,
     /// The booking service to talk to: `http://HOST:PORT`.
     pub service: String,
-    /// Where data lies, unless `database` says otherwise. Not created yet.
+    /// Where data lies, unless `database` says otherwise. Not created yet; empty for a program that keeps none.
     pub data_dir: PathBuf,
     /// The store.
     pub database: Database,
@@ -102,7 +106,8 @@ pub struct RedisSettings {
     pub ttl: Duration,
 }
 
-/// Reads the config file, puts flags and environment over it, and fills the rest with the defaults.
+/// Reads the config file, puts flags and environment over it, and fills the rest with the defaults. What the program
+/// does not use is not looked at: one file and one environment serve all programs.
 ///
 /// # Errors
 ///
@@ -113,31 +118,28 @@ pub fn resolve(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, ConfigError> {
     let folder = options.config.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
-    let options = match &options.config {
-        Some(path) => options.clone().over(read_file(path)?),
-        None => options,
-    };
-    // The service needs no secret, so a file that it can't read is no reason not to start.
-    let tenants =
-        if program.takes_webhooks() { tenant::read(&options.tenants, &folder, environment)? } else { BTreeMap::new() };
-    if program.takes_webhooks() && tenants.is_empty() {
+    let options = with_file(options)?;
+    let (takes, keeps) = (program.takes_webhooks(), program.keeps_data());
+    let tenants = if takes { tenant::read(&options.tenants, &folder, environment)? } else { BTreeMap::new() };
+    if takes && tenants.is_empty() {
         return Err(ConfigError::NoSecret);
     }
     let data_dir = match options.data_dir {
         Some(path) => path,
-        None => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
+        None if keeps => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
+        None => PathBuf::new(),
     };
+    let database_url = options.database_url.as_ref().filter(|_| keeps);
+    let redis_urls = options.redis_url.filter(|_| keeps);
     let admin_default = if program == Program::Service { SERVICE_ADMIN } else { ADMIN };
-    let service = options.service.unwrap_or_else(|| SERVICE.to_owned());
-    check_service(&service)?;
     Ok(Config {
-        http: options.http.unwrap_or_else(|| HTTP.to_owned()),
-        grpc: options.grpc.unwrap_or_else(|| GRPC.to_owned()),
-        admin: options.admin.unwrap_or_else(|| admin_default.to_owned()),
-        service,
-        database: database(options.database_url.as_ref(), &data_dir)?,
+        http: listener("--http", options.http.filter(|_| takes), HTTP)?,
+        grpc: listener("--grpc", options.grpc.filter(|_| keeps), GRPC)?,
+        admin: listener("--admin", options.admin, admin_default)?,
+        service: service(options.service.filter(|_| program == Program::Adapter))?,
+        database: database(database_url, &data_dir)?,
         data_dir,
-        redis: options.redis_url.map(|urls| redis(&urls, options.redis_ttl.map(|ttl| ttl.0))).transpose()?,
+        redis: redis_urls.map(|urls| redis(&urls, options.redis_ttl.map(|ttl| ttl.0))).transpose()?,
         dedupe_keys: options.dedupe_keys.unwrap_or(DEDUPE_KEYS),
         tenants,
         insecure: options.insecure.unwrap_or(false),
@@ -150,6 +152,23 @@ pub fn resolve(
         },
         log_filter: options.log,
     })
+}
+
+/// The booking service's address for a program that only reads: the one that was said, else that of the config file,
+/// else the default.
+///
+/// # Errors
+///
+/// A file that can't be read, or an address that is none.
+pub fn service_address(said: Option<String>, config: Option<PathBuf>) -> Result<String, ConfigError> {
+    service(with_file(Options { service: said, config, ..Options::default() })?.service)
+}
+
+fn with_file(options: Options) -> Result<Options, ConfigError> {
+    match options.config.clone() {
+        Some(path) => Ok(options.over(read_file(&path)?)),
+        None => Ok(options),
+    }
 }
 
 fn read_file(path: &Path) -> Result<Options, ConfigError> {
@@ -179,16 +198,29 @@ fn platform_data_dir() -> Option<PathBuf> {
     directories::ProjectDirs::from("", "", "calbridge").map(|folders| folders.data_dir().to_owned())
 }
 
-fn check_service(url: &str) -> Result<(), ConfigError> {
+/// `HOST:PORT`; whether the host exists is found out by listening.
+fn listener(option: &'static str, said: Option<String>, default: &str) -> Result<String, ConfigError> {
+    let address = said.unwrap_or_else(|| default.to_owned());
+    if has_host_and_port(&address) {
+        return Ok(address);
+    }
+    let mend = format!("write it as HOST:PORT, for example {default} (port 0 lets the system pick one)");
+    Err(ConfigError::Value { option, value: address, mend })
+}
+
+fn service(said: Option<String>) -> Result<String, ConfigError> {
+    let url = said.unwrap_or_else(|| SERVICE.to_owned());
     let authority = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
-    let has_port = |authority: &str| {
-        authority.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-    };
-    if authority.is_some_and(has_port) {
-        return Ok(());
+    if authority.is_some_and(has_host_and_port) && Url::parse(&url).is_ok() {
+        return Ok(url);
     }
     let mend = "write it as http://HOST:PORT, for example http://127.0.0.1:50051".to_owned();
-    Err(ConfigError::Value { option: "--service", value: url.to_owned(), mend })
+    Err(ConfigError::Value { option: "--service", value: url, mend })
+}
+
+fn has_host_and_port(authority: &str) -> bool {
+    let plain = |host: &str| !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/@?#".contains(c));
+    authority.rsplit_once(':').is_some_and(|(host, port)| plain(host) && port.parse::<u16>().is_ok())
 }
 
 fn database(url: Option<&SecretString>, data_dir: &Path) -> Result<Database, ConfigError> {

@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::Context as _;
 use calbridge_telemetry::{self as telemetry, MetricsPage, Readiness};
+use clap::error::ErrorKind;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -38,6 +39,20 @@ pub struct Process {
     pub metrics: MetricsPage,
     /// Where traces, metrics and logs are sent; `None` where nobody asked for it.
     pub export_target: Option<String>,
+}
+
+/// The program's command line; ends the process where it asks for help or can't be used. A value that can't be used is
+/// a configuration error, whether it came from a flag or from the environment.
+#[must_use]
+pub fn arguments<T: clap::Parser>() -> T {
+    T::try_parse().unwrap_or_else(|error| {
+        if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
+            error.exit();
+        }
+        // The terminal may be gone; the exit code is not.
+        let _ = error.print();
+        std::process::exit(EXIT_CONFIG.into())
+    })
 }
 
 /// Runs a program with the environment of this process.
@@ -70,8 +85,7 @@ where
         Err(error) => {
             // Telemetry may be gone or never have come: the terminal is what is left.
             let _ = writeln!(io::stderr(), "{}: {error:#}", program.name());
-            let config = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<telemetry::InitError>());
-            if config { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+            exit_code(&error)
         }
     }
 }
@@ -110,6 +124,13 @@ where
     ended
 }
 
+/// 78 where the configuration can't be used, else 1.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let config = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<telemetry::InitError>());
+    if config { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+}
+
 /// Registers for the signals at once, so that none is missed while the program starts.
 fn watch_signals(shutdown: CancellationToken) -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -141,19 +162,15 @@ pub async fn listen(option: &str, address: &str) -> anyhow::Result<TcpListener> 
 }
 
 /// Says on stdout that everything serves, and where: `listening http=HOST:PORT grpc=HOST:PORT admin=HOST:PORT`.
-///
-/// # Errors
-///
-/// When stdout is closed.
-pub fn announce(parts: &[(&str, SocketAddr)]) -> io::Result<()> {
+/// Whoever reads it may go away; the program serves on.
+pub fn announce(parts: &[(&str, SocketAddr)]) {
     let mut line = "listening".to_owned();
     for (part, address) in parts {
         // Writing to a string can't fail.
         let _ = write!(line, " {part}={address}");
     }
     let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 /// Refuses a listener that other machines can reach, unless its operator insists.

@@ -12,9 +12,9 @@ mod options;
 mod period;
 mod tenant;
 
-pub use config::{Config, Database, Program, RedisSettings, resolve};
+pub use config::{Config, Database, Program, RedisSettings, resolve, service_address};
 pub use error::ConfigError;
-pub use frame::{Process, announce, environment, listen, loopback_or, start, start_with};
+pub use frame::{Process, announce, arguments, environment, exit_code, listen, loopback_or, start, start_with};
 pub use limits::Limits;
 pub use options::{LimitOptions, LogFormatOption, Options, TenantOptions};
 pub use period::Period;

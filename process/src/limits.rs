@@ -12,8 +12,8 @@ const HEADER_BYTES: usize = 16 * 1024;
 const HEADER_COUNT: usize = 100;
 /// A sender on the far side of the world has its headers here in well under a second.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// 1 MiB in 10 s is a line of 1 Mbit/s.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// 1 MiB in 5 s is a line of 2 Mbit/s.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle connections cost about 10 KB each.
 const CONNECTIONS: usize = 1024;
 /// Requests that are past their headers, over all connections.
@@ -104,8 +104,13 @@ impl Limits {
                 return refuse(option, "0s".to_owned(), "must be longer than nothing".to_owned());
             }
         }
-        if self.shutdown_grace <= self.forward_deadline {
-            let mend = format!("must be longer than --forward-deadline ({})", Period(self.forward_deadline));
+        let accepted = self.body_timeout.saturating_add(self.forward_deadline);
+        if self.shutdown_grace <= accepted {
+            let mend = format!(
+                "must be longer than --body-timeout and --forward-deadline together ({}), \
+                 or a webhook that was accepted could be cut off",
+                Period(accepted)
+            );
             return refuse("--shutdown-grace", Period(self.shutdown_grace).to_string(), mend);
         }
         Ok(())

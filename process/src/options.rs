@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -55,12 +55,13 @@ pub struct Options {
     pub config: Option<PathBuf>,
 
     /// Let gRPC listen beyond loopback without TLS and authentication
-    #[arg(long, env = "CALBRIDGE_INSECURE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "CALBRIDGE_INSECURE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL",
+          value_parser = BoolishValueParser::new())]
     pub insecure: Option<bool>,
 
     /// Let a tenant with `allow_unsigned` be reached beyond loopback
     #[arg(long, env = "CALBRIDGE_INSECURE_UNSIGNED", num_args = 0..=1, default_missing_value = "true",
-          value_name = "BOOL")]
+          value_name = "BOOL", value_parser = BoolishValueParser::new())]
     pub insecure_unsigned: Option<bool>,
 
     /// How log lines look on stderr [default: auto, text on a terminal and JSON elsewhere]
@@ -97,7 +98,7 @@ pub struct LimitOptions {
     /// For a request's head, and for a connection's first byte [default: 10s]
     #[arg(long, env = "CALBRIDGE_HEADER_TIMEOUT", value_name = "TIME")]
     pub header_timeout: Option<Period>,
-    /// For a request's body [default: 10s]
+    /// For a request's body [default: 5s]
     #[arg(long, env = "CALBRIDGE_BODY_TIMEOUT", value_name = "TIME")]
     pub body_timeout: Option<Period>,
     /// Most open connections [default: 1024]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use calbridge_process::{Config, Options, Process, Program, announce, listen};
+use calbridge_process::{Config, Options, Process, Program, announce, arguments, listen};
 use calbridge_service::{Service, Settings};
 use calbridge_telemetry::admin;
 use clap::Parser;
@@ -21,7 +21,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    calbridge_process::start(Program::Service, Arguments::parse().options, run)
+    calbridge_process::start(Program::Service, arguments::<Arguments>().options, run)
 }
 
 async fn run(config: Config, process: Process) -> anyhow::Result<()> {
@@ -35,7 +35,7 @@ async fn run(config: Config, process: Process) -> anyhow::Result<()> {
     // The admin listener outlives the drain, so that `/readyz` can say so.
     let admin_stop = CancellationToken::new();
     let page = tokio::spawn(admin::serve(admin, process.readiness.clone(), process.metrics, admin_stop.clone()));
-    announce(&[("grpc", address), ("admin", admin_address)])?;
+    announce(&[("grpc", address), ("admin", admin_address)]);
     let served = service.serve(grpc, process.readiness, process.shutdown).await;
     admin_stop.cancel();
     page.await?;

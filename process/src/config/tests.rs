@@ -70,7 +70,8 @@ fn urls_are_checked_and_never_repeated_whole() {
         (format!("database_url = \"postgres://me:{SECRET}@db/x\""), "postgres://…"),
         (format!("redis_url = \"http://{SECRET}\""), "redis://HOST:PORT"),
         (format!("redis_url = \"redis://:{SECRET}@ho st:1\""), "redis://HOST:PORT"),
-        ("service = \"127.0.0.1:50051\"".to_owned(), "http://HOST:PORT"),
+        ("http = \"nonsense\"".to_owned(), "--http = nonsense"),
+        ("admin = \"localhost\"".to_owned(), "HOST:PORT"),
         ("redis_url = \"redis://a,rediss://b\"\nredis_ttl = \"1ms\"".to_owned(), "at least 1s"),
     ] {
         let why = refused(&text, Program::Up);
@@ -79,4 +80,28 @@ fn urls_are_checked_and_never_repeated_whole() {
     let (_folder, options) = file("redis_url = \"redis://a:1, redis://b:2\"\nredis_ttl = \"2h\"");
     let redis = resolve(options, Program::Up, &environment).unwrap().redis.unwrap();
     assert_eq!((redis.urls.len(), redis.ttl), (2, Duration::from_hours(2)));
+}
+
+#[test]
+fn a_program_looks_only_at_what_it_uses() {
+    let text = "service = \"no address\"\n";
+    for program in [Program::Up, Program::Service] {
+        let (_folder, options) = file(text);
+        resolve(options, program, &environment).unwrap();
+    }
+    for address in ["no address", "127.0.0.1:50051", "https://127.0.0.1:50051", "http://a b:50051", "http://host"] {
+        let why = refused(&format!("service = {address:?}"), Program::Adapter);
+        assert!(why.contains("http://HOST:PORT"), "{why}");
+    }
+    let (_folder, mut options) = file("database_url = \"postgres://db/x\"\nredis_url = \"nonsense\"\ngrpc = \"x\"\n");
+    options.data_dir = None;
+    resolve(options, Program::Adapter, &environment).unwrap();
+}
+
+#[test]
+fn a_program_that_only_reads_finds_the_service_in_the_file() {
+    let (_folder, options) = file("service = \"http://bookings.internal:50051\"\nhttp = \"elsewhere\"\n");
+    assert_eq!(service_address(None, options.config.clone()).unwrap(), "http://bookings.internal:50051");
+    assert_eq!(service_address(Some("http://[::1]:1".to_owned()), options.config).unwrap(), "http://[::1]:1");
+    assert_eq!(service_address(None, None).unwrap(), "http://127.0.0.1:50051");
 }
