@@ -4,9 +4,11 @@ mod cli;
 mod config;
 mod grpc;
 
+use std::process::Stdio;
+
 use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
-    program::{Program, Start},
+    program::{self, Program, Start},
     system::{self, Plan, SECRET, TENANT, readiness_of},
     v1::Trigger,
     wait,
@@ -14,6 +16,10 @@ use calbridge_e2e::{
 };
 use jiff::Timestamp;
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
 
 fn created(uid: &str) -> Vec<u8> {
     let second = |second| Timestamp::from_second(second).unwrap();
@@ -50,6 +56,39 @@ async fn the_first_line_says_where_each_program_listens() {
     assert!(!greeting.contains(SECRET), "{greeting}");
     up.stop().await;
     pair.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_serves_on_when_nobody_reads_its_stdout() {
+    let folder = TempDir::new().unwrap();
+    let mut server = Command::new(program::path("calbridge"))
+        .args([
+            "up",
+            "--demo",
+            "--http",
+            "127.0.0.1:0",
+            "--grpc",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--data-dir",
+        ])
+        .arg(folder.path())
+        .env("CALCOM_WEBHOOK_SECRET", SECRET)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let first = lines.next_line().await.unwrap().unwrap();
+    // What a script does that wants the address alone.
+    drop(lines);
+    let http = first.split(' ').find_map(|part| part.strip_prefix("http=")).unwrap().parse().unwrap();
+    for uid in ["one", "two", "three"] {
+        assert_eq!(Sender::new(http).send(TENANT, SECRET, created(uid)).await.outcome(), "applied");
+    }
+    assert!(server.try_wait().unwrap().is_none(), "it has ended");
 }
 
 #[tokio::test]

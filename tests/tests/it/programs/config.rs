@@ -101,6 +101,9 @@ async fn a_word_that_can_not_be_used_is_named_with_its_mend() {
     let starts = [
         (with_secret(adapter().flag("--service", "127.0.0.1:50051")), vec!["--service", "http://HOST:PORT"]),
         (with_secret(adapter().flag("--config", "absent.toml")), vec!["absent.toml", "--config"]),
+        (with_secret(adapter().flag("--body-timeout", "soon")), vec!["--body-timeout", "10s"]),
+        (with_secret(adapter().env("CALBRIDGE_BODY_TIMEOUT", "soon")), vec!["--body-timeout", "10s"]),
+        (with_secret(Start::new("calbridge-adapter").flag("--http", "nonsense")), vec!["--http", "HOST:PORT"]),
         (service(&good).flag("--grpc", "0.0.0.0:0"), vec!["--grpc", "--insecure"]),
         (
             service(&good).flag("--database-url", format!("postgres://me:{SECRET}@db/x")),
