@@ -35,6 +35,7 @@ pub(crate) struct Outbox {
 struct State {
     next_sequence: u64,
     waiting: BTreeMap<u64, Waiting>,
+    /// With numbers of events that were given up in between.
     unsent: VecDeque<u64>,
     /// The number of the stream that may send; counts up with each that opens.
     stream: u64,
@@ -100,6 +101,7 @@ impl Outbox {
         let (sender, answer) = oneshot::channel();
         state.waiting.insert(sequence, Waiting { event, sends: 0, answer: sender });
         state.unsent.push_back(sequence);
+        state.forget_given_up(self.capacity);
         state.wake();
         Ok(Ticket { outbox: Arc::clone(self), sequence, answer })
     }
@@ -157,6 +159,15 @@ impl State {
         if let Some(waiting) = self.waiting.remove(&sequence) {
             // Whoever waited may have just given up.
             let _ = waiting.answer.send(verdict);
+        }
+    }
+
+    /// A stream that is open and not read leaves the numbers of given-up events here: they may double the list, and no
+    /// more. Between two passes as many events come as there are places, so each pays for a look at two numbers.
+    fn forget_given_up(&mut self, capacity: usize) {
+        if self.unsent.len() > capacity.saturating_mul(2) {
+            let Self { unsent, waiting, .. } = self;
+            unsent.retain(|sequence| waiting.contains_key(sequence));
         }
     }
 

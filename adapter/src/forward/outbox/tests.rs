@@ -67,6 +67,20 @@ fn what_is_given_up_is_neither_sent_nor_kept() {
 }
 
 #[test]
+fn a_stream_that_is_not_read_gathers_no_numbers_of_what_is_given_up() {
+    let outbox = Arc::new(Outbox::new(4));
+    let mut outgoing = outbox.open();
+    let kept = outbox.submit(event("first")).unwrap();
+    for _ in 0..1000 {
+        drop(outbox.submit(event("given up")).unwrap());
+        assert!(outbox.lock().unsent.len() <= 8);
+    }
+    let last = outbox.submit(event("last")).unwrap();
+    assert_eq!(sent(&mut outgoing), [(1, "first".to_owned()), (1002, "last".to_owned())], "in the order they came");
+    drop((kept, last));
+}
+
+#[test]
 fn an_event_is_sent_so_often_and_no_oftener() {
     let outbox = Arc::new(Outbox::new(10));
     let ticket = outbox.submit(event("poison")).unwrap();
