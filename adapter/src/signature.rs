@@ -1,7 +1,8 @@
 //! Whether a webhook comes from somebody who holds one of the tenant's secrets.
 //!
-//! The MAC covers the raw body alone, so it is checked before anything of the body is read, in constant time. A refusal
-//! costs the same for every tenant, known or not: neither the answer nor its time tells which tenants exist.
+//! The MAC covers the raw body alone, so it is checked before anything of the body is looked into, in constant time. A
+//! refusal costs the same for every tenant, known or not: neither the answer nor its time tells which tenants exist.
+//! That is a MAC for each secret of the tenant that has the most, twice if the body ends in a line end.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,6 +14,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderMap;
 use secrecy::ExposeSecret as _;
 use sha2::Sha256;
+use tokio::sync::Semaphore;
 
 /// Where a signature may stand; the first of these names that is present decides.
 const HEADERS: [&str; 4] = ["x-cal-signature-256", "cal-signature-256", "x-cal-signature", "cal-signature"];
@@ -29,8 +31,12 @@ const MAC_BYTES: usize = 32;
 /// What a delivery's `secret_id` says where the tenant allows unsigned webhooks.
 const UNSIGNED: &str = "unsigned";
 
-/// Bodies above this many bytes leave the thread to others between two keys: each key costs a pass over the body.
-const YIELD_ABOVE_BYTES: usize = 64 * 1024;
+/// Bodies above this many bytes take turns, and leave the thread to others between two keys: each key costs a pass over
+/// the body. Cal.com's are far below.
+const LARGE_ABOVE_BYTES: usize = 64 * 1024;
+
+/// Large bodies being verified at once: a flood of them holds up each other, and leaves the other cores to the rest.
+const LARGE_AT_ONCE: usize = 1;
 
 type Key = Hmac<Sha256>;
 
@@ -55,6 +61,8 @@ pub(crate) struct Keyring {
     /// Tried in the place of keys that a tenant does not have.
     dummy: Key,
     unsigned: Arc<str>,
+    /// One permit for each turn of a large body.
+    turns: Semaphore,
 }
 
 /// One tenant's way in.
@@ -68,7 +76,13 @@ impl Keyring {
     pub(crate) fn new(tenants: &BTreeMap<String, Tenant>) -> Self {
         let entries = tenants.iter().map(|(name, tenant)| (name.clone(), Entry::of(tenant))).collect();
         let rounds = tenants.values().map(|tenant| tenant.secrets.len()).max().unwrap_or(0).max(1);
-        Self { tenants: entries, rounds, dummy: key(b"nobody signs with this"), unsigned: Arc::from(UNSIGNED) }
+        Self {
+            tenants: entries,
+            rounds,
+            dummy: key(b"nobody signs with this"),
+            unsigned: Arc::from(UNSIGNED),
+            turns: Semaphore::new(LARGE_AT_ONCE),
+        }
     }
 
     /// Whether there is such a tenant. For what is written down about a request, never for what it is answered.
@@ -93,9 +107,12 @@ impl Keyring {
             Claim::Missing => return Verdict::Missing,
             Claim::Malformed => return Verdict::Invalid,
         };
+        let large = body.len() > LARGE_ABOVE_BYTES;
+        // Nobody closes the semaphore.
+        let _turn = if large { self.turns.acquire().await.ok() } else { None };
         for message in messages(body) {
             for round in 0..self.rounds {
-                if message.len() > YIELD_ABOVE_BYTES {
+                if large {
                     tokio::task::yield_now().await;
                 }
                 let key = keys.get(round).map_or(&self.dummy, |(_, key)| key);

@@ -71,7 +71,7 @@ fn absent_and_no_secret_are_missing_and_the_rest_is_invalid() {
 async fn a_refusal_takes_the_same_work_for_every_tenant() {
     let keyring = keyring();
     let forged = headers(&[("cal-signature", mac("guessed", b"x").as_bytes())]);
-    let large = vec![b'x'; YIELD_ABOVE_BYTES + 1];
+    let large = vec![b'x'; LARGE_ABOVE_BYTES + 1];
     let mut steps = Vec::new();
     for tenant in ["one", "three", "absent"] {
         // A large body leaves the thread once for each key that is tried.
@@ -91,6 +91,22 @@ async fn a_refusal_takes_the_same_work_for_every_tenant() {
 fn nothing_of_a_secret_is_shown() {
     let verdict = verify("one", &headers(&[("cal-signature", mac("first", b"").as_bytes())]), b"");
     assert_eq!(format!("{verdict:?}"), r#"Signed("a")"#);
+}
+
+#[tokio::test]
+async fn large_bodies_take_turns_and_small_ones_do_not() {
+    let (ring, large) = (keyring(), vec![b'x'; LARGE_ABOVE_BYTES + 1]);
+    let forged = headers(&[("cal-signature", mac("guessed", b"").as_bytes())]);
+    let mut first = std::pin::pin!(ring.verify("three", &forged, &large));
+    let mut second = std::pin::pin!(ring.verify("three", &forged, &large));
+    assert!(futures_util::poll!(first.as_mut()).is_pending());
+    // Without a turn it yields before each of the three keys, and no oftener.
+    for _ in 0..10 {
+        assert!(futures_util::poll!(second.as_mut()).is_pending());
+    }
+    assert_eq!(ring.verify("three", &forged, b"small").await, Verdict::Invalid);
+    assert_eq!(first.await, Verdict::Invalid);
+    assert_eq!(second.await, Verdict::Invalid);
 }
 
 proptest! {
