@@ -32,7 +32,7 @@ pub(crate) enum Answer {
     BodyTooLarge,
     /// The body was not there in time.
     BodyTooSlow,
-    /// The body was cut off or its chunks are malformed.
+    /// The body was cut off or its chunks are malformed: not HTTP, so answered as hyper answers a malformed head.
     BodyBroken,
     /// The request line is over the limit.
     UriTooLong,
@@ -45,7 +45,7 @@ pub(crate) enum Answer {
     },
 }
 
-/// The body of the answers that hyper would give by itself, had it the smaller limit: none at all.
+/// The body of the answers that hyper gives by itself where it is the one that notices: none at all.
 const EMPTY: &str = "";
 
 impl Answer {
@@ -99,7 +99,7 @@ impl Answer {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"Method not allowed"}"#),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, r#"{"error":"Body too large"}"#),
             Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, r#"{"error":"Body too slow"}"#),
-            Self::BodyBroken => (StatusCode::BAD_REQUEST, r#"{"error":"Malformed body"}"#),
+            Self::BodyBroken => (StatusCode::BAD_REQUEST, EMPTY),
             Self::UriTooLong => (StatusCode::URI_TOO_LONG, EMPTY),
             Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, EMPTY),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, r#"{"error":"Temporarily unavailable"}"#),

@@ -21,7 +21,7 @@ async fn the_table_of_refusals() {
         (Answer::MethodNotAllowed, 405, vec![JSON, ("allow", "POST")], r#"{"error":"Method not allowed"}"#),
         (Answer::BodyTooLarge, 413, vec![JSON, CLOSE], r#"{"error":"Body too large"}"#),
         (Answer::BodyTooSlow, 408, vec![JSON, CLOSE], r#"{"error":"Body too slow"}"#),
-        (Answer::BodyBroken, 400, vec![JSON, CLOSE], r#"{"error":"Malformed body"}"#),
+        (Answer::BodyBroken, 400, vec![CLOSE], ""),
         (Answer::UriTooLong, 414, vec![CLOSE], ""),
         (Answer::HeadersTooLarge, 431, vec![CLOSE], ""),
         (wait(0), 503, vec![JSON, ("retry-after", "1")], r#"{"error":"Temporarily unavailable"}"#),

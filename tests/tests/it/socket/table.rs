@@ -111,7 +111,6 @@ fn sizes() -> Vec<Case> {
 
 fn malformed() -> Vec<Case> {
     let chunk = |text: &str| [chunked_head().as_bytes(), text.as_bytes()].concat();
-    let broken = Answer::Error(400, "Malformed body");
     let head = "POST /webhooks/calcom/default HTTP/1.1\r\nHost: h\r\n";
     vec![
         case(
@@ -130,12 +129,12 @@ fn malformed() -> Vec<Case> {
             format!("{head}Content-Length: 1\r\nContent-Length: 2\r\n\r\n"),
             Answer::Empty(400),
         ),
-        case("a chunk of no size", chunk("zz\r\n\r\n"), broken.clone()),
-        case("a chunk that is longer than it says", chunk("2\r\nabcdef\r\n0\r\n\r\n"), broken),
+        case("a chunk of no size", chunk("zz\r\n\r\n"), Answer::Empty(400)),
+        case("a chunk that is longer than it says", chunk("2\r\nabcdef\r\n0\r\n\r\n"), Answer::Empty(400)),
         Case {
             name: "a body that ends early",
             send: Send::Cut(signed(&created("early"))[..900].to_vec()),
-            answer: Answer::Error(400, "Malformed body"),
+            answer: Answer::Empty(400),
         },
         Case { name: "a head that ends early", send: Send::Cut(head.as_bytes().to_vec()), answer: Answer::Closed },
     ]
