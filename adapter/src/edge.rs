@@ -1,9 +1,10 @@
 //! One webhook, from its head to its answer. The order is the rule: whatever costs more, or tells more, comes later.
 //!
-//! Path, method, size of the head, declared length, a place among the requests in flight, the body, the signature; only
-//! then is the body looked into, forwarded, and answered with a 2xx if it is committed.
+//! Path, method, size of the head, declared length, the body, a place among the requests in flight, the signature; only
+//! then is the body looked into, forwarded, and answered with a 2xx if it is committed. The place comes after the body,
+//! or whoever opens requests without sending their bodies would take the places of those who do.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use calbridge_proto::v1::BookingEvent;
@@ -21,7 +22,7 @@ use crate::{
     durable::Durable,
     metrics::{Metrics, RequestLabels},
     moment::Moment,
-    observe::{self, Ends},
+    observe::{self, Ends, Serving},
     route::{self, Route},
     signature::{Keyring, Verdict},
     throttle::Throttle,
@@ -36,6 +37,9 @@ const HEADER_OVERHEAD: usize = 4;
 /// When another try makes sense for a request that found no place: places are held for a fraction of a second.
 const RETRY_AFTER_FULL: Duration = Duration::from_secs(1);
 
+/// How much of a header's text goes into an event, in bytes. Cal.com's are below 50, and the service refuses long ones.
+const HEADER_TEXT_MOST: usize = 256;
+
 /// Cal.com's version of the payload.
 const WEBHOOK_VERSION: HeaderName = HeaderName::from_static("x-cal-webhook-version");
 
@@ -47,7 +51,7 @@ pub(crate) struct Edge {
     keyring: Keyring,
     durable: Durable,
     settings: Settings,
-    /// One permit for each request that is past its head.
+    /// One permit for each request whose body is here.
     in_flight: Arc<Semaphore>,
     /// One permit for each byte of the bodies held.
     budget: Arc<Semaphore>,
@@ -88,17 +92,15 @@ impl Edge {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let started = Instant::now();
         let (head, body) = request.into_parts();
         let route = route::resolve(head.uri.path());
         let labels = observe::labels(&head, route);
-        let _active = self.metrics.active(labels);
         let tenant_known = route.is_some_and(|route| self.keyring.knows(route.tenant));
         let span = observe::server_span(&head, route, tenant_known, ends);
 
-        let (answer, traced) = self.serve(&head, route, labels, body, started).instrument(span.clone()).await;
-        observe::conclude(&span, answer.status());
-        self.metrics.answered(labels, answer.status(), started.elapsed());
+        let serving = Serving::new(&self.metrics, labels, span.clone());
+        let (answer, traced) = self.serve(&head, route, labels, body, serving.started).instrument(span.clone()).await;
+        serving.answered(answer.status());
         let mut response = answer.into_response(head.version < Version::HTTP_2);
         // Only who holds a secret is told: the refusals of all others are the same bytes.
         let trace = if traced { propagation::traceparent(&span) } else { String::new() };
@@ -120,16 +122,14 @@ impl Edge {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let admitted = self.admit(head, route, &body).and_then(|route| {
+        let verified = async {
+            let route = self.admit(head, route, &body)?;
+            let body = self.read(labels, body).await?;
             let place = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| self.full("requests"))?;
-            Ok((route, place))
-        });
-        let (route, _place) = match admitted {
-            Ok(admitted) => admitted,
-            Err(answer) => return (answer, false),
+            Ok((route, self.verify(head, route, body).await?, place))
         };
-        match self.verify(head, route, labels, body).await {
-            Ok(verified) => (self.accept(head, route, verified, started).await, true),
+        match verified.await {
+            Ok((route, verified, _place)) => (self.accept(head, route, verified, started).await, true),
             Err(answer) => (answer, false),
         }
     }
@@ -153,14 +153,8 @@ impl Edge {
         Ok(route)
     }
 
-    /// Reads the body and checks who sent it.
-    async fn verify<B>(
-        &self,
-        head: &Parts,
-        route: Route<'_>,
-        labels: RequestLabels,
-        body: B,
-    ) -> Result<Verified, Answer>
+    /// Reads the body to its end.
+    async fn read<B>(&self, labels: RequestLabels, body: B) -> Result<Received, Answer>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -177,7 +171,11 @@ impl Edge {
         self.metrics.body(labels, body.bytes.len());
         let size = i64::try_from(body.bytes.len()).unwrap_or(i64::MAX);
         Span::current().record(semconv::HTTP_REQUEST_BODY_SIZE, size);
+        Ok(body)
+    }
 
+    /// Checks who sent the body.
+    async fn verify(&self, head: &Parts, route: Route<'_>, body: Received) -> Result<Verified, Answer> {
         let span = info_span!("verify signature", { semconv::otel::NAME } = semconv::span::VERIFY_SIGNATURE);
         let verdict = self.keyring.verify(route.tenant, &head.headers, &body.bytes).instrument(span).await;
         let (result, secret_id) = match &verdict {
@@ -206,8 +204,8 @@ impl Edge {
         let mut event = BookingEvent {
             tenant: route.tenant.to_owned(),
             receive_time: Some(time.into()),
-            webhook_version: text(&head.headers, &WEBHOOK_VERSION).into_owned(),
-            content_type: text(&head.headers, &header::CONTENT_TYPE).into_owned(),
+            webhook_version: text(&head.headers, &WEBHOOK_VERSION),
+            content_type: text(&head.headers, &header::CONTENT_TYPE),
             secret_id: verified.secret_id.as_ref().to_owned(),
             request_id: request_id.to_string(),
             raw_body: bytes,
@@ -261,7 +259,29 @@ fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD).sum()
 }
 
-/// A header as text; bytes that are no UTF-8 become U+FFFD.
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
-    headers.get(name).map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+/// The beginning of a header as text; bytes that are no UTF-8 become U+FFFD, which is up to three times as long.
+fn text(headers: &HeaderMap, name: &HeaderName) -> String {
+    let Some(value) = headers.get(name) else { return String::new() };
+    let mut text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+    text.truncate(text.floor_char_boundary(HEADER_TEXT_MOST));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_header_says_is_cut_between_two_characters() {
+        let shown = |value: &[u8]| {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            text(&HeaderMap::from_iter([(WEBHOOK_VERSION, value)]), &WEBHOOK_VERSION)
+        };
+        assert_eq!(text(&HeaderMap::new(), &WEBHOOK_VERSION), "");
+        assert_eq!(shown(b"2021-10-20"), "2021-10-20");
+        assert_eq!(shown(&[b'x'; HEADER_TEXT_MOST]), "x".repeat(HEADER_TEXT_MOST));
+        assert_eq!(shown(&[b'x'; HEADER_TEXT_MOST + 1]), "x".repeat(HEADER_TEXT_MOST));
+        assert_eq!(shown(&[0xff; 6000]), "\u{fffd}".repeat(HEADER_TEXT_MOST / 3));
+        assert_eq!(shown(format!("x{}", "ä".repeat(200)).as_bytes()), format!("x{}", "ä".repeat(127)));
+    }
 }

@@ -57,8 +57,8 @@ pub async fn run(
     let check = readiness.check("service");
     let (forwarder, forwarding) =
         forward::start(&settings.service, limits.forward_deadline, limits.in_flight, check, &metrics, &shutdown)?;
-    let edge = edge::Edge::new(settings, durable::Durable::new(forwarder), metrics);
-    let served = server::serve(listener, Arc::new(edge), limits, shutdown).await;
+    let edge = edge::Edge::new(settings, durable::Durable::new(forwarder, Arc::clone(&metrics)), metrics);
+    let served = server::serve(listener, Arc::new(edge), limits, server::Patience::DEFAULT, shutdown).await;
     // The requests are done: nothing waits on the stream any more.
     forwarding.stop().await;
     Ok(served?)

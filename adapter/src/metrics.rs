@@ -12,7 +12,7 @@ use opentelemetry::{
     metrics::{Counter, Gauge, Histogram, UpDownCounter},
 };
 
-use crate::peer::Peer;
+use crate::{observe, peer::Peer};
 
 /// Everything the adapter counts.
 pub(crate) struct Metrics {
@@ -25,6 +25,8 @@ pub(crate) struct Metrics {
     unsigned_tenants: Gauge<u64>,
     reconnects: Counter<u64>,
     stream_duration: Histogram<f64>,
+    sent: Counter<u64>,
+    send_duration: Histogram<f64>,
 }
 
 /// What may be told of a request without telling anything that its sender chose.
@@ -76,6 +78,13 @@ impl Metrics {
                 .build(),
             reconnects: count(metric::FORWARD_RECONNECTS, "Streams to the service that ended, or did not open").build(),
             stream_duration: seconds(metric::RPC_CLIENT_CALL_DURATION, "Whole streams to the service"),
+            sent: count(metric::MESSAGING_CLIENT_SENT_MESSAGES, "Events handed to the stream, by how that ended")
+                .with_unit(unit::MESSAGES)
+                .build(),
+            send_duration: seconds(
+                metric::MESSAGING_CLIENT_OPERATION_DURATION,
+                "From an event's handing to the stream to its commit",
+            ),
         }
     }
 
@@ -87,18 +96,17 @@ impl Metrics {
         Active { metrics: self, labels }
     }
 
-    /// A request was answered.
-    pub(crate) fn answered(&self, labels: RequestLabels, status: StatusCode, took: Duration) {
+    /// A request was answered, or ended without an answer.
+    pub(crate) fn ended(&self, labels: RequestLabels, status: Option<StatusCode>, took: Duration) {
         let mut attributes = vec![
             KeyValue::new(semconv::HTTP_REQUEST_METHOD, labels.method),
             KeyValue::new(semconv::URL_SCHEME, "http"),
             KeyValue::new(semconv::NETWORK_PROTOCOL_VERSION, labels.version),
-            KeyValue::new(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())),
         ];
+        attributes
+            .extend(status.map(|status| KeyValue::new(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()))));
         attributes.extend(labels.route.map(|route| KeyValue::new(semconv::HTTP_ROUTE, route)));
-        if status.is_server_error() {
-            attributes.push(KeyValue::new(semconv::ERROR_TYPE, status.as_str().to_owned()));
-        }
+        attributes.extend(observe::error_type(status).map(|error| KeyValue::new(semconv::ERROR_TYPE, error)));
         self.request_duration.record(took.as_secs_f64(), &attributes);
     }
 
@@ -127,6 +135,22 @@ impl Metrics {
     /// How many tenants let unsigned webhooks in.
     pub(crate) fn unsigned_tenants(&self, count: usize) {
         self.unsigned_tenants.record(count as u64, &[]);
+    }
+
+    /// An event was handed to the stream, and committed if there is no error.
+    pub(crate) fn sent(&self, peer: &Peer, error: Option<&'static str>, took: Duration) {
+        let mut attributes = vec![
+            KeyValue::new(semconv::MESSAGING_SYSTEM, semconv::MESSAGING_SYSTEM_VALUE),
+            KeyValue::new(semconv::MESSAGING_OPERATION_NAME, semconv::MESSAGING_SEND),
+            KeyValue::new(semconv::MESSAGING_DESTINATION_NAME, semconv::MESSAGING_INGEST),
+            KeyValue::new(semconv::SERVER_ADDRESS, peer.host.clone()),
+            KeyValue::new(semconv::SERVER_PORT, i64::from(peer.port)),
+        ];
+        attributes.extend(error.map(|error| KeyValue::new(semconv::ERROR_TYPE, error)));
+        self.sent.add(1, &attributes);
+        // The conventions have the type on the histogram alone.
+        attributes.push(KeyValue::new(semconv::MESSAGING_OPERATION_TYPE, semconv::MESSAGING_SEND));
+        self.send_duration.record(took.as_secs_f64(), &attributes);
     }
 
     /// The stream ended or did not open, and another is tried.

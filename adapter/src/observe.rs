@@ -1,7 +1,7 @@
 //! What is written down about a request: its span and its numbers.
 //!
-//! Until the signature is verified nothing that the sender chose is shown, but for the path of a tenant that exists and
-//! the name of the software that sent it.
+//! Until the signature is verified nothing that the sender chose is shown, but for the path of a tenant that exists, the
+//! name of the software that sent it, and a method that HTTP does not know.
 
 use std::net::SocketAddr;
 
@@ -9,10 +9,11 @@ use calbridge_calcom::Typed;
 use calbridge_proto::v1::Trigger;
 use calbridge_telemetry::{propagation, semconv};
 use http::{StatusCode, header, request::Parts};
+use tokio::time::Instant;
 use tracing::{Span, field::Empty, info_span};
 
 use crate::{
-    metrics::{RequestLabels, method_label, version_label},
+    metrics::{Active, Metrics, RequestLabels, method_label, version_label},
     route::Route,
 };
 
@@ -22,11 +23,44 @@ const NO_ROUTE: &str = "/{unmatched}";
 /// How much of the sender's name for its software is kept, in bytes.
 const USER_AGENT_MOST: usize = 128;
 
+/// How much of a method that HTTP does not know is kept, in bytes; the longest that is registered has 17.
+const METHOD_MOST: usize = 32;
+
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ends {
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
+}
+
+/// A request from its head to its answer. It is written down however it ends: the future that serves it is dropped
+/// when its client goes away, and when the grace of a shutdown is over.
+pub(crate) struct Serving<'a> {
+    /// When its head was here.
+    pub(crate) started: Instant,
+    metrics: &'a Metrics,
+    labels: RequestLabels,
+    span: Span,
+    status: Option<StatusCode>,
+    _active: Active<'a>,
+}
+
+impl<'a> Serving<'a> {
+    pub(crate) fn new(metrics: &'a Metrics, labels: RequestLabels, span: Span) -> Self {
+        Self { started: Instant::now(), metrics, labels, span, status: None, _active: metrics.active(labels) }
+    }
+
+    /// It is answered.
+    pub(crate) fn answered(mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        conclude(&self.span, self.status);
+        self.metrics.ended(self.labels, self.status, self.started.elapsed());
+    }
 }
 
 /// What metrics may tell of the request.
@@ -55,6 +89,7 @@ pub(crate) fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: 
         { semconv::otel::KIND } = "server",
         { semconv::otel::STATUS_CODE } = Empty,
         { semconv::HTTP_REQUEST_METHOD } = labels.method,
+        { semconv::HTTP_REQUEST_METHOD_ORIGINAL } = (labels.method == semconv::OTHER).then(|| cut(head.method.as_str(), METHOD_MOST)),
         { semconv::HTTP_ROUTE } = labels.route,
         { semconv::HTTP_RESPONSE_STATUS_CODE } = Empty,
         { semconv::HTTP_REQUEST_BODY_SIZE } = Empty,
@@ -85,11 +120,21 @@ pub(crate) fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: 
     span
 }
 
-/// Writes the answer onto the span. A refusal is the sender's affair; only what we failed at is an error.
-pub(crate) fn conclude(span: &Span, status: StatusCode) {
-    span.record(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
-    if status.is_server_error() {
-        span.record(semconv::ERROR_TYPE, status.as_str());
+/// What kind of error an end is, if it is one. A refusal is the sender's affair; only what we failed at is an error, and
+/// what ended without an answer.
+pub(crate) fn error_type(status: Option<StatusCode>) -> Option<String> {
+    match status {
+        None => Some(semconv::CLIENT_GONE.to_owned()),
+        Some(status) => status.is_server_error().then(|| status.as_str().to_owned()),
+    }
+}
+
+fn conclude(span: &Span, status: Option<StatusCode>) {
+    if let Some(status) = status {
+        span.record(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
+    }
+    if let Some(error) = error_type(status) {
+        span.record(semconv::ERROR_TYPE, error);
         span.record(semconv::otel::STATUS_CODE, "ERROR");
     }
 }
@@ -108,7 +153,9 @@ pub(crate) fn disposition_label(typed: &Typed) -> &'static str {
 }
 
 fn user_agent(head: &Parts) -> Option<&str> {
-    let value = head.headers.get(header::USER_AGENT)?.to_str().ok()?;
-    // `to_str` lets ASCII alone through: any byte is a place to cut at.
-    Some(value.get(..USER_AGENT_MOST).unwrap_or(value))
+    Some(cut(head.headers.get(header::USER_AGENT)?.to_str().ok()?, USER_AGENT_MOST))
+}
+
+fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
 }

@@ -36,8 +36,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// headers that are too large (431).
 const READ_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Requests at once on one HTTP/2 connection; the requests in flight have their own bound over all connections.
-const H2_STREAMS: u32 = 128;
+/// Largest head that we take, whatever the operator asks for: a `HeaderMap` holds 24,576 headers, and this many bytes
+/// are fewer than that.
+const HEAD_BYTES_MOST: usize = 256 * 1024;
+
+/// Most headers that we take, whatever the operator asks for: hyper sets a table of so many up for each head.
+const HEADER_COUNT_MOST: usize = 4096;
+
+/// Requests at once on one HTTP/2 connection. Cal.com sends one at a time over HTTP/1.1; a proxy that has more waits, or
+/// opens another connection. The more there are, the more heads a stranger can make us hold while their bodies do not
+/// come.
+const H2_STREAMS: u32 = 64;
 
 /// Bytes in flight of one HTTP/2 request: a common webhook arrives without waiting for a window.
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
@@ -63,14 +72,26 @@ const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// For the answer to a ping.
 const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection without a request for this long is ended. HTTP/1 has the time for headers as its bound as well.
-const IDLE_MOST: Duration = Duration::from_mins(1);
+/// How long a connection without a request is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Then it is asked to end. HTTP/1 has the time for headers as its bound as well.
+    pub(crate) idle: Duration,
+    /// Then it is cut: an HTTP/2 peer that opens no window for its answers would otherwise never end.
+    pub(crate) ending: Duration,
+}
+
+impl Patience {
+    /// A proxy sends its next request within the one, and reads an answer of a few hundred bytes within the other.
+    pub(crate) const DEFAULT: Self = Self { idle: Duration::from_mins(1), ending: Duration::from_secs(10) };
+}
 
 /// Accepts and serves until `shutdown`, then waits for the requests that were accepted.
 pub(crate) async fn serve(
     listener: TcpListener,
     edge: Arc<Edge>,
     limits: Limits,
+    patience: Patience,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let local = listener.local_addr()?;
@@ -100,6 +121,7 @@ pub(crate) async fn serve(
             edge: Arc::clone(&edge),
             ends: Ends { local, peer },
             header_timeout: limits.header_timeout,
+            patience,
             drain: shutdown.clone(),
         };
         let abandon = abandon.clone();
@@ -128,13 +150,14 @@ struct Connection {
     edge: Arc<Edge>,
     ends: Ends,
     header_timeout: Duration,
+    patience: Patience,
     /// When it is time to end after the requests that are being served.
     drain: CancellationToken,
 }
 
 impl Connection {
     async fn serve(self, stream: TcpStream) {
-        let Self { builder, edge, ends, header_timeout, drain } = self;
+        let Self { builder, edge, ends, header_timeout, patience, drain } = self;
         if let Err(why) = stream.set_nodelay(true) {
             debug!(%why, "the connection was gone before it began");
             return;
@@ -160,7 +183,11 @@ impl Connection {
                     return;
                 }
                 () = drain.cancelled(), if !ending => {}
-                () = activity.idle_for(IDLE_MOST), if !ending => {}
+                () = activity.idle_for(patience.idle), if !ending => {}
+                () = activity.idle_for(patience.ending), if ending => {
+                    debug!("a connection that was asked to end did not, and was cut");
+                    return;
+                }
             }
             ending = true;
             connection.as_mut().graceful_shutdown();
@@ -170,13 +197,14 @@ impl Connection {
 
 /// How every connection is served. Nothing is left to a default that could change under us.
 fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let head_bytes = limits.header_bytes.min(HEAD_BYTES_MOST);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_headers(limits.header_count)
-        .max_buf_size(READ_BUFFER_BYTES.max(limits.header_bytes))
+        .max_headers(limits.header_count.min(HEADER_COUNT_MOST))
+        .max_buf_size(READ_BUFFER_BYTES.max(head_bytes))
         .keep_alive(true)
         // A sender may end its side once its request is out; it still gets its answer.
         .half_close(true);
@@ -188,10 +216,13 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
         .max_frame_size(H2_FRAME_BYTES)
         .max_send_buf_size(H2_SEND_BUFFER_BYTES)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(H2_PENDING_RESETS)
         .max_local_error_reset_streams(H2_LOCAL_RESETS)
         .keep_alive_interval(H2_PING_INTERVAL)
         .keep_alive_timeout(H2_PING_TIMEOUT);
     builder
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,14 +22,10 @@ pub mod otel {
     pub const KIND: &str = "otel.kind";
     /// `ERROR` for a failed operation; left unset on success.
     pub const STATUS_CODE: &str = "otel.status_code";
-    /// What failed, in low cardinality and without personal data.
-    pub const STATUS_DESCRIPTION: &str = "otel.status_description";
 }
 
 /// Span names.
 pub mod span {
-    /// HTTP SERVER span of one webhook, by its route template.
-    pub const POST_WEBHOOK: &str = "POST /webhooks/calcom/{tenant}";
     /// INTERNAL: the HMAC over the raw body.
     pub const VERIFY_SIGNATURE: &str = "verify signature";
     /// INTERNAL: raw body to typed event.
@@ -90,6 +86,8 @@ pub const USER_AGENT_ORIGINAL: &str = "user_agent.original";
 pub const ERROR_TYPE: &str = "error.type";
 /// The conventions' word for a value outside the known set.
 pub const OTHER: &str = "_OTHER";
+/// The value of [`ERROR_TYPE`] where the one who waited went away before the answer, or was cut when a grace was over.
+pub const CLIENT_GONE: &str = "client_gone";
 
 // RPC (release candidate)
 
@@ -120,18 +118,16 @@ pub const DB_COLLECTION_NAME: &str = "db.collection.name";
 pub const DB_QUERY_SUMMARY: &str = "db.query.summary";
 /// The database's own error code.
 pub const DB_RESPONSE_STATUS_CODE: &str = "db.response.status_code";
-/// How many rows came back.
-pub const DB_RESPONSE_RETURNED_ROWS: &str = "db.response.returned_rows";
 
 // Messaging (development)
 
 /// `calbridge`.
 pub const MESSAGING_SYSTEM: &str = "messaging.system";
-/// The operation's name: `ingest`, `bookings`.
+/// What the system calls the operation: `send`, [`MESSAGING_PROCESS`], `round`.
 pub const MESSAGING_OPERATION_NAME: &str = "messaging.operation.name";
 /// `create`, `send`, `receive`, `process` or `settle`.
 pub const MESSAGING_OPERATION_TYPE: &str = "messaging.operation.type";
-/// Where the message goes.
+/// Where the message goes: `ingest`, [`MESSAGING_BOOKINGS`].
 pub const MESSAGING_DESTINATION_NAME: &str = "messaging.destination.name";
 /// The message's id.
 pub const MESSAGING_MESSAGE_ID: &str = "messaging.message.id";
@@ -139,8 +135,14 @@ pub const MESSAGING_MESSAGE_ID: &str = "messaging.message.id";
 pub const MESSAGING_MESSAGE_BODY_SIZE: &str = "messaging.message.body.size";
 /// How many messages a batch span speaks of; on batch spans only.
 pub const MESSAGING_BATCH_MESSAGE_COUNT: &str = "messaging.batch.message_count";
-/// The consumer.
-pub const MESSAGING_CONSUMER_GROUP_NAME: &str = "messaging.consumer.group.name";
+/// The name and the type of the operation that hands an event to the service.
+pub const MESSAGING_SEND: &str = "send";
+/// Where events are sent to.
+pub const MESSAGING_INGEST: &str = "ingest";
+/// Name and type of the operation that folds an event into the bookings.
+pub const MESSAGING_PROCESS: &str = "process";
+/// What events are processed into.
+pub const MESSAGING_BOOKINGS: &str = "bookings";
 /// The value of [`MESSAGING_SYSTEM`].
 pub const MESSAGING_SYSTEM_VALUE: &str = "calbridge";
 

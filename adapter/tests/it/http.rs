@@ -41,6 +41,26 @@ async fn a_committed_webhook_is_answered_with_its_delivery() {
 }
 
 #[tokio::test]
+async fn headers_of_noise_are_cut_before_they_are_forwarded() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, limits()).await;
+    let body = created("uid");
+    let noise = [0xff; 6000];
+    let head = format!(
+        "POST /webhooks/calcom HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\nX-Cal-Signature-256: {}\r\n",
+        body.len(),
+        sign(SECRET, &body)
+    );
+    let request =
+        [head.as_bytes(), b"Content-Type: ", &noise, b"\r\nX-Cal-Webhook-Version: ", &noise, b"\r\n\r\n", &body];
+    assert_eq!(exchange(adapter.address, request.concat()).await.status, 200);
+    let [event] = service.events().try_into().unwrap();
+    for text in [event.content_type, event.webhook_version] {
+        assert!((1..=256).contains(&text.len()), "{} bytes", text.len());
+    }
+}
+
+#[tokio::test]
 async fn every_outcome_has_its_word() {
     let service = Service::start().await;
     let adapter = Adapter::ready(&service, limits()).await;

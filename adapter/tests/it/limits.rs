@@ -176,8 +176,10 @@ async fn a_body_that_is_cut_off_is_no_webhook() {
     assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 400 "), "{rest}");
     let mut socket = Socket::open(adapter.address).await;
     socket.send("POST /webhooks/calcom HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\nnot a size\r\n").await;
-    let rest = String::from_utf8(socket.rest().await).unwrap();
-    assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 400 "), "{rest}");
+    let answer = socket.answer().await;
+    assert_eq!((answer.status, answer.body.as_str(), answer.header("connection")), (400, "", Some("close")));
+    assert_eq!(answer.header("content-type"), None);
+    assert_eq!(socket.rest().await, b"");
     assert!(service.arrivals().is_empty());
 }
 
@@ -194,6 +196,25 @@ async fn more_requests_than_places_are_sent_away_with_a_time() {
     assert_eq!(second.header("retry-after"), Some("1"));
     assert_eq!(first.answer().await.status, 200);
     assert_eq!(exchange(adapter.address, webhook(&created("uid-2"))).await.status, 200, "the place is free again");
+}
+
+#[tokio::test]
+async fn requests_whose_bodies_do_not_come_take_no_places() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, Limits { in_flight: 1, ..limits() }).await;
+    let stream = TcpStream::connect(adapter.address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let open = |path: &str| {
+        let body = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        http::Request::post(format!("http://hooks.example{path}")).body(body).unwrap()
+    };
+    let waiting: Vec<_> = (0..16).map(|_| tokio::spawn(sender.send_request(open("/webhooks/calcom")))).collect();
+    // It comes after the others, so they have been met once it is answered.
+    assert_eq!(soon("an answer", sender.send_request(open("/nope"))).await.unwrap().status(), 404);
+    assert_eq!(exchange(adapter.address, webhook(&created("uid"))).await.status, 200);
+    assert!(waiting.iter().all(|request| !request.is_finished()), "they still wait for their bodies");
 }
 
 #[tokio::test]

@@ -6,8 +6,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use bytes::Bytes;
 use calbridge_process::Limits;
 use calbridge_proto::v1::SubmitError;
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry::{
     Key, Value,
     trace::{SpanId, SpanKind, Status, TraceId, TracerProvider as _},
@@ -16,6 +19,7 @@ use opentelemetry_sdk::{
     metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider},
     trace::{InMemorySpanExporter, SdkTracerProvider, SpanData},
 };
+use tokio::net::TcpStream;
 use tracing::{level_filters::LevelFilter, subscriber::DefaultGuard};
 use tracing_subscriber::{Layer as _, fmt::MakeWriter, layer::SubscriberExt as _};
 
@@ -23,7 +27,7 @@ use crate::support::{
     ACME, Adapter, SECRET, created, limits,
     sender::{exchange, post, webhook},
     service::{Act, Service},
-    sign, soon,
+    sign, soon, until,
 };
 
 /// Everything that this thread, on which the adapter runs, writes down.
@@ -224,15 +228,64 @@ async fn a_refused_webhook_shows_nothing_that_its_sender_chose() {
             assert!(!shown.contains_key(absent), "{absent}");
         }
     }
-    for (request, name) in [
-        ("GET /some/secret/path HTTP/1.1\r\nhost: h\r\n\r\n", "GET"),
-        ("BREW /webhooks/calcom HTTP/1.1\r\nhost: h\r\n\r\n", "HTTP /webhooks/calcom"),
-    ] {
-        exchange(adapter.address, request).await;
+    exchange(adapter.address, "GET /some/secret/path HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let spans = record.spans();
+    let shown = attributes(named(&spans, "GET"));
+    assert!(!shown.values().any(|value| value.contains("secret")), "{shown:?}");
+    assert!(!shown.contains_key("http.request.method_original"), "HTTP knows it");
+}
+
+#[tokio::test]
+async fn the_beginning_of_an_unknown_method_is_kept_on_the_span_alone() {
+    let record = Record::start();
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, limits()).await;
+    let method = format!("BREW{}", "X".repeat(100));
+    let request = format!("{method} /webhooks/calcom HTTP/1.1\r\nhost: h\r\n\r\n");
+    assert_eq!(exchange(adapter.address, request).await.status, 405);
+    let spans = record.spans();
+    let shown = attributes(named(&spans, "HTTP /webhooks/calcom"));
+    assert_eq!(shown["http.request.method"], "_OTHER");
+    assert_eq!(shown["http.request.method_original"], method[..32]);
+}
+
+/// Sends a webhook over HTTP/2 and goes away once the service has it and says nothing.
+async fn go_away(adapter: &Adapter, service: &Service) {
+    service.script([Act::Ignore]);
+    let stream = TcpStream::connect(adapter.address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let body = created("uid-of-one-who-goes");
+    let request = http::Request::post("http://hooks.example/webhooks/calcom")
+        .header("x-cal-signature-256", sign(SECRET, &body))
+        .body(Full::new(Bytes::from(body)))
+        .unwrap();
+    let (before, asking) = (service.arrivals().len(), tokio::spawn(sender.send_request(request)));
+    until("the service has it", || service.arrivals().len() > before).await;
+    asking.abort();
+    drop(sender);
+    soon("the connection ends", connection).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_goes_away_before_the_answer_is_written_down() {
+    let record = Record::start();
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, limits()).await;
+    go_away(&adapter, &service).await;
+    let (server, send) = ("POST /webhooks/calcom", "send ingest");
+    until("both spans are ended", || {
         let spans = record.spans();
-        record.spans.reset();
-        let shown = attributes(named(&spans, name));
-        assert!(!shown.values().any(|value| value.contains("secret") || value.contains("BREW")), "{shown:?}");
+        [server, send].iter().all(|name| names(&spans).contains(name))
+    })
+    .await;
+    let spans = record.spans();
+    for name in [server, send] {
+        let span = named(&spans, name);
+        assert_eq!(attributes(span)["error.type"], "client_gone", "{name}");
+        assert!(matches!(span.status, Status::Error { .. }), "{name}");
+        assert!(!attributes(span).contains_key("http.response.status_code"), "{name}");
     }
 }
 
@@ -334,6 +387,7 @@ async fn the_numbers_have_their_names_and_few_labels() {
     ] {
         exchange(adapter.address, request).await;
     }
+    go_away(&adapter, &service).await;
     adapter.shutdown.cancel();
     soon("the adapter ends", adapter.running).await.unwrap().unwrap();
     provider.force_flush().unwrap();
@@ -347,6 +401,8 @@ async fn the_numbers_have_their_names_and_few_labels() {
         "calbridge.signature.verifications",
         "calbridge.signature.unsigned_tenants",
         "rpc.client.call.duration",
+        "messaging.client.sent.messages",
+        "messaging.client.operation.duration",
         "BOOKING_CREATED",
         "unparsed",
         "_OTHER",
