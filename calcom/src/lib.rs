@@ -12,5 +12,6 @@ mod payload;
 mod surrogate;
 mod typed;
 
+pub use envelope::created_at;
 pub use payload::booking_uid;
 pub use typed::{Typed, type_body};

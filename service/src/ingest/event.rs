@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use calbridge_booking::Subject;
 use calbridge_proto::v1;
 use prost_types::Timestamp;
 use sha2::{Digest, Sha256};
@@ -39,7 +40,7 @@ pub(super) fn prepare(mut event: v1::BookingEvent, now: Micros, trace_id: String
         key: key(&event, body_sha256)?,
         delivery_id: new_id(now),
         body_sha256,
-        booking_uid: event.payload.as_ref().and_then(calbridge_calcom::booking_uid).map(str::to_owned),
+        booking_uid: booking_uid(&event).map(str::to_owned),
         facts: calbridge_booking::facts(&event, &body_sha256),
         event,
         trace_id,
@@ -91,12 +92,23 @@ fn check(event: &v1::BookingEvent) -> Result<(), InvalidField> {
     Ok(())
 }
 
+/// The booking that the event is about; a uid that no store would index names none.
+fn booking_uid(event: &v1::BookingEvent) -> Option<&str> {
+    match calbridge_booking::subject(event) {
+        Subject::States { uid } => Some(uid),
+        Subject::Recorded { uid } => uid,
+        Subject::Unparsed => None,
+    }
+}
+
 /// A typed body is known by its hash; one that could not be typed (the same five bytes every time, it may be) by the
-/// request that brought it. The time is a function of the identity.
+/// request that brought it. The time is a function of the identity, read from the body itself: were it taken from
+/// another field of the event, the same body with another time there would be a second delivery. For a kept body it
+/// must never change.
 fn key(event: &v1::BookingEvent, body_sha256: [u8; 32]) -> Result<DeliveryKey, InvalidField> {
     let tenant = Arc::from(event.tenant.as_str());
     if event.payload.is_some() {
-        let time = event.event_time.as_ref().map_or(0, micros);
+        let time = calbridge_calcom::created_at(&event.raw_body).as_ref().map_or(0, micros);
         return Ok(DeliveryKey { tenant, time, identity: Identity::Body(body_sha256) });
     }
     let why = "must be a UUID where there is no payload: nothing else tells two such requests apart";

@@ -7,12 +7,15 @@ use super::*;
 
 const NOW: Micros = 1_800_000_000_000_000;
 
+/// Made at second 200; the event of these tests says 100.
+const BODY: &str = r#"{"createdAt":"1970-01-01T00:03:20.000005Z"}"#;
+
 fn event() -> v1::BookingEvent {
     v1::BookingEvent {
         tenant: "acme".to_owned(),
         trigger: v1::Trigger::BookingCreated.into(),
         event_time: Some(Timestamp { seconds: 100, nanos: 5_000 }),
-        raw_body: "{}".into(),
+        raw_body: BODY.into(),
         payload: Some(Payload::Booking(v1::BookingPayload { uid: "u1".to_owned(), ..Default::default() })),
         ..Default::default()
     }
@@ -21,9 +24,9 @@ fn event() -> v1::BookingEvent {
 #[test]
 fn a_typed_event_is_known_by_its_body() {
     let delivery = prepare(event(), NOW, "trace".to_owned()).unwrap();
-    let hash: [u8; 32] = Sha256::digest(b"{}").into();
+    let hash: [u8; 32] = Sha256::digest(BODY).into();
     assert_eq!(delivery.key.identity, Identity::Body(hash));
-    assert_eq!((&*delivery.key.tenant, delivery.key.time), ("acme", 100_000_005));
+    assert_eq!((&*delivery.key.tenant, delivery.key.time), ("acme", 200_000_005));
     assert_eq!(delivery.booking_uid.as_deref(), Some("u1"));
     assert_eq!(delivery.trace_id, "trace");
     assert_eq!(delivery.event.receive_time, Some(Timestamp { seconds: 1_800_000_000, nanos: 0 }));
@@ -82,6 +85,19 @@ fn each_field_that_cannot_be_taken_is_named() {
     assert!(prepare(longest, NOW, String::new()).is_ok());
 }
 
+#[test]
+fn a_uid_beyond_what_a_store_indexes_names_no_booking() {
+    let about = |uid: usize| {
+        let payload = v1::RecordingPayload { uid: "u".repeat(uid), ..Default::default() };
+        let trigger = v1::Trigger::RecordingReady.into();
+        let event = v1::BookingEvent { trigger, payload: Some(Payload::Recording(payload)), ..event() };
+        prepare(event, NOW, String::new()).unwrap().booking_uid.map(|uid| uid.len())
+    };
+    assert_eq!(about(0), None);
+    assert_eq!(about(256), Some(256));
+    assert_eq!(about(257), None);
+}
+
 /// The encoded event of a golden body of that trigger.
 fn encoded(trigger: i32) -> Vec<u8> {
     let trigger = v1::Trigger::try_from(trigger).unwrap();
@@ -93,7 +109,52 @@ fn encoded(trigger: i32) -> Vec<u8> {
     event.encode_to_vec()
 }
 
+/// A body, and the rest of an event as any caller may fill it.
+fn bodies() -> impl Strategy<Value = Vec<u8>> {
+    let golden = (1..=i32::from(v1::Trigger::Ping), 0..4_000_000_000_i64).prop_map(|(trigger, seconds)| {
+        let trigger = v1::Trigger::try_from(trigger).unwrap_or_default();
+        let at = jiff::Timestamp::from_second(seconds).unwrap();
+        golden::body(trigger, &golden::Golden::new("u1", 7, at, at))
+    });
+    prop_oneof![golden, prop::collection::vec(any::<u8>(), 1..50)]
+}
+
+prop_compose! {
+    fn said_of(raw: Vec<u8>)(
+        event_time in prop::option::of((0..4_000_000_000_i64, 0..1_000_000_000)),
+        receive_time in prop::option::of(0..4_000_000_000_i64),
+        trigger in 0..=i32::from(v1::Trigger::Ping),
+        text in "[a-z]{0,8}",
+        uid in "[a-z]{0,8}",
+    ) -> v1::BookingEvent {
+        v1::BookingEvent {
+            tenant: "acme".to_owned(),
+            trigger,
+            trigger_name: text.clone(),
+            event_time: event_time.map(|(seconds, nanos)| Timestamp { seconds, nanos }),
+            receive_time: receive_time.map(|seconds| Timestamp { seconds, nanos: 0 }),
+            webhook_version: text.clone(),
+            content_type: text.clone(),
+            secret_id: text.clone(),
+            request_id: text,
+            raw_body: raw.clone().into(),
+            payload: Some(Payload::Booking(v1::BookingPayload { uid, ..Default::default() })),
+            ..Default::default()
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn equal_bodies_have_equal_keys_whatever_else_is_said(
+        (one, other) in bodies().prop_flat_map(|raw| (said_of(raw.clone()), said_of(raw))),
+        now: i64,
+    ) {
+        let one = prepare(one, now, String::new()).unwrap();
+        let other = prepare(other, NOW, "trace".to_owned()).unwrap();
+        prop_assert_eq!(one.key, other.key);
+    }
+
     #[test]
     fn a_message_of_any_bytes_is_taken_or_refused(
         trigger in 0..=i32::from(v1::Trigger::Ping),
