@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use calbridge_process::{Config, Database, RedisSettings};
 
+use crate::store;
+
 /// What the service needs to know before it starts.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -54,6 +56,9 @@ pub(crate) const ROUND_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) const CAREFUL_ROUNDS: usize = 256;
 /// Bodies above this are hashed and read beside the reactor: 256 KiB take about a millisecond without SHA instructions.
 pub(crate) const INLINE_BYTES: usize = 256 * 1024;
+/// For the store to confirm the hint's hits: an indexed read takes microseconds, and one that takes longer than this
+/// saves nobody the commit, which tells duplicates just as well.
+pub(crate) const CONFIRM_TIMEOUT: Duration = Duration::from_millis(250);
 /// When a refused caller should come again: a round takes milliseconds, a store that restarts some seconds.
 pub(crate) const RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -89,10 +94,15 @@ pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) const REDIS_TIMEOUT: Duration = Duration::from_millis(50);
 /// For a connection to Redis to be made, aside from any event's way.
 pub(crate) const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
-/// For connecting, authenticating and one trial command, with the nodes of a cluster one after the other.
+/// For connecting, authenticating and the trial commands, with the nodes of a cluster one after the other.
 pub(crate) const REDIS_TRIAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// Between two tries while Redis is away.
+/// Between two tries while Redis is away, and from a first failure to the next try.
 pub(crate) const REDIS_TRIAL_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest pause of a Redis that answers its trial and fails the events: each time may cost a round its timeout.
+pub(crate) const REDIS_PAUSE_MAX: Duration = Duration::from_secs(32);
+/// So long it must work for its failures to be forgotten: longer than the longest pause, or half of the time would be
+/// spent on failing.
+pub(crate) const REDIS_STEADY: Duration = Duration::from_secs(60);
 /// Rounds that Redis was not told of yet; beyond it they are left out. The store knows them all the same.
 pub(crate) const REDIS_UNTOLD_ROUNDS: usize = 64;
 
@@ -112,8 +122,12 @@ const _: () = {
     assert!(BODY_BYTES <= ROUND_BYTES && ROUND_BYTES <= QUEUE_BYTES);
     assert!(INLINE_BYTES < BODY_BYTES && BODY_BYTES < MESSAGE_BYTES);
     assert!(PAGE_DEFAULT <= PAGE_MOST);
+    assert!(BODY_BYTES <= store::BODY_BYTES_MAX && PAGE_BYTES <= store::PAGE_BYTES_MAX);
+    assert!(CONFIRM_TIMEOUT.as_millis() < READ_TIMEOUT.as_millis());
     assert!(REDIS_TIMEOUT.as_millis() < REDIS_CONNECT_TIMEOUT.as_millis());
     assert!(REDIS_CONNECT_TIMEOUT.as_millis() < REDIS_TRIAL_TIMEOUT.as_millis());
+    assert!(REDIS_TRIAL_INTERVAL.as_millis() < REDIS_PAUSE_MAX.as_millis());
+    assert!(REDIS_PAUSE_MAX.as_millis() < REDIS_STEADY.as_millis());
     assert!(
         PROBE_TIMEOUT.as_millis() < READ_TIMEOUT.as_millis() && READ_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis()
     );

@@ -1,9 +1,11 @@
 //! Redis as the hint: asked in one pipeline a round, told in one pipeline after the commit.
 //!
 //! No event ever waits for a connection: a keeper task makes it, tries it, and makes a new one after a failure. A Redis
-//! that is dead or frozen costs one timeout, then nothing until the keeper has it back. URLs may hold a password: they
-//! appear in no error, log, span or metric.
+//! that is dead or frozen costs one timeout, then nothing until the keeper has it back; one that passes its trial and
+//! fails again is left aside for longer each time. URLs may hold a password: they appear in no error, log, span or
+//! metric.
 
+mod keeper;
 mod link;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -16,13 +18,16 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, Span, field::Empty, info, info_span, warn};
+use tracing::{Instrument, Span, field::Empty, info_span, warn};
 
-use self::link::{Client, Failure, Link, Place};
+use self::{
+    keeper::Voice,
+    link::{Client, Failure, Link, Place},
+};
 use super::breaker::Breaker;
 use crate::{
     metrics::Metrics,
-    settings::{REDIS_TIMEOUT, REDIS_TRIAL_INTERVAL, REDIS_TRIAL_TIMEOUT, REDIS_UNTOLD_ROUNDS},
+    settings::{REDIS_TIMEOUT, REDIS_UNTOLD_ROUNDS},
     store::{DeliveryKey, Identity},
 };
 
@@ -46,6 +51,7 @@ pub(crate) struct Redis {
 #[derive(Debug)]
 struct Shared {
     breaker: Breaker<Link>,
+    voice: Voice,
     place: Place,
     metrics: Arc<Metrics>,
 }
@@ -75,10 +81,11 @@ impl Redis {
     /// Begins to connect; inside a runtime.
     pub(crate) fn open(settings: &RedisSettings, metrics: Arc<Metrics>) -> Result<Self, RedisError> {
         let client = client(settings)?;
-        let shared = Arc::new(Shared { breaker: Breaker::new(), place: client.place(), metrics });
+        let shared =
+            Arc::new(Shared { breaker: Breaker::new(), voice: Voice::default(), place: client.place(), metrics });
         let (untold, told) = mpsc::channel(REDIS_UNTOLD_ROUNDS);
         Ok(Self {
-            _keeper: AbortOnDropHandle::new(tokio::spawn(keep(Arc::clone(&shared), client))),
+            _keeper: AbortOnDropHandle::new(tokio::spawn(keeper::run(Arc::clone(&shared), client))),
             _teller: AbortOnDropHandle::new(tokio::spawn(pass_on(Arc::clone(&shared), told, settings.ttl))),
             shared,
             untold,
@@ -125,7 +132,7 @@ impl Shared {
             Ok(value) => Some(value),
             Err(failure) => {
                 failure.record(&span);
-                if self.breaker.open(&loan) {
+                if self.breaker.open(&loan) && self.voice.is_loud() {
                     warn!(
                         { semconv::ERROR_TYPE } = failure.name(),
                         "Redis failed; it is left aside until it answers again"
@@ -152,32 +159,6 @@ impl Shared {
             { semconv::DB_RESPONSE_STATUS_CODE } = Empty,
             { semconv::ERROR_TYPE } = Empty,
         )
-    }
-}
-
-/// Makes the first link, and a new one whenever the last one failed. The first refusal of an outage is said, once.
-async fn keep(shared: Arc<Shared>, client: Client) {
-    let mut said = false;
-    loop {
-        let trial = timeout(REDIS_TRIAL_TIMEOUT, client.connect()).await.unwrap_or(Err(Failure::Timeout));
-        match trial {
-            Ok(link) => {
-                shared.breaker.close(link);
-                info!("Redis answers and is asked for duplicates");
-                said = true;
-                shared.breaker.opened().await;
-            }
-            Err(failure) => {
-                if !said {
-                    warn!(
-                        { semconv::ERROR_TYPE } = failure.name(),
-                        "Redis does not answer; the store alone recognises duplicates"
-                    );
-                    said = true;
-                }
-                tokio::time::sleep(REDIS_TRIAL_INTERVAL).await;
-            }
-        }
     }
 }
 

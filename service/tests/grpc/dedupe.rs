@@ -6,7 +6,7 @@ use std::{
 };
 
 use calbridge_proto::v1::{BookingStatus, SubmitOutcome, Trigger};
-use calbridge_telemetry::testing::{attribute, record};
+use calbridge_telemetry::testing::{Recording, attribute, record};
 use opentelemetry_sdk::metrics::{
     InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
     data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics, SumDataPoint},
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::{
     events::{created, event, golden},
+    fake_redis::{Answer, FakeRedis},
     harness::{Harness, redis, until},
     redis_server::RedisServer,
 };
@@ -182,6 +183,56 @@ async fn a_redis_that_only_refuses_is_left_aside() {
     }
     let _: String = server.run(&["CONFIG", "SET", "maxmemory", "0"]).await;
     found(&service, &server).await;
+}
+
+/// Submits for so long and says how often Redis was asked meanwhile.
+async fn asks_during(service: &Harness, recording: &Recording, time: Duration) -> usize {
+    let begun = Instant::now();
+    let mut index = 0;
+    while begun.elapsed() < time {
+        index += 1;
+        let uid = format!("u{index}");
+        assert_eq!(service.submit(created(&uid)).await.unwrap().outcome(), SubmitOutcome::Applied);
+        assert_eq!(service.submit(created(&uid)).await.unwrap().outcome(), SubmitOutcome::Duplicate);
+    }
+    assert!(index > 10, "{index} events in {time:?}");
+    recording.named("PIPELINE EXISTS").len()
+}
+
+#[tokio::test]
+async fn a_redis_that_may_not_be_asked_is_never_used() {
+    let silent: Answer = |name, _| (name != "EXISTS").then_some("+OK\r\n");
+    let forbidden: Answer = |name, _| Some(if name == "EXISTS" { "-NOPERM no\r\n" } else { "+OK\r\n" });
+    for answer in [silent, forbidden] {
+        let recording = record();
+        let server = FakeRedis::start(answer).await;
+        let service = Harness::with(redis(&[server.url()])).await;
+        until("it was tried", async || server.connections() > 0).await;
+        let asked = asks_during(&service, &recording, Duration::from_secs(2)).await;
+        assert_eq!(asked, 0, "its trial fails");
+        assert!(server.connections() <= 4, "{} connections", server.connections());
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_passes_its_trial_and_fails_the_events_costs_less_and_less() {
+    let recording = record();
+    let answer: Answer = |name, before| match (name, before) {
+        ("EXISTS", 0) => Some(":1\r\n"),
+        ("EXISTS", _) => None,
+        _ => Some("+OK\r\n"),
+    };
+    let server = FakeRedis::start(answer).await;
+    let service = Harness::with(redis(&[server.url()])).await;
+    until("it is asked", async || {
+        service.submit(created("first")).await.unwrap();
+        !recording.named("PIPELINE EXISTS").is_empty()
+    })
+    .await;
+    // From here on it is tried again after 1, 2 and 4 seconds.
+    let asked = asks_during(&service, &recording, Duration::from_secs(5)).await;
+    assert!((2..=4).contains(&asked), "asked {asked} times");
+    assert!(server.connections() <= 4, "{} connections", server.connections());
 }
 
 #[tokio::test]

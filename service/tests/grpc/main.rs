@@ -6,6 +6,7 @@
 mod dedupe;
 mod events;
 mod failures;
+mod fake_redis;
 mod harness;
 mod ingest;
 mod limits;

@@ -18,7 +18,8 @@ use tracing::Span;
 use super::RedisError;
 use crate::settings::{REDIS_CONNECT_TIMEOUT, REDIS_TIMEOUT, REDIS_TRIAL_INTERVAL};
 
-/// The key of the trial command. It is written, so that a Redis that only reads counts as away.
+/// The key of the trial commands. It is written and asked for: a Redis that only reads, or may not be asked, counts as
+/// away.
 const TRIAL_KEY: &str = "calbridge:trial";
 /// A slot that moved answers with its new place: that is one more try, not a failure.
 const CLUSTER_RETRIES: u32 = 1;
@@ -94,7 +95,7 @@ impl Client {
         }
     }
 
-    /// A connection on which a trial command was answered.
+    /// A connection on which each command that events need was answered once.
     pub(super) async fn connect(&self) -> Result<Link, Failure> {
         let mut link = match self {
             Self::One(client) => {
@@ -106,6 +107,7 @@ impl Client {
             Self::Cluster(client, _) => Link::Cluster(client.get_async_connection().await?),
         };
         link.set(vec![TRIAL_KEY.to_owned()], REDIS_TRIAL_INTERVAL).await?;
+        link.exist(vec![TRIAL_KEY.to_owned()]).await?;
         Ok(link)
     }
 }
