@@ -6,13 +6,13 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use calbridge_proto::v1;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, warn};
 
 use super::{Answer, Receipt, Shared, Submission, trace};
 use crate::{
-    settings::{ROUND_BYTES, ROUND_EVENTS},
+    settings::{CONFIRM_TIMEOUT, ROUND_BYTES, ROUND_EVENTS},
     store::{DeliveryKey, DuplicateNote, FirstResult, Micros, NewDelivery, Store, time::micros},
 };
 
@@ -85,13 +85,12 @@ async fn recognise<S: Store>(shared: &Shared<S>, round: &mut Round) {
         return;
     }
     let asked = hit_keys.len();
-    let confirmed = match shared.store.confirm(hit_keys).await {
-        Ok(confirmed) => confirmed,
-        Err(error) => {
-            // The commit will tell the duplicates all the same, or fail for a reason of its own.
-            warn!(%error, "the store could not confirm duplicates");
-            return;
-        }
+    // Without an answer all of them count as fresh: the commit will tell the duplicates all the same, or fail for a
+    // reason of its own.
+    let confirmed = match timeout(CONFIRM_TIMEOUT, shared.store.confirm(hit_keys)).await {
+        Ok(Ok(confirmed)) => confirmed,
+        Ok(Err(error)) => return warn!(%error, "the store could not confirm duplicates"),
+        Err(_) => return warn!(events = asked, "the store did not confirm duplicates in time"),
     };
     shared.metrics.disagreements(asked - confirmed.iter().flatten().count());
     let mut confirmed = confirmed.into_iter();

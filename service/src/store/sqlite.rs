@@ -95,6 +95,8 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct SqliteStore {
     readers: Arc<Readers>,
+    /// The ingest's own: a round must not wait for those who read.
+    confirmers: Arc<Readers>,
     // Behind the readers: whoever closes the database last moves its log into the file.
     writer: Writer,
     observer: Observer,
@@ -110,10 +112,11 @@ impl SqliteStore {
         let file = file::claim(path)?;
         let database = file.path.clone();
         let connection = schema::open(&database, options)?;
-        let readers = Arc::new(Readers::new(database.clone()));
+        let readers = Arc::new(Readers::new(database.clone(), reader::READERS));
+        let confirmers = Arc::new(Readers::new(database.clone(), reader::CONFIRMERS));
         let observer = Observer::new(&database);
         let writer = Writer::start(connection, database, options, file)?;
-        Ok(Self { readers, writer, observer })
+        Ok(Self { readers, confirmers, writer, observer })
     }
 }
 
@@ -125,7 +128,7 @@ impl Store for SqliteStore {
 
     async fn confirm(&self, keys: Vec<DeliveryKey>) -> Result<Vec<Option<FirstResult>>, StoreError> {
         let rows = keys.len();
-        let read = self.readers.read(move |connection| queries::confirm(connection, &keys));
+        let read = self.confirmers.read(move |connection| queries::confirm(connection, &keys));
         self.observer.watch(observe::SELECT_DELIVERIES, rows, read).await
     }
 
@@ -183,6 +186,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.readers.close().await;
+        self.confirmers.close().await;
         self.writer.close().await;
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Control {
     pub(crate) failure: Mutex<Option<Failure>>,
     /// False: commits wait.
     pub(crate) open: watch::Sender<bool>,
+    /// False: confirmations wait.
+    pub(crate) confirming: watch::Sender<bool>,
     /// Deliveries and notes of each batch, committed or not.
     pub(crate) batches: Mutex<Vec<(usize, usize)>>,
     /// Keys that were to be confirmed.
@@ -69,6 +71,7 @@ impl Control {
         Arc::new(Self {
             failure: Mutex::default(),
             open: watch::Sender::new(true),
+            confirming: watch::Sender::new(true),
             batches: Mutex::default(),
             confirms: AtomicUsize::default(),
         })
@@ -104,6 +107,8 @@ impl Store for Controlled {
 
     async fn confirm(&self, keys: Vec<DeliveryKey>) -> Result<Vec<Option<FirstResult>>, StoreError> {
         self.control.confirms.fetch_add(keys.len(), Ordering::Relaxed);
+        let mut confirming = self.control.confirming.subscribe();
+        let _ = confirming.wait_for(|confirming| *confirming).await;
         self.store.confirm(keys).await
     }
 

@@ -6,7 +6,7 @@ use calbridge_proto::v1::{self, BookingStatus, SubmitEventsRequest, SubmitOutcom
 
 use crate::{
     events::{created, event, golden, received},
-    harness::Harness,
+    harness::{Harness, soon},
 };
 
 #[tokio::test]
@@ -169,4 +169,15 @@ async fn large_bodies_go_the_same_way() {
         service.submit(event(Trigger::BookingCreated, &long)).await.unwrap().outcome(),
         SubmitOutcome::Duplicate
     );
+}
+
+#[tokio::test]
+async fn a_store_that_never_confirms_is_not_waited_for() {
+    let service = Harness::start().await;
+    let first = service.submit(created("u1")).await.unwrap();
+    service.control.confirming.send_replace(false);
+    let again = soon("the answer", service.submit(created("u1"))).await.unwrap();
+    assert_eq!((again.outcome(), again.delivery_id), (SubmitOutcome::Duplicate, first.delivery_id));
+    assert_eq!(service.control.confirms.load(Ordering::Relaxed), 1, "it was asked");
+    assert_eq!(soon("the next", service.submit(created("u2"))).await.unwrap().outcome(), SubmitOutcome::Applied);
 }

@@ -31,6 +31,13 @@ async fn a_message_beyond_the_bound_is_refused_and_the_service_goes_on() {
 }
 
 #[tokio::test]
+async fn any_number_of_connections_may_be_allowed() {
+    let service = Harness::with(calbridge_service::Settings { connections: usize::MAX, ..settings() }).await;
+    service.submit(created("u1")).await.unwrap();
+    service.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn connections_beyond_the_bound_wait_for_a_place() {
     let service = Harness::with(calbridge_service::Settings { connections: 2, ..settings() }).await;
     service.submit(created("u1")).await.unwrap();

@@ -1,14 +1,15 @@
 //! The laws on `SQLite`, and what can go wrong with a file.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
 
 use calbridge_proto::v1::{BookingStatus, SubmitOutcome::*};
 use calbridge_service::store::{
-    Position, Store, StoreError,
+    BookingOrder, BookingQuery, Position, Store, StoreError,
     sqlite::{OpenError, Options, SqliteStore, Synchronous},
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::{laws, support::*};
 
@@ -229,4 +230,36 @@ fn a_folder_that_cannot_be_made_is_named() {
     assert!(refused.to_string().contains(file.to_str().unwrap()), "{refused}");
     // A folder where the file should be.
     assert!(matches!(SqliteStore::open(folder.path(), Options::default()), Err(OpenError::Unwritable { .. })));
+}
+
+#[tokio::test]
+async fn a_round_is_confirmed_while_many_read() {
+    const READS: usize = 60;
+    let backend = Sqlite::unsynced();
+    let store = Arc::new(backend.open().await);
+    let webhooks: Vec<_> = (0..1_000).map(|number| created(&format!("u{number}"), 1)).collect();
+    commit(&*store, &webhooks).await;
+    let mut reads = JoinSet::new();
+    for _ in 0..READS {
+        let store = Arc::clone(&store);
+        let query = BookingQuery {
+            tenant: TENANT.into(),
+            order: BookingOrder::StartTime,
+            descending: false,
+            after: None,
+            limit: 1_000,
+        };
+        reads.spawn(async move { store.bookings(query).await.unwrap().len() });
+    }
+    // All of them stand in line.
+    tokio::task::yield_now().await;
+    let confirmed = store.confirm(vec![webhooks[0].delivery().key]).await.unwrap();
+    assert!(confirmed[0].is_some());
+    let mut done = 0;
+    while let Some(read) = reads.try_join_next() {
+        assert_eq!(read.unwrap(), 1_000);
+        done += 1;
+    }
+    assert!(done < READS / 2, "{done} pages of {READS} came first");
+    assert_eq!(reads.join_all().await.len(), READS - done);
 }

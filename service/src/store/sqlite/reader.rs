@@ -13,20 +13,25 @@ use tokio::{sync::Semaphore, task};
 use super::schema;
 use crate::store::StoreError;
 
-/// Reads at a time. `SQLite`'s readers don't wait for one another; beyond the cores of a small machine more of them
-/// only take memory.
-const READERS: u32 = 4;
+/// Reads of callers at a time. `SQLite`'s readers don't wait for one another; beyond the cores of a small machine more
+/// of them only take memory.
+pub(super) const READERS: u32 = 4;
+
+/// Confirmations at a time: the ingest asks for one a round, and none of them may stand in line behind callers' pages.
+pub(super) const CONFIRMERS: u32 = 1;
 
 /// Connections for reading, opened as they are needed.
 pub(super) struct Readers {
     path: PathBuf,
+    most: u32,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::default(), permits: Arc::new(Semaphore::new(READERS as usize)) }
+    /// At most so many reads at a time.
+    pub(super) fn new(path: PathBuf, most: u32) -> Self {
+        Self { path, most, idle: Mutex::default(), permits: Arc::new(Semaphore::new(most as usize)) }
     }
 
     /// Runs one read. It goes on when its caller goes away; its connection is then free again for others.
@@ -49,7 +54,7 @@ impl Readers {
 
     /// Waits for the reads under way. There are none after it.
     pub(super) async fn close(&self) {
-        if let Ok(all) = self.permits.acquire_many(READERS).await {
+        if let Ok(all) = self.permits.acquire_many(self.most).await {
             self.permits.close();
             drop(all);
         }
