@@ -92,6 +92,8 @@ struct Receipt {
     span: Span,
     begun: Instant,
     receive_time: Micros,
+    /// When it happened, as Cal.com says.
+    event_time: Option<Micros>,
     trigger: i32,
     _bytes: OwnedSemaphorePermit,
 }
@@ -172,6 +174,7 @@ impl Ingest {
             span: span.clone(),
             begun,
             receive_time: delivery.event.receive_time.as_ref().map_or(now, micros),
+            event_time: delivery.event.event_time.as_ref().map(micros),
             trigger: delivery.event.trigger,
             _bytes: bytes,
         };

@@ -12,6 +12,8 @@ use opentelemetry::{
     metrics::{Counter, Gauge, Histogram},
 };
 
+use crate::store::Micros;
+
 /// Every instrument of ingest and dedupe.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -19,15 +21,19 @@ pub(crate) struct Metrics {
     hits: Counter<u64>,
     /// Hits of the hint that the store denied.
     disagreements: Counter<u64>,
+    /// Events that were answered.
+    consumed: Counter<u64>,
     /// From an event's arrival here to its answer.
     process: Histogram<f64>,
     /// From the adapter's receipt to the commit.
     visible: Histogram<f64>,
+    /// From Cal.com's own time of the event to the commit.
+    freshness: Histogram<f64>,
     /// Events of a round.
     round: Histogram<u64>,
     /// Events that wait for a round.
     queue: Gauge<u64>,
-    /// Redis operations.
+    /// Operations on Redis; the store's own are watched there.
     database: Histogram<f64>,
 }
 
@@ -41,15 +47,17 @@ impl Metrics {
         Self {
             hits: meter.u64_counter(metric::DEDUPE_HITS).with_unit(unit::DELIVERIES).build(),
             disagreements: meter.u64_counter(metric::DEDUPE_REDIS_DISAGREEMENTS).with_unit(unit::DELIVERIES).build(),
+            consumed: meter.u64_counter(metric::MESSAGING_CLIENT_CONSUMED_MESSAGES).with_unit(unit::MESSAGES).build(),
             process: seconds(metric::MESSAGING_PROCESS_DURATION, &bucket::DURATION),
             visible: seconds(metric::E2E_VISIBLE_DURATION, &bucket::DURATION),
+            freshness: seconds(metric::FRESHNESS_DURATION, &bucket::FRESHNESS),
             round: meter
                 .u64_histogram(metric::INGEST_BATCH_SIZE)
                 .with_unit(unit::DELIVERIES)
                 .with_boundaries(bucket::BATCH_SIZE.to_vec())
                 .build(),
             queue: meter.u64_gauge(metric::INGEST_QUEUE_DEPTH).with_unit(unit::DELIVERIES).build(),
-            database: seconds(metric::DB_CLIENT_OPERATION_DURATION, &bucket::DB_DURATION),
+            database: database_operations(),
         }
     }
 
@@ -74,16 +82,22 @@ impl Metrics {
     pub(crate) fn answered(&self, took: Duration, error: Option<&'static str>) {
         let mut attributes = vec![
             KeyValue::new(semconv::MESSAGING_SYSTEM, semconv::MESSAGING_SYSTEM_VALUE),
-            KeyValue::new(semconv::MESSAGING_OPERATION_NAME, "bookings"),
+            KeyValue::new(semconv::MESSAGING_OPERATION_NAME, semconv::MESSAGING_PROCESS),
+            KeyValue::new(semconv::MESSAGING_DESTINATION_NAME, semconv::MESSAGING_BOOKINGS),
         ];
         attributes.extend(error.map(|error| KeyValue::new(semconv::ERROR_TYPE, error)));
         self.process.record(took.as_secs_f64(), &attributes);
+        self.consumed.add(1, &attributes);
     }
 
-    /// A new delivery can be read this many microseconds after the adapter had it.
-    pub(crate) fn visible(&self, micros: i64, trigger: i32) {
-        let seconds = Duration::from_micros(u64::try_from(micros).unwrap_or(0)).as_secs_f64();
-        self.visible.record(seconds, &[KeyValue::new(semconv::TRIGGER, trigger_name(trigger))]);
+    /// A new delivery can be read since `now`: so long after the adapter had it, and after Cal.com says that it
+    /// happened.
+    pub(crate) fn visible(&self, now: Micros, receive_time: Micros, event_time: Option<Micros>, trigger: i32) {
+        let attributes = [KeyValue::new(semconv::TRIGGER, trigger_name(trigger))];
+        self.visible.record(seconds_between(receive_time, now), &attributes);
+        if let Some(event_time) = event_time {
+            self.freshness.record(seconds_between(event_time, now), &attributes);
+        }
     }
 
     /// One operation on Redis.
@@ -93,6 +107,21 @@ impl Metrics {
         attributes.extend(error.map(|error| KeyValue::new(semconv::ERROR_TYPE, error)));
         self.database.record(took.as_secs_f64(), &attributes);
     }
+}
+
+/// The one instrument for operations on the store and on Redis: its users share it by its name.
+pub(crate) fn database_operations() -> Histogram<f64> {
+    meter()
+        .f64_histogram(metric::DB_CLIENT_OPERATION_DURATION)
+        .with_description("How long operations on the store and on Redis took, waiting included.")
+        .with_unit(unit::SECONDS)
+        .with_boundaries(bucket::DB_DURATION.to_vec())
+        .build()
+}
+
+/// Zero where the other machine's clock is ahead.
+fn seconds_between(from: Micros, to: Micros) -> f64 {
+    Duration::from_micros(u64::try_from(to.saturating_sub(from)).unwrap_or(0)).as_secs_f64()
 }
 
 /// Cal.com's name of a trigger, as long as it is one that the schema knows.
@@ -125,6 +154,13 @@ fn count(number: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_behind_makes_no_negative_time() {
+        for (from, to, seconds) in [(1_000_000, 3_500_000, 2.5), (2, 1, 0.0), (i64::MAX, i64::MIN, 0.0)] {
+            assert!((seconds_between(from, to) - seconds).abs() < f64::EPSILON, "{from} {to}");
+        }
+    }
 
     #[test]
     fn a_trigger_is_named_as_cal_com_names_it() {

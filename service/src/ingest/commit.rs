@@ -46,7 +46,7 @@ fn conclude<S>(
             trace::told_by(&receipt.span, "store");
             shared.metrics.duplicate("store");
         } else {
-            shared.metrics.visible(now.saturating_sub(receipt.receive_time), receipt.trigger);
+            shared.metrics.visible(now, receipt.receive_time, receipt.event_time, receipt.trigger);
         }
         trace::transitions(&receipt.span, &transitions);
         let answer = Answer {

@@ -7,6 +7,7 @@ use calbridge_telemetry::{
     semconv::{self, otel},
 };
 use tracing::{Span, field::Empty, info_span};
+use uuid::Uuid;
 
 use super::{Answer, Refused, Submission};
 use crate::{
@@ -25,8 +26,10 @@ pub(super) fn process_span(event: &v1::BookingEvent, caller: &Span) -> Span {
             { otel::KIND } = "consumer",
             { otel::STATUS_CODE } = Empty,
             { semconv::MESSAGING_SYSTEM } = semconv::MESSAGING_SYSTEM_VALUE,
-            { semconv::MESSAGING_OPERATION_NAME } = "bookings",
-            { semconv::MESSAGING_OPERATION_TYPE } = "process",
+            { semconv::MESSAGING_OPERATION_NAME } = semconv::MESSAGING_PROCESS,
+            { semconv::MESSAGING_OPERATION_TYPE } = semconv::MESSAGING_PROCESS,
+            { semconv::MESSAGING_DESTINATION_NAME } = semconv::MESSAGING_BOOKINGS,
+            { semconv::MESSAGING_MESSAGE_ID } = Empty,
             { semconv::TRIGGER } = trigger_name(event.trigger),
             { semconv::TENANT_ID } = Empty,
             { semconv::WEBHOOK_VERSION } = Empty,
@@ -64,6 +67,10 @@ pub(super) fn describe(span: &Span, delivery: &NewDelivery) {
     let event = &delivery.event;
     span.record(semconv::TENANT_ID, event.tenant.as_str());
     span.record(semconv::SECRET_ID, event.secret_id.as_str());
+    // What the sender calls it, so that both sides of a hop say the same; what is no id may be anything.
+    if let Ok(id) = Uuid::try_parse(&event.request_id) {
+        span.record(semconv::MESSAGING_MESSAGE_ID, tracing::field::display(id));
+    }
     if !event.webhook_version.is_empty() {
         span.record(semconv::WEBHOOK_VERSION, event.webhook_version.as_str());
     }
@@ -74,7 +81,7 @@ pub(super) fn describe(span: &Span, delivery: &NewDelivery) {
     span.record(semconv::DELIVERY_DISPOSITION, disposition);
 }
 
-/// The span of a round, linked with those of its events.
+/// The span of a round. Each sampled event is linked to it, and it to as many of them as a span may have links.
 pub(super) fn round_span(events: &[Submission]) -> Span {
     let span = info_span!(
         parent: None,
@@ -82,15 +89,18 @@ pub(super) fn round_span(events: &[Submission]) -> Span {
         { otel::KIND } = "internal",
         { otel::STATUS_CODE } = Empty,
         { semconv::MESSAGING_SYSTEM } = semconv::MESSAGING_SYSTEM_VALUE,
+        { semconv::MESSAGING_OPERATION_NAME } = "round",
         // OpenTelemetry's integers are signed; an unsigned one would be exported as a string.
         { semconv::MESSAGING_BATCH_MESSAGE_COUNT } = i64::try_from(events.len()).unwrap_or(i64::MAX),
         { semconv::ERROR_TYPE } = Empty,
     );
     if propagation::is_sampled(&span) {
         let sampled = events.iter().map(|event| &event.receipt.span).filter(|event| propagation::is_sampled(event));
-        for event in sampled.take(SPAN_LINKS) {
-            propagation::link_spans(&span, event);
+        for (number, event) in sampled.enumerate() {
             propagation::link_spans(event, &span);
+            if number < SPAN_LINKS {
+                propagation::link_spans(&span, event);
+            }
         }
     }
     span

@@ -43,7 +43,10 @@ async fn an_event_goes_on_with_the_trace_of_its_webhook() {
         assert_eq!((trace(process).as_str(), process.parent_span_id.to_string().as_str()), (TRACE, PARENT));
         assert_eq!((&process.span_kind, &process.status), (&SpanKind::Consumer, &Status::Unset));
         assert_eq!(attribute(process, "messaging.system").as_deref(), Some("calbridge"));
+        assert_eq!(attribute(process, "messaging.operation.name").as_deref(), Some("process"));
         assert_eq!(attribute(process, "messaging.operation.type").as_deref(), Some("process"));
+        assert_eq!(attribute(process, "messaging.destination.name").as_deref(), Some("bookings"));
+        assert_eq!(attribute(process, "messaging.message.id").map(|id| id.len()), Some(36));
         assert_eq!(attribute(process, "calbridge.tenant.id").as_deref(), Some("acme"));
         assert_eq!(attribute(process, "calbridge.secret.id").as_deref(), Some("primary"));
         assert_eq!(attribute(process, "calbridge.webhook.version").as_deref(), Some("2021-10-20"));
@@ -55,6 +58,7 @@ async fn an_event_goes_on_with_the_trace_of_its_webhook() {
 
         assert_ne!(trace(round), TRACE, "a round is a trace of its own");
         assert_eq!(round.parent_span_id, opentelemetry::SpanId::INVALID);
+        assert_eq!(attribute(round, "messaging.operation.name").as_deref(), Some("round"));
         assert_eq!(attribute(round, "messaging.batch.message_count").as_deref(), Some("1"));
         assert!(links_to(round, process) && links_to(process, round));
     }
@@ -111,7 +115,7 @@ async fn an_event_that_is_not_sampled_leaves_no_span_and_no_trace_id() {
 }
 
 #[tokio::test]
-async fn a_round_has_no_more_links_than_are_kept() {
+async fn each_event_is_linked_to_its_round_which_has_no_more_links_than_are_kept() {
     let recording = record();
     let service = Harness::start().await;
     service.control.open.send_replace(false);
@@ -130,8 +134,13 @@ async fn a_round_has_no_more_links_than_are_kept() {
         recording.named("ingest round").len() == service.control.batches.lock().unwrap().len()
     })
     .await;
-    let most = recording.named("ingest round").iter().map(|round| round.links.len()).max();
+    let rounds = recording.named("ingest round");
+    let most = rounds.iter().map(|round| round.links.len()).max();
     assert_eq!(most, Some(128));
+    let processes = named(&recording, "process bookings", 400).await;
+    for process in &processes {
+        assert!(rounds.iter().any(|round| links_to(process, round)), "an event without its round");
+    }
     assert!(recording.spans().iter().all(|span| span.links.dropped_count == 0));
 }
 

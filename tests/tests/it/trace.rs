@@ -275,6 +275,9 @@ async fn a_large_round_and_its_webhooks_link_to_each_other_within_the_limit() {
     assert!(sizes.iter().any(|(_, links)| *links == LINKS), "one round was large: {sizes:?}");
     let counted: i64 = rounds.iter().map(|round| count(round)).sum();
     assert_eq!(counted, i64::from(BURST), "each webhook was in one round");
+    for process in &processed {
+        assert!(rounds.iter().any(|round| process.links_to(round)), "each event knows its round");
+    }
     for round in rounds {
         let linked: Vec<_> = processed.iter().filter(|process| round.links_to(process)).collect();
         assert_eq!(linked.len(), LINKS.min(usize::try_from(count(round)).unwrap()));

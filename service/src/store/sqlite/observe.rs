@@ -2,11 +2,11 @@
 
 use std::{fmt, future::Future, path::Path, time::Instant};
 
-use calbridge_telemetry::{meter, semconv};
+use calbridge_telemetry::semconv;
 use opentelemetry::{KeyValue, metrics::Histogram};
 use tracing::{Instrument, Span, field::Empty, info_span};
 
-use crate::store::StoreError;
+use crate::{metrics::database_operations, store::StoreError};
 
 /// What an operation is called.
 #[derive(Clone, Copy)]
@@ -34,14 +34,8 @@ pub(super) struct Observer {
 
 impl Observer {
     pub(super) fn new(database: &Path) -> Self {
-        let duration = meter()
-            .f64_histogram(semconv::metric::DB_CLIENT_OPERATION_DURATION)
-            .with_description("How long operations on the store took, waiting included.")
-            .with_unit(semconv::unit::SECONDS)
-            .with_boundaries(semconv::bucket::DB_DURATION.to_vec())
-            .build();
         let namespace = database.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Self { namespace, duration }
+        Self { namespace, duration: database_operations() }
     }
 
     /// Runs `work`, which speaks of so many rows, under a span of its own.

@@ -127,8 +127,10 @@ macro_rules! process {
             parent: "send ingest",
             attributes: &[
                 ("messaging.system", Is::Text("calbridge")),
-                ("messaging.operation.name", Is::Text("bookings")),
+                ("messaging.operation.name", Is::Text("process")),
                 ("messaging.operation.type", Is::Text("process")),
+                ("messaging.destination.name", Is::Text("bookings")),
+                ("messaging.message.id", Is::AnyText),
                 ("calbridge.tenant.id", Is::Text("default")),
                 ("calbridge.secret.id", Is::Text("literal:1")),
                 ("calbridge.trigger", Is::Text("BOOKING_CREATED")),
@@ -196,7 +198,11 @@ const INGEST_ROUND: Expected = Expected {
     service: SERVICE,
     kind: Kind::Internal,
     parent: "",
-    attributes: &[("messaging.system", Is::Text("calbridge")), ("messaging.batch.message_count", Is::Int(1))],
+    attributes: &[
+        ("messaging.system", Is::Text("calbridge")),
+        ("messaging.operation.name", Is::Text("round")),
+        ("messaging.batch.message_count", Is::Int(1)),
+    ],
 };
 
 macro_rules! redis {

@@ -24,6 +24,13 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
     ("calbridge-service", "db.client.operation.duration", "s", "db_client_operation_duration_seconds"),
     ("calbridge-service", "messaging.process.duration", "s", "messaging_process_duration_seconds"),
     ("calbridge-service", "calbridge.e2e.visible.duration", "s", "calbridge_e2e_visible_duration_seconds"),
+    (
+        "calbridge-service",
+        "messaging.client.consumed.messages",
+        "{message}",
+        "messaging_client_consumed_messages_total",
+    ),
+    ("calbridge-service", "calbridge.freshness.duration", "s", "calbridge_freshness_duration_seconds"),
     ("calbridge-service", "calbridge.dedupe.hits", "{delivery}", "calbridge_dedupe_hits_total"),
     (
         "calbridge-service",
@@ -72,6 +79,9 @@ async fn every_number_arrives_by_otlp_and_stands_on_the_page() {
         (counted("http_server_active_requests", &[]), 0.0),
         (page("calbridge-service").sum("calbridge_dedupe_hits_total", &[]), 1.0),
         (page("calbridge-service").sum("calbridge_e2e_visible_duration_seconds_count", &[]), 3.0),
+        // The template's body has no time.
+        (page("calbridge-service").sum("calbridge_freshness_duration_seconds_count", &[]), 2.0),
+        (page("calbridge-service").sum("messaging_client_consumed_messages_total", &[]), 4.0),
     ];
     for (number, (found, wanted)) in numbers.into_iter().enumerate() {
         assert!((found - wanted).abs() < f64::EPSILON, "number {number} is {found}, expected {wanted}");
