@@ -16,7 +16,10 @@ use opentelemetry::{
     trace::{SpanId, SpanKind, Status, TraceId, TracerProvider as _},
 };
 use opentelemetry_sdk::{
-    metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider},
+    metrics::{
+        InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
+        data::{ResourceMetrics, ScopeMetrics},
+    },
     trace::{InMemorySpanExporter, SdkTracerProvider, SpanData},
 };
 use tokio::net::TcpStream;
@@ -391,7 +394,15 @@ async fn the_numbers_have_their_names_and_few_labels() {
     adapter.shutdown.cancel();
     soon("the adapter ends", adapter.running).await.unwrap().unwrap();
     provider.force_flush().unwrap();
-    let shown = format!("{:?}", exporter.get_finished_metrics().unwrap());
+    let collected = exporter.get_finished_metrics().unwrap();
+    let metrics = || collected.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics);
+    for name in
+        ["http.server.request.duration", "messaging.client.sent.messages", "messaging.client.operation.duration"]
+    {
+        let found: Vec<String> = metrics().filter(|one| one.name() == name).map(|one| format!("{one:?}")).collect();
+        assert!(found.iter().any(|shown| shown.contains("client_gone")), "{name} knows nobody who went: {found:?}");
+    }
+    let shown = format!("{collected:?}");
     for name in [
         "http.server.request.duration",
         "http.server.active_requests",
@@ -401,8 +412,6 @@ async fn the_numbers_have_their_names_and_few_labels() {
         "calbridge.signature.verifications",
         "calbridge.signature.unsigned_tenants",
         "rpc.client.call.duration",
-        "messaging.client.sent.messages",
-        "messaging.client.operation.duration",
         "BOOKING_CREATED",
         "unparsed",
         "_OTHER",
