@@ -1,7 +1,7 @@
 //! What is written down about a request: its span and its numbers.
 //!
-//! Until the signature is verified nothing that the sender chose is shown, but for the path of a tenant that exists, the
-//! name of the software that sent it, and a method that HTTP does not know.
+//! Until the signature is verified nothing that the sender chose is shown, but for the path of a tenant that exists,
+//! the name of the software that sent it, and a method that HTTP does not know.
 
 use std::net::SocketAddr;
 
@@ -89,7 +89,7 @@ pub(crate) fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: 
         { semconv::otel::KIND } = "server",
         { semconv::otel::STATUS_CODE } = Empty,
         { semconv::HTTP_REQUEST_METHOD } = labels.method,
-        { semconv::HTTP_REQUEST_METHOD_ORIGINAL } = (labels.method == semconv::OTHER).then(|| cut(head.method.as_str(), METHOD_MOST)),
+        { semconv::HTTP_REQUEST_METHOD_ORIGINAL } = unknown_method(head, labels),
         { semconv::HTTP_ROUTE } = labels.route,
         { semconv::HTTP_RESPONSE_STATUS_CODE } = Empty,
         { semconv::HTTP_REQUEST_BODY_SIZE } = Empty,
@@ -120,8 +120,8 @@ pub(crate) fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: 
     span
 }
 
-/// What kind of error an end is, if it is one. A refusal is the sender's affair; only what we failed at is an error, and
-/// what ended without an answer.
+/// What kind of error an end is, if it is one. A refusal is the sender's affair; only what we failed at is an error,
+/// and what ended without an answer.
 pub(crate) fn error_type(status: Option<StatusCode>) -> Option<String> {
     match status {
         None => Some(semconv::CLIENT_GONE.to_owned()),
@@ -150,6 +150,10 @@ pub(crate) fn trigger_label(trigger: Trigger) -> &'static str {
 /// How the body was taken: typed or not.
 pub(crate) fn disposition_label(typed: &Typed) -> &'static str {
     if typed.payload.is_some() { "accepted" } else { "unparsed" }
+}
+
+fn unknown_method(head: &Parts, labels: RequestLabels) -> Option<&str> {
+    (labels.method == semconv::OTHER).then(|| cut(head.method.as_str(), METHOD_MOST))
 }
 
 fn user_agent(head: &Parts) -> Option<&str> {

@@ -43,9 +43,9 @@ const HEAD_BYTES_MOST: usize = 256 * 1024;
 /// Most headers that we take, whatever the operator asks for: hyper sets a table of so many up for each head.
 const HEADER_COUNT_MOST: usize = 4096;
 
-/// Requests at once on one HTTP/2 connection. Cal.com sends one at a time over HTTP/1.1; a proxy that has more waits, or
-/// opens another connection. The more there are, the more heads a stranger can make us hold while their bodies do not
-/// come.
+/// Requests at once on one HTTP/2 connection. Cal.com sends one at a time over HTTP/1.1; a proxy that has more waits,
+/// or opens another connection. The more there are, the more heads a stranger can make us hold while their bodies do
+/// not come.
 const H2_STREAMS: u32 = 64;
 
 /// Bytes in flight of one HTTP/2 request: a common webhook arrives without waiting for a window.
