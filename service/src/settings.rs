@@ -102,7 +102,7 @@ pub(crate) const REDIS_TRIAL_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) const REDIS_PAUSE_MAX: Duration = Duration::from_secs(32);
 /// So long it must work for its failures to be forgotten: longer than the longest pause, or half of the time would be
 /// spent on failing.
-pub(crate) const REDIS_STEADY: Duration = Duration::from_secs(60);
+pub(crate) const REDIS_STEADY: Duration = Duration::from_mins(1);
 /// Rounds that Redis was not told of yet; beyond it they are left out. The store knows them all the same.
 pub(crate) const REDIS_UNTOLD_ROUNDS: usize = 64;
 

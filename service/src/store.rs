@@ -174,8 +174,13 @@ pub struct BookingQuery {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another try may succeed: full, locked, closed, or its machine is away.
-    #[error("the store is unavailable: {0}")]
-    Unavailable(String),
+    #[error("the store is unavailable: {why}")]
+    Unavailable {
+        /// What keeps it; without personal data.
+        why: String,
+        /// The database's own code for it, where it gave one.
+        code: Option<String>,
+    },
     /// The stored bytes are not what this program wrote.
     #[error("the store holds a damaged {what}: {why}")]
     Damaged {
@@ -184,6 +189,14 @@ pub enum StoreError {
         /// What is wrong with it; without personal data.
         why: String,
     },
+}
+
+impl StoreError {
+    /// Unavailable for a reason that no database gave.
+    #[must_use]
+    pub fn unavailable(why: impl Into<String>) -> Self {
+        Self::Unavailable { why: why.into(), code: None }
+    }
 }
 
 /// Whole operations over everything that is kept.

@@ -62,7 +62,7 @@ fn conclude<S>(
 fn refuse<S>(shared: &Shared<S>, receipts: Vec<Receipt>, failure: &StoreError, round: &Span) {
     trace::failed(round);
     match failure {
-        StoreError::Unavailable(_) => {
+        StoreError::Unavailable { .. } => {
             round.in_scope(|| warn!(error = %failure, events = receipts.len(), "a round was not committed"));
         }
         StoreError::Damaged { .. } => {

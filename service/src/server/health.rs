@@ -48,7 +48,7 @@ impl Health {
     pub(super) async fn watch<S: Store>(&self, store: &S) {
         let mut before = None;
         loop {
-            let late = || Err(StoreError::Unavailable(format!("a write takes longer than {PROBE_TIMEOUT:?}")));
+            let late = || Err(StoreError::unavailable(format!("a write takes longer than {PROBE_TIMEOUT:?}")));
             let probe = timeout(PROBE_TIMEOUT, store.probe()).await.unwrap_or_else(|_| late());
             let serving = probe.is_ok();
             if before != Some(serving) {

@@ -83,7 +83,7 @@ impl Control {
 
     fn check(&self, batch: Option<&Batch>) -> Result<(), StoreError> {
         match *self.failure.lock().unwrap() {
-            Some(Failure::Unavailable) => Err(StoreError::Unavailable("told so by the test".to_owned())),
+            Some(Failure::Unavailable) => Err(StoreError::unavailable("told so by the test")),
             Some(Failure::Damaged(uid))
                 if batch.is_some_and(|batch| {
                     batch.deliveries.iter().any(|delivery| delivery.booking_uid.as_deref() == Some(uid))

@@ -293,7 +293,7 @@ pub(crate) async fn a_closed_store_takes_nothing(backend: &impl Backend) {
     commit(&store, &[created("u1", 1)]).await;
     store.close().await;
     store.close().await;
-    let unavailable = |refused: Option<StoreError>| matches!(refused, Some(StoreError::Unavailable(_)));
+    let unavailable = |refused: Option<StoreError>| matches!(refused, Some(StoreError::Unavailable { .. }));
     assert!(unavailable(store.commit(batch(&[created("u2", 1)])).await.err()));
     assert!(unavailable(store.booking(TENANT, "u1").await.err()));
     assert!(unavailable(store.probe().await.err()));

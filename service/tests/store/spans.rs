@@ -56,6 +56,24 @@ async fn each_operation_is_a_client_span_under_its_caller() {
     assert_eq!(attributes(&spans[2]).get("error.type").map(String::as_str), Some("unavailable"));
 }
 
+#[tokio::test]
+async fn a_refusal_of_the_database_shows_its_code() {
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+    let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+
+    let backend = Sqlite::default();
+    let store = backend.open().await;
+    let other = backend.raw();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    store.commit(batch(&[created("u1", 1)])).await.unwrap_err();
+    provider.force_flush().unwrap();
+    let spans = exporter.get_finished_spans().unwrap();
+    let code = attributes(&spans[0]).get("db.response.status_code").cloned();
+    assert_eq!(code.as_deref(), Some("5"), "SQLITE_BUSY");
+}
+
 fn attributes(span: &SpanData) -> BTreeMap<String, String> {
     span.attributes.iter().map(|attribute| (attribute.key.to_string(), attribute.value.to_string())).collect()
 }

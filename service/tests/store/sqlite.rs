@@ -40,7 +40,7 @@ impl Sqlite {
     }
 
     /// The file behind the store's back; no store may be open.
-    fn raw(&self) -> Connection {
+    pub(crate) fn raw(&self) -> Connection {
         Connection::open(self.path()).unwrap()
     }
 }
@@ -94,7 +94,7 @@ async fn a_full_disk_undoes_the_round_and_no_more() {
     let noise = (0_u64..40_000).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect();
     let large = Webhook { body: noise, ..created("u3", 1) };
     let failed = store.commit(batch(&[cancelled("u1", 2), created("u2", 1), large.clone()])).await;
-    assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+    assert!(matches!(failed, Err(StoreError::Unavailable { .. })), "{failed:?}");
     assert_eq!(read(&store, "u1").await.unwrap().status(), BookingStatus::Scheduled);
     assert_eq!(read(&store, "u2").await, None);
     assert_eq!(deliveries(&store).await.len(), 1);
@@ -117,7 +117,7 @@ async fn a_writer_that_is_kept_out_answers_and_recovers() {
     let other = backend.raw();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let failed = store.commit(batch(&[created("u1", 1)])).await;
-    assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+    assert!(matches!(failed, Err(StoreError::Unavailable { .. })), "{failed:?}");
     assert!(store.probe().await.is_err());
     assert_eq!(read(&store, "u1").await, None, "readers are not kept out");
     other.execute_batch("ROLLBACK").unwrap();

@@ -16,7 +16,12 @@ impl From<Error> for StoreError {
             | Error::IntegralValueOutOfRange(..)
             | Error::InvalidColumnType(..)
             | Error::QueryReturnedNoRows => Self::Damaged { what: "row", why: error.to_string() },
-            _ => Self::Unavailable(error.to_string()),
+            _ => Self::Unavailable { why: error.to_string(), code: code(&error) },
         }
     }
+}
+
+/// `SQLite`'s extended result code.
+fn code(error: &Error) -> Option<String> {
+    if let Error::SqliteFailure(failure, _) = error { Some(failure.extended_code.to_string()) } else { None }
 }

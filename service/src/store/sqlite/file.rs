@@ -24,9 +24,10 @@ pub(super) fn claim(path: &Path) -> Result<Claimed, OpenError> {
         move |source| OpenError::Unwritable { path, source }
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let named_in = folders_to_sync(folder).map_err(unwritable(folder))?;
     make_folder(folder).map_err(unwritable(folder))?;
     private_file().open(path).map_err(unwritable(path))?;
-    sync_folder(folder).map_err(unwritable(folder))?;
+    named_in.iter().try_for_each(|folder| sync_folder(folder)).map_err(unwritable(folder))?;
     let path = path.canonicalize().map_err(unwritable(path))?;
 
     let lock_path = lock_path(&path);
@@ -60,19 +61,42 @@ fn private_file() -> OpenOptions {
     options
 }
 
-/// A file's name is durable only when its folder is, and that folder's name when its parent is. Some systems can't open
-/// folders, and need no such care.
+/// A file's name is durable only when its folder is, and that folder's name when its parent is: the folder itself,
+/// its parent, and on up to the parent of the uppermost one that is still to be made.
+fn folders_to_sync(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let folder = std::path::absolute(folder)?;
+    let missing = folder.ancestors().take_while(|ancestor| !ancestor.exists()).count();
+    // Where it was there before, a start that was cut short may have made it.
+    Ok(folder.ancestors().take(missing.max(1) + 1).map(Path::to_owned).collect())
+}
+
+/// Some systems can't open folders, and need no such care.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
-    for folder in folder.canonicalize()?.ancestors().take(2) {
-        match File::open(folder) {
-            Ok(open) => open.sync_all()?,
-            // The parent may be closed to us, and then it was not made by us.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-            Err(error) => return Err(error),
-        }
+    match File::open(folder) {
+        Ok(open) => open.sync_all()?,
+        // A parent may be closed to us, and then nothing in it was made by us.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        Err(error) => return Err(error),
     }
     #[cfg(not(unix))]
     let _ = folder;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_that_is_made_is_synced_and_the_one_it_stands_in() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("a/b/c");
+        let to_sync = folders_to_sync(&deep).unwrap();
+        let wanted = [deep.clone(), root.path().join("a/b"), root.path().join("a"), root.path().to_owned()];
+        assert_eq!(to_sync, wanted);
+        claim(&deep.join("calbridge.db")).unwrap();
+        assert_eq!(folders_to_sync(&deep).unwrap(), wanted[..2], "there already");
+        assert_eq!(folders_to_sync(Path::new("/")).unwrap(), [Path::new("/")]);
+    }
 }

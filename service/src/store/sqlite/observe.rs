@@ -58,6 +58,10 @@ impl Observer {
             span.record(semconv::ERROR_TYPE, kind);
             span.record(semconv::otel::STATUS_CODE, "ERROR");
             attributes.push(KeyValue::new(semconv::ERROR_TYPE, kind));
+            if let StoreError::Unavailable { code: Some(code), .. } = error {
+                span.record(semconv::DB_RESPONSE_STATUS_CODE, code.as_str());
+                attributes.push(KeyValue::new(semconv::DB_RESPONSE_STATUS_CODE, code.clone()));
+            }
         }
         self.duration.record(began.elapsed().as_secs_f64(), &attributes);
         done
@@ -75,6 +79,7 @@ impl Observer {
             { semconv::DB_COLLECTION_NAME } = operation.collection,
             { semconv::DB_QUERY_SUMMARY } = operation.summary,
             { semconv::DB_OPERATION_BATCH_SIZE } = Empty,
+            { semconv::DB_RESPONSE_STATUS_CODE } = Empty,
             { semconv::ERROR_TYPE } = Empty,
         );
         // The conventions want it from two on.
@@ -89,7 +94,7 @@ const SYSTEM: &str = "sqlite";
 
 fn kind(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Unavailable(_) => "unavailable",
+        StoreError::Unavailable { .. } => "unavailable",
         StoreError::Damaged { .. } => "damaged",
     }
 }

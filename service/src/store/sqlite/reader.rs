@@ -39,10 +39,10 @@ impl Readers {
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let closed = |_| StoreError::Unavailable("closed".to_owned());
+        let closed = |_| StoreError::unavailable("closed");
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(closed)?;
         let readers = Arc::clone(self);
-        let stopped = |_| StoreError::Unavailable("a read has stopped".to_owned());
+        let stopped = |_| StoreError::unavailable("a read has stopped");
         task::spawn_blocking(move || {
             let done = readers.run(read);
             drop(permit);

@@ -58,7 +58,7 @@ pub(super) fn writer(path: &Path, options: Options) -> Result<Connection, StoreE
     // Answers the mode that holds; a file system without shared memory can't do WAL.
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
-        return Err(StoreError::Unavailable("this file system does not allow SQLite's write-ahead log".to_owned()));
+        return Err(StoreError::unavailable("this file system does not allow SQLite's write-ahead log"));
     }
     let synchronous = match options.synchronous {
         Synchronous::Full => "FULL",

@@ -1,19 +1,25 @@
 //! The one writer: a thread with the only connection that may write, fed through a bounded channel.
 //!
-//! After any error the connection is given up and a new one opened for the next command: a transaction that failed
-//! leaves nothing behind, and a disk that has room again needs no restart.
+//! After any error, and after a panic, the connection is given up and a new one opened for the next command: a
+//! transaction that failed leaves nothing behind, and a disk that has room again needs no restart.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{Mutex, PoisonError},
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
+use tracing::error;
 
 use super::{OpenError, Options, commit, file::Claimed, schema};
-use crate::store::{Batch, Committed, StoreError, body::Packer};
+use crate::{
+    settings::PROBE_INTERVAL,
+    store::{Batch, Committed, StoreError, body::Packer},
+};
 
 /// Commands that may wait: the next round and a probe, with room for the callers of tests. More would only hide a
 /// writer that can't keep up.
@@ -40,8 +46,14 @@ impl Writer {
         claimed: Claimed,
     ) -> Result<Self, OpenError> {
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
-        let worker =
-            Worker { connection: Some(connection), path: path.clone(), options, packer: Packer::new(), claimed };
+        let worker = Worker {
+            connection: Some(connection),
+            path: path.clone(),
+            options,
+            packer: Packer::new(),
+            committed: None,
+            claimed,
+        };
         let thread = thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || worker.run(queue))
@@ -60,7 +72,7 @@ impl Writer {
     /// Waits for what was asked before, then for the thread's end.
     pub(super) async fn close(&self) {
         if let Some(thread) = self.stop() {
-            // A thread that panicked has closed its connection as well.
+            // However it ended, its connection is closed.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
@@ -69,11 +81,11 @@ impl Writer {
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
     ) -> Result<T, StoreError> {
-        let closed = || StoreError::Unavailable("closed".to_owned());
+        let closed = || StoreError::unavailable("closed");
         let commands = lock(&self.commands).clone().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
         commands.send(command(reply)).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| StoreError::Unavailable("the writer has stopped".to_owned()))?
+        answer.await.map_err(|_| StoreError::unavailable("the writer has stopped"))?
     }
 
     /// Takes no more commands. The thread ends when it has done those that wait.
@@ -102,6 +114,8 @@ struct Worker {
     path: PathBuf,
     options: Options,
     packer: Packer,
+    /// When a round was written last, if nothing failed since.
+    committed: Option<Instant>,
     #[expect(dead_code, reason = "held for as long as the thread lives")]
     claimed: Claimed,
 }
@@ -112,26 +126,56 @@ impl Worker {
             // A caller that went away does not undo what was committed.
             match command {
                 Command::Commit(batch, reply) => {
-                    let answer = self.with(|connection, packer| commit::commit(connection, packer, &batch));
+                    let answer = self.commit(&batch);
                     let _ = reply.send(answer);
                 }
                 Command::Probe(reply) => {
-                    let _ = reply.send(self.with(|connection, _| commit::probe(connection)));
+                    let _ = reply.send(self.probe(Instant::now()));
                 }
             }
         }
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<Committed>, StoreError> {
+        let done = self.with(|connection, packer| commit::commit(connection, packer, batch))?;
+        // An empty round writes nothing.
+        if !(batch.deliveries.is_empty() && batch.duplicates.is_empty()) {
+            self.committed = Some(Instant::now());
+        }
+        Ok(done)
+    }
+
+    /// A round that was written a moment ago says as much as a write of the probe's own, which would cost another wait
+    /// for the disk.
+    fn probe(&mut self, now: Instant) -> Result<(), StoreError> {
+        if self.committed.is_some_and(|at| now.saturating_duration_since(at) < PROBE_INTERVAL) {
+            return Ok(());
+        }
+        self.with(|connection, _| commit::probe(connection))
     }
 
     fn with<T>(
         &mut self,
         work: impl FnOnce(&mut Connection, &mut Packer) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        let committed = self.committed.take();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => schema::writer(&self.path, self.options)?,
         };
-        let done = work(&mut connection, &mut self.packer)?;
+        let packer = &mut self.packer;
+        let done = catch_unwind(AssertUnwindSafe(|| work(&mut connection, packer)));
+        let done = done.unwrap_or_else(|_| {
+            error!("the store's writer panicked over a command; it goes on with the next one");
+            // What the panic left half done is given up: the packer here, the connection and its transaction below.
+            self.packer = Packer::new();
+            Err(StoreError::Damaged { what: "command", why: "the writer panicked over it".to_owned() })
+        })?;
         self.connection = Some(connection);
+        self.committed = committed;
         Ok(done)
     }
 }
+
+#[cfg(test)]
+mod tests;
