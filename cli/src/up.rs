@@ -112,8 +112,8 @@ impl Part {
         Self { name, stop, over, task }
     }
 
-    /// Tells it to end and waits until it has; past `deadline` it is left behind, for everything that was answered is on
-    /// stable storage. A panic in it is an error like any other.
+    /// Tells it to end and waits until it has; past `deadline` it is left behind, for everything that was answered is
+    /// on stable storage. A panic in it is an error like any other.
     async fn stop(self, deadline: Instant) -> anyhow::Result<()> {
         self.stop.cancel();
         let result = timeout_at(deadline, self.task).await.unwrap_or(Ok(Ok(())));

@@ -16,7 +16,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle connections cost about 10 KB each.
 const CONNECTIONS: usize = 1024;
-/// Requests that are past their headers, over all connections.
+/// Requests whose body is here and whose answer is not, over all connections.
 const IN_FLIGHT: usize = 1024;
 /// The bodies of these requests together: what a flood can make the process hold.
 const IN_FLIGHT_BYTES: usize = 256 * 1024 * 1024;
@@ -40,7 +40,7 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Most open connections; further ones wait to be accepted.
     pub connections: usize,
-    /// Most requests being served at once; 503 above.
+    /// Most requests whose body is here and whose answer is not; 503 above.
     pub in_flight: usize,
     /// Most bytes of bodies held at once; 503 above.
     pub in_flight_bytes: usize,
@@ -85,6 +85,14 @@ impl Limits {
                 return refuse(option, value.to_string(), format!("must be at least {least}"));
             }
         }
+        for (option, value, most) in [
+            ("--header-bytes", self.header_bytes, HEADER_BYTES_MOST),
+            ("--header-count", self.header_count, HEADER_COUNT_MOST),
+        ] {
+            if value > most {
+                return refuse(option, value.to_string(), format!("must be at most {most}"));
+            }
+        }
         if self.body_bytes > BODY_BYTES_MOST {
             let mend =
                 format!("must be at most {BODY_BYTES_MOST}: one gRPC message carries the body and its typed form");
@@ -119,6 +127,12 @@ impl Limits {
 
 /// The greatest `--body-bytes`: with the typed form and room for growth it stays below the service's message limit.
 const BODY_BYTES_MOST: usize = 4 * 1024 * 1024;
+
+/// The greatest `--header-bytes`: the read buffer of a connection grows to it.
+const HEADER_BYTES_MOST: usize = 256 * 1024;
+
+/// The greatest `--header-count`: a table of that size is laid out for every head.
+const HEADER_COUNT_MOST: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -71,7 +71,8 @@ fn hint<'a>(old: &'a str, rank: Rank, story: &mut Story<'a>) {
 }
 
 /// The uid in `<uid>@Cal.com`, if it is another booking's. Self-hosted senders have their own name behind the `@`.
-/// Calendar apps may overwrite the `iCalUID` with an id of theirs: behind a host of the internet it must look like a uid.
+/// Calendar apps may overwrite the `iCalUID` with an id of theirs: behind a host of the internet it must look like a
+/// uid.
 fn first_of_chain<'a>(ical_uid: &'a str, own_uid: &str) -> Option<&'a str> {
     let (first, host) = ical_uid.split_once('@')?;
     let is_uid = (1..=MAX_HINTED_UID).contains(&first.len())
