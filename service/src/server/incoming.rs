@@ -34,8 +34,8 @@ pub(super) struct Connection {
     _place: OwnedSemaphorePermit,
 }
 
-/// Accepts for ever. More connections than a semaphore can count are as many as it can. While all places are taken
-/// further connections wait in the kernel's queue.
+/// Accepts for ever: while all places are taken further connections wait in the kernel's queue. A bound beyond what a
+/// semaphore can count is none.
 pub(super) fn incoming(listener: TcpListener, connections: usize) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
     stream::unfold((listener, places), |(listener, places)| async move {
