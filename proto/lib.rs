@@ -1,5 +1,7 @@
 //! `calbridge.v1`: the gRPC schema as Rust types. The comments of the `.proto` files are the documentation.
 
+mod payload;
+
 /// Messages, enums, clients and servers of the package `calbridge.v1`.
 pub mod v1 {
     // Generated code keeps its own style.

@@ -92,15 +92,5 @@ impl<'a> Statement<'a> {
 }
 
 fn named(payload: &Payload) -> Option<&str> {
-    uid(match payload {
-        Payload::Booking(payload) => &payload.uid,
-        Payload::Meeting(payload) => &payload.uid,
-        Payload::NoShow(payload) => &payload.booking_uid,
-        Payload::CalVideoNoShow(payload) => &payload.booking_uid,
-        Payload::InstantMeeting(payload) => &payload.uid,
-        Payload::Recording(payload) => &payload.uid,
-        Payload::WrongAssignment(payload) => &payload.booking_uid,
-        Payload::Unknown(payload) => &payload.booking_uid,
-        Payload::Form(_) | Payload::OutOfOffice(_) | Payload::DelegationCredential(_) | Payload::Ping(_) => "",
-    })
+    payload.booking_uid().and_then(uid)
 }

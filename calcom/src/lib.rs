@@ -13,5 +13,4 @@ mod surrogate;
 mod typed;
 
 pub use envelope::created_at;
-pub use payload::booking_uid;
 pub use typed::{Typed, type_body};

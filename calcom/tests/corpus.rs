@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use calbridge_calcom::{booking_uid, type_body};
+use calbridge_calcom::type_body;
 use calbridge_proto::v1::{
     BookingEvent, BookingPayload, MeetingPayload, PersonPayload, Trigger, booking_event::Payload,
 };
@@ -126,7 +126,7 @@ fn compare(name: &str, fields: &Value, payload: &Payload) {
         payload,
         Payload::Form(_) | Payload::OutOfOffice(_) | Payload::DelegationCredential(_) | Payload::Ping(_)
     );
-    assert_eq!(booking_uid(payload), uid.filter(|_| !names_none), "{name}");
+    assert_eq!(payload.booking_uid(), uid.filter(|_| !names_none), "{name}");
     match payload {
         Payload::Booking(booking) => compare_booking(name, fields, booking),
         Payload::Meeting(meeting) => compare_meeting(name, fields, meeting),

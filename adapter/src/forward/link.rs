@@ -11,7 +11,7 @@ use std::{
 };
 
 use calbridge_proto::v1::SubmitEventsResponse;
-use calbridge_telemetry::{propagation, semconv};
+use calbridge_telemetry::{propagation, rpc::code_name, semconv};
 use http::uri::PathAndQuery;
 use tokio::{
     select,
@@ -191,29 +191,6 @@ impl Link {
             End::Broken(_) => debug!({ semconv::RPC_STATUS_CODE } = name, failures, "no stream to the booking service"),
         }
         name
-    }
-}
-
-/// The code as `google.rpc.Code` spells it.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 

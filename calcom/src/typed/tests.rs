@@ -4,10 +4,7 @@ use calbridge_proto::v1::{BookingEvent, BookingPayload, Trigger, booking_event::
 use jiff::Timestamp;
 
 use super::{TRIGGER_NAME_BYTES_MAX, Typed, type_body};
-use crate::{
-    booking_uid,
-    golden::{self, Golden, Path},
-};
+use crate::golden::{self, Golden, Path};
 
 /// Every trigger of the schema, the unknown one too.
 fn triggers() -> impl Iterator<Item = Trigger> {
@@ -82,7 +79,7 @@ fn every_trigger_of_every_path_has_its_payload() {
                 matches!(kind(&payload), "form" | "out_of_office" | "delegation_credential" | "ping")
                     || (path == Path::Queue && matches!(kind(&payload), "instant_meeting" | "recording"));
             let uid = Some("uX7hTq2").filter(|_| !names_no_booking);
-            assert_eq!(booking_uid(&payload), uid, "{name} {path:?}");
+            assert_eq!(payload.booking_uid(), uid, "{name} {path:?}");
         }
     }
 }
@@ -151,7 +148,7 @@ fn an_unknown_trigger_keeps_the_uid_it_names() {
         assert_eq!(typed.trigger, Trigger::Unspecified);
         let payload_typed = typed.payload.expect("a known envelope");
         assert!(matches!(payload_typed, Payload::Unknown(_)));
-        assert_eq!(booking_uid(&payload_typed), uid, "{payload}");
+        assert_eq!(payload_typed.booking_uid(), uid, "{payload}");
     }
 }
 
@@ -178,7 +175,7 @@ fn keys_that_a_form_spreads_fill_nothing() {
     let typed = type_body(body);
     assert_eq!((typed.trigger, seconds(typed.event_time)), (Trigger::FormSubmitted, 1_790_843_400));
     let payload = typed.payload.expect("typed");
-    assert_eq!(booking_uid(&payload), None);
+    assert_eq!(payload.booking_uid(), None);
     let Payload::Form(form) = payload else { panic!("a form") };
     assert_eq!((form.form_id.as_str(), form.responses.len()), ("f1", 1));
 }
