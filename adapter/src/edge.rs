@@ -20,7 +20,8 @@ use crate::{
     answer::{Answer, outcome_word},
     body::{self, BodyError, Received},
     durable::Durable,
-    metrics::{Metrics, RequestLabels},
+    labels::{self, RequestLabels},
+    metrics::Metrics,
     moment::Moment,
     observe::{self, Ends, Serving},
     route::{self, Route},
@@ -94,7 +95,7 @@ impl Edge {
     {
         let (head, body) = request.into_parts();
         let route = route::resolve(head.uri.path());
-        let labels = observe::labels(&head, route);
+        let labels = RequestLabels::of(&head, route);
         let tenant_known = route.is_some_and(|route| self.keyring.knows(route.tenant));
         let span = observe::server_span(&head, route, tenant_known, ends);
 
@@ -199,8 +200,8 @@ impl Edge {
         let bytes = verified.body.bytes.clone();
         let parse = info_span!("parse webhook", { semconv::otel::NAME } = semconv::span::PARSE_WEBHOOK);
         let typed = parse.in_scope(|| calbridge_calcom::type_body(&bytes));
-        let trigger = observe::trigger_label(typed.trigger);
-        let disposition = observe::disposition_label(&typed);
+        let trigger = labels::trigger_label(typed.trigger);
+        let disposition = labels::disposition_label(&typed);
         let mut event = BookingEvent {
             tenant: route.tenant.to_owned(),
             receive_time: Some(time.into()),

@@ -9,6 +9,7 @@ mod body;
 mod durable;
 mod edge;
 mod forward;
+mod labels;
 mod metrics;
 mod moment;
 mod observe;

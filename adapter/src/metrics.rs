@@ -6,13 +6,16 @@ use calbridge_telemetry::{
     meter,
     semconv::{self, bucket, metric, unit},
 };
-use http::{Method, StatusCode, Version};
+use http::StatusCode;
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Gauge, Histogram, UpDownCounter},
 };
 
-use crate::{observe, peer::Peer};
+use crate::{
+    labels::{RequestLabels, error_type},
+    peer::Peer,
+};
 
 /// Everything the adapter counts.
 pub(crate) struct Metrics {
@@ -27,17 +30,6 @@ pub(crate) struct Metrics {
     stream_duration: Histogram<f64>,
     sent: Counter<u64>,
     send_duration: Histogram<f64>,
-}
-
-/// What may be told of a request without telling anything that its sender chose.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RequestLabels {
-    /// `POST`, …, or `_OTHER`.
-    pub(crate) method: &'static str,
-    /// The template; none where there is no route.
-    pub(crate) route: Option<&'static str>,
-    /// `1.0`, `1.1` or `2`.
-    pub(crate) version: &'static str,
 }
 
 /// A request that is being served, however it ends.
@@ -106,7 +98,7 @@ impl Metrics {
         attributes
             .extend(status.map(|status| KeyValue::new(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()))));
         attributes.extend(labels.route.map(|route| KeyValue::new(semconv::HTTP_ROUTE, route)));
-        attributes.extend(observe::error_type(status).map(|error| KeyValue::new(semconv::ERROR_TYPE, error)));
+        attributes.extend(error_type(status).map(|error| KeyValue::new(semconv::ERROR_TYPE, error)));
         self.request_duration.record(took.as_secs_f64(), &attributes);
     }
 
@@ -177,30 +169,5 @@ impl Metrics {
 impl Drop for Active<'_> {
     fn drop(&mut self) {
         self.metrics.active_requests.add(-1, &self.labels);
-    }
-}
-
-/// The method, if it is one that HTTP defines: a sender can make up others without end.
-pub(crate) fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::DELETE => "DELETE",
-        Method::CONNECT => "CONNECT",
-        Method::OPTIONS => "OPTIONS",
-        Method::TRACE => "TRACE",
-        Method::PATCH => "PATCH",
-        _ => semconv::OTHER,
-    }
-}
-
-/// `network.protocol.version` of a request.
-pub(crate) fn version_label(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_2 => "2",
-        Version::HTTP_10 => "1.0",
-        _ => "1.1",
     }
 }

@@ -5,15 +5,14 @@
 
 use std::net::SocketAddr;
 
-use calbridge_calcom::Typed;
-use calbridge_proto::v1::Trigger;
 use calbridge_telemetry::{propagation, semconv};
 use http::{StatusCode, header, request::Parts};
 use tokio::time::Instant;
 use tracing::{Span, field::Empty, info_span};
 
 use crate::{
-    metrics::{Active, Metrics, RequestLabels, method_label, version_label},
+    labels::{RequestLabels, error_type},
+    metrics::{Active, Metrics},
     route::Route,
 };
 
@@ -63,18 +62,9 @@ impl Drop for Serving<'_> {
     }
 }
 
-/// What metrics may tell of the request.
-pub(crate) fn labels(head: &Parts, route: Option<Route<'_>>) -> RequestLabels {
-    RequestLabels {
-        method: method_label(&head.method),
-        route: route.map(|route| route.template),
-        version: version_label(head.version),
-    }
-}
-
 /// The SERVER span of one request, the root of its trace. What came in as `traceparent` is anybody's claim: a link.
 pub(crate) fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: bool, ends: Ends) -> Span {
-    let labels = labels(head, route);
+    let labels = RequestLabels::of(head, route);
     let method = if labels.method == semconv::OTHER { "HTTP" } else { labels.method };
     let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {}", route.template));
     let path = match route {
@@ -120,15 +110,6 @@ pub(crate) fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: 
     span
 }
 
-/// What kind of error an end is, if it is one. A refusal is the sender's affair; only what we failed at is an error,
-/// and what ended without an answer.
-pub(crate) fn error_type(status: Option<StatusCode>) -> Option<String> {
-    match status {
-        None => Some(semconv::CLIENT_GONE.to_owned()),
-        Some(status) => status.is_server_error().then(|| status.as_str().to_owned()),
-    }
-}
-
 fn conclude(span: &Span, status: Option<StatusCode>) {
     if let Some(status) = status {
         span.record(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
@@ -137,19 +118,6 @@ fn conclude(span: &Span, status: Option<StatusCode>) {
         span.record(semconv::ERROR_TYPE, error);
         span.record(semconv::otel::STATUS_CODE, "ERROR");
     }
-}
-
-/// The trigger, if it is one of the schema's: a signed body may still name anything.
-pub(crate) fn trigger_label(trigger: Trigger) -> &'static str {
-    match trigger {
-        Trigger::Unspecified => semconv::OTHER,
-        known => known.as_str_name().trim_start_matches("TRIGGER_"),
-    }
-}
-
-/// How the body was taken: typed or not.
-pub(crate) fn disposition_label(typed: &Typed) -> &'static str {
-    if typed.payload.is_some() { "accepted" } else { "unparsed" }
 }
 
 fn unknown_method(head: &Parts, labels: RequestLabels) -> Option<&str> {
