@@ -23,13 +23,13 @@
 //! let created = facts(&event(Trigger::BookingCreated, 200), &[2; 32]);
 //!
 //! let mut row = Row::default();
-//! row.merge(&created[0]);
-//! row.merge(&requested[0]); // late
-//! row.merge(&created[0]); // twice
+//! row.merge(&created[0].registers);
+//! row.merge(&requested[0].registers); // late
+//! row.merge(&created[0].registers); // twice
 //!
 //! let mut in_order = Row::default();
-//! in_order.merge(&requested[0]);
-//! in_order.merge(&created[0]);
+//! in_order.merge(&requested[0].registers);
+//! in_order.merge(&created[0].registers);
 //! assert_eq!(row.encode(), in_order.encode());
 //!
 //! let derived = derive("u1", &row).expect("more than hints is known");

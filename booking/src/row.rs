@@ -12,10 +12,7 @@ use std::{
 };
 
 pub use self::codec::DecodeError;
-use crate::{
-    fact::Fact,
-    register::{Entry, Evidence, Field, Key, Stamp, Value},
-};
+use crate::register::{Entry, Evidence, Field, Key, Stamp, Value};
 
 /// The registers of one booking. Starts empty; facts are merged in, in any order and any number of times.
 ///
@@ -30,13 +27,9 @@ pub struct Row {
 }
 
 impl Row {
-    /// Folds one fact in. The caller sees to it that the fact is about this row's booking.
-    pub fn merge(&mut self, fact: &Fact) {
-        self.merge_row(&fact.registers);
-    }
-
-    /// Folds another row of the same booking in: register by register the greater entry stays.
-    pub fn merge_row(&mut self, other: &Self) {
+    /// Folds in what a fact says, or another row of the same booking: register by register the greater entry stays. The
+    /// caller sees to it that both are about the same booking.
+    pub fn merge(&mut self, other: &Self) {
         for (key, entry) in &other.registers {
             match self.registers.get_mut(key) {
                 Some(kept) => {

@@ -43,6 +43,11 @@ pub(crate) fn uid(text: &str) -> Option<&str> {
     (1..=MAX_UID).contains(&text.len()).then_some(text)
 }
 
+/// The booking that an event names as replaced. The owner of a seated event moves it under its own uid.
+pub(crate) fn replaced(payload: &BookingPayload) -> Option<&str> {
+    uid(&payload.reschedule_uid).filter(|old| *old != payload.uid)
+}
+
 /// A payload that belongs to its trigger and names its booking.
 pub(crate) struct Statement<'a> {
     pub(crate) uid: &'a str,

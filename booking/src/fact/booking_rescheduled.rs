@@ -4,7 +4,10 @@
 use calbridge_proto::v1::BookingPayload;
 
 use super::{draft::Story, links, seats};
-use crate::register::{Evidence, Field, Rank};
+use crate::{
+    register::{Evidence, Field, Rank},
+    subject::replaced,
+};
 
 pub(super) fn tell<'a>(payload: &'a BookingPayload, story: &mut Story<'a>) {
     story.own().evidence(Evidence::Accepted);
@@ -16,7 +19,7 @@ pub(super) fn tell<'a>(payload: &'a BookingPayload, story: &mut Story<'a>) {
 
 /// Those who took a seat here leave the old booking. It may live on for others: no link, and it is not rescheduled.
 fn leave_old<'a>(payload: &'a BookingPayload, story: &mut Story<'a>) {
-    let Some(old) = links::replaced(payload) else { return };
+    let Some(old) = replaced(payload) else { return };
     let new = story.own_uid();
     let old = story.about(old);
     old.evidence(Evidence::Accepted);

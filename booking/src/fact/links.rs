@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     register::{Field, Rank},
-    subject::uid,
+    subject::{replaced, uid},
 };
 
 /// Longest uid that a hint may name, in bytes: Cal.com's have 22 characters, and a hint is no place for more.
@@ -51,11 +51,6 @@ pub(super) fn tell_meeting<'a>(payload: &'a MeetingPayload, story: &mut Story<'a
     if let Some(first) = first_of_chain(&payload.ical_uid, story.own_uid()) {
         hint(first, Rank::Hint, story);
     }
-}
-
-/// The booking that an event names as replaced. The owner of a seated event moves it under its own uid.
-pub(super) fn replaced(payload: &BookingPayload) -> Option<&str> {
-    uid(&payload.reschedule_uid).filter(|old| *old != payload.uid)
 }
 
 /// What a reschedule says of the old booking, beside that it is replaced.

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use calbridge_proto::v1::{BookingPayload, Trigger};
 
-use super::{
-    draft::{Draft, MAX_PEOPLE},
-    links,
+use super::draft::{Draft, MAX_PEOPLE};
+use crate::{
+    register::{Email, Rank},
+    subject::replaced,
 };
-use crate::register::{Email, Rank};
 
 /// `seatsPerTimeSlot`; zero means the same as null.
 pub(super) fn per_time_slot(payload: &BookingPayload) -> Option<i64> {
@@ -24,7 +24,7 @@ pub(super) fn is_seated(payload: &BookingPayload) -> bool {
 
 /// An attendee took a seat out of one booking into another.
 pub(super) fn moves_one(payload: &BookingPayload) -> bool {
-    is_seated(payload) && links::replaced(payload).is_some()
+    is_seated(payload) && replaced(payload).is_some()
 }
 
 /// The attendees of the payload come or go; otherwise they are a list, to be shown where no seat is known.

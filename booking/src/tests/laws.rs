@@ -189,7 +189,7 @@ fn row_of(told: &[Told]) -> Row {
 }
 
 fn merged(mut row: Row, other: &Row) -> Row {
-    row.merge_row(other);
+    row.merge(other);
     row
 }
 

@@ -206,7 +206,7 @@ impl World {
 
     pub(super) fn merge(&mut self, facts: &[Fact]) {
         for fact in facts {
-            self.rows.entry(fact.uid.clone()).or_default().merge(fact);
+            self.rows.entry(fact.uid.clone()).or_default().merge(&fact.registers);
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 use calbridge_booking::{Change, Derived, Fact, Row, derive, transition};
 use calbridge_proto::v1;
 
-use super::{DeliveryKey, FirstResult, Micros, NewDelivery, Position, StoreError, time::timestamp};
+use super::{DeliveryKey, FirstResult, Micros, NewDelivery, Position, StoreError, time::timestamp, view};
 
 /// A booking: its tenant and uid.
 pub(crate) type BookingKey = (Arc<str>, String);
@@ -166,7 +166,7 @@ impl Round<'_> {
             }
         };
         for fact in facts {
-            slot.row.merge(fact);
+            slot.row.merge(&fact.registers);
         }
         let Some(after) = derive(uid, &slot.row) else { return Ok(None) };
         let change = transition(slot.visible.as_ref(), &after);
@@ -201,15 +201,10 @@ impl Round<'_> {
 
 impl Slot {
     fn load(state: Option<&Vec<u8>>, uid: &str) -> Result<Self, StoreError> {
-        let row = state.map_or_else(|| Ok(Row::default()), |state| decode(state))?;
+        let row = state.map_or_else(|| Ok(Row::default()), |state| view::decode(state))?;
         let visible = derive(uid, &row);
         Ok(Self { row, visible, columns: None })
     }
-}
-
-/// The row that a store kept.
-pub(crate) fn decode(state: &[u8]) -> Result<Row, StoreError> {
-    Row::decode(state).map_err(|error| StoreError::Damaged { what: "booking", why: error.to_string() })
 }
 
 /// The bookings of a delivery, each once: those of its facts, then the one that the body is about.
@@ -256,7 +251,7 @@ fn message(
     now: Micros,
 ) -> v1::Transition {
     let tenant = delivery.key.tenant.as_ref();
-    super::view::place(&mut booking, tenant, uid, position, now);
+    view::place(&mut booking, tenant, uid, position, now);
     v1::Transition {
         position: position.to_token(),
         tenant: tenant.to_owned(),

@@ -1,12 +1,12 @@
 //! From what a store kept to the messages of the API. What is derived when read is derived here: a booking's
 //! `origin_uid`, by a bounded walk along its links, and its `etag`.
 
-use calbridge_booking::derive;
+use calbridge_booking::{Row, derive};
 use calbridge_proto::v1;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::{Micros, Position, StoreError, fold::decode, time::timestamp};
+use super::{Micros, Position, StoreError, time::timestamp};
 
 /// How far back the walk to a lineage's origin goes. Each step is one indexed read; a booking that was moved more often
 /// answers the sixty-fourth before it.
@@ -71,6 +71,11 @@ impl Walk {
         self.path.push(uid);
         Ok(&self.path[here + 1])
     }
+}
+
+/// The row that a store kept.
+pub(crate) fn decode(state: &[u8]) -> Result<Row, StoreError> {
+    Row::decode(state).map_err(|error| StoreError::Damaged { what: "booking", why: error.to_string() })
 }
 
 #[cfg(test)]
