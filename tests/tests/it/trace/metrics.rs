@@ -20,6 +20,8 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
     ("calbridge-adapter", "calbridge.ingest.accepted", "{delivery}", "calbridge_ingest_accepted_total"),
     ("calbridge-adapter", "calbridge.ingest.ack.duration", "s", "calbridge_ingest_ack_duration_seconds"),
     ("calbridge-adapter", "calbridge.signature.verifications", "", "calbridge_signature_verifications_total"),
+    ("calbridge-adapter", "messaging.client.sent.messages", "{message}", "messaging_client_sent_messages_total"),
+    ("calbridge-adapter", "messaging.client.operation.duration", "s", "messaging_client_operation_duration_seconds"),
     ("calbridge-service", "rpc.server.call.duration", "s", "rpc_server_call_duration_seconds"),
     ("calbridge-service", "db.client.operation.duration", "s", "db_client_operation_duration_seconds"),
     ("calbridge-service", "messaging.process.duration", "s", "messaging_process_duration_seconds"),
@@ -77,6 +79,8 @@ async fn every_number_arrives_by_otlp_and_stands_on_the_page() {
         (counted("http_server_request_duration_seconds_count", &["http_response_status_code=\"200\""]), 4.0),
         (counted("http_server_request_duration_seconds_count", &["http_response_status_code=\"401\""]), 1.0),
         (counted("http_server_active_requests", &[]), 0.0),
+        (counted("messaging_client_sent_messages_total", &[]), 4.0),
+        (counted("messaging_client_operation_duration_seconds_count", &[]), 4.0),
         (page("calbridge-service").sum("calbridge_dedupe_hits_total", &[]), 1.0),
         (page("calbridge-service").sum("calbridge_e2e_visible_duration_seconds_count", &[]), 3.0),
         // The template's body has no time.
