@@ -28,19 +28,21 @@ pub(crate) fn invited(row: &Row) -> Invited {
     }
     let list = list(row, Field::Attendees);
     let listed: BTreeSet<&Email> = list.iter().collect();
-    let besides = marked(row).filter(|email| !listed.contains(email));
+    let besides = marked(row, Role::Attendee).filter(|email| !listed.contains(email));
     let attendees = list.iter().chain(besides).map(|email| attendee(row, email, "")).collect();
     Invited { attendees, known: !list.is_empty(), no_seat_left: false }
 }
 
-/// The organizer, if known, and all hosts: the organizer first, then the team, each once.
+/// The organizer, if known, and all hosts, each once: the organizer first, then the team, then whoever a no-show mark
+/// names besides.
 pub(crate) fn hosts(row: &Row) -> (Option<Organizer>, Vec<Organizer>) {
     let organizer = match row.field(Field::Organizer).map(|entry| &entry.value) {
         Some(Value::Text(email)) => Some(Email::from_stored(email)),
         _ => None,
     };
-    let team = list(row, Field::Team).iter().filter(|member| organizer.as_ref() != Some(*member));
-    let hosts: Vec<_> = organizer.iter().chain(team).map(|email| host(row, email)).collect();
+    let mut known = BTreeSet::new();
+    let told = organizer.iter().chain(list(row, Field::Team)).chain(marked(row, Role::Host));
+    let hosts: Vec<_> = told.filter(|email| known.insert(*email)).map(|email| host(row, email)).collect();
     (organizer.map(|email| host(row, &email)), hosts)
 }
 
@@ -69,11 +71,11 @@ fn stands(row: &Row, email: &Email, taken: &Stamp) -> bool {
     row.get(&Key::SeatLeft(email.clone())).is_none_or(|left| taken.time > left.stamp.time)
 }
 
-/// Attendees that a no-show mark names, set or taken back.
-fn marked(row: &Row) -> impl Iterator<Item = &Email> {
-    let first = Key::NoShow(Role::Attendee, Email::from_stored(""));
-    row.registers_from(&first).map_while(|(key, _)| match key {
-        Key::NoShow(Role::Attendee, email) => Some(email),
+/// Whom a no-show mark names, set or taken back.
+fn marked(row: &Row, role: Role) -> impl Iterator<Item = &Email> {
+    let first = Key::NoShow(role, Email::from_stored(""));
+    row.registers_from(&first).map_while(move |(key, _)| match key {
+        Key::NoShow(of, email) if *of == role => Some(email),
         _ => None,
     })
 }

@@ -283,6 +283,20 @@ fn the_host_that_is_named_is_missing_whoever_the_organizer_is() {
 }
 
 #[test]
+fn a_host_that_only_the_mark_names_is_shown() {
+    let mut alone = cal_video("u1");
+    alone.host_email = "other@a.example".into();
+    let hosts = |world: &World| -> Vec<(String, bool)> {
+        world.get("u1").booking.hosts.into_iter().map(|host| (host.email, host.no_show)).collect()
+    };
+    let mark = tell(AfterHostsCalVideoNoShow, 11, alone);
+    let other = ("other@a.example".to_owned(), true);
+    assert_eq!(hosts(&ends(std::slice::from_ref(&mark))), std::slice::from_ref(&other));
+    let world = ends(&[tell(BookingCreated, 1, payload("u1")), mark]);
+    assert_eq!(hosts(&world), [("host@a.example".to_owned(), false), other]);
+}
+
+#[test]
 fn a_whole_life() {
     let world = ends(&[
         tell(BookingRequested, 1, requested("u1")),
