@@ -130,10 +130,12 @@ pub(crate) fn start(
 impl Forwarder {
     /// Has the service commit the event, or says that it did not within the deadline.
     pub(crate) async fn forward(&self, event: &BookingEvent) -> Result<Accepted, Refused> {
-        if event.encoded_len() > MAX_EVENT_BYTES {
+        // Encoding measures the event as well; asking for its length before would measure it twice.
+        let encoded = event.encode_to_vec();
+        if encoded.len() > MAX_EVENT_BYTES {
             return Err(Refused::away("too_large"));
         }
-        let ticket = self.outbox.submit(event.encode_to_vec().into())?;
+        let ticket = self.outbox.submit(encoded.into())?;
         tokio::time::timeout(self.deadline, ticket.answer()).await.unwrap_or(Err(Refused::away("deadline_exceeded")))
     }
 

@@ -36,13 +36,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// headers that are too large (431).
 const READ_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Largest head that we take, whatever the operator asks for: a `HeaderMap` holds 24,576 headers, and this many bytes
-/// are fewer than that.
-const HEAD_BYTES_MOST: usize = 256 * 1024;
-
-/// Most headers that we take, whatever the operator asks for: hyper sets a table of so many up for each head.
-const HEADER_COUNT_MOST: usize = 4096;
-
 /// Requests at once on one HTTP/2 connection. Cal.com sends one at a time over HTTP/1.1; a proxy that has more waits,
 /// or opens another connection. The more there are, the more heads a stranger can make us hold while their bodies do
 /// not come.
@@ -197,13 +190,13 @@ impl Connection {
 
 /// How every connection is served. Nothing is left to a default that could change under us.
 fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let head_bytes = limits.header_bytes.min(HEAD_BYTES_MOST);
+    let head_bytes = limits.header_bytes.min(Limits::HEADER_BYTES_MOST);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_headers(limits.header_count.min(HEADER_COUNT_MOST))
+        .max_headers(limits.header_count.min(Limits::HEADER_COUNT_MOST))
         .max_buf_size(READ_BUFFER_BYTES.max(head_bytes))
         .keep_alive(true)
         // A sender may end its side once its request is out; it still gets its answer.

@@ -51,6 +51,12 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The greatest `header_bytes`: a `HeaderMap` holds 24,576 headers, and this many bytes are fewer than that.
+    pub const HEADER_BYTES_MOST: usize = 256 * 1024;
+
+    /// The greatest `header_count`: hyper lays out a table of that size for every head.
+    pub const HEADER_COUNT_MOST: usize = 4096;
+
     /// Fills the gaps with the defaults and checks the arithmetic between the bounds.
     pub(crate) fn resolve(options: &LimitOptions) -> Result<Self, ConfigError> {
         let period = |given: Option<Period>, default| given.map_or(default, |period| period.0);
@@ -86,8 +92,8 @@ impl Limits {
             }
         }
         for (option, value, most) in [
-            ("--header-bytes", self.header_bytes, HEADER_BYTES_MOST),
-            ("--header-count", self.header_count, HEADER_COUNT_MOST),
+            ("--header-bytes", self.header_bytes, Self::HEADER_BYTES_MOST),
+            ("--header-count", self.header_count, Self::HEADER_COUNT_MOST),
         ] {
             if value > most {
                 return refuse(option, value.to_string(), format!("must be at most {most}"));
@@ -127,12 +133,6 @@ impl Limits {
 
 /// The greatest `--body-bytes`: with the typed form and room for growth it stays below the service's message limit.
 const BODY_BYTES_MOST: usize = 4 * 1024 * 1024;
-
-/// The greatest `--header-bytes`: the read buffer of a connection grows to it.
-const HEADER_BYTES_MOST: usize = 256 * 1024;
-
-/// The greatest `--header-count`: a table of that size is laid out for every head.
-const HEADER_COUNT_MOST: usize = 4096;
 
 #[cfg(test)]
 mod tests {

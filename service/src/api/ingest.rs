@@ -17,7 +17,7 @@ use tracing::Span;
 
 use super::{Api, errors::ApiError, read};
 use crate::{
-    ingest::{Answer, Ingest, Refused},
+    ingest::{Answer, Ingest},
     settings::STREAM_IN_FLIGHT,
     store::Store,
 };
@@ -123,7 +123,7 @@ impl Conversation {
 async fn submit(ingest: Ingest, request: SubmitEventsRequest) -> SubmitEventsResponse {
     let SubmitEventsRequest { sequence, event } = request;
     let result = match event {
-        Some(event) => ingest.submit(event, &Span::none()).await.map_err(refusal),
+        Some(event) => ingest.submit(event, &Span::none()).await.map_err(ApiError::from),
         None => Err(NO_EVENT),
     };
     match result {
@@ -136,8 +136,4 @@ async fn submit(ingest: Ingest, request: SubmitEventsRequest) -> SubmitEventsRes
         },
         Err(error) => SubmitEventsResponse { sequence, error: Some((&error).into()), ..Default::default() },
     }
-}
-
-fn refusal(refused: Refused) -> ApiError {
-    refused.into()
 }
