@@ -1,16 +1,18 @@
-//! The visible booking: a pure function of a row.
+//! The visible booking: a pure function of a row, and of what the clock has passed.
 //!
-//! Invariant: equal rows derive equal bookings. What only the service knows stays empty: tenant, position, etag and the
+//! Invariant: equal rows derive equal bookings at one horizon. What only the service knows stays empty: tenant, position, etag and the
 //! time of our own learning.
 
 use std::collections::BTreeMap;
 
-use calbridge_proto::v1::Booking;
+use calbridge_proto::v1::{Booking, LinkEvidence};
 use prost::Message;
 use prost_types::Struct;
 
 use crate::{
-    lineage, people,
+    clock::Horizon,
+    lineage::{self, Link},
+    people,
     register::{Entry, Evidence, Field, Key, Value},
     row::Row,
     status::{self, Rule, Standing},
@@ -25,11 +27,15 @@ pub struct Derived {
     pub booking: Booking,
     /// Why its status is what it is.
     pub rule: Rule,
+    /// The end that the clock completes it by, in microseconds since 1970, whether that has passed or not; `None` for
+    /// a booking that no clock completes.
+    pub clock_end: Option<i64>,
 }
 
-/// The booking `uid` as `row` has it; `None` where hints are all that is known of it, for those are not shown.
+/// The booking `uid` as `row` has it, where ends up to `horizon` count as past; `None` where hints are all that is
+/// known of it, for those are not shown.
 #[must_use]
-pub fn derive(uid: &str, row: &Row) -> Option<Derived> {
+pub fn derive(uid: &str, row: &Row, horizon: Horizon) -> Option<Derived> {
     if !row.is_visible() {
         return None;
     }
@@ -37,8 +43,10 @@ pub fn derive(uid: &str, row: &Row) -> Option<Derived> {
     let (organizer, hosts) = people::hosts(row);
     let (start, end) = times(row);
     let successor = lineage::successor(row);
-    let predecessor = lineage::predecessor(row).unwrap_or_default();
-    let rule = status::decide(row, &Standing { invited: &invited, replaced: successor.is_some(), start, end });
+    let predecessor = lineage::predecessor(row);
+    let evident = status::decide(row, &Standing { invited: &invited, replaced: successor.is_some(), start, end });
+    let clock_end = end.filter(|_| evident.yields_to_clock());
+    let rule = if clock_end.is_some_and(|end| horizon.passed(end)) { Rule::EndedByClock } else { evident };
     let (previous_start, previous_end) = span(row.field(Field::PreviousTimes));
     let (metadata, responses) = answers(row);
     let booking = Booking {
@@ -55,9 +63,11 @@ pub fn derive(uid: &str, row: &Row) -> Option<Derived> {
         organizer,
         attendees: invited.attendees,
         ical_uid: text(row, Field::IcalUid),
-        rescheduled_from_uid: predecessor.to_owned(),
-        rescheduled_to_uid: successor.unwrap_or_default().to_owned(),
-        origin_uid: if predecessor.is_empty() { uid } else { predecessor }.to_owned(),
+        rescheduled_from_uid: uid_of(predecessor.as_ref()),
+        rescheduled_from_evidence: evidence_of(predecessor.as_ref()).into(),
+        rescheduled_to_uid: uid_of(successor.as_ref()),
+        rescheduled_to_evidence: evidence_of(successor.as_ref()).into(),
+        origin_uid: predecessor.as_ref().map_or(uid, |link| link.uid).to_owned(),
         previous_start_time: previous_start.map(timestamp),
         previous_end_time: previous_end.map(timestamp),
         rescheduled_by: text(row, Field::RescheduledBy),
@@ -77,7 +87,15 @@ pub fn derive(uid: &str, row: &Row) -> Option<Derived> {
         create_time: row.first_told().map(timestamp),
         ..Booking::default()
     };
-    Some(Derived { booking, rule })
+    Some(Derived { booking, rule, clock_end })
+}
+
+fn uid_of(link: Option<&Link<'_>>) -> String {
+    link.map_or_else(String::new, |link| link.uid.to_owned())
+}
+
+fn evidence_of(link: Option<&Link<'_>>) -> LinkEvidence {
+    link.map_or(LinkEvidence::Unspecified, |link| link.evidence)
 }
 
 /// Start and end: the pair, or what came alone where no pair is known.

@@ -3,11 +3,11 @@
 //! function of its arguments.
 //!
 //! An event becomes [`facts()`], at most three; a fact is merged into the [`Row`] of its booking; [`derive()`] makes
-//! the visible booking out of the row; [`transition()`] compares two of them. Merging is commutative, associative and
-//! idempotent, so the order, the number and the way of arrival never show:
+//! the visible booking out of the row and the clock's [`Horizon`]; [`transition()`] compares two of them. Merging is
+//! commutative, associative and idempotent, so the order, the number and the way of arrival never show:
 //!
 //! ```
-//! use calbridge_booking::{Row, derive, facts};
+//! use calbridge_booking::{Horizon, Row, derive, facts};
 //! use calbridge_proto::v1::{
 //!     BookingEvent, BookingPayload, BookingStatus, Trigger, booking_event::Payload,
 //! };
@@ -32,11 +32,12 @@
 //! in_order.merge(&created[0].registers);
 //! assert_eq!(row.encode(), in_order.encode());
 //!
-//! let derived = derive("u1", &row).expect("more than hints is known");
+//! let derived = derive("u1", &row, Horizon::NONE).expect("more than hints is known");
 //! assert_eq!(derived.booking.status(), BookingStatus::Scheduled);
 //! assert_eq!(derived.rule.as_str(), "accepted");
 //! ```
 
+mod clock;
 mod derive;
 mod fact;
 mod lineage;
@@ -51,10 +52,11 @@ mod time;
 mod transition;
 
 pub use self::{
+    clock::Horizon,
     derive::{Derived, derive},
     fact::{Fact, facts},
     row::{DecodeError, Row},
     status::Rule,
-    subject::{Subject, subject},
+    subject::{Subject, leaves_siblings_silent, subject},
     transition::{Change, transition},
 };

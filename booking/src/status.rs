@@ -26,6 +26,8 @@ pub enum Rule {
     NoShow,
     /// The timer of its end rang.
     Ended,
+    /// It was accepted, and the clock has passed its end.
+    EndedByClock,
     /// The timer of its start rang, or somebody spoke of attendance.
     Started,
     /// It was accepted.
@@ -47,6 +49,7 @@ impl Rule {
             Self::Rejected => "rejected",
             Self::NoShow => "no_show",
             Self::Ended => "ended",
+            Self::EndedByClock => "ended_by_clock",
             Self::Started => "started",
             Self::Accepted => "accepted",
             Self::Requested => "requested",
@@ -62,12 +65,17 @@ impl Rule {
             Self::Cancelled | Self::NoSeatLeft => BookingStatus::Cancelled,
             Self::Rejected => BookingStatus::Rejected,
             Self::NoShow => BookingStatus::NoShow,
-            Self::Ended => BookingStatus::Completed,
+            Self::Ended | Self::EndedByClock => BookingStatus::Completed,
             Self::Started => BookingStatus::InProgress,
             Self::Accepted => BookingStatus::Scheduled,
             Self::Requested => BookingStatus::Requested,
             Self::AwaitingHost => BookingStatus::AwaitingHost,
         }
+    }
+
+    /// Whether the clock may complete such a booking: only one that was accepted and is neither over nor off.
+    pub(crate) fn yields_to_clock(self) -> bool {
+        matches!(self, Self::Accepted | Self::Started)
     }
 }
 
@@ -81,6 +89,7 @@ pub(crate) struct Standing<'a> {
     pub(crate) end: Option<i64>,
 }
 
+/// What its evidence alone says of a booking.
 pub(crate) fn decide(row: &Row, standing: &Standing<'_>) -> Rule {
     let there = |evidence| row.evidence(evidence).is_some();
     let accepted = there(Evidence::Accepted);
@@ -137,10 +146,22 @@ mod tests {
     #[test]
     fn names_are_snake_case_and_apart() {
         use Rule::{
-            Accepted, AwaitingHost, Cancelled, Ended, NoSeatLeft, NoShow, Rejected, Requested, Rescheduled, Started,
+            Accepted, AwaitingHost, Cancelled, Ended, EndedByClock, NoSeatLeft, NoShow, Rejected, Requested,
+            Rescheduled, Started,
         };
-        let all =
-            [Rescheduled, Cancelled, NoSeatLeft, Rejected, NoShow, Ended, Started, Accepted, Requested, AwaitingHost];
+        let all = [
+            Rescheduled,
+            Cancelled,
+            NoSeatLeft,
+            Rejected,
+            NoShow,
+            Ended,
+            EndedByClock,
+            Started,
+            Accepted,
+            Requested,
+            AwaitingHost,
+        ];
         let names: std::collections::BTreeSet<_> = all.iter().map(|rule| rule.as_str()).collect();
         assert_eq!(names.len(), all.len());
         assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')));

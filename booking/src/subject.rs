@@ -38,6 +38,15 @@ pub fn subject(event: &BookingEvent) -> Subject<'_> {
     }
 }
 
+/// Whether other bookings of a series may have changed without a word: Cal.com approves, declines and cancels the rest
+/// of a series at once and tells one uid of it.
+#[must_use]
+pub fn leaves_siblings_silent(event: &BookingEvent) -> bool {
+    let of_many =
+        matches!(event.trigger(), Trigger::BookingCreated | Trigger::BookingRejected | Trigger::BookingCancelled);
+    of_many && matches!(&event.payload, Some(Payload::Booking(payload)) if payload.recurring)
+}
+
 /// A uid that can name a booking: neither empty nor longer than any store would index.
 pub(crate) fn uid(text: &str) -> Option<&str> {
     (1..=MAX_UID).contains(&text.len()).then_some(text)

@@ -12,7 +12,7 @@ pub(super) fn tell(payload: &BookingPayload, own: &mut Draft) {
     if seats::one_leaves(payload) {
         // Whoever can leave had been let in; the reason is the leaver's, not the booking's.
         own.evidence(Evidence::Accepted);
-        if let Some(leaver) = seats::listed(payload).into_iter().next() {
+        if let Some(leaver) = seats::leaver(payload) {
             own.at(Rank::Write).seat_left(leaver, "");
         }
         return;

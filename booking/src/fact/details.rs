@@ -11,8 +11,11 @@ pub(super) fn tell(trigger: Trigger, payload: &BookingPayload, own: &mut Draft) 
     let metadata_rank = if trigger == Trigger::BookingPaid { Rank::Fill } else { Rank::Write };
     own.at(metadata_rank).metadata(&payload.metadata);
 
+    // A seat that moves may carry the row number of the booking that it left.
+    let id_rank = if seats::moves_one(payload) { Rank::Fill } else { Rank::Write };
+    own.at(id_rank).number(Field::BookingId, payload.booking_id);
+
     let mut pen = own.at(Rank::Write);
-    pen.number(Field::BookingId, payload.booking_id);
     pen.text(Field::Title, &payload.title);
     pen.text(Field::EventTypeSlug, &payload.event_type_slug);
     pen.number(Field::EventTypeId, payload.event_type_id);

@@ -41,15 +41,16 @@ pub(super) fn take(payload: &BookingPayload, own: &mut Draft) {
     if !is_seated(payload) {
         return;
     }
+    let named = &payload.attendee_seat_id;
     let mut pen = own.at(Rank::Write);
-    for email in sitters(payload) {
-        pen.seat_taken(email, &payload.attendee_seat_id);
+    for (email, own_seat) in sitters(payload) {
+        pen.seat_taken(email, if named.is_empty() { own_seat } else { named });
     }
 }
 
-/// Who takes a seat: the first listed where `attendeeSeatId` names one seat, for Cal.com lists those who sit there
-/// already behind; else whoever is listed.
-pub(super) fn sitters(payload: &BookingPayload) -> Vec<Email> {
+/// Who takes a seat, with the reference of it that stands beside the person: the first listed where `attendeeSeatId`
+/// names one seat, for Cal.com lists those who sit there already behind; else whoever is listed.
+pub(super) fn sitters(payload: &BookingPayload) -> Vec<(Email, &str)> {
     let mut people = listed(payload);
     if !payload.attendee_seat_id.is_empty() {
         people.truncate(1);
@@ -63,9 +64,15 @@ pub(super) fn one_leaves(payload: &BookingPayload) -> bool {
     is_seated(payload) && payload.cancelled_by.is_empty() && payload.attendees.len() == 1
 }
 
-/// Who is listed with an e-mail address, each once.
-pub(super) fn listed(payload: &BookingPayload) -> Vec<Email> {
+/// Who gives up a seat.
+pub(super) fn leaver(payload: &BookingPayload) -> Option<Email> {
+    listed(payload).into_iter().next().map(|(email, _)| email)
+}
+
+/// Who is listed with an e-mail address, each once for each seat.
+fn listed(payload: &BookingPayload) -> Vec<(Email, &str)> {
     let mut known = BTreeSet::new();
-    let people = payload.attendees.iter().take(MAX_PEOPLE).filter_map(|person| Email::new(&person.email));
-    people.filter(|email| known.insert(email.clone())).collect()
+    let people = payload.attendees.iter().take(MAX_PEOPLE);
+    let people = people.filter_map(|person| Some((Email::new(&person.email)?, person.seat_uid.as_str())));
+    people.filter(|sitter| known.insert(sitter.clone())).collect()
 }

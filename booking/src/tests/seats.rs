@@ -1,7 +1,7 @@
 //! Seats: many attendees under one uid, who come, move and go one by one.
 
 use calbridge_proto::v1::{
-    BookingPayload, BookingStatus, MeetingPayload,
+    BookingPayload, BookingStatus, MeetingPayload, PersonPayload,
     Trigger::{
         BookingCancelled, BookingCreated, BookingLocationUpdated, BookingNoShowUpdated, BookingRequested,
         BookingRescheduled, MeetingEnded, MeetingStarted,
@@ -216,6 +216,27 @@ fn without_an_id_every_listed_attendee_sits() {
     assert_eq!(ends(std::slice::from_ref(&no_id)).attendees("u1"), ["a@a.example", "b@a.example"]);
     let world = ends(&[no_id, tell(BookingCreated, 2, seat("u1", "a@a.example", "s1"))]);
     assert_eq!(seats(&world, "u1"), pairs(&[("a@a.example", "s1"), ("b@a.example", "")]), "one seat, told twice");
+}
+
+#[test]
+fn the_queue_tells_each_seat_beside_its_attendee() {
+    let sitter = |email: &str, seat: &str| PersonPayload { seat_uid: seat.into(), ..person(email) };
+    let two = BookingPayload {
+        attendees: vec![sitter("a@a.example", "s1"), sitter("b@a.example", "s2"), sitter("b@a.example", "s3")],
+        ..seat("u1", "a@a.example", "")
+    };
+    let world = ends(&[tell(BookingCreated, 1, two), tell(BookingCancelled, 2, leave("u1", "a@a.example"))]);
+    assert_eq!(seats(&world, "u1"), pairs(&[("b@a.example", "s2"), ("b@a.example", "s3")]));
+}
+
+#[test]
+fn a_seat_that_moves_brings_no_row_number_along() {
+    let target = BookingPayload { booking_id: Some(40), ..seat("u2", "b@a.example", "s3") };
+    let mover = BookingPayload { reschedule_uid: "u1".into(), booking_id: Some(7), ..seat("u2", "a@a.example", "s4") };
+    let world = ends(&[tell(BookingCreated, 1, target), tell(BookingRescheduled, 2, mover.clone())]);
+    assert_eq!(world.get("u2").booking.calcom_booking_id, Some(40));
+    let world = ends(&[tell(BookingRescheduled, 2, mover)]);
+    assert_eq!(world.get("u2").booking.calcom_booking_id, Some(7), "better than nothing");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use calbridge_proto::v1::{
 use prost::Message;
 use prost_types::{Timestamp, Value, value::Kind};
 
-use crate::{Derived, Fact, Row, derive, facts};
+use crate::{Derived, Fact, Horizon, Row, derive, facts};
 
 /// An hour of the tests' day, as a booking's or an envelope's time.
 pub(super) fn at(hour: i64) -> Timestamp {
@@ -216,7 +216,11 @@ impl World {
     }
 
     pub(super) fn find(&self, uid: &str) -> Option<Derived> {
-        self.rows.get(uid).and_then(|row| derive(uid, row))
+        self.find_at(uid, Horizon::NONE)
+    }
+
+    pub(super) fn find_at(&self, uid: &str, horizon: Horizon) -> Option<Derived> {
+        self.rows.get(uid).and_then(|row| derive(uid, row, horizon))
     }
 
     pub(super) fn get(&self, uid: &str) -> Derived {

@@ -29,6 +29,7 @@ impl<'de> Object<'de> for PersonObject {
             "utcOffset" => person.utc_offset_minutes = slot.int()?,
             "phoneNumber" => person.phone_number = slot.text()?,
             "noShow" => person.no_show = slot.flag()?,
+            "bookingSeat" => person.seat_uid = slot.read::<Seat>()?.unwrap_or_default(),
             _ => slot.skip()?,
         }
         Ok(())
@@ -85,6 +86,28 @@ impl<'de> Object<'de> for Language {
 
     fn from_text(text: &str) -> Option<String> {
         Some(text.to_owned())
+    }
+}
+
+/// `bookingSeat`: the row of an attendee's seat.
+#[derive(Default)]
+struct Seat {
+    reference_uid: String,
+}
+
+impl<'de> Object<'de> for Seat {
+    type Message = String;
+
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, slot: Slot<'_, A>) -> Result<(), A::Error> {
+        match key {
+            "referenceUid" => self.reference_uid = slot.text()?,
+            _ => slot.skip()?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Option<String> {
+        Some(self.reference_uid)
     }
 }
 

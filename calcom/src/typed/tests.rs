@@ -240,8 +240,8 @@ fn a_field_of_another_type_costs_that_field_alone() {
 fn people_are_read_from_every_shape() {
     let body = br#"{"triggerEvent":"BOOKING_CREATED","payload":{"attendees":[
         {"email":"a@x.example","language":{"locale":"fr"},"utcOffset":-570,"noShow":false,"id":3,"locale":"de"},
-        {"email":"b@x.example","language":{},"locale":"pt-BR","utcOffset":null,"phoneNumber":null},
-        {"email":"c@x.example","language":"en"},null,"d@x.example",{},{"firstName":"E"}],
+        {"email":"b@x.example","language":{},"locale":"pt-BR","utcOffset":null,"phoneNumber":null,"bookingSeat":null},
+        {"email":"c@x.example","language":"en","bookingSeat":{"id":4,"referenceUid":"s4"}},null,"d@x.example",{},{"firstName":"E"}],
         "team":{"id":9,"name":"T","members":[{"email":"m@x.example"}]}}}"#;
     let booking = booking(type_body(body));
     let languages: Vec<_> = booking.attendees.iter().map(|person| person.language.as_str()).collect();
@@ -249,6 +249,8 @@ fn people_are_read_from_every_shape() {
     let first = &booking.attendees[0];
     assert_eq!((first.utc_offset_minutes, first.no_show, first.id), (Some(-570), Some(false), Some(3)));
     assert_eq!(booking.attendees[1].utc_offset_minutes, None);
+    let seats: Vec<_> = booking.attendees.iter().map(|person| person.seat_uid.as_str()).collect();
+    assert_eq!(seats, ["", "", "s4"]);
     let team = booking.team.expect("a team");
     assert_eq!((team.id, team.members[0].email.as_str()), (Some(9), "m@x.example"));
 }

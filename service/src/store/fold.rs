@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use calbridge_booking::{Change, Derived, Fact, Row, derive, transition};
+use calbridge_booking::{Change, Derived, Fact, Horizon, Row, derive, transition};
 use calbridge_proto::v1;
 
 use super::{DeliveryKey, FirstResult, Micros, NewDelivery, Position, StoreError, time::timestamp, view};
@@ -168,7 +168,7 @@ impl Round<'_> {
         for fact in facts {
             slot.row.merge(&fact.registers);
         }
-        let Some(after) = derive(uid, &slot.row) else { return Ok(None) };
+        let Some(after) = derive(uid, &slot.row, Horizon::NONE) else { return Ok(None) };
         let change = transition(slot.visible.as_ref(), &after);
         let mut made = None;
         if let Some(change) = change {
@@ -202,7 +202,7 @@ impl Round<'_> {
 impl Slot {
     fn load(state: Option<&Vec<u8>>, uid: &str) -> Result<Self, StoreError> {
         let row = state.map_or_else(|| Ok(Row::default()), |state| view::decode(state))?;
-        let visible = derive(uid, &row);
+        let visible = derive(uid, &row, Horizon::NONE);
         Ok(Self { row, visible, columns: None })
     }
 }

@@ -1,7 +1,7 @@
 //! From what a store kept to the messages of the API. What is derived when read is derived here: a booking's
 //! `origin_uid`, by a bounded walk along its links, and its `etag`.
 
-use calbridge_booking::{Row, derive};
+use calbridge_booking::{Horizon, Row, derive};
 use calbridge_proto::v1;
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -24,7 +24,7 @@ pub(crate) fn booking(
     update_time: Micros,
 ) -> Result<v1::Booking, StoreError> {
     let hidden = || StoreError::Damaged { what: "booking", why: "it is shown, and only hints are known".to_owned() };
-    let mut booking = derive(uid, &decode(state)?).ok_or_else(hidden)?.booking;
+    let mut booking = derive(uid, &decode(state)?, Horizon::NONE).ok_or_else(hidden)?.booking;
     place(&mut booking, tenant, uid, position, update_time);
     Ok(booking)
 }
