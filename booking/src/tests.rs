@@ -1,6 +1,7 @@
-//! The promises of the domain, tried: the laws of the merge over random events, every order of the known lifecycles,
-//! each surprising sequence that Cal.com can send, and the recorded ones.
+//! The promises of the domain, tried: the laws of the merge over random events, every action on a booking in every
+//! order, each surprising sequence that Cal.com can send, and the recorded ones.
 
+mod actions;
 mod codec;
 mod corpus;
 mod fields;
@@ -8,7 +9,9 @@ mod histories;
 mod laws;
 mod lifecycles;
 mod oracle;
+mod seat_actions;
 mod seats;
+mod seen;
 mod surprises;
 mod transitions;
 mod world;

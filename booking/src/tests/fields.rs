@@ -10,14 +10,10 @@ use calbridge_proto::v1::{
 use prost_types::{ListValue, Struct, Value, value::Kind};
 
 use super::{
-    histories::converge,
-    world::{Told, World, answer, at, cal_video, moved, payload, person, tell, timer},
+    histories::ends,
+    world::{World, answer, at, cal_video, moved, payload, person, tell, timer},
 };
 use crate::{Subject, subject};
-
-fn ends(told: &[Told]) -> World {
-    converge(told).0
-}
 
 #[test]
 fn the_newest_telling_of_each_field_shows() {

@@ -27,6 +27,11 @@ pub(super) fn converge(told: &[Told]) -> (World, usize) {
     (expected, histories)
 }
 
+/// `converge` without the number of histories.
+pub(super) fn ends(told: &[Told]) -> World {
+    converge(told).0
+}
+
 /// Calls `visit` with every different order of `items`.
 pub(super) fn permute(items: &[usize], visit: &mut impl FnMut(&[usize])) {
     let mut sorted = items.to_vec();

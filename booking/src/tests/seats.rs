@@ -9,32 +9,10 @@ use calbridge_proto::v1::{
 };
 
 use super::{
-    histories::converge,
-    world::{Told, World, at, cancel, marks, moved, payload, person, tell, timer},
+    histories::{converge, ends},
+    seen::{leave, seat},
+    world::{World, at, cancel, marks, moved, payload, person, tell, timer},
 };
-
-fn ends(told: &[Told]) -> World {
-    converge(told).0
-}
-
-fn seat(uid: &str, email: &str, id: &str) -> BookingPayload {
-    BookingPayload {
-        seats_per_time_slot: Some(12),
-        attendees: vec![person(email)],
-        attendee_seat_id: id.into(),
-        ..payload(uid)
-    }
-}
-
-/// Cal.com names neither the seat nor who cancelled, and says CANCELLED although the booking lives on.
-fn leave(uid: &str, email: &str) -> BookingPayload {
-    BookingPayload {
-        status: "CANCELLED".into(),
-        cancellation_reason: "can't attend".into(),
-        attendee_seat_id: String::new(),
-        ..seat(uid, email, "")
-    }
-}
 
 fn seats(world: &World, uid: &str) -> Vec<(String, String)> {
     world.get(uid).booking.attendees.into_iter().map(|attendee| (attendee.email, attendee.seat_uid)).collect()
@@ -83,18 +61,6 @@ fn seats_come_and_go_and_the_owner_moves_and_ends_the_whole() {
     assert_eq!((derived.booking.status(), derived.rule.as_str()), (BookingStatus::Cancelled, "cancelled"));
     assert_eq!(derived.booking.cancellation_reason, "ill");
     assert_eq!(world.rows.len(), 1, "a seated event's iCalUID names no other booking");
-}
-
-#[test]
-fn the_last_seat_that_leaves_ends_the_booking() {
-    let world = ends(&[
-        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
-        tell(BookingCancelled, 2, leave("u1", "a@a.example")),
-    ]);
-    let derived = world.get("u1");
-    assert_eq!((derived.booking.status(), derived.rule.as_str()), (BookingStatus::Cancelled, "no_seat_left"));
-    assert_eq!(derived.booking.cancellation_reason, "", "the reason is the leaver's");
-    assert_eq!(derived.booking.attendees.len(), 0);
 }
 
 #[test]
@@ -148,38 +114,6 @@ fn an_unseated_cancel_with_one_attendee_takes_the_whole() {
         let cancelled = BookingPayload { seats_per_time_slot, ..cancelled.clone() };
         assert_eq!(ends(&[tell(BookingCancelled, 1, cancelled)]).status("u1"), BookingStatus::Cancelled);
     }
-}
-
-#[test]
-fn an_attendee_takes_a_seat_to_another_booking_and_the_old_one_lives_on() {
-    let to_u2 = BookingPayload {
-        seats_per_time_slot: Some(12),
-        attendees: vec![person("a@a.example")],
-        attendee_seat_id: "s5".into(),
-        ical_uid: "minted@Cal.com".into(),
-        ..moved("u2", "u1")
-    };
-    let mut told = vec![
-        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
-        tell(BookingCreated, 2, seat("u1", "b@a.example", "s2")),
-        tell(BookingRescheduled, 3, to_u2.clone()),
-    ];
-    let world = ends(&told);
-    let old = world.get("u1").booking;
-    assert_eq!((old.status(), old.rescheduled_to_uid.as_str()), (BookingStatus::Scheduled, ""));
-    assert_eq!(seats(&world, "u1"), pairs(&[("b@a.example", "s2")]));
-    let new = world.get("u2").booking;
-    assert_eq!((new.status(), new.rescheduled_from_uid.as_str()), (BookingStatus::Scheduled, ""));
-    assert_eq!((new.previous_start_time, new.start_time), (None, Some(at(12))), "the target itself was not moved");
-    assert_eq!(seats(&world, "u2"), pairs(&[("a@a.example", "s5")]));
-
-    told.push(tell(BookingCancelled, 4, leave("u1", "b@a.example")));
-    let world = ends(&told);
-    assert_eq!(world.get("u1").rule.as_str(), "no_seat_left");
-
-    let world = ends(&[tell(BookingRescheduled, 3, to_u2)]);
-    let old = world.get("u1").booking;
-    assert_eq!((old.status(), old.start_time), (BookingStatus::Scheduled, Some(at(10))), "known from the move alone");
 }
 
 #[test]

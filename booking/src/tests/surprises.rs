@@ -3,19 +3,16 @@
 use calbridge_proto::v1::{
     BookingPayload, BookingStatus, MeetingPayload, PaymentStatus,
     Trigger::{
-        BookingCancelled, BookingCreated, BookingNoShowUpdated, BookingPaid, BookingRequested, BookingRescheduled,
-        MeetingEnded, MeetingStarted,
+        BookingCancelled, BookingCreated, BookingNoShowUpdated, BookingPaid, BookingPaymentInitiated, BookingRejected,
+        BookingRequested, BookingRescheduled, MeetingEnded, MeetingStarted,
     },
 };
 
 use super::{
-    histories::converge,
-    world::{Told, World, at, cancel, marks, moved, payload, person, tell, timer},
+    histories::ends,
+    seen::{Linked, Seen, booked, cancelled, leave, pending, rejected, rejection, replaced, seat, seen},
+    world::{at, cancel, marks, moved, payload, person, tell, timer},
 };
-
-fn ends(told: &[Told]) -> World {
-    converge(told).0
-}
 
 #[test]
 fn created_twice_by_two_subscriptions() {
@@ -25,9 +22,31 @@ fn created_twice_by_two_subscriptions() {
 }
 
 #[test]
-fn paid_for_a_booking_never_seen_before() {
-    let booking = ends(&[tell(BookingPaid, 1, payload("u1"))]).get("u1").booking;
-    assert_eq!((booking.status(), booking.payment_status()), (BookingStatus::Scheduled, PaymentStatus::Paid));
+fn created_twice_for_two_seats() {
+    let world = ends(&[
+        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+        tell(BookingCreated, 2, seat("u1", "b@a.example", "s2")),
+    ]);
+    let both = vec![("a@a.example", "s1"), ("b@a.example", "s2")];
+    assert_eq!(seen(&world, "u1"), Seen { attendees: both, ..booked("u1") });
+}
+
+#[test]
+fn paid_before_created() {
+    for status in ["ACCEPTED", "PENDING", ""] {
+        let paid = BookingPayload { status: status.into(), ..payload("u1") };
+        let world = ends(&[tell(BookingPaid, 1, paid), tell(BookingCreated, 2, payload("u1"))]);
+        assert_eq!(seen(&world, "u1"), Seen { payment: PaymentStatus::Paid, ..booked("u1") }, "{status:?}");
+    }
+}
+
+#[test]
+fn paid_or_created_though_no_payment_was_ever_initiated() {
+    let paid = ends(&[tell(BookingPaid, 1, payload("u1"))]);
+    assert_eq!(seen(&paid, "u1"), Seen { payment: PaymentStatus::Paid, ..booked("u1") });
+    let priced = BookingPayload { price_minor: Some(900), ..payload("u1") };
+    let created = ends(&[tell(BookingCreated, 1, priced)]);
+    assert_eq!(seen(&created, "u1"), booked("u1"), "a price is no payment");
 }
 
 #[test]
@@ -68,11 +87,58 @@ fn a_booking_that_names_itself_as_replaced_links_nothing() {
 }
 
 #[test]
+fn rescheduled_from_a_booking_that_lives_on() {
+    let mover = BookingPayload {
+        reschedule_uid: "u1".into(),
+        ical_uid: "u1@Cal.com".into(),
+        ..seat("u2", "a@a.example", "s3")
+    };
+    let world = ends(&[
+        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+        tell(BookingCreated, 2, seat("u1", "b@a.example", "s2")),
+        tell(BookingRescheduled, 3, mover),
+        tell(MeetingStarted, 0, timer("u1")),
+    ]);
+    let lives = Seen { status: BookingStatus::InProgress, rule: "started", ..booked("u1") };
+    assert_eq!(seen(&world, "u1"), Seen { attendees: vec![("b@a.example", "s2")], ..lives });
+    assert_eq!(seen(&world, "u2"), Seen { attendees: vec![("a@a.example", "s3")], ..booked("u2") });
+}
+
+#[test]
 fn an_older_request_that_comes_after_the_approval_changes_nothing() {
     let request = BookingPayload { status: "PENDING".into(), title: "Old".into(), ..payload("u1") };
     let world = ends(&[tell(BookingCreated, 2, payload("u1")), tell(BookingRequested, 1, request)]);
     let booking = world.get("u1").booking;
     assert_eq!((booking.status(), booking.title.as_str()), (BookingStatus::Scheduled, "Tea"));
+}
+
+#[test]
+fn cancelled_while_it_waits_for_payment_or_approval() {
+    let paid = BookingPayload { status: "CANCELLED".into(), ..payload("u1") };
+    for (trigger, payment) in
+        [(BookingRequested, PaymentStatus::None), (BookingPaymentInitiated, PaymentStatus::Initiated)]
+    {
+        let waits = tell(trigger, 1, pending(payload("u1")));
+        let world = ends(&[waits.clone(), tell(BookingCancelled, 2, cancel("u1"))]);
+        assert_eq!(seen(&world, "u1"), Seen { payment, ..cancelled("u1") });
+        let world = ends(&[waits, tell(BookingPaid, 2, paid.clone())]);
+        let reason = "PAID alone may tell of the cancel";
+        assert_eq!(seen(&world, "u1"), Seen { payment: PaymentStatus::Paid, ..cancelled("u1") }, "{reason}");
+    }
+}
+
+#[test]
+fn seats_are_taken_after_one_or_the_last_was_given_up() {
+    let mut told = vec![
+        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+        tell(BookingCancelled, 2, leave("u1", "a@a.example")),
+    ];
+    assert_eq!(ends(&told).get("u1").rule.as_str(), "no_seat_left");
+    told.push(tell(BookingCreated, 3, seat("u1", "b@a.example", "s2")));
+    let second = ("b@a.example", "s2");
+    assert_eq!(seen(&ends(&told), "u1"), Seen { attendees: vec![second], ..booked("u1") });
+    told.push(tell(BookingCreated, 4, seat("u1", "a@a.example", "s9")));
+    assert_eq!(seen(&ends(&told), "u1"), Seen { attendees: vec![("a@a.example", "s9"), second], ..booked("u1") });
 }
 
 #[test]
@@ -150,6 +216,18 @@ fn a_timer_set_before_the_move_says_nothing() {
 }
 
 #[test]
+fn a_reschedule_that_is_declined_leaves_nothing_that_stands() {
+    let world = ends(&[
+        tell(BookingCreated, 1, payload("u1")),
+        tell(BookingRequested, 2, pending(moved("u2", "u1"))),
+        tell(BookingRejected, 3, rejection("u2")),
+    ]);
+    assert_eq!(seen(&world, "u1"), replaced("u1", Linked::Named("u2")), "dead since the request");
+    let declined = Seen { before: Linked::Named("u1"), origin: "u1", hours_before: Some((10, 11)), ..rejected("u2") };
+    assert_eq!(seen(&world, "u2"), declined);
+}
+
+#[test]
 fn a_chain_whose_middle_link_was_lost_is_joined_again() {
     let third = BookingPayload { ical_uid: "u1@Cal.com".into(), ..moved("u3", "u2") };
     let created = tell(BookingCreated, 1, payload("u1"));
@@ -210,4 +288,18 @@ fn uids_are_case_sensitive() {
     let world = ends(&[tell(BookingCreated, 1, payload("u1")), tell(BookingCancelled, 2, cancel("U1"))]);
     assert_eq!(world.status("u1"), BookingStatus::Scheduled);
     assert_eq!(world.status("U1"), BookingStatus::Cancelled);
+}
+
+#[test]
+fn no_show_is_marked_and_taken_back() {
+    let created = tell(BookingCreated, 1, payload("u1"));
+    let marked = tell(BookingNoShowUpdated, 12, marks("u1", &[("guest@a.example", true)]));
+    let unmarked = tell(BookingNoShowUpdated, 13, marks("u1", &[("GUEST@a.example", false)]));
+    let world = ends(&[created.clone(), tell(MeetingEnded, 0, timer("u1")), marked.clone()]);
+    assert_eq!((world.status("u1"), world.get("u1").rule.as_str()), (BookingStatus::NoShow, "no_show"));
+    assert!(world.get("u1").booking.attendees[0].no_show);
+    let world = ends(&[created, marked, unmarked]);
+    assert_eq!(world.status("u1"), BookingStatus::InProgress);
+    assert!(!world.get("u1").booking.attendees[0].no_show);
+    assert_eq!(world.attendees("u1"), ["guest@a.example"], "one person, however spelled");
 }
