@@ -12,6 +12,7 @@ mod oracle;
 mod seat_actions;
 mod seats;
 mod seen;
+mod subjects;
 mod surprises;
 mod transitions;
 mod world;

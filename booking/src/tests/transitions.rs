@@ -1,17 +1,15 @@
 //! What a change is called, and what is none.
 
 use calbridge_proto::v1::{
-    BookingEvent, BookingPayload, BookingStatus, FormPayload, RecordingPayload, TransitionKind,
+    BookingPayload, BookingStatus, TransitionKind,
     Trigger::{
         BookingCancelled, BookingCreated, BookingLocationUpdated, BookingNoShowUpdated, BookingPaid, BookingRequested,
-        BookingRescheduled, FormSubmitted, RecordingReady,
+        BookingRescheduled,
     },
-    UnknownPayload,
-    booking_event::Payload,
 };
 
 use super::world::{Told, World, at, cancel, marks, moved, payload, person, tell};
-use crate::{Change, Derived, Subject, facts, subject, transition};
+use crate::{Change, Derived, transition};
 
 /// The changes of `uid` that `told` makes one by one.
 fn changes(uid: &str, told: &[Told]) -> Vec<Option<Change>> {
@@ -115,26 +113,4 @@ fn a_hint_about_an_unknown_booking_is_no_change() {
     let hint = BookingPayload { ical_uid: "u1@Cal.com".into(), ..payload("u2") };
     let told = [tell(BookingCreated, 1, hint), tell(BookingCreated, 0, payload("u1"))];
     assert_eq!(kinds(&told), [None, Some(TransitionKind::Appeared)]);
-}
-
-#[test]
-fn what_states_nothing_is_recorded_or_unparsed() {
-    let event = |trigger: i32, payload| BookingEvent { trigger, payload, ..Default::default() };
-    let recording = Payload::Recording(RecordingPayload { uid: "u1".into(), ..Default::default() });
-    let unknown = Payload::Unknown(UnknownPayload { booking_uid: "u1".into() });
-    let booking = Payload::Booking(payload("u1"));
-    for (event, expected) in [
-        (event(RecordingReady.into(), Some(recording.clone())), Subject::Recorded { uid: Some("u1") }),
-        (event(FormSubmitted.into(), Some(Payload::Form(FormPayload::default()))), Subject::Recorded { uid: None }),
-        (event(0, Some(unknown)), Subject::Recorded { uid: Some("u1") }),
-        (event(BookingCreated.into(), None), Subject::Unparsed),
-        (event(BookingCreated.into(), Some(Payload::Booking(payload("")))), Subject::Recorded { uid: None }),
-        (event(BookingCreated.into(), Some(recording)), Subject::Recorded { uid: Some("u1") }),
-        (event(RecordingReady.into(), Some(booking.clone())), Subject::Recorded { uid: Some("u1") }),
-        (event(9_999, Some(booking.clone())), Subject::Recorded { uid: Some("u1") }),
-        (event(BookingCreated.into(), Some(booking)), Subject::States { uid: "u1" }),
-    ] {
-        assert_eq!(subject(&event), expected);
-        assert_eq!(facts(&event, &[0; 32]).is_empty(), !matches!(expected, Subject::States { .. }));
-    }
 }
