@@ -2,6 +2,7 @@
 //! order, each surprising sequence that Cal.com can send, and the recorded ones.
 
 mod actions;
+mod clock;
 mod codec;
 mod corpus;
 mod fields;
