@@ -9,6 +9,7 @@ mod fields;
 mod histories;
 mod laws;
 mod lifecycles;
+mod lineage;
 mod oracle;
 mod seat_actions;
 mod seats;
