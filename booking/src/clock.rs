@@ -1,8 +1,8 @@
 //! The clock: `MEETING_ENDED` reaches only some receivers, so an accepted booking counts as over some time after its
 //! end.
 //!
-//! Invariant: time comes in as an argument, and what the clock adds is no evidence: it is never merged, and a later move
-//! or cancellation simply changes it.
+//! Invariant: time comes in as an argument, and what the clock adds is no evidence: it is never merged, and a later
+//! move or cancellation simply changes it.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The visible booking: a pure function of a row, and of what the clock has passed.
 //!
-//! Invariant: equal rows derive equal bookings at one horizon. What only the service knows stays empty: tenant, position, etag and the
-//! time of our own learning.
+//! Invariant: equal rows derive equal bookings at one horizon. What only the service knows stays empty: tenant,
+//! position, etag and the time of our own learning.
 
 use std::collections::BTreeMap;
 
