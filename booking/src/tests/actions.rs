@@ -122,8 +122,8 @@ fn host_requests_a_reschedule() {
         assert_eq!(seen(&world, "u1"), answered);
         assert_eq!(seen(&world, "u2"), in_place_of_u1(waiting("u2")));
     }
-    for request_reschedule in [None, Some(false)] {
-        let plain = BookingPayload { request_reschedule, ..cancel("u1") };
+    for (status, request_reschedule) in [("CANCELLED", None), ("CANCELLED", Some(false)), ("", Some(false))] {
+        let plain = BookingPayload { status: status.into(), request_reschedule, ..cancel("u1") };
         assert_eq!(seen(&ends(&[tell(BookingCancelled, 2, plain)]), "u1"), cancelled("u1"));
     }
 }

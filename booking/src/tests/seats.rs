@@ -174,6 +174,39 @@ fn a_seat_that_moves_brings_no_row_number_along() {
 }
 
 #[test]
+fn a_seat_that_moves_only_fills_gaps_of_the_booking_that_it_left() {
+    let mover = BookingPayload {
+        reschedule_uid: "u1".into(),
+        reschedule_id: Some(99),
+        reschedule_start_time: Some(at(5)),
+        reschedule_end_time: Some(at(6)),
+        seats_per_time_slot: Some(3),
+        ..seat("u2", "a@a.example", "s3")
+    };
+    let told = [
+        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+        tell(BookingCreated, 2, seat("u1", "b@a.example", "s2")),
+        tell(BookingRescheduled, 3, mover),
+    ];
+    let booking = ends(&told).get("u1").booking;
+    assert_eq!((booking.calcom_booking_id, booking.seats_per_time_slot), (Some(7), Some(12)));
+    assert_eq!((booking.start_time, booking.end_time), (Some(at(10)), Some(at(11))));
+    let booking = ends(&told[2..]).get("u1").booking;
+    assert_eq!((booking.calcom_booking_id, booking.seats_per_time_slot), (Some(99), Some(3)));
+    assert_eq!((booking.start_time, booking.end_time), (Some(at(5)), Some(at(6))));
+}
+
+#[test]
+fn of_a_taking_and_a_leaving_in_one_instant_the_leaving_holds() {
+    let world = ends(&[
+        tell(BookingCreated, 2, seat("u1", "a@a.example", "s1")),
+        tell(BookingCreated, 2, seat("u1", "b@a.example", "s2")),
+        tell(BookingCancelled, 2, leave("u1", "a@a.example")),
+    ]);
+    assert_eq!(seats(&world, "u1"), pairs(&[("b@a.example", "s2")]));
+}
+
+#[test]
 fn no_hint_reschedules_a_seated_booking() {
     let timer_of_u2 = MeetingPayload { from_reschedule: "u1".into(), ical_uid: "u1@Cal.com".into(), ..timer("u2") };
     let unseated_path = BookingPayload { ical_uid: "u1@Cal.com".into(), ..payload("u3") };
