@@ -29,7 +29,10 @@ pub(crate) fn invited(row: &Row) -> Invited {
     let list = list(row, Field::Attendees);
     let listed: BTreeSet<&Email> = list.iter().collect();
     let besides = marked(row, Role::Attendee).filter(|email| !listed.contains(email));
-    let attendees = list.iter().chain(besides).map(|email| attendee(row, email, "")).collect();
+    // Of a seat that was never seen taken the leaving may be known.
+    let told = row.field(Field::Attendees);
+    let stay = list.iter().filter(|email| told.is_some_and(|told| stands(row, email, &told.stamp)));
+    let attendees = stay.chain(besides).map(|email| attendee(row, email, "")).collect();
     Invited { attendees, known: !list.is_empty(), no_seat_left: false }
 }
 
@@ -66,7 +69,8 @@ fn standing_seats(row: &Row) -> Option<Vec<(&Email, &str)>> {
     any.then(|| seats.collect())
 }
 
-/// A seat stands while its newest adding is later than the newest leaving of its address: it can be taken again.
+/// A seat stands while its newest adding is later than the newest leaving of its address: it can be taken again. So does
+/// a name on a list that is later.
 fn stands(row: &Row, email: &Email, taken: &Stamp) -> bool {
     row.get(&Key::SeatLeft(email.clone())).is_none_or(|left| taken.time > left.stamp.time)
 }

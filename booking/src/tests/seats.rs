@@ -238,6 +238,29 @@ fn a_list_is_shown_while_no_seat_is_known() {
 }
 
 #[test]
+fn whoever_left_is_on_no_older_list() {
+    let everybody = BookingPayload {
+        attendees: vec![person("a@a.example"), person("b@a.example")],
+        ..seat("u1", "a@a.example", "")
+    };
+    let left = tell(BookingCancelled, 4, leave("u1", "A@a.example"));
+    let place = |hour| tell(BookingLocationUpdated, hour, everybody.clone());
+    let world = ends(&[place(3), left.clone()]);
+    assert_eq!(world.attendees("u1"), ["b@a.example"]);
+    let world = ends(&[place(5), left.clone()]);
+    assert_eq!(world.attendees("u1"), ["a@a.example", "b@a.example"], "a sits again, though nobody told of it");
+    let frozen = MeetingPayload { attendees: everybody.attendees.clone(), ..timer("u1") };
+    let world = ends(&[tell(MeetingStarted, 0, frozen), left.clone()]);
+    assert_eq!(world.attendees("u1"), ["b@a.example"]);
+
+    let mover = BookingPayload { reschedule_uid: "u1".into(), ..seat("u2", "a@a.example", "s3") };
+    let mut told = vec![place(3), tell(BookingRescheduled, 4, mover)];
+    assert_eq!(ends(&told).attendees("u1"), ["b@a.example"]);
+    told.push(tell(BookingNoShowUpdated, 12, marks("u1", &[("b@a.example", true)])));
+    assert_eq!(ends(&told).status("u1"), BookingStatus::NoShow, "of those who stayed nobody came");
+}
+
+#[test]
 fn no_show_counts_the_seats_that_stand() {
     let told = [
         tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
