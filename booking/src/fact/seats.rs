@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 
 use calbridge_proto::v1::{BookingPayload, Trigger};
 
-use super::draft::{Draft, MAX_PEOPLE};
+use super::{
+    booking_cancelled::asks_for_another_time,
+    draft::{Draft, MAX_PEOPLE},
+};
 use crate::{
     register::{Email, Rank},
     subject::replaced,
@@ -58,10 +61,14 @@ pub(super) fn sitters(payload: &BookingPayload) -> Vec<(Email, &str)> {
     people
 }
 
-/// Whether a `BOOKING_CANCELLED` gives up one seat: it lists one attendee, and nobody "cancelled". That attendee may
-/// have lost the e-mail address; then nobody knows who left, and still the booking lives on for the others.
+/// Whether a `BOOKING_CANCELLED` gives up one seat: it lists one attendee, and nobody "cancelled" or asked for another
+/// time. That attendee may have lost the e-mail address; then nobody knows who left, and still the booking lives on for
+/// the others.
 pub(super) fn one_leaves(payload: &BookingPayload) -> bool {
-    is_seated(payload) && payload.cancelled_by.is_empty() && payload.attendees.len() == 1
+    is_seated(payload)
+        && payload.cancelled_by.is_empty()
+        && payload.attendees.len() == 1
+        && !asks_for_another_time(payload)
 }
 
 /// Who gives up a seat.
