@@ -211,7 +211,7 @@ fn any_later_event_of_the_last_booking_joins_it_where_its_own_link_was_lost() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn a_chain_of_any_length_leads_to_its_first_whatever_was_lost(
