@@ -24,6 +24,12 @@ impl Horizon {
         Self(Some(now.saturating_sub(grace)))
     }
 
+    /// Ends up to `instant`, in microseconds since 1970, have passed.
+    #[must_use]
+    pub fn up_to(instant: i64) -> Self {
+        Self(Some(instant))
+    }
+
     /// The last instant that counts as past, in microseconds since 1970; `None` where none does.
     #[must_use]
     pub fn instant(self) -> Option<i64> {

@@ -90,7 +90,7 @@ fn outcome(answer: &Answer) -> String {
 }
 
 async fn status(client: &mut Client, uid: &str) -> anyhow::Result<String> {
-    let request = GetBookingRequest { tenant: TENANT.to_owned(), uid: uid.to_owned() };
+    let request = GetBookingRequest { tenant: TENANT.to_owned(), uid: uid.to_owned(), ..Default::default() };
     let answer = client.get_booking(request).await.map_err(|status| refused(&status))?.into_inner();
     let status = answer.booking.map_or(BookingStatus::Unspecified, |booking| booking.status());
     Ok(short(status.as_str_name(), "BOOKING_STATUS_").to_owned())

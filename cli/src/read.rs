@@ -52,7 +52,7 @@ pub(crate) struct Timeline {
 impl Get {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let mut client = self.reader.connect().await?;
-        let request = GetBookingRequest { tenant: self.reader.tenant, uid: self.uid };
+        let request = GetBookingRequest { tenant: self.reader.tenant, uid: self.uid, ..Default::default() };
         let answer = client.get_booking(request).await.map_err(|status| refused(&status))?.into_inner();
         let booking = answer.booking.unwrap_or_default();
         match self.reader.output {

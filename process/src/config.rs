@@ -23,6 +23,9 @@ const SERVICE: &str = "http://127.0.0.1:50051";
 const REDIS_TTL: Duration = Duration::from_hours(7 * 24);
 /// About 20 MB at the most.
 const DEDUPE_KEYS: usize = 100_000;
+/// How long after its end an accepted booking counts as over, where the operator says nothing: meetings run late, and
+/// Cal.com's own timer comes within a minute.
+pub const COMPLETE_GRACE: Duration = Duration::from_mins(10);
 /// A config file is read whole; the longest that makes sense is far shorter.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -78,6 +81,9 @@ pub struct Config {
     pub dedupe_keys: usize,
     /// Who may send. Empty only for a program that takes no webhooks in.
     pub tenants: BTreeMap<String, Tenant>,
+    /// How long after its end the clock completes an accepted booking, of the tenants that the config file names;
+    /// `None`: it does not. Of all others it is [`COMPLETE_GRACE`]. Empty for a program that keeps no data.
+    pub completion: BTreeMap<String, Option<Duration>>,
     /// gRPC may listen beyond loopback as it is.
     pub insecure: bool,
     /// Unsigned tenants may be reached beyond loopback.
@@ -141,6 +147,7 @@ pub fn resolve(
         data_dir,
         redis: redis_urls.map(|urls| redis(&urls, options.redis_ttl.map(|ttl| ttl.0))).transpose()?,
         dedupe_keys: options.dedupe_keys.unwrap_or(DEDUPE_KEYS),
+        completion: if keeps { tenant::completion(&options.tenants)? } else { BTreeMap::new() },
         tenants,
         insecure: options.insecure.unwrap_or(false),
         insecure_unsigned: options.insecure_unsigned.unwrap_or(false),

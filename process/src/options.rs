@@ -126,6 +126,10 @@ pub struct TenantOptions {
     pub secrets: Vec<SecretString>,
     /// Take webhooks in whose subscription has no secret.
     pub allow_unsigned: bool,
+    /// Let the clock complete accepted bookings that are past their end. Unset: it does.
+    pub complete_by_clock: Option<bool>,
+    /// How long after the end. Unset: ten minutes.
+    pub complete_grace: Option<Period>,
 }
 
 /// `--log-format`.

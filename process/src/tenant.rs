@@ -1,10 +1,10 @@
 //! Who may send: each tenant's secrets, from where its operator keeps them.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{ConfigError, TenantOptions};
+use crate::{COMPLETE_GRACE, ConfigError, TenantOptions};
 
 /// Secrets of one tenant: each is one HMAC over the body of a request that matches none.
 pub const MAX_SECRETS: usize = 32;
@@ -62,6 +62,30 @@ pub(crate) fn read(
         check(name, tenant)?;
     }
     Ok(tenants)
+}
+
+/// When the clock completes each tenant's bookings; `None`: never.
+pub(crate) fn completion(
+    options: &BTreeMap<String, TenantOptions>,
+) -> Result<BTreeMap<String, Option<Duration>>, ConfigError> {
+    let mut completion = BTreeMap::new();
+    for (name, entry) in options {
+        let refuse = |why: String| ConfigError::Tenant { tenant: name.clone(), why };
+        check_name(name).map_err(refuse)?;
+        let grace = match (entry.complete_by_clock, entry.complete_grace) {
+            (Some(false), Some(grace)) => {
+                let why = format!(
+                    "complete_grace = \"{grace}\" says when the clock completes a booking, and complete_by_clock = \
+                     false that it never does; remove one of the two"
+                );
+                return Err(refuse(why));
+            }
+            (Some(false), None) => None,
+            (_, grace) => Some(grace.map_or(COMPLETE_GRACE, |grace| grace.0)),
+        };
+        completion.insert(name.clone(), grace);
+    }
+    Ok(completion)
 }
 
 fn check_name(name: &str) -> Result<(), String> {

@@ -4,20 +4,22 @@
 mod booking;
 mod delivery;
 mod errors;
+mod filter;
 mod ingest;
 mod page;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use self::errors::ApiError;
 use crate::{
+    clock::Clock,
     ingest::{Ingest, check_tenant},
     settings::READ_TIMEOUT,
-    store::{Store, StoreError},
+    store::{ClockPolicies, Store, StoreError},
 };
 
 /// Every method that gets a span, by the name that the span bears.
@@ -26,9 +28,12 @@ pub(crate) const METHODS: &[&str] = &[
     "calbridge.v1.IngestService/SubmitEvents",
     "calbridge.v1.BookingService/GetBooking",
     "calbridge.v1.BookingService/ListBookings",
+    "calbridge.v1.BookingService/GetLineage",
     "calbridge.v1.BookingService/GetTimeline",
     "calbridge.v1.DeliveryService/ListDeliveries",
     "calbridge.v1.DeliveryService/GetDelivery",
+    "calbridge.v1.DeliveryService/ReplayDelivery",
+    "calbridge.v1.DeliveryService/RefoldDeliveries",
 ];
 
 /// The three services over one store.
@@ -36,19 +41,32 @@ pub(crate) const METHODS: &[&str] = &[
 pub(crate) struct Api<S> {
     store: Arc<S>,
     ingest: Ingest,
+    replays: Replays,
     stopping: CancellationToken,
+}
+
+/// What replaying needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Replays {
+    pub(crate) clock: Clock,
+    pub(crate) policies: Arc<ClockPolicies>,
+    /// Where a fresh state is folded.
+    pub(crate) scratch_dir: PathBuf,
+    /// Held by the one that folds.
+    pub(crate) refolding: Arc<Semaphore>,
 }
 
 impl<S> Clone for Api<S> {
     fn clone(&self) -> Self {
-        Self { store: Arc::clone(&self.store), ingest: self.ingest.clone(), stopping: self.stopping.clone() }
+        let (store, ingest) = (Arc::clone(&self.store), self.ingest.clone());
+        Self { store, ingest, replays: self.replays.clone(), stopping: self.stopping.clone() }
     }
 }
 
 impl<S: Store> Api<S> {
     /// Once `stopping` fires, streams answer what they have read and end.
-    pub(crate) fn new(store: Arc<S>, ingest: Ingest, stopping: CancellationToken) -> Self {
-        Self { store, ingest, stopping }
+    pub(crate) fn new(store: Arc<S>, ingest: Ingest, replays: Replays, stopping: CancellationToken) -> Self {
+        Self { store, ingest, replays, stopping }
     }
 }
 
@@ -79,9 +97,10 @@ fn named(value: &str, field: &'static str) -> Result<(), ApiError> {
     if value.is_empty() { Err(ApiError::InvalidField { field, why: "must not be empty" }) } else { Ok(()) }
 }
 
-/// This release knows no filter but the empty one.
+/// Deliveries have no filter but the empty one.
 fn no_filter(filter: &str) -> Result<(), ApiError> {
-    if filter.trim().is_empty() { Ok(()) } else { Err(ApiError::FilterSyntax) }
+    let expected = "nothing: deliveries have no filter";
+    if filter.trim().is_empty() { Ok(()) } else { Err(ApiError::FilterSyntax { character: 1, expected }) }
 }
 
 #[cfg(test)]

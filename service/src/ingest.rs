@@ -27,10 +27,13 @@ use crate::{
     dedupe::Hint,
     metrics::Metrics,
     settings::{INLINE_BYTES, QUEUE_BYTES, QUEUE_EVENTS},
-    store::{Micros, NewDelivery, Position, Store, time::micros},
+    store::{ClockPolicies, Micros, NewDelivery, Position, Store, time::micros},
 };
 
-pub(crate) use self::event::{InvalidField, check_tenant};
+pub(crate) use self::{
+    event::{InvalidField, booking_uid, check_tenant},
+    trace::{kept_id, transitions as record_transitions},
+};
 
 /// What became of an event.
 #[derive(Debug, Clone)]
@@ -105,6 +108,8 @@ struct Shared<S> {
     hint: Hint,
     metrics: Arc<Metrics>,
     clock: Clock,
+    /// When the clock completes what a round speaks of.
+    policies: Arc<ClockPolicies>,
     /// So many of the next rounds hold one event.
     careful: AtomicUsize,
 }
@@ -117,6 +122,7 @@ impl Ingest {
         hint: Hint,
         metrics: Arc<Metrics>,
         clock: Clock,
+        policies: Arc<ClockPolicies>,
         stopping: CancellationToken,
     ) -> (Self, Rounds) {
         let (queue, submissions) = mpsc::channel(QUEUE_EVENTS);
@@ -124,7 +130,7 @@ impl Ingest {
         let (to_commit, rounds) = mpsc::channel(1);
         let bytes = Arc::new(Semaphore::new(QUEUE_BYTES));
         let ingest = Self { queue, bytes, stopping: stopping.clone(), metrics: Arc::clone(&metrics), clock };
-        let shared = Arc::new(Shared { store, hint, metrics, clock, careful: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared { store, hint, metrics, clock, policies, careful: AtomicUsize::new(0) });
         let mut tasks = JoinSet::new();
         tasks.spawn(gather::run(Arc::clone(&shared), submissions, to_commit, stopping));
         tasks.spawn(commit::run(shared, rounds));

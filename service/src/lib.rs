@@ -6,9 +6,12 @@
 
 mod api;
 mod clock;
+mod completion;
 mod dedupe;
 mod ingest;
 mod metrics;
+mod refold;
+mod retype;
 mod server;
 mod settings;
 pub mod store;

@@ -33,6 +33,8 @@ pub(crate) struct Metrics {
     round: Histogram<u64>,
     /// Events that wait for a round.
     queue: Gauge<u64>,
+    /// Bookings that the clock completed.
+    completed: Counter<u64>,
     /// Operations on Redis; the store's own are watched there.
     database: Histogram<f64>,
 }
@@ -57,8 +59,14 @@ impl Metrics {
                 .with_boundaries(bucket::BATCH_SIZE.to_vec())
                 .build(),
             queue: meter.u64_gauge(metric::INGEST_QUEUE_DEPTH).with_unit(unit::DELIVERIES).build(),
+            completed: meter.u64_counter(metric::CLOCK_TRANSITIONS).with_unit(unit::TRANSITIONS).build(),
             database: database_operations(),
         }
+    }
+
+    /// The clock changed so many bookings.
+    pub(crate) fn completed(&self, bookings: usize) {
+        self.completed.add(count(bookings), &[]);
     }
 
     /// A round begins with so many events and leaves so many waiting.

@@ -16,7 +16,7 @@ use calbridge_proto::{
     },
 };
 use calbridge_telemetry::{Readiness, rpc::rpc_layer};
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Server};
 use tonic_reflection::server::Builder as Reflection;
@@ -25,8 +25,9 @@ use tracing::{info, warn};
 use self::{health::Health, incoming::incoming};
 use crate::{
     Error, Settings,
-    api::{Api, METHODS},
+    api::{Api, METHODS, Replays},
     clock::Clock,
+    completion::Completion,
     dedupe::Hint,
     ingest::Ingest,
     metrics::Metrics,
@@ -50,9 +51,16 @@ pub(crate) async fn serve<S: Store>(
     let metrics = Arc::new(Metrics::new());
     let hint = Hint::open(settings.redis.as_ref(), settings.dedupe_keys, Arc::clone(&metrics))?;
     let stopping = CancellationToken::new();
-    let (ingest, mut rounds) = Ingest::start(Arc::clone(&store), hint, metrics, clock, stopping.clone());
+    let policies = Arc::clone(&settings.clock);
+    let completion =
+        Completion { store: Arc::clone(&store), clock, policies: Arc::clone(&policies), metrics: Arc::clone(&metrics) };
+    let (ingest, mut rounds) =
+        Ingest::start(Arc::clone(&store), hint, metrics, clock, Arc::clone(&policies), stopping.clone());
+    let mut completing = tokio::spawn(completion.run(stopping.clone()));
     let mut health = Health::new(readiness).await;
-    let routes = routes(Api::new(Arc::clone(&store), ingest, stopping.clone()), &health)?;
+    let refolding = Arc::new(Semaphore::new(1));
+    let replays = Replays { clock, policies, scratch_dir: settings.scratch_dir.clone(), refolding };
+    let routes = routes(Api::new(Arc::clone(&store), ingest, replays, stopping.clone()), &health)?;
     let mut server =
         pin!(limits(Server::builder()).layer(rpc_layer(METHODS)).add_routes(routes).serve_with_incoming_shutdown(
             incoming(listener, settings.connections),
@@ -62,6 +70,7 @@ pub(crate) async fn serve<S: Store>(
     tokio::select! {
         ended = &mut server => return ended.map_err(Error::Serve),
         () = rounds.ended() => return Err(Error::Stopped),
+        _ = &mut completing => return Err(Error::Stopped),
         () = health.watch(&*store) => {}
         () = shutdown.cancelled() => {}
     }
@@ -72,6 +81,8 @@ pub(crate) async fn serve<S: Store>(
     let end = async {
         let (closed, ()) = tokio::join!(server, async {
             rounds.ended().await;
+            // A panic of it was said where it happened.
+            let _ = completing.await;
             health.release_watchers().await;
         });
         store.close().await;

@@ -1,10 +1,14 @@
 //! What an operator may choose of the service, and every bound that he may not, each with its reason.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use calbridge_process::{Config, Database, RedisSettings};
+use calbridge_process::{COMPLETE_GRACE, Config, Database, RedisSettings};
 
-use crate::store;
+use crate::store::{self, ClockPolicies};
 
 /// What the service needs to know before it starts.
 #[derive(Debug, Clone)]
@@ -15,6 +19,10 @@ pub struct Settings {
     pub redis: Option<RedisSettings>,
     /// How many deliveries that cache remembers; zero: none.
     pub dedupe_keys: usize,
+    /// When the clock completes bookings.
+    pub clock: Arc<ClockPolicies>,
+    /// Where a fresh state is folded beside the stored one.
+    pub scratch_dir: PathBuf,
     /// Most open connections; further ones wait to be accepted.
     pub connections: usize,
     /// For what was accepted to be finished after the shutdown began.
@@ -27,6 +35,10 @@ impl From<&Config> for Settings {
             database: config.database.clone(),
             redis: config.redis.clone(),
             dedupe_keys: config.dedupe_keys,
+            clock: Arc::new(ClockPolicies { otherwise: Some(COMPLETE_GRACE), tenants: config.completion.clone() }),
+            scratch_dir: match &config.database {
+                Database::Sqlite(path) => path.parent().map_or_else(PathBuf::new, Path::to_path_buf),
+            },
             connections: config.limits.connections,
             shutdown_grace: config.limits.shutdown_grace,
         }
@@ -85,6 +97,25 @@ pub(crate) const HEADER_LIST_BYTES: u32 = 16 * 1024;
 /// Between two tries to accept a connection when the process is out of file descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often the clock is asked which bookings are over: what a reader learns late.
+pub(crate) const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+/// For the store to reach a position that a reader waits for. A store of one machine has reached whatever it answered.
+pub(crate) const MIN_POSITION_WAIT: Duration = Duration::from_secs(1);
+/// Between two looks at it.
+pub(crate) const MIN_POSITION_PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest filter: sixteen conditions with an address in each fit many times over.
+pub(crate) const FILTER_BYTES: usize = 8 * 1024;
+/// The most conditions of a filter: each may cost an index lookup for each candidate.
+pub(crate) const FILTER_CONDITIONS: usize = 16;
+
+/// Deliveries, and rows, that are folded again or compared at a time.
+pub(crate) const REFOLD_PAGE: usize = 512;
+/// How often what webhooks changed meanwhile is compared again, before it counts as unchecked.
+pub(crate) const REFOLD_CATCH_UPS: usize = 8;
+/// Bookings that may wait for that.
+pub(crate) const REFOLD_WAITING: usize = 100_000;
+
 /// How often the store is asked whether it can write.
 pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// For its answer: a commit that takes longer helps no caller, an adapter waits two seconds.
@@ -124,6 +155,8 @@ const _: () = {
     assert!(PAGE_DEFAULT <= PAGE_MOST);
     assert!(BODY_BYTES <= store::BODY_BYTES_MAX && PAGE_BYTES <= store::PAGE_BYTES_MAX);
     assert!(CONFIRM_TIMEOUT.as_millis() < READ_TIMEOUT.as_millis());
+    assert!(MIN_POSITION_PAUSE.as_millis() < MIN_POSITION_WAIT.as_millis());
+    assert!(MIN_POSITION_WAIT.as_millis() < READ_TIMEOUT.as_millis());
     assert!(REDIS_TIMEOUT.as_millis() < REDIS_CONNECT_TIMEOUT.as_millis());
     assert!(REDIS_CONNECT_TIMEOUT.as_millis() < REDIS_TRIAL_TIMEOUT.as_millis());
     assert!(REDIS_TRIAL_INTERVAL.as_millis() < REDIS_PAUSE_MAX.as_millis());

@@ -4,8 +4,12 @@
 //! them misses nothing. SQL lives below this file and nowhere else.
 
 pub(crate) mod body;
+pub(crate) mod clock;
+pub(crate) mod filter;
 pub(crate) mod fold;
+pub(crate) mod lineage;
 pub mod sqlite;
+pub(crate) mod terms;
 pub(crate) mod time;
 pub(crate) mod view;
 
@@ -14,6 +18,11 @@ use std::{future::Future, sync::Arc};
 use calbridge_booking::Fact;
 use calbridge_proto::v1;
 use uuid::Uuid;
+
+pub use self::{
+    clock::ClockPolicies,
+    filter::{Comparison, Condition, Filter},
+};
 
 /// Microseconds since 1970-01-01T00:00:00Z: the form in which times are stored.
 pub type Micros = i64;
@@ -47,6 +56,17 @@ pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How many further copies of one delivery are noted in the timeline. Beyond it only its `duplicate_count` rises, so
 /// that a replayed body, signed well, can't grow the store without bound.
 pub const DUPLICATE_NOTES_MAX: i64 = 32;
+
+/// How many candidates one page looks at: where an index finds many that a filter does not mean, a page comes early and
+/// short instead of late.
+pub const PAGE_LOOKS_MAX: usize = 5_000;
+
+/// How many steps along the links of a lineage are taken, and how many bookings a lineage is read to. Each step is one
+/// indexed read; nobody moves a booking a thousand times.
+pub const LINEAGE_MAX: usize = 1_000;
+
+/// How many bookings the clock completes in one transaction.
+pub const CLOCK_BOOKINGS_MAX: usize = 256;
 
 /// What makes two requests the same delivery.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +104,8 @@ pub struct NewDelivery {
     pub booking_uid: Option<String>,
     /// What the event says, booking by booking; empty for recorded and unparsed ones.
     pub facts: Vec<Fact>,
+    /// Other bookings of its series may have changed without a word.
+    pub leaves_siblings_silent: bool,
     /// W3C trace id in hex; empty where the way is not traced.
     pub trace_id: String,
 }
@@ -112,6 +134,57 @@ pub struct Batch {
     pub duplicates: Vec<DuplicateNote>,
     /// When the round began: `update_time` and `commit_time` of what it changes.
     pub now: Micros,
+    /// When the clock completes what the round speaks of.
+    pub clock: Arc<ClockPolicies>,
+}
+
+/// A booking: its tenant and uid.
+pub type BookingKey = (Arc<str>, String);
+
+/// A round of the clock's own.
+#[derive(Debug, Clone)]
+pub struct ClockRound {
+    /// Of which it speaks.
+    pub keys: Vec<BookingKey>,
+    /// `update_time` and `commit_time` of what it changes.
+    pub now: Micros,
+    /// When it completes what.
+    pub clock: Arc<ClockPolicies>,
+    /// W3C trace id in hex; empty where it is not traced.
+    pub trace_id: String,
+}
+
+/// A kept delivery that is typed and merged again.
+#[derive(Debug, Clone)]
+pub struct Replay {
+    /// As this release types it; its `delivery_id` is that of the kept one, its key plays no part.
+    pub delivery: NewDelivery,
+    /// Say what would come of it and write nothing.
+    pub dry_run: bool,
+    /// `update_time` and `commit_time` of what it changes.
+    pub now: Micros,
+    /// When the clock completes what it speaks of.
+    pub clock: Arc<ClockPolicies>,
+}
+
+/// What came of a replay.
+#[derive(Debug, Clone)]
+pub struct Replayed {
+    /// APPLIED, `NO_CHANGE`, RECORDED or UNPARSED.
+    pub outcome: v1::SubmitOutcome,
+    /// The changes that it made; of a dry run without positions.
+    pub transitions: Vec<v1::Transition>,
+}
+
+/// One row as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRow {
+    /// Of which booking.
+    pub key: BookingKey,
+    /// The encoded map of registers.
+    pub state: Vec<u8>,
+    /// The position at which something last spoke of it.
+    pub mentioned: Position,
 }
 
 /// How a kept delivery was first answered.
@@ -164,10 +237,21 @@ pub struct BookingQuery {
     pub order: BookingOrder,
     /// Latest first.
     pub descending: bool,
+    /// Which of them.
+    pub filter: Filter,
     /// Go on behind this one.
     pub after: Option<BookingCursor>,
     /// At most this many.
     pub limit: usize,
+}
+
+/// A page of bookings.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BookingPage {
+    /// In the order asked for.
+    pub bookings: Vec<v1::Booking>,
+    /// Where the next page goes on; `None` on the last.
+    pub next: Option<BookingCursor>,
 }
 
 /// Why the store could not do it. Nothing was committed.
@@ -210,11 +294,37 @@ pub trait Store: Send + Sync + 'static {
         keys: Vec<DeliveryKey>,
     ) -> impl Future<Output = Result<Vec<Option<FirstResult>>, StoreError>> + Send;
 
-    /// One visible booking, with every field of the API filled; `origin_uid` by a bounded walk along its links.
-    fn booking(&self, tenant: &str, uid: &str) -> impl Future<Output = Result<Option<v1::Booking>, StoreError>> + Send;
+    /// Bookings of which the log and the clock say different things at `now`, at most [`CLOCK_BOOKINGS_MAX`]: their end
+    /// has passed and nobody said so, or it was said and a policy or a clock went back.
+    fn clock_due(
+        &self,
+        now: Micros,
+        clock: Arc<ClockPolicies>,
+    ) -> impl Future<Output = Result<Vec<BookingKey>, StoreError>> + Send;
 
-    /// A page of visible bookings, no more than [`PAGE_BYTES_MAX`] and an entry.
-    fn bookings(&self, query: BookingQuery) -> impl Future<Output = Result<Vec<v1::Booking>, StoreError>> + Send;
+    /// Lets the clock speak of these bookings, in one transaction. Answers how many changed.
+    fn hear_clock(&self, round: ClockRound) -> impl Future<Output = Result<usize, StoreError>> + Send;
+
+    /// Merges a kept delivery again; `None` where it is not kept.
+    fn replay(&self, replay: Replay) -> impl Future<Output = Result<Option<Replayed>, StoreError>> + Send;
+
+    /// The newest position that was handed out.
+    fn head(&self) -> impl Future<Output = Result<Position, StoreError>> + Send;
+
+    /// One visible booking, with every field of the API filled; `origin_uid` by a bounded walk along its links. Where
+    /// reschedules are to be followed, the last one that `rescheduled_to_uid` leads to.
+    fn booking(
+        &self,
+        tenant: &str,
+        uid: &str,
+        follow_reschedules: bool,
+    ) -> impl Future<Output = Result<Option<v1::Booking>, StoreError>> + Send;
+
+    /// A page of visible bookings, no more than [`PAGE_BYTES_MAX`] and an entry, from [`PAGE_LOOKS_MAX`] at the most.
+    fn bookings(&self, query: BookingQuery) -> impl Future<Output = Result<BookingPage, StoreError>> + Send;
+
+    /// The visible bookings of the lineage that `uid` belongs to, oldest first, at most [`LINEAGE_MAX`].
+    fn lineage(&self, tenant: &str, uid: &str) -> impl Future<Output = Result<Vec<v1::Booking>, StoreError>> + Send;
 
     /// What spoke of a booking behind `after`, oldest first, at most `limit` entries and no more than
     /// [`PAGE_BYTES_MAX`] and an entry.
@@ -242,6 +352,26 @@ pub trait Store: Send + Sync + 'static {
         delivery_id: Uuid,
         with_body: bool,
     ) -> impl Future<Output = Result<Option<v1::Delivery>, StoreError>> + Send;
+
+    /// Every tenant's deliveries, or one tenant's, behind `after`, with their bodies, oldest first; at most `limit` and
+    /// no more than [`PAGE_BYTES_MAX`] and an entry.
+    fn journal(
+        &self,
+        tenant: Option<String>,
+        after: Position,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(Position, v1::Delivery)>, StoreError>> + Send;
+
+    /// One row, hidden or not.
+    fn row(&self, key: BookingKey) -> impl Future<Output = Result<Option<StoredRow>, StoreError>> + Send;
+
+    /// Every tenant's rows, or one tenant's, behind the booking `after`, by tenant and uid; hidden ones too.
+    fn rows(
+        &self,
+        tenant: Option<String>,
+        after: Option<BookingKey>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<StoredRow>, StoreError>> + Send;
 
     /// Whether a write would reach stable storage now.
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send;

@@ -48,8 +48,14 @@ pub mod span {
     pub const SELECT_BOOKINGS: &str = "SELECT bookings";
     /// CLIENT: a timeline read from the store.
     pub const SELECT_MENTIONS: &str = "SELECT mentions";
+    /// CLIENT: the newest position read from the store.
+    pub const SELECT_HEAD: &str = "SELECT head";
     /// CLIENT: the round's one store transaction.
     pub const COMMIT_DELIVERIES: &str = "COMMIT deliveries";
+    /// CLIENT: bookings that the clock or a replay changes.
+    pub const COMMIT_BOOKINGS: &str = "COMMIT bookings";
+    /// INTERNAL root: bookings that the clock completes.
+    pub const COMPLETE_BOOKINGS: &str = "complete bookings";
 }
 
 // HTTP (stable)
@@ -183,8 +189,14 @@ pub const BOOKING_UID: &str = "calbridge.booking.uid";
 pub const POSITION: &str = "calbridge.position";
 /// The rule of the booking's state that made the transition.
 pub const TRANSITION_RULE: &str = "calbridge.transition.rule";
-/// `webhook`, `reconciled`, `derived` or `replay`.
+/// Who says that a booking changed: [`SOURCE_WEBHOOK`], [`SOURCE_CLOCK`] or [`SOURCE_REPLAY`].
 pub const SOURCE: &str = "calbridge.source";
+/// A webhook of Cal.com.
+pub const SOURCE_WEBHOOK: &str = "webhook";
+/// The clock, by a tenant's policy.
+pub const SOURCE_CLOCK: &str = "clock";
+/// A kept delivery that was merged again.
+pub const SOURCE_REPLAY: &str = "replay";
 /// The outcome of a check: `valid`, `invalid`, `missing`, `unsigned`.
 pub const RESULT: &str = "calbridge.result";
 /// `traces`, `metrics` or `logs`.
@@ -228,6 +240,8 @@ pub mod metric {
     pub const DEDUPE_HITS: &str = "calbridge.dedupe.hits";
     /// Counter: hits of Redis which the store denied.
     pub const DEDUPE_REDIS_DISAGREEMENTS: &str = "calbridge.dedupe.redis_disagreements";
+    /// Bookings that the clock completed, or took back.
+    pub const CLOCK_TRANSITIONS: &str = "calbridge.clock.transitions";
     /// Counter by result and secret id.
     pub const SIGNATURE_VERIFICATIONS: &str = "calbridge.signature.verifications";
     /// Gauge: tenants that let unsigned webhooks in.
@@ -250,6 +264,8 @@ pub mod unit {
     pub const MESSAGES: &str = "{message}";
     /// Deliveries.
     pub const DELIVERIES: &str = "{delivery}";
+    /// Transitions.
+    pub const TRANSITIONS: &str = "{transition}";
 }
 
 /// Bucket boundaries of histograms.

@@ -59,7 +59,7 @@ impl Api {
 
     /// One booking; nothing where it is not known.
     pub async fn booking(&self, tenant: &str, uid: &str) -> Option<Booking> {
-        let request = GetBookingRequest { tenant: tenant.to_owned(), uid: uid.to_owned() };
+        let request = GetBookingRequest { tenant: tenant.to_owned(), uid: uid.to_owned(), ..Default::default() };
         found(self.bookings().get_booking(request).await.map(tonic::Response::into_inner))
             .and_then(|found| found.booking)
     }

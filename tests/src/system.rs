@@ -31,6 +31,7 @@ pub struct Plan {
     adapter: Vec<(String, String)>,
     service: Vec<(String, String)>,
     fixed_port: bool,
+    clock: bool,
 }
 
 impl Plan {
@@ -74,6 +75,14 @@ impl Plan {
         self
     }
 
+    /// Lets the clock complete bookings. Without it what a booking is does not depend on when the test runs: the times
+    /// of golden and recorded webhooks are fixed.
+    #[must_use]
+    pub fn with_clock(mut self) -> Self {
+        self.clock = true;
+        self
+    }
+
     /// The service listens on a port that it can come back to.
     #[must_use]
     pub fn returning(mut self) -> Self {
@@ -85,6 +94,7 @@ impl Plan {
     pub async fn start(self) -> System {
         let folder = TempDir::new().unwrap();
         let port = if self.fixed_port { crate::port::free() } else { 0 };
+        fs::write(config(&folder), self.config()).unwrap();
         let service = self.service_start(&folder, port);
         let service_program = service.serve();
         let adapter = self.adapter_start(&folder, &service_program);
@@ -93,26 +103,40 @@ impl Plan {
         system
     }
 
+    /// One file for both programs.
+    fn config(&self) -> String {
+        if self.clock {
+            return tenants(&self.tenants);
+        }
+        self.tenants.keys().fold(tenants(&self.tenants), |text, name| {
+            let tenant = format!("[tenants.{name}]\n");
+            text.replace(&tenant, &format!("{tenant}complete_by_clock = false\n"))
+        })
+    }
+
     fn service_start(&self, folder: &TempDir, port: u16) -> Start {
         let start = Start::new("calbridge-service")
             .flag("--grpc", format!("127.0.0.1:{port}"))
             .flag("--admin", "127.0.0.1:0")
-            .flag("--data-dir", folder.path().join("data"));
+            .flag("--data-dir", folder.path().join("data"))
+            .flag("--config", config(folder));
         let start = self.service.iter().fold(start, |start, (flag, value)| start.flag(flag, value));
         self.environment.iter().fold(start, |start, (name, value)| start.env(name, value))
     }
 
     fn adapter_start(&self, folder: &TempDir, service: &Program) -> Start {
-        let config = folder.path().join("calbridge.toml");
-        fs::write(&config, tenants(&self.tenants)).unwrap();
         let start = Start::new("calbridge-adapter")
             .flag("--http", "127.0.0.1:0")
             .flag("--admin", "127.0.0.1:0")
             .flag("--service", format!("http://{}", service.listening().grpc()))
-            .flag("--config", config);
+            .flag("--config", config(folder));
         let start = self.adapter.iter().fold(start, |start, (flag, value)| start.flag(flag, value));
         self.environment.iter().fold(start, |start, (name, value)| start.env(name, value))
     }
+}
+
+fn config(folder: &TempDir) -> PathBuf {
+    folder.path().join("calbridge.toml")
 }
 
 /// The tenants' part of a config file.

@@ -241,7 +241,8 @@ fn people_are_read_from_every_shape() {
     let body = br#"{"triggerEvent":"BOOKING_CREATED","payload":{"attendees":[
         {"email":"a@x.example","language":{"locale":"fr"},"utcOffset":-570,"noShow":false,"id":3,"locale":"de"},
         {"email":"b@x.example","language":{},"locale":"pt-BR","utcOffset":null,"phoneNumber":null,"bookingSeat":null},
-        {"email":"c@x.example","language":"en","bookingSeat":{"id":4,"referenceUid":"s4"}},null,"d@x.example",{},{"firstName":"E"}],
+        {"email":"c@x.example","language":"en","bookingSeat":{"id":4,"referenceUid":"s4"}},
+        null,"d@x.example",{},{"firstName":"E"}],
         "team":{"id":9,"name":"T","members":[{"email":"m@x.example"}]}}}"#;
     let booking = booking(type_body(body));
     let languages: Vec<_> = booking.attendees.iter().map(|person| person.language.as_str()).collect();

@@ -2,7 +2,7 @@ use super::*;
 
 fn tenant(secrets: &[&str], allow_unsigned: bool) -> BTreeMap<String, TenantOptions> {
     let secrets = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
-    BTreeMap::from([("default".to_owned(), TenantOptions { secrets, allow_unsigned })])
+    BTreeMap::from([("default".to_owned(), TenantOptions { secrets, allow_unsigned, ..TenantOptions::default() })])
 }
 
 fn nothing(_: &str) -> Option<String> {

@@ -3,27 +3,32 @@
 use std::sync::Arc;
 
 use calbridge_proto::v1::{
-    self, GetBookingRequest, GetBookingResponse, GetTimelineRequest, GetTimelineResponse, ListBookingsRequest,
-    ListBookingsResponse, booking_service_server::BookingService,
+    self, GetBookingRequest, GetBookingResponse, GetLineageRequest, GetLineageResponse, GetTimelineRequest,
+    GetTimelineResponse, ListBookingsRequest, ListBookingsResponse, booking_service_server::BookingService,
 };
+use tokio::time::{sleep, timeout};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     Api,
     errors::ApiError,
-    named, no_filter,
+    filter, named,
     page::{self, List},
     read, tenant,
 };
-use crate::store::{BookingCursor, BookingOrder, BookingQuery, Position, Store, time::micros};
+use crate::{
+    settings::{MIN_POSITION_PAUSE, MIN_POSITION_WAIT},
+    store::{BookingCursor, BookingOrder, BookingPage, BookingQuery, Position, Store, time::micros},
+};
 
 #[async_trait]
 impl<S: Store> BookingService for Api<S> {
     async fn get_booking(&self, request: Request<GetBookingRequest>) -> Result<Response<GetBookingResponse>, Status> {
-        let GetBookingRequest { tenant: whose, uid } = request.into_inner();
+        let GetBookingRequest { tenant: whose, uid, min_position, follow_reschedules } = request.into_inner();
         tenant(&whose)?;
         named(&uid, "uid")?;
-        let booking = read(self.store.booking(&whose, &uid)).await?;
+        self.reach(&min_position).await?;
+        let booking = read(self.store.booking(&whose, &uid, follow_reschedules)).await?;
         let booking = booking.ok_or(ApiError::BookingNotFound { uid })?;
         Ok(Response::new(GetBookingResponse { booking: Some(booking) }))
     }
@@ -34,21 +39,31 @@ impl<S: Store> BookingService for Api<S> {
     ) -> Result<Response<ListBookingsResponse>, Status> {
         let request = request.into_inner();
         tenant(&request.tenant)?;
-        no_filter(&request.filter)?;
+        let filter = filter::parse(&request.filter)?;
         let size = page::size(request.page_size)?;
         let (order, descending) = order(&request.order_by)?;
-        let choices = [name(order), if descending { "desc" } else { "" }];
+        let choices = [name(order), if descending { "desc" } else { "" }, &format!("{filter:?}")];
         let pages = List { method: "ListBookings", tenant: &request.tenant, choices: &choices };
         let after = pages.cursor(&request.page_token)?;
         let whose = Arc::from(request.tenant.as_str());
-        let query = BookingQuery { tenant: whose, order, descending, after, limit: size + 1 };
-        let mut bookings = read(self.store.bookings(query)).await?;
-        let more = page::cut(&mut bookings, size, page::encoded);
-        let next_page_token = match bookings.last() {
-            Some(last) if more => pages.token_behind(&cursor(last, order)),
-            _ => String::new(),
-        };
+        let query = BookingQuery { tenant: whose, order, descending, filter, after, limit: size + 1 };
+        let BookingPage { mut bookings, mut next } = read(self.store.bookings(query)).await?;
+        if page::cut(&mut bookings, size, page::encoded) {
+            next = bookings.last().map(|last| cursor(last, order));
+        }
+        let next_page_token = next.map(|next| pages.token_behind(&next)).unwrap_or_default();
         Ok(Response::new(ListBookingsResponse { bookings, next_page_token }))
+    }
+
+    async fn get_lineage(&self, request: Request<GetLineageRequest>) -> Result<Response<GetLineageResponse>, Status> {
+        let GetLineageRequest { tenant: whose, uid } = request.into_inner();
+        tenant(&whose)?;
+        named(&uid, "uid")?;
+        let bookings = read(self.store.lineage(&whose, &uid)).await?;
+        if bookings.is_empty() {
+            return Err(ApiError::BookingNotFound { uid }.into());
+        }
+        Ok(Response::new(GetLineageResponse { bookings }))
     }
 
     async fn get_timeline(
@@ -69,6 +84,24 @@ impl<S: Store> BookingService for Api<S> {
         };
         let entries = found.into_iter().map(|(_, entry)| entry).collect();
         Ok(Response::new(GetTimelineResponse { entries, next_page_token }))
+    }
+}
+
+impl<S: Store> Api<S> {
+    /// Waits until the store has reached a position that an ingest answered; an empty one is reached.
+    async fn reach(&self, min_position: &str) -> Result<(), ApiError> {
+        if min_position.is_empty() {
+            return Ok(());
+        }
+        let why = "must be a position that this service answered";
+        let wanted = Position::from_token(min_position).ok_or(ApiError::InvalidField { field: "min_position", why })?;
+        let reached = async {
+            while read(self.store.head()).await? < wanted {
+                sleep(MIN_POSITION_PAUSE).await;
+            }
+            Ok(())
+        };
+        timeout(MIN_POSITION_WAIT, reached).await.unwrap_or(Err(ApiError::NotThereYet))
     }
 }
 

@@ -1,10 +1,14 @@
-//! Reading the webhooks that were kept.
+//! Reading the webhooks that were kept, and folding them again.
+
+use std::{pin::Pin, sync::Arc};
 
 use calbridge_proto::v1::{
-    GetDeliveryRequest, GetDeliveryResponse, ListDeliveriesRequest, ListDeliveriesResponse,
-    delivery_service_server::DeliveryService,
+    GetDeliveryRequest, GetDeliveryResponse, ListDeliveriesRequest, ListDeliveriesResponse, RefoldDeliveriesRequest,
+    RefoldDeliveriesResponse, ReplayDeliveryRequest, ReplayDeliveryResponse, delivery_service_server::DeliveryService,
 };
+use futures_util::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, async_trait};
+use tracing::{Span, error};
 use uuid::Uuid;
 
 use super::{
@@ -14,7 +18,15 @@ use super::{
     page::{self, List},
     read, tenant,
 };
-use crate::store::Store;
+use crate::{
+    ingest::{kept_id, record_transitions},
+    refold::Refold,
+    retype::retype,
+    store::{Replay, Store, StoreError},
+};
+
+/// What a stream of steps is to tonic.
+type Steps = Pin<Box<dyn Stream<Item = Result<RefoldDeliveriesResponse, Status>> + Send>>;
 
 #[async_trait]
 impl<S: Store> DeliveryService for Api<S> {
@@ -44,10 +56,68 @@ impl<S: Store> DeliveryService for Api<S> {
     ) -> Result<Response<GetDeliveryResponse>, Status> {
         let GetDeliveryRequest { tenant: whose, delivery_id, include_raw_body } = request.into_inner();
         tenant(&whose)?;
-        let id = Uuid::try_parse(&delivery_id)
-            .map_err(|_| ApiError::InvalidField { field: "delivery_id", why: "must be a UUID" })?;
+        let id = delivery(&delivery_id)?;
         let delivery = read(self.store.delivery(&whose, id, include_raw_body)).await?;
         let delivery = delivery.ok_or(ApiError::DeliveryNotFound { delivery_id: id.to_string() })?;
         Ok(Response::new(GetDeliveryResponse { delivery: Some(delivery) }))
     }
+
+    async fn replay_delivery(
+        &self,
+        request: Request<ReplayDeliveryRequest>,
+    ) -> Result<Response<ReplayDeliveryResponse>, Status> {
+        let ReplayDeliveryRequest { tenant: whose, delivery_id, dry_run } = request.into_inner();
+        tenant(&whose)?;
+        let id = delivery(&delivery_id)?;
+        let not_found = || ApiError::DeliveryNotFound { delivery_id: id.to_string() };
+        let kept = read(self.store.delivery(&whose, id, true)).await?.ok_or_else(not_found)?;
+        let trace_id = kept_id(&Span::current());
+        let delivery = read(async { retype(kept, trace_id) }).await?;
+        let (now, clock) = ((self.replays.clock)(), Arc::clone(&self.replays.policies));
+        // Its time limit is the call's: a write that is under way is not given up.
+        let replayed =
+            self.store.replay(Replay { delivery, dry_run, now, clock }).await.map_err(|failure| failed(&failure))?;
+        let replayed = replayed.ok_or_else(not_found)?;
+        if !dry_run {
+            record_transitions(&Span::current(), &replayed.transitions);
+        }
+        let (outcome, transitions) = (replayed.outcome.into(), replayed.transitions);
+        Ok(Response::new(ReplayDeliveryResponse { outcome, transitions }))
+    }
+
+    type RefoldDeliveriesStream = Steps;
+
+    async fn refold_deliveries(
+        &self,
+        request: Request<RefoldDeliveriesRequest>,
+    ) -> Result<Response<Self::RefoldDeliveriesStream>, Status> {
+        let whose = request.into_inner().tenant;
+        if !whose.is_empty() {
+            tenant(&whose)?;
+        }
+        let alone = Arc::clone(&self.replays.refolding).try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
+        let whose = (!whose.is_empty()).then_some(whose);
+        let refold = Refold::open(Arc::clone(&self.store), whose, self.replays.scratch_dir.clone()).await;
+        let state = (refold.map_err(|failure| failed(&failure))?, alone, self.stopping.clone());
+        let steps = stream::unfold(Some(state), |state| async move {
+            let (mut refold, alone, stopping) = state?;
+            if stopping.is_cancelled() {
+                return Some((Err(ApiError::ShuttingDown.into()), None));
+            }
+            match refold.next().await? {
+                Ok(step) => Some((Ok(step), Some((refold, alone, stopping)))),
+                Err(failure) => Some((Err(failed(&failure).into()), None)),
+            }
+        });
+        Ok(Response::new(steps.boxed()))
+    }
+}
+
+fn delivery(id: &str) -> Result<Uuid, ApiError> {
+    Uuid::try_parse(id).map_err(|_| ApiError::InvalidField { field: "delivery_id", why: "must be a UUID" })
+}
+
+fn failed(failure: &StoreError) -> ApiError {
+    error!(error = %failure, "a replay failed");
+    ApiError::StoreUnavailable
 }

@@ -24,8 +24,13 @@ pub(super) enum ApiError {
         /// What it must be.
         why: &'static str,
     },
-    /// A filter that this release does not know.
-    FilterSyntax,
+    /// A filter that is not understood.
+    FilterSyntax {
+        /// From which character on, counted from one.
+        character: usize,
+        /// What stands there in a filter that is.
+        expected: &'static str,
+    },
     /// A page token of another list, or none of ours.
     PageTokenMismatch,
     /// No webhook spoke of this booking.
@@ -42,6 +47,8 @@ pub(super) enum ApiError {
     Overloaded,
     /// The store can't be written or read now. Nothing was committed.
     StoreUnavailable,
+    /// The store has not reached the position that the caller waits for.
+    NotThereYet,
     /// The service is about to end. Nothing was committed.
     ShuttingDown,
 }
@@ -49,22 +56,22 @@ pub(super) enum ApiError {
 impl ApiError {
     fn code(&self) -> Code {
         match self {
-            Self::InvalidField { .. } | Self::FilterSyntax | Self::PageTokenMismatch => Code::InvalidArgument,
+            Self::InvalidField { .. } | Self::FilterSyntax { .. } | Self::PageTokenMismatch => Code::InvalidArgument,
             Self::BookingNotFound { .. } | Self::DeliveryNotFound { .. } => Code::NotFound,
             Self::Overloaded => Code::ResourceExhausted,
-            Self::StoreUnavailable | Self::ShuttingDown => Code::Unavailable,
+            Self::StoreUnavailable | Self::NotThereYet | Self::ShuttingDown => Code::Unavailable,
         }
     }
 
     fn reason(&self) -> &'static str {
         match self {
             Self::InvalidField { .. } => "INVALID_FIELD",
-            Self::FilterSyntax => "FILTER_SYNTAX",
+            Self::FilterSyntax { .. } => "FILTER_SYNTAX",
             Self::PageTokenMismatch => "PAGE_TOKEN_MISMATCH",
             Self::BookingNotFound { .. } => "BOOKING_NOT_FOUND",
             Self::DeliveryNotFound { .. } => "DELIVERY_NOT_FOUND",
             Self::Overloaded => "OVERLOADED",
-            Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::StoreUnavailable | Self::NotThereYet => "STORE_UNAVAILABLE",
             Self::ShuttingDown => "SHUTTING_DOWN",
         }
     }
@@ -72,11 +79,14 @@ impl ApiError {
     fn message(&self) -> String {
         let fixed = match self {
             Self::InvalidField { field, why } => return format!("{field} {why}"),
-            Self::FilterSyntax => "filter is not understood: this release knows the empty filter alone",
+            Self::FilterSyntax { character, expected } => {
+                return format!("filter is not understood at character {character}: expected {expected}");
+            }
             Self::PageTokenMismatch => "page_token belongs to another list: begin again without it",
             Self::BookingNotFound { .. } => "no webhook spoke of this booking",
             Self::DeliveryNotFound { .. } => "no such delivery is kept",
-            Self::Overloaded => "too many events are waiting: send this one again later",
+            Self::NotThereYet => "the store has not reached min_position: try again, or ask without it",
+            Self::Overloaded => "too much is waiting or running: try again later",
             Self::StoreUnavailable => "the store is unavailable and nothing was committed: try again",
             Self::ShuttingDown => "the service is shutting down and nothing was committed: try again",
         };
@@ -84,7 +94,8 @@ impl ApiError {
     }
 
     fn retry_delay(&self) -> Option<Duration> {
-        matches!(self, Self::Overloaded | Self::StoreUnavailable | Self::ShuttingDown).then_some(RETRY_DELAY)
+        let passes = matches!(self, Self::Overloaded | Self::StoreUnavailable | Self::NotThereYet | Self::ShuttingDown);
+        passes.then_some(RETRY_DELAY)
     }
 
     fn details(&self) -> ErrorDetails {
@@ -94,7 +105,7 @@ impl ApiError {
         }
         let violation = match self {
             Self::InvalidField { field, .. } => Some(*field),
-            Self::FilterSyntax => Some("filter"),
+            Self::FilterSyntax { .. } => Some("filter"),
             Self::PageTokenMismatch => Some("page_token"),
             _ => None,
         };
@@ -160,7 +171,14 @@ mod tests {
         let delivery = ApiError::DeliveryNotFound { delivery_id: "d1".to_owned() };
         for (error, code, reason, retry, violation, resource) in [
             (field, Code::InvalidArgument, "INVALID_FIELD", false, Some("event.tenant"), None),
-            (ApiError::FilterSyntax, Code::InvalidArgument, "FILTER_SYNTAX", false, Some("filter"), None),
+            (
+                ApiError::FilterSyntax { character: 3, expected: "AND" },
+                Code::InvalidArgument,
+                "FILTER_SYNTAX",
+                false,
+                Some("filter"),
+                None,
+            ),
             (
                 ApiError::PageTokenMismatch,
                 Code::InvalidArgument,
@@ -173,6 +191,7 @@ mod tests {
             (delivery, Code::NotFound, "DELIVERY_NOT_FOUND", false, None, Some(("calbridge.v1.Delivery", "d1"))),
             (ApiError::Overloaded, Code::ResourceExhausted, "OVERLOADED", true, None, None),
             (ApiError::StoreUnavailable, Code::Unavailable, "STORE_UNAVAILABLE", true, None, None),
+            (ApiError::NotThereYet, Code::Unavailable, "STORE_UNAVAILABLE", true, None, None),
             (ApiError::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN", true, None, None),
         ] {
             let in_stream = v1::SubmitError::from(&error);

@@ -38,7 +38,7 @@ impl<S: Store> IngestService for Api<S> {
         let answer = self.ingest.submit(event, &Span::current()).await.map_err(ApiError::from)?;
         let booking = match &answer.booking_uid {
             // The event is committed: a read that fails takes nothing back, and the answer does without.
-            Some(uid) => read(self.store.booking(&tenant, uid)).await.ok().flatten(),
+            Some(uid) => read(self.store.booking(&tenant, uid, false)).await.ok().flatten(),
             None => None,
         };
         Ok(Response::new(SubmitEventResponse {

@@ -42,6 +42,7 @@ pub(super) fn prepare(mut event: v1::BookingEvent, now: Micros, trace_id: String
         body_sha256,
         booking_uid: booking_uid(&event).map(str::to_owned),
         facts: calbridge_booking::facts(&event, &body_sha256),
+        leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
         event,
         trace_id,
     })
@@ -93,7 +94,7 @@ fn check(event: &v1::BookingEvent) -> Result<(), InvalidField> {
 }
 
 /// The booking that the event is about; a uid that no store would index names none.
-fn booking_uid(event: &v1::BookingEvent) -> Option<&str> {
+pub(crate) fn booking_uid(event: &v1::BookingEvent) -> Option<&str> {
     match calbridge_booking::subject(event) {
         Subject::States { uid } => Some(uid),
         Subject::Recorded { uid } => uid,

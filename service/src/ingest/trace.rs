@@ -58,7 +58,7 @@ pub(super) fn process_span(event: &v1::BookingEvent, caller: &Span) -> Span {
 }
 
 /// The trace id to keep with the delivery: empty where the trace leads nowhere.
-pub(super) fn kept_id(span: &Span) -> String {
+pub(crate) fn kept_id(span: &Span) -> String {
     if propagation::is_sampled(span) { propagation::trace_id(span) } else { String::new() }
 }
 
@@ -112,8 +112,8 @@ pub(super) fn told_by(span: &Span, layer: &'static str) {
     span.record(semconv::DEDUPE_LAYER, layer);
 }
 
-/// One span for each change that the event made.
-pub(super) fn transitions(event: &Span, transitions: &[v1::Transition]) {
+/// One span for each change that an event, or the replay of one, made.
+pub(crate) fn transitions(event: &Span, transitions: &[v1::Transition]) {
     for transition in transitions {
         info_span!(
             parent: event,
@@ -122,8 +122,16 @@ pub(super) fn transitions(event: &Span, transitions: &[v1::Transition]) {
             { semconv::BOOKING_UID } = transition.uid,
             { semconv::TRANSITION_RULE } = transition.rule,
             { semconv::POSITION } = transition.position,
-            { semconv::SOURCE } = "webhook",
+            { semconv::SOURCE } = source_name(transition.source()),
         );
+    }
+}
+
+fn source_name(source: v1::TransitionSource) -> &'static str {
+    match source {
+        v1::TransitionSource::Clock => semconv::SOURCE_CLOCK,
+        v1::TransitionSource::Replay => semconv::SOURCE_REPLAY,
+        v1::TransitionSource::Unspecified | v1::TransitionSource::Webhook => semconv::SOURCE_WEBHOOK,
     }
 }
 

@@ -1,30 +1,59 @@
-//! One round, without a store: what new deliveries make of the bookings that they speak of. Pure, so that every store
-//! folds alike.
+//! One round, without a store: what new deliveries, and the clock, make of the bookings that they speak of. Pure, so
+//! that every store folds alike.
 //!
 //! Positions: there is one counter. Each transition takes the next of it, a delivery without transitions takes one for
-//! itself, and a delivery's position is the last that it took.
+//! itself, and a delivery's position is the last that it took. The clock speaks for itself: what a webhook changes is
+//! compared without what the clock has not said yet.
+
+mod message;
+mod slot;
 
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::Arc,
 };
 
-use calbridge_booking::{Change, Derived, Fact, Horizon, Row, derive, transition};
-use calbridge_proto::v1;
+use calbridge_booking::{Fact, transition};
+use calbridge_proto::v1::{self, TransitionSource};
 
-use super::{DeliveryKey, FirstResult, Micros, NewDelivery, Position, StoreError, time::timestamp, view};
+use self::{message::Cause, slot::Slot};
+pub(crate) use self::{
+    message::{Columns, columns},
+    slot::{Terms, terms_of},
+};
+use super::{BookingKey, ClockPolicies, DeliveryKey, FirstResult, Micros, NewDelivery, Position, StoreError};
 
-/// A booking: its tenant and uid.
-pub(crate) type BookingKey = (Arc<str>, String);
+/// The rows of the bookings that a round speaks of; those that are not kept yet are left out.
+pub(crate) type LoadedRows = HashMap<BookingKey, LoadedRow>;
 
-/// The encoded rows of the bookings that a round speaks of; those that are not kept yet are left out.
-pub(crate) type LoadedRows = HashMap<BookingKey, Vec<u8>>;
+/// A row as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LoadedRow {
+    /// The encoded registers.
+    pub(crate) state: Vec<u8>,
+    /// The log says that the clock completed it.
+    pub(crate) clock_told: bool,
+}
+
+/// When, for whom and from where a round begins.
+pub(crate) struct Occasion<'a> {
+    /// The last position that was handed out.
+    pub(crate) head: Position,
+    pub(crate) now: Micros,
+    pub(crate) clock: &'a ClockPolicies,
+    /// Who speaks of the bookings beside the clock.
+    pub(crate) source: TransitionSource,
+    /// Of what the clock does.
+    pub(crate) trace_id: &'a str,
+}
 
 /// What is to be written.
 pub(crate) struct Folded {
     /// In the order of the deliveries.
     pub(crate) deliveries: Vec<FoldedDelivery>,
-    /// Rows whose bytes changed, in the order of their keys.
+    /// What the clock did, each with its position.
+    pub(crate) clock: Vec<(Position, v1::Transition)>,
+    /// Rows that changed, in the order of their keys.
     pub(crate) bookings: Vec<FoldedBooking>,
     /// The last position that was taken.
     pub(crate) head: Position,
@@ -55,17 +84,12 @@ pub(crate) struct FoldedBooking {
     /// Whether the store has a row of it already.
     pub(crate) known: bool,
     pub(crate) state: Vec<u8>,
+    /// The end that the clock waits for, or has passed.
+    pub(crate) clock_end: Option<Micros>,
+    pub(crate) clock_told: bool,
     /// Set where the visible booking changed; else the stored ones hold.
     pub(crate) columns: Option<Columns>,
-}
-
-/// What a store finds and orders visible bookings by.
-pub(crate) struct Columns {
-    pub(crate) status: i32,
-    pub(crate) start_time: Micros,
-    pub(crate) update_time: Micros,
-    pub(crate) position: Position,
-    pub(crate) rescheduled_from: Option<String>,
+    pub(crate) terms: Terms,
 }
 
 /// For each delivery the index of the earlier one in this batch that it repeats, if any.
@@ -90,17 +114,25 @@ pub(crate) fn touched<'a>(deliveries: impl IntoIterator<Item = &'a NewDelivery>)
     keys
 }
 
-/// Folds new deliveries (none is a duplicate), in order, into `rows`, from `head` on.
+/// Folds deliveries (none is a duplicate), in order, into `rows`.
 pub(crate) fn fold(
     deliveries: &[&NewDelivery],
     rows: &LoadedRows,
-    head: Position,
-    now: Micros,
+    occasion: &Occasion<'_>,
 ) -> Result<Folded, StoreError> {
-    let mut round = Round { rows, slots: BTreeMap::new(), head, now };
+    let mut round = Round::new(rows, occasion);
     let deliveries = deliveries.iter().map(|delivery| round.deliver(delivery)).collect::<Result<_, _>>()?;
-    let head = round.head;
-    Ok(Folded { deliveries, bookings: round.written(), head })
+    Ok(round.finish(deliveries))
+}
+
+/// Lets the clock speak of `rows`, each of which is written anew.
+pub(crate) fn hear_clock(rows: &LoadedRows, occasion: &Occasion<'_>) -> Result<Folded, StoreError> {
+    let mut round = Round::new(rows, occasion);
+    for key in rows.keys() {
+        let slot = Slot::load(rows.get(key), &key.1)?;
+        round.slots.insert(key.clone(), slot.written_anyway());
+    }
+    Ok(round.finish(Vec::new()))
 }
 
 /// What a first result says of a folded delivery.
@@ -108,22 +140,20 @@ pub(crate) fn first_result(delivery: &NewDelivery, position: Position) -> FirstR
     FirstResult { delivery_id: delivery.delivery_id, position, booking_uid: delivery.booking_uid.clone() }
 }
 
+/// A round under way.
 struct Round<'a> {
     rows: &'a LoadedRows,
+    occasion: &'a Occasion<'a>,
     slots: BTreeMap<BookingKey, Slot>,
+    clock: Vec<(Position, v1::Transition)>,
     head: Position,
-    now: Micros,
 }
 
-/// A booking while the round folds into it.
-struct Slot {
-    row: Row,
-    /// Unset while the row is not visible.
-    visible: Option<Derived>,
-    columns: Option<Columns>,
-}
+impl<'a> Round<'a> {
+    fn new(rows: &'a LoadedRows, occasion: &'a Occasion<'a>) -> Self {
+        Self { rows, occasion, slots: BTreeMap::new(), clock: Vec::new(), head: occasion.head }
+    }
 
-impl Round<'_> {
     fn deliver(&mut self, delivery: &NewDelivery) -> Result<FoldedDelivery, StoreError> {
         let mut transitions = Vec::new();
         let mut quiet = Vec::new();
@@ -142,7 +172,7 @@ impl Round<'_> {
             }
         }
         if transitions.is_empty() {
-            self.advance();
+            self.head.0 += 1;
         }
         let outcome = outcome(delivery, !transitions.is_empty());
         let quietly = if delivery.facts.is_empty() { outcome } else { v1::SubmitOutcome::NoChange };
@@ -158,52 +188,61 @@ impl Round<'_> {
             return Ok(None);
         }
         let key = (Arc::clone(&delivery.key.tenant), uid.to_owned());
-        let slot = match self.slots.entry(key) {
-            Entry::Occupied(slot) => slot.into_mut(),
-            Entry::Vacant(free) => {
-                let slot = Slot::load(self.rows.get(free.key()), uid)?;
-                free.insert(slot)
-            }
-        };
+        if !self.slots.contains_key(&key) {
+            let mut slot = Slot::load(self.rows.get(&key), uid)?;
+            // What the clock had to say before comes before, or the log would jump.
+            self.hear(&key, &mut slot);
+            self.slots.insert(key.clone(), slot);
+        }
+        let Entry::Occupied(mut place) = self.slots.entry(key) else { return Ok(None) };
+        let slot = place.get_mut();
         for fact in facts {
             slot.row.merge(&fact.registers);
         }
-        let Some(after) = derive(uid, &slot.row, Horizon::NONE) else { return Ok(None) };
-        let change = transition(slot.visible.as_ref(), &after);
-        let mut made = None;
-        if let Some(change) = change {
-            self.head.0 += 1;
-            slot.columns = Some(columns(&after.booking, self.head, self.now));
-            made = Some(message(delivery, uid, &change, after.booking.clone(), self.head, self.now));
-        }
-        slot.visible = Some(after);
-        Ok(made)
+        let tenant = delivery.key.tenant.as_ref();
+        let Some(after) = slot.derive_anew(uid, self.occasion.clock.horizon(tenant, self.occasion.now)) else {
+            return Ok(None);
+        };
+        let Some(change) = transition(slot.visible.as_ref(), &after) else {
+            slot.show(tenant, after, None);
+            return Ok(None);
+        };
+        self.head.0 += 1;
+        let now = self.occasion.now;
+        let cause = Cause::Delivery(delivery, self.occasion.source);
+        let made = cause.transition(tenant, uid, &change, after.booking.clone(), self.head, now);
+        let columns = columns(&after, self.head, now);
+        slot.show(tenant, after, Some(columns));
+        Ok(Some(made))
     }
 
-    fn advance(&mut self) {
+    /// Brings what the log says of a booking's end in line with the clock.
+    fn hear(&mut self, key: &BookingKey, slot: &mut Slot) {
+        let (tenant, uid) = (key.0.as_ref(), key.1.as_str());
+        let horizon = self.occasion.clock.horizon(tenant, self.occasion.now);
+        let Some((change, after)) = slot.hear(uid, horizon) else { return };
         self.head.0 += 1;
+        let now = self.occasion.now;
+        let cause = Cause::Clock { trace_id: self.occasion.trace_id };
+        let made = cause.transition(tenant, uid, &change, after.booking.clone(), self.head, now);
+        self.clock.push((self.head, made));
+        let columns = columns(&after, self.head, now);
+        slot.show(tenant, after, Some(columns));
     }
 
     /// Rows whose bytes are as they were loaded need no write. A row that changed without showing it is written: its
     /// keys must advance, or the order of arrival would show.
-    fn written(self) -> Vec<FoldedBooking> {
-        let mut written = Vec::with_capacity(self.slots.len());
-        for (key, slot) in self.slots {
-            let state = slot.row.encode();
+    fn finish(mut self, deliveries: Vec<FoldedDelivery>) -> Folded {
+        let mut bookings = Vec::with_capacity(self.slots.len());
+        for (key, mut slot) in std::mem::take(&mut self.slots) {
+            self.hear(&key, &mut slot);
             let stored = self.rows.get(&key);
-            if stored != Some(&state) {
-                written.push(FoldedBooking { known: stored.is_some(), key, state, columns: slot.columns });
+            let state = slot.row.encode();
+            if slot.is_to_be_written(stored.is_some_and(|stored| stored.state == state)) {
+                bookings.push(slot.folded(key, stored.is_some(), state));
             }
         }
-        written
-    }
-}
-
-impl Slot {
-    fn load(state: Option<&Vec<u8>>, uid: &str) -> Result<Self, StoreError> {
-        let row = state.map_or_else(|| Ok(Row::default()), |state| view::decode(state))?;
-        let visible = derive(uid, &row, Horizon::NONE);
-        Ok(Self { row, visible, columns: None })
+        Folded { deliveries, clock: self.clock, bookings, head: self.head }
     }
 }
 
@@ -228,45 +267,6 @@ fn outcome(delivery: &NewDelivery, changed: bool) -> v1::SubmitOutcome {
         v1::SubmitOutcome::Applied
     } else {
         v1::SubmitOutcome::NoChange
-    }
-}
-
-fn columns(booking: &v1::Booking, position: Position, now: Micros) -> Columns {
-    let from = &booking.rescheduled_from_uid;
-    Columns {
-        status: booking.status,
-        start_time: booking.start_time.as_ref().map_or(Micros::MIN, super::time::micros),
-        update_time: now,
-        position,
-        rescheduled_from: (!from.is_empty()).then(|| from.clone()),
-    }
-}
-
-fn message(
-    delivery: &NewDelivery,
-    uid: &str,
-    change: &Change,
-    mut booking: v1::Booking,
-    position: Position,
-    now: Micros,
-) -> v1::Transition {
-    let tenant = delivery.key.tenant.as_ref();
-    view::place(&mut booking, tenant, uid, position, now);
-    v1::Transition {
-        position: position.to_token(),
-        tenant: tenant.to_owned(),
-        uid: uid.to_owned(),
-        kind: change.kind.into(),
-        from_status: change.from.into(),
-        to_status: change.to.into(),
-        booking: Some(booking),
-        delivery_id: delivery.delivery_id.to_string(),
-        trigger: delivery.event.trigger,
-        commit_time: Some(timestamp(now)),
-        event_time: delivery.event.event_time,
-        trace_id: delivery.trace_id.clone(),
-        rule: change.rule.as_str().to_owned(),
-        source: v1::TransitionSource::Webhook.into(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! A round is one transaction; what [`Store::commit`] answered is on stable storage. One process at a time has the
 //! file: an operating-system lock beside it, which dies with its process, sees to that.
 
+mod clock;
 mod commit;
 mod error;
 mod file;
@@ -10,7 +11,9 @@ mod notes;
 mod observe;
 mod queries;
 mod reader;
+mod replay;
 mod schema;
+mod write;
 mod writer;
 
 use std::{
@@ -22,7 +25,10 @@ use calbridge_proto::v1;
 use uuid::Uuid;
 
 use self::{observe::Observer, reader::Readers, writer::Writer};
-use super::{Batch, BookingQuery, Committed, DeliveryKey, FirstResult, Position, Store, StoreError};
+use super::{
+    Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
+    Micros, Position, Replay, Replayed, Store, StoreError, StoredRow,
+};
 
 /// How a store is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -132,13 +138,42 @@ impl Store for SqliteStore {
         self.observer.watch(observe::SELECT_DELIVERIES, rows, read).await
     }
 
-    async fn booking(&self, tenant: &str, uid: &str) -> Result<Option<v1::Booking>, StoreError> {
+    // No span: it is asked each second.
+    async fn clock_due(&self, now: Micros, clock: Arc<ClockPolicies>) -> Result<Vec<BookingKey>, StoreError> {
+        self.readers.read(move |connection| clock::due(connection, &clock, now)).await
+    }
+
+    async fn hear_clock(&self, round: ClockRound) -> Result<usize, StoreError> {
+        self.observer.watch(observe::COMMIT_BOOKINGS, round.keys.len(), self.writer.hear_clock(round)).await
+    }
+
+    async fn replay(&self, replay: Replay) -> Result<Option<Replayed>, StoreError> {
+        self.observer.watch(observe::COMMIT_BOOKINGS, 1, self.writer.replay(replay)).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.observer.watch(observe::SELECT_HEAD, 1, self.readers.read(queries::head)).await
+    }
+
+    async fn booking(
+        &self,
+        tenant: &str,
+        uid: &str,
+        follow_reschedules: bool,
+    ) -> Result<Option<v1::Booking>, StoreError> {
         let (tenant, uid) = (tenant.to_owned(), uid.to_owned());
-        let read = self.readers.read(move |connection| queries::bookings::one(connection, &tenant, &uid));
+        let select = if follow_reschedules { queries::bookings::last } else { queries::bookings::one };
+        let read = self.readers.read(move |connection| select(connection, &tenant, &uid));
         self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
     }
 
-    async fn bookings(&self, query: BookingQuery) -> Result<Vec<v1::Booking>, StoreError> {
+    async fn lineage(&self, tenant: &str, uid: &str) -> Result<Vec<v1::Booking>, StoreError> {
+        let (tenant, uid) = (tenant.to_owned(), uid.to_owned());
+        let read = self.readers.read(move |connection| queries::lineage::all(connection, &tenant, &uid));
+        self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
+    }
+
+    async fn bookings(&self, query: BookingQuery) -> Result<BookingPage, StoreError> {
         let read = self.readers.read(move |connection| queries::bookings::page(connection, &query));
         self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
     }
@@ -177,6 +212,34 @@ impl Store for SqliteStore {
         let read =
             self.readers.read(move |connection| queries::deliveries::one(connection, &tenant, delivery_id, with_body));
         self.observer.watch(observe::SELECT_DELIVERIES, 1, read).await
+    }
+
+    async fn journal(
+        &self,
+        tenant: Option<String>,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
+        let read =
+            self.readers.read(move |connection| queries::rows::journal(connection, tenant.as_deref(), after, limit));
+        self.observer.watch(observe::SELECT_DELIVERIES, 1, read).await
+    }
+
+    async fn row(&self, key: BookingKey) -> Result<Option<StoredRow>, StoreError> {
+        let read = self.readers.read(move |connection| queries::rows::one(connection, &key));
+        self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
+    }
+
+    async fn rows(
+        &self,
+        tenant: Option<String>,
+        after: Option<BookingKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredRow>, StoreError> {
+        let read = self
+            .readers
+            .read(move |connection| queries::rows::page(connection, tenant.as_deref(), after.as_ref(), limit));
+        self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
     }
 
     // No span: a probe each second would be most of what a trace store sees.

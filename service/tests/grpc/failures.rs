@@ -51,7 +51,7 @@ async fn a_store_that_fails_refuses_and_recovers() {
     let status = service.submit(created("u1")).await.unwrap_err();
     assert_eq!(reason(&status), (Code::Unavailable, "STORE_UNAVAILABLE".to_owned()));
     assert!(status.get_error_details().retry_info().is_some());
-    let read = v1::GetBookingRequest { tenant: "acme".to_owned(), uid: "u0".to_owned() };
+    let read = v1::GetBookingRequest { tenant: "acme".to_owned(), uid: "u0".to_owned(), ..Default::default() };
     let status = service.bookings().get_booking(read).await.unwrap_err();
     assert_eq!(reason(&status), (Code::Unavailable, "STORE_UNAVAILABLE".to_owned()));
     service.control.fail(None);

@@ -17,7 +17,8 @@ use calbridge_proto::v1::{
 use calbridge_service::{
     Error, Settings, serve_store,
     store::{
-        Batch, BookingQuery, Committed, DeliveryKey, FirstResult, Position, Store, StoreError,
+        Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
+        Micros, Position, Replay, Replayed, Store, StoreError, StoredRow,
         sqlite::{Options, SqliteStore},
     },
     system_clock,
@@ -112,13 +113,57 @@ impl Store for Controlled {
         self.store.confirm(keys).await
     }
 
-    async fn booking(&self, tenant: &str, uid: &str) -> Result<Option<v1::Booking>, StoreError> {
+    async fn clock_due(&self, now: Micros, clock: Arc<ClockPolicies>) -> Result<Vec<BookingKey>, StoreError> {
         self.control.check(None)?;
-        self.store.booking(tenant, uid).await
+        self.store.clock_due(now, clock).await
     }
 
-    async fn bookings(&self, query: BookingQuery) -> Result<Vec<v1::Booking>, StoreError> {
+    async fn hear_clock(&self, round: ClockRound) -> Result<usize, StoreError> {
+        self.store.hear_clock(round).await
+    }
+
+    async fn replay(&self, replay: Replay) -> Result<Option<Replayed>, StoreError> {
+        self.control.check(None)?;
+        self.store.replay(replay).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.store.head().await
+    }
+
+    async fn booking(&self, tenant: &str, uid: &str, follow: bool) -> Result<Option<v1::Booking>, StoreError> {
+        self.control.check(None)?;
+        self.store.booking(tenant, uid, follow).await
+    }
+
+    async fn lineage(&self, tenant: &str, uid: &str) -> Result<Vec<v1::Booking>, StoreError> {
+        self.store.lineage(tenant, uid).await
+    }
+
+    async fn bookings(&self, query: BookingQuery) -> Result<BookingPage, StoreError> {
         self.store.bookings(query).await
+    }
+
+    async fn journal(
+        &self,
+        tenant: Option<String>,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
+        self.store.journal(tenant, after, limit).await
+    }
+
+    async fn row(&self, key: BookingKey) -> Result<Option<StoredRow>, StoreError> {
+        self.store.row(key).await
+    }
+
+    async fn rows(
+        &self,
+        tenant: Option<String>,
+        after: Option<BookingKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredRow>, StoreError> {
+        self.store.rows(tenant, after, limit).await
     }
 
     async fn timeline(
@@ -171,6 +216,8 @@ pub(crate) fn settings() -> Settings {
         database: Database::Sqlite("unused".into()),
         redis: None,
         dedupe_keys: 1000,
+        clock: Arc::default(),
+        scratch_dir: "unused".into(),
         connections: 100,
         shutdown_grace: Duration::from_secs(5),
     }
@@ -189,6 +236,7 @@ impl Harness {
     pub(crate) async fn with(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("calbridge.db"), Options::default()).unwrap();
+        let settings = Settings { scratch_dir: folder.path().to_owned(), ..settings };
         let control = Control::new();
         let store = Controlled { store, control: Arc::clone(&control) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -221,7 +269,7 @@ impl Harness {
     }
 
     pub(crate) async fn booking(&self, uid: &str) -> v1::Booking {
-        let request = v1::GetBookingRequest { tenant: "acme".to_owned(), uid: uid.to_owned() };
+        let request = v1::GetBookingRequest { tenant: "acme".to_owned(), uid: uid.to_owned(), ..Default::default() };
         Box::pin(self.bookings().get_booking(request)).await.unwrap().into_inner().booking.unwrap()
     }
 

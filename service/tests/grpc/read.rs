@@ -96,7 +96,11 @@ async fn a_page_token_is_good_for_its_own_list() {
 #[tokio::test]
 async fn what_cannot_be_asked_is_refused_by_its_field() {
     let service = Harness::start().await;
-    let booking = |tenant: &str, uid: &str| GetBookingRequest { tenant: tenant.to_owned(), uid: uid.to_owned() };
+    let booking = |tenant: &str, uid: &str| GetBookingRequest {
+        tenant: tenant.to_owned(),
+        uid: uid.to_owned(),
+        ..Default::default()
+    };
     for (request, field) in
         [(booking("", "u1"), "tenant"), (booking("A", "u1"), "tenant"), (booking("acme", ""), "uid")]
     {
@@ -112,7 +116,7 @@ async fn what_cannot_be_asked_is_refused_by_its_field() {
     ] {
         assert_eq!(refusal(&service.bookings().list_bookings(request).await.unwrap_err()), invalid(field));
     }
-    let filtered = ListBookingsRequest { filter: "status = SCHEDULED".to_owned(), ..list("", "") };
+    let filtered = ListBookingsRequest { filter: "status = PLANNED".to_owned(), ..list("", "") };
     let syntax = (Code::InvalidArgument, "FILTER_SYNTAX".to_owned(), Some("filter".to_owned()));
     assert_eq!(refusal(&service.bookings().list_bookings(filtered).await.unwrap_err()), syntax);
     let filtered = ListDeliveriesRequest { tenant: "acme".to_owned(), filter: "x".to_owned(), ..Default::default() };

@@ -266,11 +266,11 @@ pub(crate) async fn tenants_do_not_see_each_other(backend: &impl Backend) {
     assert_eq!(outcomes(&commit(&store, &[theirs, same]).await), [Applied, NoChange]);
 
     assert_eq!(read(&store, "u1").await.unwrap().status(), BookingStatus::Scheduled);
-    assert_eq!(store.booking("other", "u1").await.unwrap().unwrap().status(), BookingStatus::Cancelled);
+    assert_eq!(store.booking("other", "u1", false).await.unwrap().unwrap().status(), BookingStatus::Cancelled);
     assert_eq!(timeline(&store, "u1").await.len(), 1);
     assert_eq!(deliveries(&store).await.len(), 1);
     assert_eq!(store.delivery("other", ours[0].first.delivery_id, true).await.unwrap(), None);
-    assert_eq!(store.booking("nobody", "u1").await.unwrap(), None);
+    assert_eq!(store.booking("nobody", "u1", false).await.unwrap(), None);
 }
 
 pub(crate) async fn what_was_committed_is_there_when_opened_again(backend: &impl Backend) {
@@ -295,7 +295,7 @@ pub(crate) async fn a_closed_store_takes_nothing(backend: &impl Backend) {
     store.close().await;
     let unavailable = |refused: Option<StoreError>| matches!(refused, Some(StoreError::Unavailable { .. }));
     assert!(unavailable(store.commit(batch(&[created("u2", 1)])).await.err()));
-    assert!(unavailable(store.booking(TENANT, "u1").await.err()));
+    assert!(unavailable(store.booking(TENANT, "u1", false).await.err()));
     assert!(unavailable(store.probe().await.err()));
 
     let store = backend.open().await;

@@ -4,9 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers as well")]
 
+mod clock;
+mod filters;
 mod laws;
+mod lineage;
 mod order;
 mod pages;
+mod replay;
 mod spans;
 mod sqlite;
 mod support;

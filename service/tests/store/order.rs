@@ -44,7 +44,7 @@ async fn outcome(webhooks: &[Webhook], sizes: &[usize]) -> Vec<Option<v1::Bookin
     while !rest.is_empty() {
         let (round, behind) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
         let deliveries = round.iter().map(Webhook::delivery).collect();
-        store.commit(Batch { deliveries, duplicates: Vec::new(), now: NOW }).await.unwrap();
+        store.commit(Batch { deliveries, now: NOW, ..Batch::default() }).await.unwrap();
         rest = behind;
     }
     let mut bookings = Vec::new();

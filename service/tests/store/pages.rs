@@ -1,7 +1,9 @@
 //! Pages: put together they are the whole list, whatever their size and whichever way they run.
 
 use calbridge_proto::v1;
-use calbridge_service::store::{BookingCursor, BookingOrder, BookingQuery, PAGE_BYTES_MAX, Position, Store};
+use calbridge_service::store::{
+    BookingCursor, BookingOrder, BookingPage, BookingQuery, Filter, PAGE_BYTES_MAX, Position, Store,
+};
 use prost::Message;
 use prost_types::Timestamp;
 
@@ -47,15 +49,17 @@ pub(crate) async fn large_bookings_make_short_pages(backend: &impl Backend) {
         tenant: TENANT.into(),
         order: BookingOrder::UpdateTime,
         descending: false,
+        filter: Filter::default(),
         after,
         limit: 1_000,
     };
-    let first = store.bookings(query(None)).await.unwrap();
+    let BookingPage { bookings: first, next } = store.bookings(query(None)).await.unwrap();
     let bytes: usize = first.iter().map(Message::encoded_len).sum();
     assert!((PAGE_BYTES_MAX..PAGE_BYTES_MAX + 260_000).contains(&bytes), "{bytes}");
     let (time, uid) = key(BookingOrder::UpdateTime, first.last().unwrap());
-    let second = store.bookings(query(Some(BookingCursor { time, uid }))).await.unwrap();
-    assert_eq!(first.len() + second.len(), 50);
+    assert_eq!(next, Some(BookingCursor { time, uid }));
+    let second = store.bookings(query(next)).await.unwrap();
+    assert_eq!((first.len() + second.bookings.len(), second.next), (50, None));
 }
 
 pub(crate) async fn pages_of_a_timeline_skip_nothing(backend: &impl Backend) {
@@ -100,15 +104,22 @@ pub(crate) async fn pages_of_deliveries_skip_nothing(backend: &impl Backend) {
 }
 
 async fn list(store: &impl Store, order: BookingOrder, descending: bool, limit: usize) -> Vec<v1::Booking> {
-    let (mut all, mut after) = (Vec::new(), None);
+    let query =
+        BookingQuery { tenant: TENANT.into(), order, descending, filter: Filter::default(), after: None, limit };
+    whole_list(store, query).await
+}
+
+/// Every page of a list, put together.
+pub(crate) async fn whole_list(store: &impl Store, mut query: BookingQuery) -> Vec<v1::Booking> {
+    let mut all = Vec::new();
     loop {
-        let query = BookingQuery { tenant: TENANT.into(), order, descending, after, limit };
-        let page = store.bookings(query).await.unwrap();
-        assert!(page.len() <= limit);
-        let Some(last) = page.last() else { return all };
-        let (time, uid) = key(order, last);
-        after = Some(BookingCursor { time, uid });
-        all.extend(page);
+        let page = store.bookings(query.clone()).await.unwrap();
+        assert!(page.bookings.len() <= query.limit);
+        all.extend(page.bookings);
+        query.after = page.next;
+        if query.after.is_none() {
+            return all;
+        }
     }
 }
 

@@ -72,6 +72,13 @@ pub(crate) fn rescheduled(uid: &str, from: &str, created: i64) -> Webhook {
     })
 }
 
+/// The timer at the end of a booking rang; `end` in seconds after 1970.
+pub(crate) fn meeting_ended(uid: &str, end: i64) -> Webhook {
+    let end_time = Some(Timestamp { seconds: end, nanos: 0 });
+    let payload = v1::MeetingPayload { uid: uid.to_owned(), end_time, ..Default::default() };
+    webhook(v1::Trigger::MeetingEnded, 0, Some(Payload::Meeting(payload)))
+}
+
 /// A webhook that is recorded and names a booking.
 pub(crate) fn recording(uid: &str, created: i64) -> Webhook {
     let payload = v1::RecordingPayload { uid: uid.to_owned(), ..Default::default() };
@@ -137,6 +144,7 @@ impl Webhook {
             Some(Payload::Booking(payload)) => Some(payload.uid.clone()),
             Some(Payload::Recording(payload)) => Some(payload.uid.clone()),
             Some(Payload::NoShow(payload)) => Some(payload.booking_uid.clone()),
+            Some(Payload::Meeting(payload)) => Some(payload.uid.clone()),
             _ => None,
         };
         let (time, identity) = match self.payload {
@@ -147,6 +155,7 @@ impl Webhook {
             key: DeliveryKey { tenant: self.tenant.into(), time, identity },
             delivery_id: fresh_id(),
             facts: calbridge_booking::facts(&event, &body_sha256),
+            leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
             event,
             body_sha256,
             booking_uid,
@@ -167,7 +176,7 @@ impl Webhook {
 }
 
 pub(crate) fn batch(webhooks: &[Webhook]) -> Batch {
-    Batch { deliveries: webhooks.iter().map(Webhook::delivery).collect(), duplicates: Vec::new(), now: NOW }
+    Batch { deliveries: webhooks.iter().map(Webhook::delivery).collect(), now: NOW, ..Batch::default() }
 }
 
 /// Commits one round, which must succeed and answer for each delivery.
@@ -188,7 +197,7 @@ pub(crate) async fn timeline(store: &impl Store, uid: &str) -> Vec<v1::TimelineE
 }
 
 pub(crate) async fn read(store: &impl Store, uid: &str) -> Option<v1::Booking> {
-    store.booking(TENANT, uid).await.expect("the booking is read")
+    store.booking(TENANT, uid, false).await.expect("the booking is read")
 }
 
 /// Every delivery of the tenant, oldest first.

@@ -199,7 +199,8 @@ async fn a_grpc_caller_is_the_parent_of_its_call() {
     let collector = Collector::start();
     let mut system = Plan::new().export(collector.grpc()).start().await;
     let api = system.api();
-    let mut request = Request::new(GetBookingRequest { tenant: TENANT.to_owned(), uid: "nobody".to_owned() });
+    let mut request =
+        Request::new(GetBookingRequest { tenant: TENANT.to_owned(), uid: "nobody".to_owned(), ..Default::default() });
     request.metadata_mut().insert("traceparent", FOREIGN.parse().unwrap());
     request.metadata_mut().insert("tracestate", "vendor=value".parse().unwrap());
     api.bookings().get_booking(request).await.unwrap_err();

@@ -1,4 +1,4 @@
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use calbridge_proto::v1::{BookingPayload, SubmitOutcome, Trigger, booking_event::Payload};
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -9,6 +9,7 @@ use super::*;
 use crate::store::Identity;
 
 const NOW: Micros = 1_000_000;
+const GRACE: Duration = Duration::from_secs(1);
 
 /// One event about `uid`, which replaces `from` where that is not empty.
 fn delivery(trigger: Trigger, uid: &str, from: &str, created: u8) -> NewDelivery {
@@ -28,17 +29,29 @@ fn delivery(trigger: Trigger, uid: &str, from: &str, created: u8) -> NewDelivery
         event,
         body_sha256,
         booking_uid: Some(uid.into()),
+        leaves_siblings_silent: false,
         trace_id: String::new(),
     }
 }
 
 fn folded(deliveries: &[NewDelivery], rows: &LoadedRows, head: i64) -> Folded {
-    fold(&deliveries.iter().collect::<Vec<_>>(), rows, Position(head), NOW).unwrap()
+    folded_at(NOW, deliveries, rows, head)
+}
+
+fn folded_at(now: Micros, deliveries: &[NewDelivery], rows: &LoadedRows, head: i64) -> Folded {
+    let clock = ClockPolicies { otherwise: Some(GRACE), ..ClockPolicies::default() };
+    fold(&deliveries.iter().collect::<Vec<_>>(), rows, &occasion(now, head, &clock)).unwrap()
+}
+
+fn occasion(now: Micros, head: i64, clock: &ClockPolicies) -> Occasion<'_> {
+    Occasion { head: Position(head), now, clock, source: TransitionSource::Webhook, trace_id: "" }
 }
 
 /// The rows as the next round loads them.
 fn kept(rows: &mut LoadedRows, folded: Folded) {
-    rows.extend(folded.bookings.into_iter().map(|booking| (booking.key, booking.state)));
+    let row =
+        |booking: FoldedBooking| (booking.key, LoadedRow { state: booking.state, clock_told: booking.clock_told });
+    rows.extend(folded.bookings.into_iter().map(row));
 }
 
 #[test]
@@ -117,8 +130,10 @@ fn the_rows_that_are_needed_are_named_once() {
 
 #[test]
 fn bytes_that_are_no_row_are_damage() {
-    let rows = LoadedRows::from([(("acme".into(), "u1".to_owned()), b"not a row".to_vec())]);
-    let failed = fold(&[&delivery(Trigger::BookingCreated, "u1", "", 1)], &rows, Position(0), NOW);
+    let row = LoadedRow { state: b"not a row".to_vec(), clock_told: false };
+    let rows = LoadedRows::from([(("acme".into(), "u1".to_owned()), row)]);
+    let clock = ClockPolicies::default();
+    let failed = fold(&[&delivery(Trigger::BookingCreated, "u1", "", 1)], &rows, &occasion(NOW, 0, &clock));
     assert!(matches!(failed.err(), Some(StoreError::Damaged { what: "booking", .. })));
 }
 

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use calbridge_proto::v1;
-use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use uuid::Uuid;
 
-use super::notes;
+use super::{notes, write};
 use crate::store::{
-    Batch, Committed, DuplicateNote, FirstResult, Identity, Micros, NewDelivery, Position, StoreError,
+    Batch, BookingKey, Committed, DuplicateNote, FirstResult, NewDelivery, StoreError,
     body::Packer,
-    fold::{self, Folded, FoldedBooking, FoldedDelivery, LoadedRows},
+    fold::{self, Folded, FoldedDelivery, LoadedRow, LoadedRows, Occasion},
     time::micros,
 };
 
@@ -45,20 +43,25 @@ enum Standing {
 }
 
 fn round(transaction: &Transaction<'_>, packer: &mut Packer, batch: &Batch) -> Result<Vec<Committed>, StoreError> {
-    let before = head(transaction)?;
+    let before = super::queries::head(transaction)?;
     let (standings, new) = sort_out(transaction, &batch.deliveries)?;
-    let rows = load(transaction, &new)?;
-    let Folded { deliveries, bookings, head: mut after } = fold::fold(&new, &rows, before, batch.now)?;
+    let rows = load(transaction, fold::touched(new.iter().copied()))?;
+    let occasion = Occasion {
+        head: before,
+        now: batch.now,
+        clock: &batch.clock,
+        source: v1::TransitionSource::Webhook,
+        trace_id: "",
+    };
+    let Folded { deliveries, clock, bookings, head: mut after } = fold::fold(&new, &rows, &occasion)?;
 
     for (delivery, folded) in new.iter().zip(&deliveries) {
-        insert_delivery(transaction, delivery, folded)?;
-        insert_body(transaction, packer, &delivery.event.raw_body, folded.position)?;
-        insert_transitions(transaction, folded, batch.now)?;
-        insert_mentions(transaction, delivery, folded)?;
+        write::delivery(transaction, delivery, folded)?;
+        write::body(transaction, packer, &delivery.event.raw_body, folded.position)?;
+        write::changes(transaction, delivery, folded, folded.position, &occasion)?;
     }
-    for booking in &bookings {
-        write_booking(transaction, booking)?;
-    }
+    write::clock(transaction, &clock, batch.now)?;
+    write::bookings(transaction, &bookings)?;
 
     let firsts: Vec<FirstResult> =
         new.iter().zip(&deliveries).map(|(delivery, folded)| fold::first_result(delivery, folded.position)).collect();
@@ -70,9 +73,7 @@ fn round(transaction: &Transaction<'_>, packer: &mut Packer, batch: &Batch) -> R
     for duplicate in &batch.duplicates {
         notes::note(transaction, &mut after, duplicate)?;
     }
-    if after != before {
-        transaction.prepare_cached("UPDATE head SET position = ?1")?.execute([after.0])?;
-    }
+    write::head(transaction, before, after)?;
     Ok(answers(standings, deliveries, &firsts))
 }
 
@@ -84,10 +85,6 @@ impl Standing {
             Self::Kept(first) => Some(first),
         }
     }
-}
-
-fn head(transaction: &Transaction<'_>) -> Result<Position, StoreError> {
-    Ok(Position(transaction.prepare_cached("SELECT position FROM head")?.query_row([], |row| row.get(0))?))
 }
 
 fn sort_out<'a>(
@@ -116,146 +113,21 @@ fn sort_out<'a>(
     Ok((standings, new))
 }
 
-fn load(transaction: &Transaction<'_>, new: &[&NewDelivery]) -> Result<LoadedRows, StoreError> {
-    let mut select = transaction.prepare_cached("SELECT state FROM bookings WHERE tenant = ?1 AND uid = ?2")?;
+/// The rows of these bookings, as far as they are kept.
+pub(super) fn load(
+    transaction: &Transaction<'_>,
+    keys: impl IntoIterator<Item = BookingKey>,
+) -> Result<LoadedRows, StoreError> {
+    const SELECT: &str = "SELECT state, clock_told FROM bookings WHERE tenant = ?1 AND uid = ?2";
+    let mut select = transaction.prepare_cached(SELECT)?;
     let mut rows = LoadedRows::new();
-    for key in fold::touched(new.iter().copied()) {
-        let state = select.query_row(params![key.0, key.1], |row| row.get(0)).optional()?;
-        if let Some(state) = state {
-            rows.insert(key, state);
+    for key in keys {
+        let read = |row: &rusqlite::Row<'_>| Ok(LoadedRow { state: row.get(0)?, clock_told: row.get(1)? });
+        if let Some(row) = select.query_row(params![key.0, key.1], read).optional()? {
+            rows.insert(key, row);
         }
     }
     Ok(rows)
-}
-
-fn insert_delivery(
-    transaction: &Transaction<'_>,
-    delivery: &NewDelivery,
-    folded: &FoldedDelivery,
-) -> Result<(), StoreError> {
-    const INSERT: &str = "INSERT INTO deliveries (position, delivery_id, tenant, key_time, identity, body_sha256,
-            body_size, trigger, trigger_name, receive_time, event_time, disposition, outcome, secret_id, request_id,
-            content_type, webhook_version, booking_uid, mentioned, trace_id)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
-    let event = &delivery.event;
-    let sha256 = match delivery.key.identity {
-        Identity::Body(_) => None,
-        Identity::Request(_) => Some(&delivery.body_sha256[..]),
-    };
-    let disposition = match event.payload {
-        Some(_) => v1::DeliveryDisposition::Accepted,
-        None => v1::DeliveryDisposition::Unparsed,
-    };
-    let request_id = Uuid::parse_str(&event.request_id).ok();
-    transaction.prepare_cached(INSERT)?.execute(params![
-        folded.position.0,
-        &delivery.delivery_id.as_bytes()[..],
-        delivery.key.tenant,
-        delivery.key.time,
-        super::queries::identity(&delivery.key.identity),
-        sha256,
-        i64::try_from(event.raw_body.len()).unwrap_or(i64::MAX),
-        event.trigger,
-        event.trigger_name,
-        event.receive_time.as_ref().map_or(0, micros),
-        event.event_time.as_ref().map(micros),
-        i32::from(disposition),
-        i32::from(folded.outcome),
-        event.secret_id,
-        request_id.as_ref().map(|id| &id.as_bytes()[..]),
-        event.content_type,
-        event.webhook_version,
-        delivery.booking_uid,
-        notes::mentioned(delivery.booking_uid.as_deref(), &folded.mentions),
-        delivery.trace_id,
-    ])?;
-    Ok(())
-}
-
-fn insert_body(
-    transaction: &Transaction<'_>,
-    packer: &mut Packer,
-    body: &[u8],
-    position: Position,
-) -> Result<(), StoreError> {
-    let stored = packer.pack(body);
-    transaction
-        .prepare_cached("INSERT INTO bodies (position, encoding, body) VALUES (?1, ?2, ?3)")?
-        .execute(params![position.0, stored.encoding, &stored.bytes[..]])?;
-    Ok(())
-}
-
-fn insert_transitions(transaction: &Transaction<'_>, folded: &FoldedDelivery, now: Micros) -> Result<(), StoreError> {
-    const INSERT: &str = "INSERT INTO transitions (position, delivery, tenant, uid, kind, from_status, to_status,
-            rule, source, commit_time, booking)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-    let mut insert = transaction.prepare_cached(INSERT)?;
-    for (position, made) in &folded.transitions {
-        let booking = made.booking.as_ref().map(Message::encode_to_vec).unwrap_or_default();
-        insert.execute(params![
-            position.0,
-            folded.position.0,
-            made.tenant,
-            made.uid,
-            made.kind,
-            made.from_status,
-            made.to_status,
-            made.rule,
-            made.source,
-            now,
-            booking,
-        ])?;
-    }
-    Ok(())
-}
-
-fn insert_mentions(
-    transaction: &Transaction<'_>,
-    delivery: &NewDelivery,
-    folded: &FoldedDelivery,
-) -> Result<(), StoreError> {
-    for mention in &folded.mentions {
-        let outcome = mention.outcome;
-        let tenant = &delivery.key.tenant;
-        notes::mention(transaction, tenant, &mention.uid, mention.position, folded.position, outcome)?;
-    }
-    Ok(())
-}
-
-fn write_booking(transaction: &Transaction<'_>, booking: &FoldedBooking) -> Result<(), StoreError> {
-    let (tenant, uid) = &booking.key;
-    match (&booking.columns, booking.known) {
-        (Some(columns), _) => {
-            const UPSERT: &str = "INSERT INTO bookings
-                    (tenant, uid, state, visible, status, start_time, update_time, position, rescheduled_from)
-                VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8)
-                ON CONFLICT (tenant, uid) DO UPDATE SET state = excluded.state, visible = excluded.visible,
-                    status = excluded.status, start_time = excluded.start_time, update_time = excluded.update_time,
-                    position = excluded.position, rescheduled_from = excluded.rescheduled_from";
-            transaction.prepare_cached(UPSERT)?.execute(params![
-                tenant,
-                uid,
-                booking.state,
-                columns.status,
-                columns.start_time,
-                columns.update_time,
-                columns.position.0,
-                columns.rescheduled_from,
-            ])?;
-        }
-        (None, true) => {
-            transaction
-                .prepare_cached("UPDATE bookings SET state = ?3 WHERE tenant = ?1 AND uid = ?2")?
-                .execute(params![tenant, uid, booking.state])?;
-        }
-        (None, false) => {
-            const HIDE: &str = "INSERT INTO bookings
-                    (tenant, uid, state, visible, status, start_time, update_time, position)
-                VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0)";
-            transaction.prepare_cached(HIDE)?.execute(params![tenant, uid, booking.state])?;
-        }
-    }
-    Ok(())
 }
 
 fn copy_of(first: &FirstResult, delivery: &NewDelivery) -> DuplicateNote {

@@ -20,18 +20,29 @@ pub(super) fn mentioned(about: Option<&str>, mentions: &[Mention]) -> Option<Vec
     (!plain).then(|| Mentioned { uids }.encode_to_vec())
 }
 
-/// Puts a delivery, or a copy of it, into the timeline of one booking.
-pub(super) fn mention(
-    transaction: &Transaction<'_>,
-    tenant: &str,
-    uid: &str,
-    position: Position,
-    delivery: Position,
-    outcome: v1::SubmitOutcome,
-) -> Result<(), StoreError> {
-    transaction
-        .prepare_cached("INSERT INTO mentions (tenant, uid, position, delivery, outcome) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![tenant, uid, position.0, delivery.0, i32::from(outcome)])?;
+/// A line in the timeline of one booking.
+pub(super) struct Note {
+    pub(super) position: Position,
+    /// Where the delivery is kept; the clock has none.
+    pub(super) delivery: Position,
+    /// For this booking.
+    pub(super) outcome: v1::SubmitOutcome,
+    pub(super) source: v1::TransitionSource,
+}
+
+/// Puts a delivery, a copy of it, a replay or the clock into the timeline of one booking.
+pub(super) fn mention(transaction: &Transaction<'_>, tenant: &str, uid: &str, note: &Note) -> Result<(), StoreError> {
+    const INSERT: &str = "INSERT INTO mentions (tenant, uid, position, delivery, outcome, source)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let Note { position, delivery, outcome, source } = note;
+    transaction.prepare_cached(INSERT)?.execute(params![
+        tenant,
+        uid,
+        position.0,
+        delivery.0,
+        i32::from(*outcome),
+        i32::from(*source),
+    ])?;
     Ok(())
 }
 
@@ -62,7 +73,8 @@ pub(super) fn note(transaction: &Transaction<'_>, head: &mut Position, copy: &Du
         copy.trace_id
     ])?;
     for uid in uids(about, mentioned)? {
-        mention(transaction, &copy.tenant, &uid, *head, first, v1::SubmitOutcome::Duplicate)?;
+        let (outcome, source) = (v1::SubmitOutcome::Duplicate, v1::TransitionSource::Webhook);
+        mention(transaction, &copy.tenant, &uid, &Note { position: *head, delivery: first, outcome, source })?;
     }
     Ok(())
 }

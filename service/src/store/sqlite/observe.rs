@@ -18,6 +18,10 @@ pub(super) struct Operation {
 
 pub(super) const COMMIT_DELIVERIES: Operation =
     Operation { summary: semconv::span::COMMIT_DELIVERIES, name: "COMMIT", collection: "deliveries" };
+pub(super) const COMMIT_BOOKINGS: Operation =
+    Operation { summary: semconv::span::COMMIT_BOOKINGS, name: "COMMIT", collection: "bookings" };
+pub(super) const SELECT_HEAD: Operation =
+    Operation { summary: semconv::span::SELECT_HEAD, name: "SELECT", collection: "head" };
 pub(super) const SELECT_DELIVERIES: Operation =
     Operation { summary: semconv::span::SELECT_DELIVERIES, name: "SELECT", collection: "deliveries" };
 pub(super) const SELECT_BOOKINGS: Operation =

@@ -2,12 +2,20 @@
 
 pub(super) mod bookings;
 pub(super) mod deliveries;
+mod filter;
+pub(super) mod lineage;
+pub(super) mod rows;
 pub(super) mod timeline;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use crate::store::{DeliveryKey, FirstResult, Identity, PAGE_BYTES_MAX, Position, StoreError};
+
+/// The newest position that was handed out.
+pub(super) fn head(connection: &Connection) -> Result<Position, StoreError> {
+    Ok(Position(connection.prepare_cached("SELECT position FROM head")?.query_row([], |row| row.get(0))?))
+}
 
 /// The first results of those keys that are kept, in order.
 pub(super) fn confirm(connection: &Connection, keys: &[DeliveryKey]) -> Result<Vec<Option<FirstResult>>, StoreError> {
@@ -63,6 +71,6 @@ fn delivery_id(bytes: &[u8]) -> Result<Uuid, StoreError> {
 }
 
 /// `SQLite`'s limit is signed. More rows than this no page has.
-fn limit(rows: usize) -> i64 {
+pub(super) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

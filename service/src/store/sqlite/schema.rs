@@ -1,15 +1,31 @@
 //! Opening connections, and the schema's versions. `PRAGMA user_version` counts the migrations that were applied; each
 //! is applied in a transaction of its own.
 
+mod fill;
+
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{OpenError, Options, Synchronous};
 use crate::store::StoreError;
 
 /// In order; the version of the schema is how many of them were applied. Never change one that was released.
-const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_first.sql")];
+const MIGRATIONS: [Migration; 2] = [
+    Migration { sql: include_str!("../../../migrations/sqlite/0001_first.sql"), then: None },
+    Migration {
+        sql: include_str!("../../../migrations/sqlite/0002_clock_and_filters.sql"),
+        then: Some(fill::bookings),
+    },
+];
+
+struct Migration {
+    sql: &'static str,
+    /// What SQL can't do.
+    then: Option<Then>,
+}
+
+type Then = fn(&Transaction<'_>) -> Result<(), StoreError>;
 
 /// "CALB": tells our files from other `SQLite` files.
 const APPLICATION_ID: i64 = 0x4341_4c42;
@@ -30,8 +46,8 @@ const CHECKPOINT_PAGES: i64 = 1_000;
 /// To which size the log is cut after a burst, in bytes.
 const JOURNAL_BYTES: i64 = 64 * 1024 * 1024;
 
-/// Statements that a connection keeps prepared: all that we have.
-const STATEMENTS: usize = 64;
+/// Statements that a connection keeps prepared: all that we have, and the filters that are in use.
+const STATEMENTS: usize = 96;
 
 /// A writer's connection to a database whose schema is up to date.
 pub(super) fn open(path: &Path, options: Options) -> Result<Connection, OpenError> {
@@ -108,7 +124,10 @@ fn is_empty(connection: &Connection) -> Result<bool, StoreError> {
 fn migrate(connection: &mut Connection, found: i64) -> Result<(), StoreError> {
     for (version, migration) in (1_i64..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(migration)?;
+        transaction.execute_batch(migration.sql)?;
+        if let Some(then) = migration.then {
+            then(&transaction)?;
+        }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
@@ -119,7 +138,8 @@ fn migrate(connection: &mut Connection, found: i64) -> Result<(), StoreError> {
 /// A head behind the log would hand positions out twice.
 fn check_head(connection: &Connection) -> Result<(), StoreError> {
     const BEHIND: &str = "SELECT (SELECT position FROM head) < max(
-        (SELECT coalesce(max(position), 0) FROM deliveries), (SELECT coalesce(max(position), 0) FROM duplicates))";
+        (SELECT coalesce(max(position), 0) FROM deliveries), (SELECT coalesce(max(position), 0) FROM duplicates),
+        (SELECT coalesce(max(position), 0) FROM transitions))";
     let behind: bool = connection.query_row(BEHIND, [], |row| row.get(0))?;
     if behind {
         return Err(StoreError::Damaged { what: "head", why: "it lies behind the log".to_owned() });

@@ -15,10 +15,10 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::{OpenError, Options, commit, file::Claimed, schema};
+use super::{OpenError, Options, clock, commit, file::Claimed, replay, schema};
 use crate::{
     settings::PROBE_INTERVAL,
-    store::{Batch, Committed, StoreError, body::Packer},
+    store::{Batch, ClockRound, Committed, Replay, Replayed, StoreError, body::Packer},
 };
 
 /// Commands that may wait: the next round and a probe, with room for the callers of tests. More would only hide a
@@ -27,6 +27,8 @@ const COMMANDS_MAX: usize = 8;
 
 enum Command {
     Commit(Batch, oneshot::Sender<Result<Vec<Committed>, StoreError>>),
+    Clock(ClockRound, oneshot::Sender<Result<usize, StoreError>>),
+    Replay(Box<Replay>, oneshot::Sender<Result<Option<Replayed>, StoreError>>),
     Probe(oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -63,6 +65,15 @@ impl Writer {
 
     pub(super) async fn commit(&self, batch: Batch) -> Result<Vec<Committed>, StoreError> {
         self.ask(|reply| Command::Commit(batch, reply)).await
+    }
+
+    /// How many bookings the clock changed.
+    pub(super) async fn hear_clock(&self, round: ClockRound) -> Result<usize, StoreError> {
+        self.ask(|reply| Command::Clock(round, reply)).await
+    }
+
+    pub(super) async fn replay(&self, replay: Replay) -> Result<Option<Replayed>, StoreError> {
+        self.ask(|reply| Command::Replay(Box::new(replay), reply)).await
     }
 
     pub(super) async fn probe(&self) -> Result<(), StoreError> {
@@ -128,6 +139,12 @@ impl Worker {
                 Command::Commit(batch, reply) => {
                     let answer = self.commit(&batch);
                     let _ = reply.send(answer);
+                }
+                Command::Clock(round, reply) => {
+                    let _ = reply.send(self.with(|connection, _| clock::hear(connection, &round)));
+                }
+                Command::Replay(of, reply) => {
+                    let _ = reply.send(self.with(|connection, _| replay::replay(connection, &of)));
                 }
                 Command::Probe(reply) => {
                     let _ = reply.send(self.probe(Instant::now()));

@@ -80,9 +80,9 @@ async fn an_error_has_one_reason_that_a_program_can_read() {
     let mut system = Plan::new().start().await;
     let api = system.api();
     let tenant = TENANT.to_owned();
-    let booking = GetBookingRequest { tenant: tenant.clone(), uid: "nobody".to_owned() };
+    let booking = GetBookingRequest { tenant: tenant.clone(), uid: "nobody".to_owned(), ..Default::default() };
     has(&api.bookings().get_booking(booking).await.unwrap_err(), Code::NotFound, "BOOKING_NOT_FOUND");
-    let foreign = GetBookingRequest { tenant: "another".to_owned(), uid: "nobody".to_owned() };
+    let foreign = GetBookingRequest { tenant: "another".to_owned(), uid: "nobody".to_owned(), ..Default::default() };
     has(&api.bookings().get_booking(foreign).await.unwrap_err(), Code::NotFound, "BOOKING_NOT_FOUND");
     let delivery = GetDeliveryRequest {
         tenant: tenant.clone(),

@@ -2,11 +2,15 @@
 
 use calbridge_proto::v1;
 use prost::Message;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
+use super::{
+    filter::{Statement, statement},
+    lineage::origin,
+};
 use crate::store::{
-    BookingOrder, BookingQuery, Micros, Position, StoreError,
-    view::{self, Walk},
+    BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, Micros, PAGE_BYTES_MAX, PAGE_LOOKS_MAX,
+    Position, StoreError, fold::LoadedRow, time::micros, view,
 };
 
 /// One visible booking.
@@ -15,75 +19,92 @@ pub(in crate::store::sqlite) fn one(
     tenant: &str,
     uid: &str,
 ) -> Result<Option<v1::Booking>, StoreError> {
-    const SELECT: &str = "SELECT uid, state, position, update_time FROM bookings
-        WHERE tenant = ?1 AND uid = ?2 AND visible = 1";
-    let found = connection.prepare_cached(SELECT)?.query_row(params![tenant, uid], Found::read).optional()?;
-    found.map(|found| found.show(connection, tenant)).transpose()
+    let Some(mut booking) = unsealed(connection, tenant, uid)? else { return Ok(None) };
+    view::seal(&mut booking, origin(connection, tenant, uid)?);
+    Ok(Some(booking))
+}
+
+/// The last booking that the reschedules of `uid` lead to.
+pub(in crate::store::sqlite) fn last(
+    connection: &Connection,
+    tenant: &str,
+    uid: &str,
+) -> Result<Option<v1::Booking>, StoreError> {
+    let Some(mut booking) = unsealed(connection, tenant, uid)? else { return Ok(None) };
+    let mut seen = vec![uid.to_owned()];
+    while seen.len() <= LINEAGE_MAX {
+        let next = booking.rescheduled_to_uid.clone();
+        if next.is_empty() || seen.contains(&next) {
+            break;
+        }
+        let Some(after) = unsealed(connection, tenant, &next)? else { break };
+        booking = after;
+        seen.push(next);
+    }
+    let origin = origin(connection, tenant, &booking.uid)?;
+    view::seal(&mut booking, origin);
+    Ok(Some(booking))
 }
 
 /// A page of visible bookings.
-pub(in crate::store::sqlite) fn page(
-    connection: &Connection,
-    query: &BookingQuery,
-) -> Result<Vec<v1::Booking>, StoreError> {
-    let mut values = vec![Value::Text(query.tenant.to_string()), Value::Integer(super::limit(query.limit))];
-    if let Some(after) = &query.after {
-        values.push(Value::Integer(after.time));
-        values.push(Value::Text(after.uid.clone()));
-    }
-    let mut select = connection.prepare_cached(&statement(query))?;
-    let found = select.query_map(params_from_iter(values), Found::read)?;
-    super::collect(found.map(|found| found?.show(connection, &query.tenant)), v1::Booking::encoded_len)
-}
-
-/// The uid of the lineage's first booking, as far as it is known.
-pub(super) fn origin(connection: &Connection, tenant: &str, uid: &str) -> Result<String, StoreError> {
-    const SELECT: &str = "SELECT rescheduled_from FROM bookings WHERE tenant = ?1 AND uid = ?2";
-    let mut select = connection.prepare_cached(SELECT)?;
-    let mut walk = Walk::from(uid);
-    let mut at = uid.to_owned();
-    loop {
-        let replaced = select.query_row(params![tenant, at], |row| row.get(0)).optional()?;
-        match walk.step(replaced.flatten()) {
-            Ok(next) => next.clone_into(&mut at),
-            Err(origin) => return Ok(origin),
+pub(in crate::store::sqlite) fn page(connection: &Connection, query: &BookingQuery) -> Result<BookingPage, StoreError> {
+    let Statement { sql, values } = statement(query);
+    let mut select = connection.prepare_cached(&sql)?;
+    let mut found = select.query_map(params_from_iter(values), Found::read)?;
+    let (mut page, mut looks, mut bytes) = (BookingPage::default(), 0, 0);
+    while let Some(found) = found.next().transpose()? {
+        let mut booking = found.show(&query.tenant)?;
+        let here = cursor(&booking, query.order);
+        looks += 1;
+        if query.filter.matches(&booking) {
+            view::seal(&mut booking, origin(connection, &query.tenant, &here.uid)?);
+            bytes += booking.encoded_len();
+            page.bookings.push(booking);
+        }
+        let full = page.bookings.len() >= query.limit || (bytes > PAGE_BYTES_MAX && page.bookings.len() > 1);
+        if full || looks >= PAGE_LOOKS_MAX {
+            page.next = Some(here);
+            break;
         }
     }
+    Ok(page)
 }
 
-/// One statement for each order, direction and beginning; each is prepared once.
-fn statement(query: &BookingQuery) -> String {
-    let column = match query.order {
-        BookingOrder::StartTime => "start_time",
-        BookingOrder::UpdateTime => "update_time",
+/// One visible booking, but for what only a reader of other bookings can know.
+pub(super) fn unsealed(connection: &Connection, tenant: &str, uid: &str) -> Result<Option<v1::Booking>, StoreError> {
+    const SELECT: &str = "SELECT uid, state, clock_told, position, update_time FROM bookings
+        WHERE tenant = ?1 AND uid = ?2 AND visible = 1";
+    let found = connection.prepare_cached(SELECT)?.query_row(params![tenant, uid], Found::read).optional()?;
+    found.map(|found| found.show(tenant)).transpose()
+}
+
+fn cursor(booking: &v1::Booking, order: BookingOrder) -> BookingCursor {
+    let time = match order {
+        BookingOrder::StartTime => booking.start_time.as_ref(),
+        BookingOrder::UpdateTime => booking.update_time.as_ref(),
     };
-    let (direction, beyond) = if query.descending { ("DESC", "<") } else { ("ASC", ">") };
-    let after = match query.after {
-        Some(_) => format!("AND ({column}, uid) {beyond} (?3, ?4)"),
-        None => String::new(),
-    };
-    format!(
-        "SELECT uid, state, position, update_time FROM bookings WHERE tenant = ?1 AND visible = 1 {after}
-        ORDER BY {column} {direction}, uid {direction} LIMIT ?2"
-    )
+    BookingCursor { time: time.map_or(Micros::MIN, micros), uid: booking.uid.clone() }
 }
 
 /// A visible row.
 struct Found {
     uid: String,
-    state: Vec<u8>,
+    row: LoadedRow,
     position: Position,
     update_time: Micros,
 }
 
 impl Found {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { uid: row.get(0)?, state: row.get(1)?, position: Position(row.get(2)?), update_time: row.get(3)? })
+        Ok(Self {
+            uid: row.get(0)?,
+            row: LoadedRow { state: row.get(1)?, clock_told: row.get(2)? },
+            position: Position(row.get(3)?),
+            update_time: row.get(4)?,
+        })
     }
 
-    fn show(self, connection: &Connection, tenant: &str) -> Result<v1::Booking, StoreError> {
-        let mut booking = view::booking(tenant, &self.uid, &self.state, self.position, self.update_time)?;
-        view::seal(&mut booking, origin(connection, tenant, &self.uid)?);
-        Ok(booking)
+    fn show(self, tenant: &str) -> Result<v1::Booking, StoreError> {
+        view::booking(tenant, &self.uid, &self.row, self.position, self.update_time)
     }
 }

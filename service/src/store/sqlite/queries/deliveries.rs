@@ -26,6 +26,24 @@ pub(in crate::store::sqlite) fn page(
     super::collect(found.map(|found| found?.show()), |(_, delivery)| delivery.encoded_len())
 }
 
+/// Deliveries behind a position, of one tenant or of all, oldest first.
+pub(super) fn behind(
+    connection: &Connection,
+    tenant: Option<&str>,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
+    // A tenant's own index, or the log itself.
+    let (of, tenant) = match tenant {
+        Some(tenant) => ("tenant = ?3 AND", Some(tenant)),
+        None => ("?3 IS NULL AND", None),
+    };
+    let statement = format!("SELECT {COLUMNS} FROM deliveries WHERE {of} position > ?1 ORDER BY position LIMIT ?2");
+    let mut select = connection.prepare_cached(&statement)?;
+    let found = select.query_map(params![after.0, super::limit(limit), tenant], Found::read)?;
+    super::collect(found.map(|found| found?.show()), |(_, delivery)| delivery.encoded_len())
+}
+
 /// One delivery, with its body where asked for.
 pub(in crate::store::sqlite) fn one(
     connection: &Connection,
@@ -46,7 +64,12 @@ pub(in crate::store::sqlite) fn one(
     Ok(Some(delivery))
 }
 
-fn raw_body(connection: &Connection, position: Position, delivery: &v1::Delivery) -> Result<Vec<u8>, StoreError> {
+/// The body of a delivery, checked against its hash.
+pub(super) fn raw_body(
+    connection: &Connection,
+    position: Position,
+    delivery: &v1::Delivery,
+) -> Result<Vec<u8>, StoreError> {
     let stored = connection
         .prepare_cached("SELECT encoding, body FROM bodies WHERE position = ?1")?
         .query_row([position.0], |row| Ok((row.get(0)?, row.get(1)?)))

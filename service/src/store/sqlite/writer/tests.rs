@@ -22,6 +22,7 @@ fn batch() -> Batch {
         body_sha256: [0; 32],
         booking_uid: None,
         facts: Vec::new(),
+        leaves_siblings_silent: false,
         trace_id: String::new(),
     };
     Batch { deliveries: vec![delivery], ..Batch::default() }

@@ -1,0 +1,229 @@
+//! The whole journal folded again into a fresh state beside the stored one, and every booking that would differ: what
+//! tells before an upgrade what it would change, and after one what it did.
+//!
+//! The fresh state is a store of its own, filled by the very commits that fill the real one. Webhooks go on coming
+//! meanwhile: a row is compared only where the journal was folded up to the last that spoke of it; where it was not,
+//! the journal is followed a little further.
+
+mod difference;
+mod pages;
+
+use std::{collections::VecDeque, fs, io, path::PathBuf, sync::Arc};
+
+use calbridge_proto::v1::{
+    Delivery, RefoldDeliveriesResponse, RefoldProgress, RefoldSummary, refold_deliveries_response::Step,
+};
+
+use self::{
+    difference::difference,
+    pages::{read_until, side_by_side},
+};
+use crate::{
+    retype::retype,
+    settings::{REFOLD_CATCH_UPS, REFOLD_PAGE, REFOLD_WAITING},
+    store::{
+        Batch, BookingKey, NewDelivery, Position, Store, StoreError, StoredRow,
+        sqlite::{Options, SqliteStore, Synchronous},
+    },
+};
+
+/// The folder of the fresh state. Only one is folded at a time, so what lies there is a dead process's.
+const FOLDER: &str = "refold.tmp";
+
+/// A check under way; each step of it is pulled by whoever reads the answers.
+pub(crate) struct Refold<S> {
+    store: Arc<S>,
+    // Before its folder: it is closed first.
+    fresh: SqliteStore,
+    _folder: Folder,
+    tenant: Option<String>,
+    /// The journal is folded up to here.
+    folded: Position,
+    phase: Phase,
+    counts: RefoldSummary,
+    /// Found and not yet told.
+    untold: VecDeque<RefoldDeliveriesResponse>,
+}
+
+enum Phase {
+    /// Following the journal, and where to go on when its end is reached.
+    Fold(Box<Phase>),
+    /// Comparing rows behind this one, the first time through.
+    Compare {
+        after: Option<BookingKey>,
+        waiting: Vec<BookingKey>,
+    },
+    /// Comparing once more those that webhooks spoke of meanwhile.
+    CatchUp {
+        waiting: Vec<BookingKey>,
+        tries: usize,
+    },
+    Done,
+}
+
+/// Removes the fresh state with the check.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn clear(&self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of it goes with the next check.
+        let _ = self.clear();
+    }
+}
+
+impl<S: Store> Refold<S> {
+    /// Makes an empty fresh state in `scratch_dir`.
+    pub(crate) async fn open(store: Arc<S>, tenant: Option<String>, scratch_dir: PathBuf) -> Result<Self, StoreError> {
+        let folder = Folder(scratch_dir.join(FOLDER));
+        let path = folder.0.join("fresh.db");
+        let opened = tokio::task::spawn_blocking(move || {
+            folder.clear().map_err(|error| error.to_string())?;
+            let options = Options { synchronous: Synchronous::Off, ..Options::default() };
+            let fresh = SqliteStore::open(&path, options).map_err(|error| error.to_string())?;
+            Ok::<_, String>((folder, fresh))
+        });
+        let unavailable = |why: String| StoreError::unavailable(format!("there is no room for a fresh state: {why}"));
+        let (folder, fresh) = opened.await.map_err(|_| ending())?.map_err(unavailable)?;
+        let compare = Phase::Compare { after: None, waiting: Vec::new() };
+        Ok(Self {
+            store,
+            fresh,
+            _folder: folder,
+            tenant,
+            folded: Position::default(),
+            phase: Phase::Fold(Box::new(compare)),
+            counts: RefoldSummary::default(),
+            untold: VecDeque::new(),
+        })
+    }
+
+    /// What is to be told next; `None` behind the summary.
+    pub(crate) async fn next(&mut self) -> Option<Result<RefoldDeliveriesResponse, StoreError>> {
+        self.step().await.transpose()
+    }
+
+    async fn step(&mut self) -> Result<Option<RefoldDeliveriesResponse>, StoreError> {
+        if let Some(told) = self.untold.pop_front() {
+            return Ok(Some(told));
+        }
+        match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Fold(then) => {
+                let more = self.fold_page().await?;
+                self.phase = if more { Phase::Fold(then) } else { *then };
+            }
+            Phase::Compare { after, waiting } => self.phase = self.compare_page(after, waiting).await?,
+            Phase::CatchUp { waiting, tries } => self.phase = self.catch_up(waiting, tries).await?,
+            Phase::Done => return Ok(None),
+        }
+        if matches!(self.phase, Phase::Done) {
+            self.untold.push_back(step(Step::Summary(self.counts)));
+        }
+        let RefoldSummary { deliveries, bookings, .. } = self.counts;
+        Ok(Some(step(Step::Progress(RefoldProgress { deliveries, bookings }))))
+    }
+
+    /// Folds a page of the journal; false at its end.
+    async fn fold_page(&mut self) -> Result<bool, StoreError> {
+        // Read before the page: where the page is empty, everything up to here is folded.
+        let head = self.store.head().await?;
+        let page = self.store.journal(self.tenant.clone(), self.folded, REFOLD_PAGE).await?;
+        let Some((last, _)) = page.last() else {
+            self.folded = self.folded.max(head);
+            return Ok(false);
+        };
+        let last = *last;
+        self.counts.deliveries += count(page.len());
+        let deliveries = tokio::task::spawn_blocking(move || page.into_iter().map(|(_, kept)| again(kept)).collect());
+        let deliveries: Result<Vec<_>, StoreError> = deliveries.await.map_err(|_| ending())?;
+        self.fresh.commit(Batch { deliveries: deliveries?, ..Batch::default() }).await?;
+        self.folded = last;
+        Ok(true)
+    }
+
+    /// Compares a page of rows, side by side; goes on behind the least key up to which both sides were read.
+    async fn compare_page(
+        &mut self,
+        after: Option<BookingKey>,
+        mut waiting: Vec<BookingKey>,
+    ) -> Result<Phase, StoreError> {
+        let fresh = self.fresh.rows(self.tenant.clone(), after.clone(), REFOLD_PAGE).await?;
+        let stored = self.store.rows(self.tenant.clone(), after, REFOLD_PAGE).await?;
+        let Some(until) = read_until(&stored, &fresh) else { return Ok(Phase::CatchUp { waiting, tries: 0 }) };
+        for (key, stored, fresh) in side_by_side(stored, fresh, &until) {
+            if self.compare(&key, stored.as_ref(), fresh.as_ref())? {
+                continue;
+            }
+            if waiting.len() < REFOLD_WAITING {
+                waiting.push(key);
+            } else {
+                self.counts.unchecked += 1;
+            }
+        }
+        Ok(Phase::Compare { after: Some(until), waiting })
+    }
+
+    /// Follows the journal further for the bookings that wait, a few times.
+    async fn catch_up(&mut self, mut waiting: Vec<BookingKey>, tries: usize) -> Result<Phase, StoreError> {
+        for key in std::mem::take(&mut waiting) {
+            let (stored, fresh) = (self.store.row(key.clone()).await?, self.fresh.row(key.clone()).await?);
+            if !self.compare(&key, stored.as_ref(), fresh.as_ref())? {
+                waiting.push(key);
+            }
+        }
+        if waiting.is_empty() || tries == REFOLD_CATCH_UPS {
+            self.counts.unchecked += count(waiting.len());
+            return Ok(Phase::Done);
+        }
+        Ok(Phase::Fold(Box::new(Phase::CatchUp { waiting, tries: tries + 1 })))
+    }
+
+    /// False where a webhook that is not folded yet spoke of the booking: nothing can be said of it now.
+    fn compare(
+        &mut self,
+        key: &BookingKey,
+        stored: Option<&StoredRow>,
+        fresh: Option<&StoredRow>,
+    ) -> Result<bool, StoreError> {
+        let same = stored.map(|row| &row.state) == fresh.map(|row| &row.state);
+        let known = stored.is_none_or(|row| row.mentioned <= self.folded);
+        if same || known {
+            self.counts.bookings += 1;
+        }
+        if !same && known {
+            self.counts.differences += 1;
+            self.untold.push_back(step(Step::Difference(difference(key, stored, fresh)?)));
+        }
+        Ok(same || known)
+    }
+}
+
+/// What a kept delivery says to the fresh state, which needs no bytes of it.
+fn again(kept: Delivery) -> Result<NewDelivery, StoreError> {
+    let mut delivery = retype(kept, String::new())?;
+    delivery.event.raw_body.clear();
+    Ok(delivery)
+}
+
+fn step(step: Step) -> RefoldDeliveriesResponse {
+    RefoldDeliveriesResponse { step: Some(step) }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn ending() -> StoreError {
+    StoreError::unavailable("the service is ending")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! A booking while a round folds into it: its row, how it shows, and what the log says that the clock did.
+
+use std::collections::BTreeMap;
+
+use calbridge_booking::{Change, Derived, Horizon, Row, Rule, derive, transition};
+use calbridge_proto::v1::Booking;
+
+use super::{Columns, FoldedBooking, LoadedRow, message::start_time};
+use crate::store::{BookingKey, Micros, StoreError, clock::SKEW, terms, view};
+
+/// A booking under way.
+pub(super) struct Slot {
+    pub(super) row: Row,
+    /// As the log has told it; unset while the row is not visible.
+    pub(super) visible: Option<Derived>,
+    /// Set where a change is to be seen.
+    columns: Option<Columns>,
+    terms: Terms,
+    anyway: bool,
+}
+
+/// The terms that a round makes find a booking (true), or not any more (false).
+pub(crate) type Terms = BTreeMap<(i64, Micros), bool>;
+
+impl Slot {
+    pub(super) fn load(stored: Option<&LoadedRow>, uid: &str) -> Result<Self, StoreError> {
+        let row = stored.map_or_else(|| Ok(Row::default()), |stored| view::decode(&stored.state))?;
+        let visible = stored.and_then(|stored| derive(uid, &row, view::told(stored.clock_told)));
+        Ok(Self { row, visible, columns: None, terms: Terms::new(), anyway: false })
+    }
+
+    pub(super) fn written_anyway(self) -> Self {
+        Self { anyway: true, ..self }
+    }
+
+    /// How the row shows now. What the clock has completed stays so while its end counts as past; what it has not
+    /// completed yet is its own to tell.
+    pub(super) fn derive_anew(&self, uid: &str, horizon: Horizon) -> Option<Derived> {
+        let heard = match &self.visible {
+            Some(Derived { rule: Rule::EndedByClock, clock_end: Some(end), .. }) => horizon.max(Horizon::up_to(*end)),
+            _ => Horizon::NONE,
+        };
+        derive(uid, &self.row, heard)
+    }
+
+    /// What the clock changes at `horizon`, and how the booking shows then.
+    pub(super) fn hear(&self, uid: &str, horizon: Horizon) -> Option<(Change, Derived)> {
+        let visible = self.visible.as_ref()?;
+        let end = visible.clock_end?;
+        let told = visible.rule == Rule::EndedByClock;
+        // A clock that goes back a little takes nothing back.
+        let passed = horizon.passed(if told { end.saturating_sub(SKEW) } else { end });
+        if passed == told {
+            return None;
+        }
+        let after = derive(uid, &self.row, if passed { Horizon::up_to(end) } else { Horizon::NONE })?;
+        Some((transition(Some(visible), &after)?, after))
+    }
+
+    /// The booking shows otherwise from here on.
+    pub(super) fn show(&mut self, tenant: &str, after: Derived, columns: Option<Columns>) {
+        let before = self.visible.as_ref().map(|before| &before.booking);
+        // Most webhooks change nothing that a term is made of.
+        if columns.is_some() && before.map(found_by) != Some(found_by(&after.booking)) {
+            let gone = before.into_iter().flat_map(|before| terms_of(tenant, before)).map(|term| (term, false));
+            self.terms.extend(gone.collect::<Vec<_>>());
+            self.terms.extend(terms_of(tenant, &after.booking).map(|term| (term, true)));
+        }
+        self.visible = Some(after);
+        self.columns = columns.or(self.columns.take());
+    }
+
+    pub(super) fn is_to_be_written(&self, same_state: bool) -> bool {
+        self.anyway || !same_state || self.columns.is_some()
+    }
+
+    pub(super) fn folded(self, key: BookingKey, known: bool, state: Vec<u8>) -> FoldedBooking {
+        FoldedBooking {
+            known,
+            state,
+            clock_end: self.visible.as_ref().and_then(|visible| visible.clock_end),
+            clock_told: self.visible.as_ref().is_some_and(|visible| visible.rule == Rule::EndedByClock),
+            columns: self.columns,
+            terms: self.terms,
+            key,
+        }
+    }
+}
+
+/// By what a booking is found.
+pub(crate) fn terms_of(tenant: &str, booking: &Booking) -> impl Iterator<Item = (i64, Micros)> {
+    let start = start_time(booking);
+    terms::of(tenant, booking).into_iter().map(move |term| (term, start))
+}
+
+/// What terms are made of.
+fn found_by(booking: &Booking) -> impl PartialEq {
+    (start_time(booking), &booking.attendees, &booking.metadata)
+}

@@ -1,0 +1,77 @@
+//! What the clock has to say: found by readers, so that nobody waits while there is nothing, and said by the writer.
+
+use std::sync::Arc;
+
+use calbridge_proto::v1::TransitionSource;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use super::{commit::load, queries, write};
+use crate::store::{
+    BookingKey, CLOCK_BOOKINGS_MAX, ClockPolicies, ClockRound, Micros, StoreError,
+    clock::SKEW,
+    fold::{self, Folded, Occasion},
+};
+
+/// Bookings of which the log and the clock say different things, at most [`CLOCK_BOOKINGS_MAX`].
+pub(super) fn due(connection: &Connection, clock: &ClockPolicies, now: Micros) -> Result<Vec<BookingKey>, StoreError> {
+    let mut keys = Vec::new();
+    let mut tenant = first_tenant(connection, "")?;
+    while let Some(this) = tenant {
+        let tenant_key: Arc<str> = Arc::from(this.as_str());
+        let room = CLOCK_BOOKINGS_MAX - keys.len();
+        let uids = due_of(connection, &this, clock.horizon(&this, now).instant(), room)?;
+        keys.extend(uids.into_iter().map(|uid| (Arc::clone(&tenant_key), uid)));
+        if keys.len() == CLOCK_BOOKINGS_MAX {
+            break;
+        }
+        tenant = first_tenant(connection, &this)?;
+    }
+    Ok(keys)
+}
+
+/// Says it, in one transaction, and answers how many bookings changed.
+pub(super) fn hear(connection: &mut Connection, round: &ClockRound) -> Result<usize, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let head = queries::head(&transaction)?;
+    let rows = load(&transaction, round.keys.iter().cloned())?;
+    let source = TransitionSource::Clock;
+    let occasion = Occasion { head, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
+    let Folded { clock, bookings, head: after, .. } = fold::hear_clock(&rows, &occasion)?;
+    write::clock(&transaction, &clock, round.now)?;
+    write::bookings(&transaction, &bookings)?;
+    write::head(&transaction, head, after)?;
+    transaction.commit()?;
+    Ok(clock.len())
+}
+
+/// The next tenant that has bookings which the clock completes: one step of a walk through the index.
+fn first_tenant(connection: &Connection, behind: &str) -> Result<Option<String>, StoreError> {
+    const SELECT: &str = "SELECT tenant FROM bookings INDEXED BY bookings_by_clock
+        WHERE clock_end IS NOT NULL AND tenant > ?1 ORDER BY tenant LIMIT 1";
+    Ok(connection.prepare_cached(SELECT)?.query_row([behind], |row| row.get(0)).optional()?)
+}
+
+/// First those whose end has passed untold, then those that were told too early: a policy or a clock went back.
+fn due_of(
+    connection: &Connection,
+    tenant: &str,
+    passed: Option<Micros>,
+    room: usize,
+) -> Result<Vec<String>, StoreError> {
+    const UNTOLD: &str = "SELECT uid FROM bookings INDEXED BY bookings_by_clock
+        WHERE tenant = ?1 AND clock_told = 0 AND clock_end IS NOT NULL AND clock_end <= ?2 ORDER BY clock_end LIMIT ?3";
+    const TOLD: &str = "SELECT uid FROM bookings INDEXED BY bookings_by_clock
+        WHERE tenant = ?1 AND clock_told = 1 AND clock_end IS NOT NULL AND clock_end > ?2 ORDER BY clock_end LIMIT ?3";
+    let read = |statement: &str, bound: Micros, room: usize| -> Result<Vec<String>, StoreError> {
+        let mut select = connection.prepare_cached(statement)?;
+        let found = select.query_map(params![tenant, bound, queries::limit(room)], |row| row.get(0))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    };
+    let mut uids = match passed {
+        Some(passed) => read(UNTOLD, passed, room)?,
+        None => Vec::new(),
+    };
+    let kept = passed.map_or(Micros::MIN, |passed| passed.saturating_add(SKEW));
+    uids.extend(read(TOLD, kept, room - uids.len())?);
+    Ok(uids)
+}
