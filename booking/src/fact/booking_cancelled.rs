@@ -18,15 +18,10 @@ pub(super) fn tell(payload: &BookingPayload, own: &mut Draft) {
         return;
     }
     own.evidence(Evidence::Cancelled);
-    if asks_for_another_time(payload) {
+    if payload.request_reschedule.unwrap_or(payload.status.is_empty()) {
         own.evidence(Evidence::RescheduleRequested);
     }
     let mut pen = own.at(Rank::Write);
     pen.text(Field::CancellationReason, &payload.cancellation_reason);
     pen.text(Field::CancelledBy, &payload.cancelled_by);
-}
-
-/// Whether the host cancels in order to be given another time. No seat is given up so: its leaving says CANCELLED.
-pub(super) fn asks_for_another_time(payload: &BookingPayload) -> bool {
-    payload.request_reschedule.unwrap_or(payload.status.is_empty())
 }

@@ -7,10 +7,7 @@ use std::collections::BTreeSet;
 
 use calbridge_proto::v1::{BookingPayload, Trigger};
 
-use super::{
-    booking_cancelled::asks_for_another_time,
-    draft::{Draft, MAX_PEOPLE},
-};
+use super::draft::{Draft, MAX_PEOPLE};
 use crate::{
     register::{Email, Rank},
     subject::replaced,
@@ -68,7 +65,7 @@ pub(super) fn one_leaves(payload: &BookingPayload) -> bool {
     is_seated(payload)
         && payload.cancelled_by.is_empty()
         && payload.attendees.len() == 1
-        && !asks_for_another_time(payload)
+        && payload.request_reschedule != Some(true)
 }
 
 /// Who gives up a seat.

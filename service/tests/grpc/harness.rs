@@ -33,9 +33,10 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Streaming,
+    Code, Status, Streaming,
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt;
 use uuid::Uuid;
 
 /// What a test lets the store do, and what the store was asked for.
@@ -295,6 +296,18 @@ impl Harness {
     pub(crate) async fn ended(self) -> Result<(), Error> {
         self.served.await.unwrap()
     }
+}
+
+/// Code, reason and field of a refusal.
+pub(crate) fn refusal(status: &Status) -> (Code, String, Option<String>) {
+    let details = status.check_error_details().unwrap();
+    let field = details.bad_request().map(|bad| bad.field_violations[0].field.clone());
+    (status.code(), details.error_info().unwrap().reason.clone(), field)
+}
+
+/// That of a field that is not what it must be.
+pub(crate) fn invalid(field: &str) -> (Code, String, Option<String>) {
+    (Code::InvalidArgument, "INVALID_FIELD".to_owned(), Some(field.to_owned()))
 }
 
 /// How long a loaded machine may need for anything.

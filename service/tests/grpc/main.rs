@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on should say where")]
 
+mod clock;
 mod dedupe;
 mod events;
 mod failures;
@@ -11,7 +12,9 @@ mod harness;
 mod ingest;
 mod limits;
 mod outage;
+mod query;
 mod read;
 mod redis_server;
+mod replay;
 mod shutdown;
 mod spans;

@@ -4,23 +4,13 @@ use calbridge_proto::v1::{
     self, GetBookingRequest, GetDeliveryRequest, GetTimelineRequest, ListBookingsRequest, ListDeliveriesRequest,
     SubmitOutcome, Trigger,
 };
-use tonic::{Code, Status};
+use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::{
     events::{created, event, golden, received},
-    harness::Harness,
+    harness::{Harness, invalid, refusal},
 };
-
-fn refusal(status: &Status) -> (Code, String, Option<String>) {
-    let details = status.check_error_details().unwrap();
-    let field = details.bad_request().map(|bad| bad.field_violations[0].field.clone());
-    (status.code(), details.error_info().unwrap().reason.clone(), field)
-}
-
-fn invalid(field: &str) -> (Code, String, Option<String>) {
-    (Code::InvalidArgument, "INVALID_FIELD".to_owned(), Some(field.to_owned()))
-}
 
 fn list(page_token: &str, order_by: &str) -> ListBookingsRequest {
     ListBookingsRequest {

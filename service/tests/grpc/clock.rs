@@ -1,0 +1,58 @@
+//! The clock of a running service.
+
+use std::{sync::Arc, time::Duration};
+
+use calbridge_proto::v1::{self, BookingStatus, TransitionSource, Trigger};
+use calbridge_service::{Settings, store::ClockPolicies};
+use jiff::{Timestamp, ToSpan};
+
+use crate::{
+    events::{event, golden},
+    harness::{Failure, Harness, settings, until},
+};
+
+fn with_grace(grace: Option<Duration>) -> Settings {
+    let tenants = [("patient".to_owned(), None)].into();
+    Settings { clock: Arc::new(ClockPolicies { otherwise: grace, tenants }), ..settings() }
+}
+
+/// A booking of half an hour that ends so many milliseconds from now.
+#[expect(clippy::disallowed_methods, reason = "the service under test runs by this machine's clock")]
+fn ending_in(uid: &str, milliseconds: i64) -> v1::BookingEvent {
+    let mut booking = golden(uid, 0);
+    let end = Timestamp::now() + milliseconds.milliseconds();
+    // Cal.com's times have whole seconds.
+    booking.start = Timestamp::from_second(end.as_second()).unwrap() - 30.minutes();
+    event(Trigger::BookingCreated, &booking)
+}
+
+#[tokio::test]
+async fn a_booking_is_completed_when_its_time_has_come() {
+    let service = Harness::with(with_grace(Some(Duration::ZERO))).await;
+    let answer = service.submit(ending_in("soon", 2_000)).await.unwrap();
+    assert_eq!(answer.booking.unwrap().status(), BookingStatus::Scheduled);
+    let patient = v1::BookingEvent { tenant: "patient".to_owned(), ..ending_in("later", -5_000) };
+    assert_eq!(service.submit(patient).await.unwrap().booking.unwrap().status(), BookingStatus::Scheduled);
+    until("the clock completes it", async || service.booking("soon").await.status() == BookingStatus::Completed).await;
+    let last = service.timeline("soon").await.pop().unwrap();
+    assert_eq!((last.source(), last.transition.unwrap().source()), (TransitionSource::Clock, TransitionSource::Clock));
+}
+
+#[tokio::test]
+async fn what_is_over_already_is_answered_so() {
+    let service = Harness::with(with_grace(Some(Duration::from_mins(10)))).await;
+    let answer = service.submit(ending_in("over", -601_000)).await.unwrap();
+    assert_eq!(answer.booking.unwrap().status(), BookingStatus::Completed);
+    let answer = service.submit(ending_in("not yet", -300_000)).await.unwrap();
+    assert_eq!(answer.booking.unwrap().status(), BookingStatus::Scheduled);
+}
+
+#[tokio::test]
+async fn an_outage_delays_the_clock_and_no_more() {
+    let service = Harness::with(with_grace(Some(Duration::ZERO))).await;
+    service.submit(ending_in("soon", 1_000)).await.unwrap();
+    service.control.fail(Some(Failure::Unavailable));
+    until("the service has seen the outage", async || !service.readiness.is_ready()).await;
+    service.control.fail(None);
+    until("the clock completes it", async || service.booking("soon").await.status() == BookingStatus::Completed).await;
+}
