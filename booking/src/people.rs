@@ -69,8 +69,8 @@ fn standing_seats(row: &Row) -> Option<Vec<(&Email, &str)>> {
     any.then(|| seats.collect())
 }
 
-/// A seat stands while its newest adding is later than the newest leaving of its address: it can be taken again. So does
-/// a name on a list that is later.
+/// A seat stands while its newest adding is later than the newest leaving of its address: it can be taken again. So
+/// does a name on a list that is later.
 fn stands(row: &Row, email: &Email, taken: &Stamp) -> bool {
     row.get(&Key::SeatLeft(email.clone())).is_none_or(|left| taken.time > left.stamp.time)
 }

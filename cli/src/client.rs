@@ -4,7 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::anyhow;
 use calbridge_process::service_address;
-use calbridge_proto::v1::booking_service_client::BookingServiceClient;
+use calbridge_proto::v1::{
+    booking_service_client::BookingServiceClient, delivery_service_client::DeliveryServiceClient,
+};
 use clap::Args;
 use tonic::{
     Status,
@@ -18,6 +20,10 @@ use crate::output::Format;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A page of a thousand bookings takes a fraction of this.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most pages that one command reads: a bound on a server that never ends.
+pub(crate) const MAX_PAGES: usize = 10_000;
+/// The service's own maximum.
+pub(crate) const PAGE_SIZE: i32 = 1000;
 
 /// Where to read, whose bookings, and how to print them.
 #[derive(Args)]
@@ -29,34 +35,58 @@ pub(crate) struct Reader {
     /// The config file; of it only `service` counts here
     #[arg(long, env = "CALBRIDGE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Whose bookings
-    #[arg(long, env = "CALBRIDGE_TENANT", default_value = "default")]
-    pub(crate) tenant: String,
+    /// Whose bookings [default: default]
+    #[arg(long, env = "CALBRIDGE_TENANT", value_name = "TENANT")]
+    tenant: Option<String>,
     /// How to print
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) output: Format,
 }
 
-/// Every reading command speaks through this client.
+/// Every command that reads bookings speaks through this client.
 pub(crate) type Client = BookingServiceClient<Channel>;
+/// And every command about what was received through this one.
+pub(crate) type Deliveries = DeliveryServiceClient<Channel>;
 
 impl Reader {
+    /// Whose bookings: those of the tenant that was said, or of `default`.
+    pub(crate) fn tenant(&self) -> String {
+        self.tenant.clone().unwrap_or_else(|| "default".to_owned())
+    }
+
+    /// The tenant that was said.
+    pub(crate) fn said_tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
     /// Connects to the booking service.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
-        connect(&service_address(self.service.clone(), self.config.clone())?).await
+        connect(&self.address()?).await
+    }
+
+    /// The same, to speak of deliveries.
+    pub(crate) async fn connect_to_deliveries(&self) -> anyhow::Result<Deliveries> {
+        Ok(DeliveryServiceClient::new(channel(&self.address()?).await?))
+    }
+
+    fn address(&self) -> anyhow::Result<String> {
+        Ok(service_address(self.service.clone(), self.config.clone())?)
     }
 }
 
 /// Connects to the booking service at `http://HOST:PORT`.
 pub(crate) async fn connect(service: &str) -> anyhow::Result<Client> {
+    Ok(BookingServiceClient::new(channel(service).await?))
+}
+
+async fn channel(service: &str) -> anyhow::Result<Channel> {
     let endpoint = Endpoint::from_shared(service.to_owned()).map_err(|_| {
         anyhow!("--service = {service}: write it as http://HOST:PORT, for example http://127.0.0.1:50051")
     })?;
     let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT).connect().await;
-    let channel = channel.map_err(|_| {
+    channel.map_err(|_| {
         anyhow!("no booking service answers at {service}; is `calbridge up` running there? (another place: --service)")
-    })?;
-    Ok(BookingServiceClient::new(channel))
+    })
 }
 
 /// The service's refusal in one line: its message, and the reason that scripts can match.

@@ -11,8 +11,8 @@ use secrecy::SecretString;
 use crate::{
     client::{Client, refused},
     output::{row, say, short, table},
-    read::{timeline, timeline_table},
     send::{fresh_uid, tomorrow},
+    timeline,
     webhook::{Answer, Sender, sign, tampered},
 };
 
@@ -51,7 +51,7 @@ pub(crate) async fn run(url: &Uri, secret: &SecretString, client: &mut Client, n
     for uid in [&first, &second] {
         let status = status(client, uid).await?;
         say(format_args!("\nTimeline of {uid}, which is now {status}:"));
-        say(timeline_table(&timeline(client, TENANT, uid).await?));
+        say(timeline::log(uid, &timeline::read(client, TENANT, uid).await?));
     }
     Ok(())
 }

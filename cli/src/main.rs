@@ -1,12 +1,14 @@
-//! The `calbridge` program: runs everything on one machine (`up`), plays Cal.com (`send`), and reads what is known
-//! (`get`, `list`, `timeline`).
+//! The `calbridge` program: runs everything on one machine (`up`), plays Cal.com (`send`), reads what is known (`get`,
+//! `list`, `lineage`, `timeline`), and folds it again (`replay`).
 
 mod client;
 mod demo;
 mod output;
 mod read;
+mod replay;
 mod send;
 mod time;
+mod timeline;
 mod up;
 mod webhook;
 
@@ -39,8 +41,12 @@ enum Command {
     Get(read::Get),
     /// List a tenant's bookings
     List(read::List),
+    /// Show the bookings that replaced one another, oldest first
+    Lineage(read::Lineage),
     /// Show everything that spoke of a booking, and what it changed
-    Timeline(read::Timeline),
+    Timeline(timeline::Timeline),
+    /// Type and merge kept webhooks again, or check what that would change
+    Replay(replay::Replay),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +73,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Send(arguments) => send::run(*arguments).await,
         Command::Get(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::List(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Lineage(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Timeline(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Replay(arguments) => arguments.run().await,
     }
 }

@@ -25,9 +25,19 @@ pub(crate) fn table<const N: usize>(columns: [&str; N]) -> Table {
     table
 }
 
-/// A row whose cells can't move the terminal's cursor: titles and names are written by strangers.
+/// A row whose cells can't move the terminal's cursor.
 pub(crate) fn row<const N: usize>(cells: [String; N]) -> [String; N] {
-    cells.map(|cell| cell.replace(|character: char| character.is_control(), "\u{fffd}"))
+    cells.map(|cell| plain(&cell))
+}
+
+/// Text that can't move the terminal's cursor: titles and names are written by strangers.
+pub(crate) fn plain(text: &str) -> String {
+    text.replace(|character: char| character.is_control(), "\u{fffd}")
+}
+
+/// A dash where there is nothing.
+pub(crate) fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }
 
 /// Writes a line to stdout. A reader that has gone (`| head`) is no error worth a word, but ends the command.
@@ -38,6 +48,11 @@ pub(crate) fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
 /// Writes a line to stdout for whoever still reads it: a server serves on without a reader.
 pub(crate) fn say(text: impl std::fmt::Display) {
     let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Says on stderr how far long work has come, beside what stdout is read for.
+pub(crate) fn report(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Prints a message of `calbridge.v1` as JSON.

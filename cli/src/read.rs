@@ -1,28 +1,28 @@
-//! `get`, `list`, `timeline`: what is known, over gRPC.
+//! `get`, `list`, `lineage`: what is known, over gRPC.
 
 use calbridge_proto::v1::{
-    self, Booking, BookingStatus, GetBookingRequest, GetTimelineRequest, ListBookingsRequest, PaymentStatus,
-    TimelineEntry, TransitionKind,
+    self, Booking, GetBookingRequest, GetLineageRequest, LinkEvidence, ListBookingsRequest, PaymentStatus,
 };
 use clap::Args;
 use comfy_table::Table;
 
 use crate::{
-    client::{Client, Reader, refused},
-    output::{Format, print, print_json, row, short, table},
+    client::{MAX_PAGES, PAGE_SIZE, Reader, refused},
+    output::{Format, or_dash, print, print_json, row, short, table},
     time::shown,
 };
-
-/// The most pages that one command reads: a bound on a server that never ends.
-const MAX_PAGES: usize = 10_000;
-/// The service's own maximum.
-const PAGE_SIZE: i32 = 1000;
 
 /// `calbridge get UID`.
 #[derive(Args)]
 pub(crate) struct Get {
     /// Cal.com's uid, case-sensitive
     uid: String,
+    /// Show the last booking that its reschedules lead to
+    #[arg(long)]
+    follow: bool,
+    /// Wait until the service has reached this position, as an ingest answered it
+    #[arg(long, default_value = "", value_name = "POSITION", hide_default_value = true)]
+    min_position: String,
     #[command(flatten)]
     reader: Reader,
 }
@@ -33,6 +33,9 @@ pub(crate) struct List {
     /// At most this many bookings
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     limit: usize,
+    /// Conditions joined by AND, as in `status = SCHEDULED AND metadata.campaign = "spring"`
+    #[arg(long, default_value = "", value_name = "FILTER", hide_default_value = true)]
+    filter: String,
     /// `start_time` or `update_time`, either with ` desc`
     #[arg(long, default_value = "start_time", value_name = "ORDER")]
     order_by: String,
@@ -40,10 +43,10 @@ pub(crate) struct List {
     reader: Reader,
 }
 
-/// `calbridge timeline UID`.
+/// `calbridge lineage UID`.
 #[derive(Args)]
-pub(crate) struct Timeline {
-    /// Cal.com's uid, case-sensitive
+pub(crate) struct Lineage {
+    /// Cal.com's uid of any booking of it, case-sensitive
     uid: String,
     #[command(flatten)]
     reader: Reader,
@@ -52,7 +55,12 @@ pub(crate) struct Timeline {
 impl Get {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let mut client = self.reader.connect().await?;
-        let request = GetBookingRequest { tenant: self.reader.tenant, uid: self.uid, ..Default::default() };
+        let request = GetBookingRequest {
+            tenant: self.reader.tenant(),
+            uid: self.uid,
+            min_position: self.min_position,
+            follow_reschedules: self.follow,
+        };
         let answer = client.get_booking(request).await.map_err(|status| refused(&status))?.into_inner();
         let booking = answer.booking.unwrap_or_default();
         match self.reader.output {
@@ -72,11 +80,11 @@ impl List {
                 break;
             }
             let request = ListBookingsRequest {
-                tenant: self.reader.tenant.clone(),
+                tenant: self.reader.tenant(),
                 page_size: i32::try_from(left).unwrap_or(PAGE_SIZE).min(PAGE_SIZE),
                 page_token: listed.next_page_token,
                 order_by: self.order_by.clone(),
-                filter: String::new(),
+                filter: self.filter.clone(),
             };
             let page = client.list_bookings(request).await.map_err(|status| refused(&status))?.into_inner();
             listed.bookings.extend(page.bookings);
@@ -92,65 +100,39 @@ impl List {
     }
 }
 
-impl Timeline {
+impl Lineage {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let mut client = self.reader.connect().await?;
-        let entries = timeline(&mut client, &self.reader.tenant, &self.uid).await?;
+        let request = GetLineageRequest { tenant: self.reader.tenant(), uid: self.uid };
+        let lineage = client.get_lineage(request).await.map_err(|status| refused(&status))?.into_inner();
         match self.reader.output {
-            Format::Json => {
-                let answer = v1::GetTimelineResponse { entries, next_page_token: String::new() };
-                print_json("GetTimelineResponse", &answer)
-            }
-            Format::Table => print(timeline_table(&entries)),
+            Format::Json => print_json("GetLineageResponse", &lineage),
+            Format::Table => print(lineage_table(&lineage.bookings)),
         }
     }
 }
 
-/// Every entry of a booking's timeline, oldest first.
-pub(crate) async fn timeline(client: &mut Client, tenant: &str, uid: &str) -> anyhow::Result<Vec<TimelineEntry>> {
-    let mut entries = Vec::new();
-    let mut page_token = String::new();
-    for _ in 0..MAX_PAGES {
-        let request =
-            GetTimelineRequest { tenant: tenant.to_owned(), uid: uid.to_owned(), page_size: PAGE_SIZE, page_token };
-        let page = client.get_timeline(request).await.map_err(|status| refused(&status))?.into_inner();
-        entries.extend(page.entries);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
-    Ok(entries)
-}
-
-/// A booking's history as a table, a line an entry.
-pub(crate) fn timeline_table(entries: &[TimelineEntry]) -> Table {
-    let mut lines = table(["received", "event", "outcome", "change", "rule", "trace"]);
-    for entry in entries {
-        let (change, rule) = match &entry.transition {
-            Some(transition) => (change(transition), transition.rule.clone()),
-            None => ("-".to_owned(), "-".to_owned()),
-        };
+/// A booking a line, with what it replaced and how that is known.
+fn lineage_table(bookings: &[Booking]) -> Table {
+    let mut lines = table(["uid", "status", "start", "rescheduled from", "known by"]);
+    for booking in bookings {
         lines.add_row(row([
-            shown(entry.receive_time.as_ref()),
-            entry.trigger_name.clone(),
-            short(entry.outcome().as_str_name(), "SUBMIT_OUTCOME_").to_lowercase(),
-            change,
-            rule,
-            or_dash(&entry.trace_id),
+            booking.uid.clone(),
+            status(booking),
+            shown(booking.start_time.as_ref()),
+            or_dash(&booking.rescheduled_from_uid),
+            known_by(booking.rescheduled_from_evidence()).to_owned(),
         ]));
     }
     lines
 }
 
-fn change(transition: &v1::Transition) -> String {
-    let status = |status: BookingStatus| short(status.as_str_name(), "BOOKING_STATUS_").to_owned();
-    match transition.kind() {
-        TransitionKind::Appeared => format!("appeared as {}", status(transition.to_status())),
-        TransitionKind::StatusChanged => {
-            format!("{} → {}", status(transition.from_status()), status(transition.to_status()))
-        }
-        kind => short(kind.as_str_name(), "TRANSITION_KIND_").to_lowercase().replace('_', " "),
+fn known_by(evidence: LinkEvidence) -> &'static str {
+    match evidence {
+        LinkEvidence::Unspecified => "-",
+        LinkEvidence::RescheduleUid => "rescheduleUid",
+        LinkEvidence::FromReschedule => "fromReschedule (a timer's frozen row)",
+        LinkEvidence::IcalUid => "iCalUID (a hint: a webhook between them may have been lost)",
     }
 }
 
@@ -195,8 +177,9 @@ fn booking_table(booking: &Booking) -> Table {
     for attendee in &booking.attendees {
         line("attendee", person(&attendee.name, &attendee.email, attendee.no_show));
     }
-    line("rescheduled from", booking.rescheduled_from_uid.clone());
-    line("rescheduled to", booking.rescheduled_to_uid.clone());
+    line("rescheduled from", linked(&booking.rescheduled_from_uid, booking.rescheduled_from_evidence()));
+    line("rescheduled to", linked(&booking.rescheduled_to_uid, booking.rescheduled_to_evidence()));
+    line("origin", booking.origin_uid.clone());
     line("reschedule reason", booking.reschedule_reason.clone());
     line("cancellation reason", booking.cancellation_reason.clone());
     line("rejection reason", booking.rejection_reason.clone());
@@ -221,6 +204,9 @@ fn person(name: &str, email: &str, no_show: bool) -> String {
     if name.is_empty() { format!("{email}{mark}") } else { format!("{name} <{email}>{mark}") }
 }
 
-fn or_dash(text: &str) -> String {
-    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+fn linked(uid: &str, evidence: LinkEvidence) -> String {
+    match evidence {
+        LinkEvidence::Unspecified | LinkEvidence::RescheduleUid => uid.to_owned(),
+        hint => format!("{uid}, known by {}", known_by(hint)),
+    }
 }

@@ -15,4 +15,5 @@ mod house;
 mod programs;
 mod redis;
 mod socket;
+mod story;
 mod trace;
