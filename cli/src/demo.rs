@@ -51,7 +51,7 @@ pub(crate) async fn run(url: &Uri, secret: &SecretString, client: &mut Client, n
     for uid in [&first, &second] {
         let status = status(client, uid).await?;
         say(format_args!("\nTimeline of {uid}, which is now {status}:"));
-        say(timeline::log(uid, &timeline::read(client, TENANT, uid).await?));
+        say(timeline::log(uid, &timeline::read(client, TENANT, uid).await?).trim_end());
     }
     Ok(())
 }

@@ -64,3 +64,30 @@ fn a_name_fits_into_a_url() {
         assert!(check_name(name).is_ok(), "{name}");
     }
 }
+
+#[test]
+fn the_clock_waits_ten_minutes_unless_its_tenant_says_otherwise() {
+    let minutes = |minutes| Some(Duration::from_mins(minutes));
+    let options = |complete_by_clock, complete_grace: Option<&str>| TenantOptions {
+        complete_by_clock,
+        complete_grace: complete_grace.map(|grace| grace.parse().unwrap()),
+        ..TenantOptions::default()
+    };
+    for (said, expected) in [
+        (options(None, None), minutes(10)),
+        (options(Some(true), None), minutes(10)),
+        (options(None, Some("1h")), minutes(60)),
+        (options(Some(true), Some("0s")), minutes(0)),
+        (options(Some(false), None), None),
+    ] {
+        let found = completion(&[("acme".to_owned(), said)].into()).unwrap();
+        assert_eq!(found, [("acme".to_owned(), expected)].into());
+    }
+    assert_eq!(completion(&BTreeMap::new()).unwrap(), BTreeMap::new());
+    let torn = completion(&[("acme".to_owned(), options(Some(false), Some("5m")))].into()).unwrap_err().to_string();
+    for part in ["acme", "complete_grace = \"5m\"", "complete_by_clock", "remove one"] {
+        assert!(torn.contains(part), "{part}: {torn}");
+    }
+    let strange = completion(&[("Acme".to_owned(), options(None, None))].into()).unwrap_err().to_string();
+    assert!(strange.contains("a-z, 0-9"), "{strange}");
+}

@@ -1,10 +1,10 @@
 //! The laws on `SQLite`, and what can go wrong with a file.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
-use calbridge_proto::v1::{BookingStatus, SubmitOutcome::*};
+use calbridge_proto::v1::{BookingStatus, PersonPayload, SubmitOutcome::*, TransitionSource, Trigger};
 use calbridge_service::store::{
-    BookingOrder, BookingQuery, Filter, Position, Store, StoreError,
+    BookingOrder, BookingQuery, ClockPolicies, Condition, Filter, Position, Store, StoreError,
     sqlite::{OpenError, Options, SqliteStore, Synchronous},
 };
 use rusqlite::Connection;
@@ -238,6 +238,57 @@ async fn a_newer_schema_is_refused_by_both_numbers() {
     assert!(matches!(refused, OpenError::Newer { found: 41, known: 2, .. }));
     let message = refused.to_string();
     assert!(message.contains("41") && message.contains("up to 2"), "{message}");
+}
+
+/// Takes away what the second schema version added.
+const BACK_TO_ONE: &str = "
+    DROP INDEX bookings_by_status; DROP INDEX bookings_by_organizer; DROP INDEX bookings_by_event_type;
+    DROP INDEX bookings_by_predecessor; DROP INDEX bookings_by_clock; DROP TABLE terms;
+    ALTER TABLE bookings DROP COLUMN link; ALTER TABLE bookings DROP COLUMN seated;
+    ALTER TABLE bookings DROP COLUMN organizer; ALTER TABLE bookings DROP COLUMN event_type_id;
+    ALTER TABLE bookings DROP COLUMN clock_end; ALTER TABLE bookings DROP COLUMN clock_told;
+    ALTER TABLE deliveries DROP COLUMN siblings_silent; ALTER TABLE mentions DROP COLUMN source;
+    ALTER TABLE transitions DROP COLUMN trace_id;
+    PRAGMA user_version = 1;";
+
+#[tokio::test]
+async fn a_store_of_the_first_schema_is_brought_up_to_date() {
+    let backend = Sqlite::unsynced();
+    let store = backend.open().await;
+    let told = booking(Trigger::BookingCreated, "u1", 1, |payload| {
+        payload.organizer = Some(PersonPayload { email: "Host@x.example".into(), ..Default::default() });
+        payload.attendees = vec![PersonPayload { email: "guest@x.example".into(), ..Default::default() }];
+        payload.metadata = [("campaign".to_owned(), "one".to_owned())].into();
+        payload.event_type_id = Some(3);
+    });
+    let hinted = booking(Trigger::BookingCreated, "u2", 2, |payload| payload.ical_uid = "u0@Cal.com".into());
+    commit(&store, &[told, hinted, rescheduled("u3", "u2", 3)]).await;
+    let (before, lineage) = (read(&store, "u1").await, store.lineage(TENANT, "u3").await.unwrap());
+    drop(store);
+    backend.raw().execute_batch(BACK_TO_ONE).unwrap();
+
+    let store = backend.open().await;
+    assert_eq!((read(&store, "u1").await, store.lineage(TENANT, "u3").await.unwrap()), (before.clone(), lineage));
+    for condition in [
+        Condition::OrganizerEmail("host@x.example".into()),
+        Condition::AttendeeEmail("guest@x.example".into()),
+        Condition::Metadata("campaign".into(), "one".into()),
+        Condition::EventTypeId(3),
+    ] {
+        let query = BookingQuery {
+            tenant: TENANT.into(),
+            order: BookingOrder::StartTime,
+            descending: false,
+            filter: Filter(vec![condition]),
+            after: None,
+            limit: 10,
+        };
+        assert_eq!(store.bookings(query).await.unwrap().bookings, before.clone().into_iter().collect::<Vec<_>>());
+    }
+    let clock = Arc::new(ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() });
+    let due = store.clock_due(NOW, clock).await.unwrap();
+    assert_eq!(due.iter().map(|(_, uid)| uid.as_str()).collect::<Vec<_>>(), ["u1", "u3"], "u2 was replaced");
+    assert_eq!(timeline(&store, "u1").await[0].source(), TransitionSource::Webhook);
 }
 
 #[test]
