@@ -1,7 +1,5 @@
-//! The promises of the domain, tried: the laws of the merge over random events, every action on a booking in every
-//! order, each surprising sequence that Cal.com can send, and the recorded ones.
-
 mod actions;
+mod cal_com;
 mod clock;
 mod codec;
 mod corpus;
@@ -10,6 +8,7 @@ mod histories;
 mod laws;
 mod lifecycles;
 mod lineage;
+mod model;
 mod oracle;
 mod seat_actions;
 mod seats;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use calbridge_proto::v1::{BookingPayload, BookingStatus, PaymentStatus, Trigger, booking_event::Payload};
-use proptest::{collection::vec, prelude::*};
+use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
 
 use super::{
     laws::told,
@@ -16,19 +16,7 @@ proptest! {
 
     #[test]
     fn each_register_holds_the_last_of_its_sorted_tellings(told in vec(told(), 1..10)) {
-        let mut tellings: BTreeMap<(String, Key), BTreeSet<Entry>> = BTreeMap::new();
-        for fact in told.iter().flat_map(Told::facts) {
-            for (key, entry) in fact.registers.registers_from(&Key::FIRST) {
-                tellings.entry((fact.uid.clone(), key.clone())).or_default().insert(entry.clone());
-            }
-        }
-        let world = World::of(&told);
-        let kept: usize = world.rows.values().map(|row| row.registers_from(&Key::FIRST).count()).sum();
-        prop_assert_eq!(kept, tellings.len());
-        for ((uid, key), mut told) in tellings {
-            let last = told.pop_last();
-            prop_assert_eq!(world.rows[&uid].get(&key), last.as_ref());
-        }
+        each_register_is_the_last_of_its_tellings(&told)?;
     }
 
     #[test]
@@ -43,6 +31,24 @@ proptest! {
             }
         }
     }
+}
+
+/// Sorts all that was told of each register and looks at the last; that is what the rows must hold, and nothing else.
+pub(super) fn each_register_is_the_last_of_its_tellings(told: &[Told]) -> Result<(), TestCaseError> {
+    let mut tellings: BTreeMap<(String, Key), BTreeSet<Entry>> = BTreeMap::new();
+    for fact in told.iter().flat_map(Told::facts) {
+        for (key, entry) in fact.registers.registers_from(&Key::FIRST) {
+            tellings.entry((fact.uid.clone(), key.clone())).or_default().insert(entry.clone());
+        }
+    }
+    let world = World::of(told);
+    let kept: usize = world.rows.values().map(|row| row.registers_from(&Key::FIRST).count()).sum();
+    prop_assert_eq!(kept, tellings.len());
+    for ((uid, key), mut told) in tellings {
+        let last = told.pop_last();
+        prop_assert_eq!(world.rows[&uid].get(&key), last.as_ref());
+    }
+    Ok(())
 }
 
 /// Seats have tests of their own.
