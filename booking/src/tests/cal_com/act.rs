@@ -18,16 +18,13 @@ impl CalCom {
         // `None` where Cal.com refuses.
         let _ = match step.action {
             Action::Book => self.book(step),
-            Action::Wait => {
-                self.pass(step.hours * 30);
-                Some(())
-            }
+            Action::Wait => self.wait(step),
             Action::Approve => self.approve(step),
             Action::ApproveUnpaid => self.approve_unpaid(step),
             Action::Decline => self.decline(step),
             Action::Pay => self.pay(step),
             Action::AttendeeMoves => self.replace(step, GUESTS[0]),
-            Action::HostMoves if step.twist => self.move_seated(step),
+            Action::MoveSeated => self.move_seated(step),
             Action::HostMoves => self.replace(step, HOSTS[0]),
             Action::AskAgain => self.ask_again(step),
             Action::Cancel => self.cancel(step),
@@ -45,6 +42,17 @@ impl CalCom {
             Action::AddGuest => self.add_guest(step),
             Action::Join => self.join(step),
         };
+    }
+
+    /// Some hours, or until a meeting has just begun.
+    fn wait(&mut self, step: &Step) -> Option<()> {
+        let clock = self.clock;
+        let next = self.pick(step, |booking| booking.is_open(clock) && clock < booking.now.start);
+        match next {
+            Some(place) if step.twist => self.pass(self.bookings[place].now.start - clock + 5),
+            _ => self.pass(step.hours * 30),
+        }
+        Some(())
     }
 
     fn fresh(&self, step: &Step, kind: &'static EventType) -> State {
@@ -66,7 +74,8 @@ impl CalCom {
     }
 
     fn book(&mut self, step: &Step) -> Option<()> {
-        let kind = EVENT_TYPES.get(step.pick % EVENT_TYPES.len())?;
+        let offered = &self.script.kinds;
+        let kind = EVENT_TYPES.get(offered[step.pick % offered.len()])?;
         let state = self.fresh(step, kind);
         match kind.form {
             Form::Single => self.made(kind, state, None),

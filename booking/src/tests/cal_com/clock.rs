@@ -4,7 +4,7 @@ use calbridge_proto::v1::{BookingStatus, MeetingPayload, PaymentStatus, Trigger,
 
 use super::{
     CalCom,
-    rows::{HOSTS, Status},
+    rows::{HOSTS, Status, Timed},
     script::{Generation, Timers},
     sender::minute,
 };
@@ -76,7 +76,7 @@ impl CalCom {
         if self.script.subscriptions.iter().all(|subscription| subscription.timers == Timers::Unwanted) {
             return;
         }
-        self.bookings[place].timed = true;
+        self.bookings[place].timed = Timed { start: true, end: true };
         let booking = &self.bookings[place];
         let frozen = self.frozen(place, path);
         for (trigger, rings) in [(Trigger::MeetingStarted, booking.now.start), (Trigger::MeetingEnded, booking.now.end)]
@@ -116,7 +116,9 @@ impl CalCom {
     pub(super) fn drop_timers(&mut self, place: usize) {
         if !self.script.timers_leak {
             self.timers.retain(|timer| timer.booking != place);
-            self.bookings[place].timed = false;
+            let booking = &mut self.bookings[place];
+            booking.timed.start &= booking.now.start <= self.clock;
+            booking.timed.end &= booking.now.end <= self.clock;
         }
     }
 }

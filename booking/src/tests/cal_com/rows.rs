@@ -126,6 +126,12 @@ impl Payment {
     }
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Timed {
+    pub(super) start: bool,
+    pub(super) end: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(in crate::tests) struct Booking {
     pub(in crate::tests) uid: String,
@@ -143,8 +149,8 @@ pub(in crate::tests) struct Booking {
     /// Something changed of which no webhook was sent.
     pub(in crate::tests) silent: bool,
     pub(in crate::tests) payment: Payment,
-    /// Timers are set for its present times.
-    pub(super) timed: bool,
+    /// Which timers of its present times rang or will.
+    pub(super) timed: Timed,
     /// A webhook spoke of who came.
     pub(super) attended: bool,
     /// Hosts that Cal Video missed.
@@ -167,7 +173,7 @@ impl Booking {
             told: None,
             silent: false,
             payment: Payment::default(),
-            timed: false,
+            timed: Timed::default(),
             attended: false,
             absent_hosts: Vec::new(),
             ever: Ever::default(),

@@ -2,6 +2,8 @@
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
+use super::rows::EVENT_TYPES;
+
 /// Which of Cal.com's senders speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::tests) enum Generation {
@@ -37,6 +39,7 @@ pub(in crate::tests) enum Action {
     Pay,
     AttendeeMoves,
     HostMoves,
+    MoveSeated,
     AskAgain,
     Cancel,
     TakeSeat,
@@ -68,6 +71,8 @@ pub(in crate::tests) struct Step {
 #[derive(Clone, Debug)]
 pub(in crate::tests) struct Script {
     pub(super) generation: Generation,
+    /// The event types that are offered: few, so that what happens meets.
+    pub(super) kinds: Vec<usize>,
     pub(super) subscriptions: Vec<Subscription>,
     /// Timers of bookings that were cancelled or moved ring all the same.
     pub(super) timers_leak: bool,
@@ -79,11 +84,12 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         10 => Just(A::Book),
         6 => Just(A::Wait),
-        4 => select(&[A::TakeSeat, A::LeaveSeat, A::MoveSeat][..]),
+        5 => select(&[A::TakeSeat, A::TakeSeat, A::LeaveSeat, A::MoveSeat, A::MoveSeated][..]),
         4 => select(&[A::Approve, A::ApproveUnpaid, A::Decline, A::Pay, A::Pay][..]),
         4 => select(&[A::AttendeeMoves, A::HostMoves, A::AskAgain, A::Cancel][..]),
         3 => select(&[A::Mark, A::MissGuests, A::MissHost][..]),
-        2 => select(&[A::Relocate, A::Reassign, A::AddGuest, A::Join][..]),
+        2 => select(&[A::Relocate, A::Reassign, A::AddGuest][..]),
+        2 => Just(A::Join),
         2 => select(&[A::ApproveSeries, A::DeclineSeries, A::CancelSeries][..]),
     ]
 }
@@ -105,7 +111,14 @@ fn subscription() -> impl Strategy<Value = Subscription> {
 
 pub(in crate::tests) fn script() -> impl Strategy<Value = Script> {
     let generation = select(&[Generation::Direct, Generation::Queue][..]);
-    (generation, vec(subscription(), 1..=3), any::<bool>(), vec(step(), 1..24)).prop_map(
-        |(generation, subscriptions, timers_leak, steps)| Script { generation, subscriptions, timers_leak, steps },
+    let kinds = vec(0..EVENT_TYPES.len(), 1..=3);
+    (generation, kinds, vec(subscription(), 1..=3), any::<bool>(), vec(step(), 1..24)).prop_map(
+        |(generation, kinds, subscriptions, timers_leak, steps)| Script {
+            generation,
+            kinds,
+            subscriptions,
+            timers_leak,
+            steps,
+        },
     )
 }

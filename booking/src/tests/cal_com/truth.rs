@@ -99,8 +99,11 @@ impl Booking {
             Status::Pending => BookingStatus::Requested,
             Status::AwaitingHost => BookingStatus::AwaitingHost,
             Status::Accepted if nobody_came => BookingStatus::NoShow,
-            Status::Accepted if over(state.end) || (self.timed && state.end <= clock) => BookingStatus::Completed,
-            Status::Accepted if (self.timed || self.attended) && state.start <= clock => BookingStatus::InProgress,
+            Status::Accepted if over(state.end) || (self.timed.end && state.end <= clock) => BookingStatus::Completed,
+            Status::Accepted if self.timed.start && state.start <= clock => BookingStatus::InProgress,
+            // Not the database's word: whoever moves a seated booking that had begun takes its beginning back, and what
+            // was said of attendance before is evidence that only grows.
+            Status::Accepted if self.attended => BookingStatus::InProgress,
             Status::Accepted => BookingStatus::Scheduled,
         }
     }
