@@ -39,6 +39,7 @@ pub(super) struct CalCom {
     pub(super) clock: i64,
     script: Script,
     timers: Vec<clock::Timer>,
+    tasks: Vec<sender::Task>,
     /// How many webhooks the present action has sent, before the copies for each subscription.
     told_now: i64,
     seats_given: usize,
@@ -69,6 +70,7 @@ impl CalCom {
             clock: 0,
             script: script.clone(),
             timers: Vec::new(),
+            tasks: Vec::new(),
             told_now: 0,
             seats_given: 0,
         };

@@ -136,13 +136,24 @@ proptest! {
     }
 
     #[test]
-    fn each_register_holds_the_last_of_its_sorted_tellings(cal_com in played()) {
+    fn each_register_holds_the_last_that_the_history_told_of_it(cal_com in played()) {
         each_register_is_the_last_of_its_tellings(&cal_com.sent)?;
     }
 
     #[test]
     fn what_is_shown_is_what_the_database_holds(cal_com in played()) {
         tells_the_truth(&cal_com, &World::of(&cal_com.sent), Horizon::NONE)?;
+    }
+
+    #[test]
+    fn a_task_that_runs_again_with_newer_data_takes_nothing_back(
+        played in played(), again in vec(any::<usize>(), 1..10), order in vec(any::<Index>(), 1..40),
+    ) {
+        let mut cal_com = played;
+        for task in again {
+            cal_com.run_again(task);
+        }
+        tells_the_truth(&cal_com, &World::of(shuffled(&cal_com.sent, &order)), Horizon::NONE)?;
     }
 
     #[test]

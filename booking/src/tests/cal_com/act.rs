@@ -18,7 +18,10 @@ impl CalCom {
         // `None` where Cal.com refuses.
         let _ = match step.action {
             Action::Book => self.book(step),
-            Action::Wait => self.wait(step),
+            Action::Wait => {
+                self.wait(step);
+                Some(())
+            }
             Action::Approve => self.approve(step),
             Action::ApproveUnpaid => self.approve_unpaid(step),
             Action::Decline => self.decline(step),
@@ -45,14 +48,13 @@ impl CalCom {
     }
 
     /// Some hours, or until a meeting has just begun.
-    fn wait(&mut self, step: &Step) -> Option<()> {
+    fn wait(&mut self, step: &Step) {
         let clock = self.clock;
         let next = self.pick(step, |booking| booking.is_open(clock) && clock < booking.now.start);
         match next {
             Some(place) if step.twist => self.pass(self.bookings[place].now.start - clock + 5),
             _ => self.pass(step.hours * 30),
         }
-        Some(())
     }
 
     fn fresh(&self, step: &Step, kind: &'static EventType) -> State {
@@ -172,7 +174,7 @@ impl CalCom {
     }
 
     /// A booking under a new uid takes the place of the old one.
-    fn replace(&mut self, step: &Step, by: &str) -> Option<()> {
+    fn replace(&mut self, step: &Step, by: &'static str) -> Option<()> {
         let clock = self.clock;
         let old = self.pick(step, |booking| {
             let unseated = matches!(booking.kind.form, Form::Single | Form::Series);
@@ -221,8 +223,9 @@ impl CalCom {
         let place = self.pick(step, |booking| booking.is_open(clock))?;
         self.bookings[place].now.status = Status::Cancelled;
         self.drop_timers(place);
-        let by = if step.twist { HOSTS[0] } else { GUESTS[0] };
-        self.tell_cancelled(place, by, false);
+        // Who cancelled is not always said; of a seated booking that would mean that one seat left.
+        let is_said = step.twist || self.bookings[place].is_seated();
+        self.tell_cancelled(place, if is_said { HOSTS[0] } else { "" }, false);
         Some(())
     }
 

@@ -7,7 +7,6 @@ use super::{
     clock::Path,
     rows::{Booking, EventType, GUESTS, Guest, HOSTS, State, Status},
     script::Step,
-    sender::minute,
 };
 
 const SEATS: usize = 4;
@@ -55,19 +54,11 @@ impl CalCom {
         Some(())
     }
 
-    /// The newest seat; from the second on with an `iCalUID` that was never stored.
     fn tell_seat_taken(&mut self, place: usize) {
-        let guests = self.bookings[place].now.guests.clone();
+        let guests = &self.bookings[place].now.guests;
         let Some(newest) = guests.last() else { return };
-        let mut told = calbridge_proto::v1::BookingPayload::default();
-        self.only_seat(newest, &mut told);
-        self.tell(Trigger::BookingCreated, place, |payload| {
-            payload.attendees = told.attendees;
-            payload.attendee_seat_id = told.attendee_seat_id;
-            if guests.len() > 1 {
-                payload.ical_uid = format!("neverStored{}xyz@Cal.com", newest.seat);
-            }
-        });
+        let change = self.only_seat(newest, guests.len() == 1);
+        self.tell(Trigger::BookingCreated, place, change);
     }
 
     pub(super) fn leave_seat(&mut self, step: &Step) -> Option<()> {
@@ -89,11 +80,11 @@ impl CalCom {
             self.bookings[place].now.status = Status::Cancelled;
         }
         let leaver_told = self.person(&Guest { seat: String::new(), ..leaver });
-        self.tell(Trigger::BookingCancelled, place, |payload| {
+        self.tell(Trigger::BookingCancelled, place, move |payload| {
             // So it says although the booking may live on.
             payload.status = "CANCELLED".into();
             payload.metadata.clear();
-            payload.attendees = vec![leaver_told];
+            payload.attendees = vec![leaver_told.clone()];
             payload.cancellation_reason = "can't come".into();
         });
         Some(())
@@ -127,34 +118,26 @@ impl CalCom {
             }
             _ => {
                 let start = clock + step.hours * 60;
-                let state = State { start, end: start + 60, guests: vec![seat.clone()], ..before.clone() };
+                let state = State { start, end: start + 60, guests: vec![seat.clone()], ..before };
                 let new = self.insert(kind, state);
                 self.bookings[new].from = Some(self.bookings[old].uid.clone());
                 self.set_timers(new, Path::Direct);
                 new
             }
         };
-        self.tell_seat_moved(new, old, &seat, &before);
+        self.tell_seat_moved(new, old, &seat);
         Some(())
     }
 
-    fn tell_seat_moved(&mut self, new: usize, old: usize, seat: &Guest, before: &State) {
+    fn tell_seat_moved(&mut self, new: usize, old: usize, seat: &Guest) {
         if self.bookings[old].now.guests.is_empty() {
             self.drop_timers(old);
             self.bookings[old].now.status = Status::Cancelled;
         }
-        let mut told = calbridge_proto::v1::BookingPayload::default();
-        self.only_seat(seat, &mut told);
-        let (uid, id) = (self.bookings[old].uid.clone(), self.bookings[old].id);
-        self.tell(Trigger::BookingRescheduled, new, |payload| {
-            payload.attendees = told.attendees;
-            payload.attendee_seat_id = told.attendee_seat_id;
-            payload.ical_uid = format!("neverStored{}xyz@Cal.com", seat.seat);
-            payload.reschedule_uid = uid;
-            payload.reschedule_id = Some(id);
-            payload.reschedule_start_time = Some(minute(before.start));
-            payload.reschedule_end_time = Some(minute(before.end));
-            payload.rescheduled_by = seat.email.into();
+        let (of_seat, of_old) = (self.only_seat(seat, false), self.in_place_of(old, seat.email));
+        self.tell(Trigger::BookingRescheduled, new, move |payload| {
+            of_seat(payload);
+            of_old(payload);
         });
         let old = &mut self.bookings[old];
         if let Some(told) = &mut old.told {
@@ -170,16 +153,13 @@ impl CalCom {
             booking.is_seated() && booking.now.status == Status::Accepted && booking.is_open(clock)
         })?;
         self.drop_timers(place);
-        let before = self.bookings[place].now.clone();
+        let of_old = self.in_place_of(place, HOSTS[0]);
         let start = clock + step.hours * 60;
         self.bookings[place].now.start = start;
         self.bookings[place].now.end = start + 45;
-        let uid = self.bookings[place].uid.clone();
-        self.tell(Trigger::BookingRescheduled, place, |payload| {
-            payload.reschedule_uid = uid;
-            payload.reschedule_start_time = Some(minute(before.start));
-            payload.reschedule_end_time = Some(minute(before.end));
-            payload.rescheduled_by = HOSTS[0].into();
+        self.tell(Trigger::BookingRescheduled, place, move |payload| {
+            of_old(payload);
+            payload.reschedule_id = None;
         });
         self.set_timers(place, Path::Direct);
         Some(())

@@ -2,6 +2,8 @@
 //!
 //! Invariant: whatever sends a booking's payload tells all that the database holds of it, and so ends its silence.
 
+use std::rc::Rc;
+
 use calbridge_proto::v1::{BookingEvent, BookingPayload, PersonPayload, Trigger, booking_event::Payload};
 use prost_types::Timestamp;
 
@@ -17,6 +19,17 @@ const APART: i64 = 40;
 
 pub(super) fn minute(minute: i64) -> Timestamp {
     Timestamp { seconds: at(0).seconds + minute * 60, nanos: 0 }
+}
+
+/// A webhook as it was queued.
+#[derive(Clone)]
+pub(super) struct Task {
+    trigger: Trigger,
+    booking: usize,
+    clock: i64,
+    told_now: i64,
+    status: String,
+    change: Rc<dyn Fn(&mut BookingPayload)>,
 }
 
 impl CalCom {
@@ -47,13 +60,32 @@ impl CalCom {
     }
 
     /// Sends what the database holds of a booking, as `change` has it.
-    pub(super) fn tell(&mut self, trigger: Trigger, place: usize, change: impl FnOnce(&mut BookingPayload)) {
+    pub(super) fn tell(&mut self, trigger: Trigger, place: usize, change: impl Fn(&mut BookingPayload) + 'static) {
         let mut payload = self.payload(place);
         change(&mut payload);
+        let status = payload.status.clone();
+        let change = Rc::new(change);
+        self.tasks.push(Task { trigger, booking: place, clock: self.clock, told_now: self.told_now, status, change });
         self.send(trigger, payload);
         let booking = &mut self.bookings[place];
         booking.told = Some(booking.now.clone());
         booking.silent = false;
+    }
+
+    /// A task of the queue runs again: what it tells is read anew, `createdAt` and `status` stay. Left out is what changed
+    /// without a word, for of two copies with one `createdAt` nobody knows the newer.
+    pub(in crate::tests) fn run_again(&mut self, task: usize) {
+        let Some(task) = self.tasks.get(task % self.tasks.len().max(1)).cloned() else { return };
+        if !self.is_queue() || self.bookings[task.booking].silent {
+            return;
+        }
+        let mut payload = self.payload(task.booking);
+        (task.change)(&mut payload);
+        payload.status = task.status;
+        let (clock, told_now) = (self.clock, self.told_now);
+        (self.clock, self.told_now) = (task.clock, task.told_now);
+        self.send(task.trigger, payload);
+        (self.clock, self.told_now) = (clock, told_now);
     }
 
     fn payload(&self, place: usize) -> BookingPayload {
@@ -92,24 +124,29 @@ impl CalCom {
         PersonPayload { seat_uid, ..person(guest.email) }
     }
 
-    /// One seat and who sits there.
-    pub(super) fn only_seat(&self, guest: &Guest, payload: &mut BookingPayload) {
-        payload.attendees = vec![self.person(guest)];
-        if !self.is_queue() {
-            payload.attendee_seat_id.clone_from(&guest.seat);
+    /// One seat and who sits there; from the second on, and when it moves, with an `iCalUID` that was never stored.
+    pub(super) fn only_seat(&self, guest: &Guest, is_first: bool) -> impl Fn(&mut BookingPayload) + 'static {
+        let (person, seat) = (self.person(guest), guest.seat.clone());
+        let named = if self.is_queue() { String::new() } else { seat.clone() };
+        move |payload| {
+            payload.attendees = vec![person.clone()];
+            payload.attendee_seat_id.clone_from(&named);
+            if !is_first {
+                payload.ical_uid = format!("neverStored{seat}xyz@Cal.com");
+            }
         }
     }
 
     /// `BOOKING_CREATED` when the host or a payment lets a booking through: less is sent than when it is made.
     pub(super) fn tell_let_through(&mut self, place: usize, recurring: bool) {
-        self.tell(Trigger::BookingCreated, place, |payload| {
+        self.tell(Trigger::BookingCreated, place, move |payload| {
             payload.ical_uid.clear();
             payload.recurring = recurring;
         });
     }
 
     pub(super) fn tell_rejected(&mut self, place: usize, recurring: bool) {
-        self.tell(Trigger::BookingRejected, place, |payload| {
+        self.tell(Trigger::BookingRejected, place, move |payload| {
             payload.ical_uid.clear();
             payload.metadata.clear();
             payload.rejection_reason = "no time".into();
@@ -119,10 +156,10 @@ impl CalCom {
 
     /// A cancel of the whole.
     pub(super) fn tell_cancelled(&mut self, place: usize, by: &str, recurring: bool) {
-        let request_reschedule = self.is_queue().then_some(false);
-        self.tell(Trigger::BookingCancelled, place, |payload| {
+        let (request_reschedule, by) = (self.is_queue().then_some(false), by.to_owned());
+        self.tell(Trigger::BookingCancelled, place, move |payload| {
             payload.metadata.clear();
-            payload.cancelled_by = by.into();
+            payload.cancelled_by.clone_from(&by);
             payload.cancellation_reason = "ill".into();
             payload.request_reschedule = request_reschedule;
             payload.recurring = recurring;
@@ -131,7 +168,7 @@ impl CalCom {
 
     pub(super) fn tell_asked_again(&mut self, place: usize) {
         let queue = self.is_queue();
-        self.tell(Trigger::BookingCancelled, place, |payload| {
+        self.tell(Trigger::BookingCancelled, place, move |payload| {
             payload.metadata.clear();
             payload.cancelled_by = HOSTS[0].into();
             payload.request_reschedule = queue.then_some(true);
@@ -143,28 +180,34 @@ impl CalCom {
     }
 
     pub(super) fn tell_paid(&mut self, place: usize) {
-        let metadata = [("identifier".to_owned(), "cal.com".to_owned())].into();
         self.tell(Trigger::BookingPaid, place, |payload| {
             payload.ical_uid.clear();
             payload.payment_id = Some(5);
-            payload.metadata = metadata;
+            payload.metadata = [("identifier".to_owned(), "cal.com".to_owned())].into();
         });
         self.bookings[place].payment.is_told();
     }
 
     /// The new booking tells that the old one is gone, and nothing else of it that changed without a word.
-    pub(super) fn tell_moved(&mut self, trigger: Trigger, new: usize, old: usize, by: &str) {
-        let (before, id, uid) = (self.bookings[old].now.clone(), self.bookings[old].id, self.bookings[old].uid.clone());
-        self.tell(trigger, new, |payload| {
-            payload.reschedule_uid = uid;
-            payload.reschedule_id = Some(id);
-            payload.reschedule_start_time = Some(minute(before.start));
-            payload.reschedule_end_time = Some(minute(before.end));
-            payload.rescheduled_by = by.into();
-        });
+    pub(super) fn tell_moved(&mut self, trigger: Trigger, new: usize, old: usize, by: &'static str) {
+        let before = self.bookings[old].now.clone();
+        self.tell(trigger, new, self.in_place_of(old, by));
         if let Some(told) = &mut self.bookings[old].told {
             told.status = Status::Cancelled;
             told.replaced_by = before.replaced_by;
+        }
+    }
+
+    /// What a payload says of the booking that was there before.
+    pub(super) fn in_place_of(&self, old: usize, by: &'static str) -> impl Fn(&mut BookingPayload) + 'static {
+        let old = &self.bookings[old];
+        let (uid, id, start, end) = (old.uid.clone(), old.id, minute(old.now.start), minute(old.now.end));
+        move |payload| {
+            payload.reschedule_uid.clone_from(&uid);
+            payload.reschedule_id = Some(id);
+            payload.reschedule_start_time = Some(start);
+            payload.reschedule_end_time = Some(end);
+            payload.rescheduled_by = by.into();
         }
     }
 }
