@@ -7,8 +7,7 @@ use calbridge_proto::v1::PaymentStatus;
 use super::truth::Ever;
 
 pub(in crate::tests) const HOSTS: [&str; 3] = ["host@a.example", "second@a.example", "third@a.example"];
-pub(in crate::tests) const GUESTS: [&str; 5] =
-    ["ann@b.example", "bob@b.example", "cid@b.example", "dee@b.example", "eve@b.example"];
+pub(in crate::tests) const GUESTS: [&str; 4] = ["ann@b.example", "bob@b.example", "cid@b.example", "dee@b.example"];
 
 pub(super) const VIDEO: &str = "integrations:daily";
 const OFFICE: &str = "Main Street 1";

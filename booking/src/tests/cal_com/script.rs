@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::rows::EVENT_TYPES;
+use super::rows::{EVENT_TYPES, Form, GUESTS};
 
 /// Which of Cal.com's senders speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,14 +94,21 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    (action(), 0..24_usize, 0..5_usize, 1..30_i64, any::<bool>()).prop_map(|(action, pick, who, hours, twist)| Step {
-        action,
-        pick,
-        who,
-        hours,
-        twist,
-    })
+/// What is done where people come and go one by one.
+fn seat_action() -> impl Strategy<Value = Action> {
+    use Action as A;
+    prop_oneof![
+        2 => Just(A::Book),
+        3 => Just(A::Wait),
+        6 => select(&[A::TakeSeat, A::TakeSeat, A::LeaveSeat, A::MoveSeat][..]),
+        2 => Just(A::MoveSeated),
+        2 => select(&[A::Mark, A::MissGuests, A::Approve, A::Cancel, A::Relocate][..]),
+    ]
+}
+
+fn step(action: impl Strategy<Value = Action>) -> impl Strategy<Value = Step> {
+    (action, 0..24_usize, 0..GUESTS.len(), 1..30_i64, any::<bool>())
+        .prop_map(|(action, pick, who, hours, twist)| Step { action, pick, who, hours, twist })
 }
 
 fn subscription() -> impl Strategy<Value = Subscription> {
@@ -110,10 +117,14 @@ fn subscription() -> impl Strategy<Value = Subscription> {
 }
 
 pub(in crate::tests) fn script() -> impl Strategy<Value = Script> {
+    let seated: Vec<usize> = (0..EVENT_TYPES.len()).filter(|kind| EVENT_TYPES[*kind].form == Form::Seated).collect();
+    let plot = prop_oneof![
+        2 => (vec(0..EVENT_TYPES.len(), 1..=3), vec(step(action()), 1..24)),
+        1 => (vec(select(seated), 1..=1), vec(step(seat_action()), 1..24)),
+    ];
     let generation = select(&[Generation::Direct, Generation::Queue][..]);
-    let kinds = vec(0..EVENT_TYPES.len(), 1..=3);
-    (generation, kinds, vec(subscription(), 1..=3), any::<bool>(), vec(step(), 1..24)).prop_map(
-        |(generation, kinds, subscriptions, timers_leak, steps)| Script {
+    (generation, plot, vec(subscription(), 1..=3), any::<bool>()).prop_map(
+        |(generation, (kinds, steps), subscriptions, timers_leak)| Script {
             generation,
             kinds,
             subscriptions,
