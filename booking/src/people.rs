@@ -143,8 +143,12 @@ impl Person<'_> {
         if spelled.is_empty() { self.email.as_str().to_owned() } else { spelled }
     }
 
+    /// Whoever gave up a seat takes no mark along to the next one.
     fn no_show(&self) -> bool {
         let mark = self.row.get(&Key::NoShow(self.role, self.email.clone()));
-        mark.is_some_and(|entry| entry.value == Value::Flag(true))
+        let left = self.row.get(&Key::SeatLeft(self.email.clone())).filter(|_| self.role == Role::Attendee);
+        mark.is_some_and(|mark| {
+            mark.value == Value::Flag(true) && left.is_none_or(|left| mark.stamp.time > left.stamp.time)
+        })
     }
 }

@@ -49,6 +49,20 @@ fn a_seated_booking_from_its_first_seat_to_its_end() {
 }
 
 #[test]
+fn a_mark_is_left_with_the_seat() {
+    let mut told = vec![
+        tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
+        tell(BookingNoShowUpdated, 12, marks("u1", &[("a@a.example", true)])),
+        tell(BookingCancelled, 13, leave("u1", "a@a.example")),
+        tell(BookingCreated, 14, seat("u1", "a@a.example", "s9")),
+    ];
+    let marked = |told: &[Told]| ends(told).get("u1").booking.attendees[0].no_show;
+    assert!(!marked(&told));
+    told.push(tell(BookingNoShowUpdated, 15, marks("u1", &[("a@a.example", true)])));
+    assert!(marked(&told));
+}
+
+#[test]
 fn all_seats_under_one_address_leave_together() {
     let world = ends(&[
         tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),
