@@ -223,8 +223,9 @@ impl CalCom {
         let place = self.pick(step, |booking| booking.is_open(clock))?;
         self.bookings[place].now.status = Status::Cancelled;
         self.drop_timers(place);
-        // Who cancelled is not always said; of a seated booking that would mean that one seat left.
-        let is_said = step.twist || self.bookings[place].is_seated();
+        // Who cancelled is not always said. Of a seated booking with one attendee that would mean that one seat left.
+        let booking = &self.bookings[place];
+        let is_said = step.twist || (booking.is_seated() && booking.now.guests.len() < 2);
         self.tell_cancelled(place, if is_said { HOSTS[0] } else { "" }, false);
         Some(())
     }
