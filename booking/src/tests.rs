@@ -1,3 +1,7 @@
+//! The promises of the domain, tried: the laws of the merge over random events and over the histories of a small
+//! Cal.com, every action on a booking in every order, each surprising sequence that Cal.com can send, and the recorded
+//! ones.
+
 mod actions;
 mod cal_com;
 mod clock;

@@ -11,7 +11,7 @@ use calbridge_proto::v1::{
 use super::{
     histories::ends,
     seen::{Seen, cancelled, leave, seat, seen},
-    world::{World, at, cancel, marks, moved, payload, person, tell, timer},
+    world::{Told, World, at, cancel, marks, moved, payload, person, tell, timer},
 };
 
 fn seats(world: &World, uid: &str) -> Vec<(String, String)> {
