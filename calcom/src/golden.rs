@@ -7,6 +7,7 @@ mod aside;
 mod booking;
 mod cancelled;
 mod json;
+pub mod lives;
 mod meeting;
 mod parts;
 mod queue;

@@ -1,23 +1,16 @@
 //! Golden webhooks through both programs: every trigger on every path of the sender, and the lives that bookings lead,
 //! told in order, backwards, and twice over. It needs no recording.
 
-mod lives;
-
-use calbridge_calcom::golden::{self, Golden, Path};
+use calbridge_calcom::golden::{
+    self, Golden, Path,
+    lives::{self, Life, minute},
+};
 use calbridge_e2e::{
     system::{Plan, SECRET, System, TENANT},
     v1::{Booking, BookingStatus as Status, PaymentStatus as Payment, Trigger},
 };
-use jiff::Timestamp;
-
-use self::lives::{Life, Step};
 
 const PATHS: [Path; 4] = [Path::Direct, Path::Confirm, Path::Payment, Path::Queue];
-
-/// A time that all golden webhooks are near to.
-fn minute(number: i64) -> Timestamp {
-    Timestamp::from_second(1_790_000_000 / 60 * 60 + number * 60).unwrap()
-}
 
 fn golden(uid: &str) -> Golden {
     Golden::new(uid, 9_001, minute(0), minute(600))
@@ -128,7 +121,12 @@ fn tenant(life: &Life, way: &str) -> String {
 }
 
 /// Sends the steps and says how the tenant's bookings stand, without what only tells when *we* learned.
-async fn tell(system: &System, life: &Life, way: &str, steps: impl Iterator<Item = &Step>) -> Vec<Booking> {
+async fn tell(
+    system: &System,
+    life: &Life,
+    way: &str,
+    steps: impl Iterator<Item = &(Trigger, Golden)>,
+) -> Vec<Booking> {
     let tenant = tenant(life, way);
     let sender = system.sender();
     for (trigger, told) in steps {
