@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers as well")]
 
 mod clock;
+mod exhaustive;
 mod filters;
 mod laws;
 mod lineage;

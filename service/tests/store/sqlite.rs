@@ -1,6 +1,8 @@
 //! The laws on `SQLite`, and what can go wrong with a file.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use calbridge_proto::v1::{BookingStatus, PersonPayload, SubmitOutcome::*, TransitionSource, Trigger};
 use calbridge_service::store::{
@@ -26,11 +28,6 @@ impl Default for Sqlite {
 }
 
 impl Sqlite {
-    /// For tests that commit thousands of rounds.
-    pub(crate) fn unsynced() -> Self {
-        Self { options: Options { synchronous: Synchronous::Off, ..Options::default() }, ..Self::default() }
-    }
-
     fn path(&self) -> PathBuf {
         self.folder.path().join("data").join("calbridge.db")
     }
@@ -48,12 +45,31 @@ impl Sqlite {
 impl Backend for Sqlite {
     type Store = SqliteStore;
 
+    fn unsynced() -> Self {
+        Self { options: Options { synchronous: Synchronous::Off, ..Options::default() }, ..Self::default() }
+    }
+
     async fn open(&self) -> SqliteStore {
         self.try_open().unwrap()
+    }
+
+    async fn states(&self) -> BTreeMap<String, Vec<(String, Vec<u8>)>> {
+        let raw = self.raw();
+        let mut select = raw.prepare("SELECT tenant, uid, state FROM bookings ORDER BY tenant, uid").unwrap();
+        let rows = select.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))).unwrap();
+        let mut states: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for row in rows {
+            let (tenant, state) = row.unwrap();
+            states.entry(tenant).or_default().push(state);
+        }
+        states
     }
 }
 
 laws! { Sqlite:
+    exhaustive::{
+        every_order_of_a_life_ends_in_one_state,
+    };
     laws::{
         each_delivery_gets_its_outcome,
         a_copy_is_answered_with_the_first_result,

@@ -1,11 +1,13 @@
 //! Events, deliveries and backends for the tests of the store.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     future::Future,
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use calbridge_booking::Subject;
 use calbridge_proto::v1::{self, booking_event::Payload};
 use calbridge_service::store::{
     Batch, Committed, DeliveryKey, DuplicateNote, FirstResult, Identity, NewDelivery, Position, Store,
@@ -23,7 +25,16 @@ pub(crate) const NOW: i64 = 1_767_225_600_000_000;
 pub(crate) trait Backend: Default {
     type Store: Store;
 
+    /// A new one that does not wait for the disk, for tests that commit thousands of rounds.
+    fn unsynced() -> Self {
+        Self::default()
+    }
+
     fn open(&self) -> impl Future<Output = Self::Store>;
+
+    /// Every row behind the store's back, by tenant: uid and encoded state, in the order of the uids. No store may be
+    /// open.
+    fn states(&self) -> impl Future<Output = BTreeMap<String, Vec<(String, Vec<u8>)>>>;
 }
 
 /// What a webhook says, in short.
@@ -140,27 +151,11 @@ impl Webhook {
             trace_parent: String::new(),
             payload: self.payload.clone(),
         };
-        let booking_uid = match &self.payload {
-            Some(Payload::Booking(payload)) => Some(payload.uid.clone()),
-            Some(Payload::Recording(payload)) => Some(payload.uid.clone()),
-            Some(Payload::NoShow(payload)) => Some(payload.booking_uid.clone()),
-            Some(Payload::Meeting(payload)) => Some(payload.uid.clone()),
-            _ => None,
-        };
         let (time, identity) = match self.payload {
             Some(_) => (self.created * 1_000_000, Identity::Body(body_sha256)),
             None => (0, Identity::Request(self.request_id)),
         };
-        NewDelivery {
-            key: DeliveryKey { tenant: self.tenant.into(), time, identity },
-            delivery_id: fresh_id(),
-            facts: calbridge_booking::facts(&event, &body_sha256),
-            leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
-            event,
-            body_sha256,
-            booking_uid,
-            trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
-        }
+        prepared(event, body_sha256, time, identity)
     }
 
     /// A copy that was recognised before the round.
@@ -172,6 +167,40 @@ impl Webhook {
             secret_id: "second".to_owned(),
             trace_id: String::new(),
         }
+    }
+}
+
+/// What the ingest hands to the store of a body that Cal.com sent and the adapter typed.
+pub(crate) fn typed(body: Vec<u8>) -> NewDelivery {
+    let body_sha256 = Sha256::digest(&body).into();
+    let time = calbridge_calcom::created_at(&body).map_or(0, |time| time.seconds * 1_000_000);
+    let mut event = v1::BookingEvent {
+        tenant: TENANT.to_owned(),
+        webhook_version: "2021-10-20".to_owned(),
+        content_type: "application/json".to_owned(),
+        secret_id: "main".to_owned(),
+        request_id: fresh_id().to_string(),
+        ..Default::default()
+    };
+    calbridge_calcom::type_body(&body).into_event(&mut event);
+    event.raw_body = body.into();
+    prepared(event, body_sha256, time, Identity::Body(body_sha256))
+}
+
+fn prepared(event: v1::BookingEvent, body_sha256: [u8; 32], time: i64, identity: Identity) -> NewDelivery {
+    let booking_uid = match calbridge_booking::subject(&event) {
+        Subject::States { uid } | Subject::Recorded { uid: Some(uid) } => Some(uid.to_owned()),
+        Subject::Recorded { uid: None } | Subject::Unparsed => None,
+    };
+    NewDelivery {
+        key: DeliveryKey { tenant: event.tenant.as_str().into(), time, identity },
+        delivery_id: fresh_id(),
+        facts: calbridge_booking::facts(&event, &body_sha256),
+        leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
+        event,
+        body_sha256,
+        booking_uid,
+        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
     }
 }
 
