@@ -13,7 +13,7 @@ use calbridge_calcom::golden::{
     lives::{self, Life},
 };
 use calbridge_proto::v1;
-use calbridge_service::store::{Batch, BookingOrder, BookingQuery, Committed, NewDelivery, Store};
+use calbridge_service::store::{Batch, BookingOrder, BookingQuery, Committed, Filter, NewDelivery, Store};
 
 use crate::support::*;
 
@@ -178,10 +178,11 @@ async fn bookings(store: &impl Store, tenant: &Arc<str>) -> Vec<v1::Booking> {
         tenant: Arc::clone(tenant),
         order: BookingOrder::StartTime,
         descending: false,
+        filter: Filter::default(),
         after: None,
         limit: 100,
     };
-    let mut bookings = store.bookings(query).await.unwrap();
+    let mut bookings = store.bookings(query).await.unwrap().bookings;
     bookings.sort_by(|one, other| one.uid.cmp(&other.uid));
     for booking in &mut bookings {
         booking.tenant.clear();

@@ -72,8 +72,8 @@ impl CalCom {
         booking.silent = false;
     }
 
-    /// A task of the queue runs again: what it tells is read anew, `createdAt` and `status` stay. Left out is what changed
-    /// without a word, for of two copies with one `createdAt` nobody knows the newer.
+    /// A task of the queue runs again: what it tells is read anew, `createdAt` and `status` stay. Left out is what
+    /// changed without a word, for of two copies with one `createdAt` nobody knows the newer.
     pub(in crate::tests) fn run_again(&mut self, task: usize) {
         let Some(task) = self.tasks.get(task % self.tasks.len().max(1)).cloned() else { return };
         if !self.is_queue() || self.bookings[task.booking].silent {
