@@ -30,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("calbridge-e2e", &["calbridge-proto", "calbridge-calcom"]),
+    ("calbridge-bench", &["calbridge-proto", "calbridge-booking", "calbridge-calcom"]),
 ];
 
 /// Packages that a pure room may not touch: no I/O, no runtime, no store.
