@@ -40,12 +40,11 @@ fn kind(before: &Booking, after: &Booking) -> Option<TransitionKind> {
         Some(TransitionKind::Moved)
     } else if before.payment_status != after.payment_status {
         Some(TransitionKind::PaymentChanged)
-    } else if marks(before) != marks(after) {
-        Some(TransitionKind::NoShowChanged)
     } else if people(before) != people(after) {
-        Some(TransitionKind::PeopleChanged)
+        let marked = marks(before) != marks(after);
+        Some(if marked { TransitionKind::NoShowChanged } else { TransitionKind::PeopleChanged })
     } else {
-        (visible(before) != visible(after)).then_some(TransitionKind::DetailsChanged)
+        (details(before) != details(after)).then_some(TransitionKind::DetailsChanged)
     }
 }
 
@@ -63,15 +62,58 @@ fn people(booking: &Booking) -> (Option<&Organizer>, &[Organizer], &[Attendee]) 
     (booking.organizer.as_ref(), &booking.hosts, &booking.attendees)
 }
 
-/// The booking without what only tells when it was learned, and without what the service derives when it reads.
-fn visible(booking: &Booking) -> Booking {
-    Booking {
-        tenant: String::new(),
-        origin_uid: String::new(),
-        create_time: None,
-        update_time: None,
-        position: String::new(),
-        etag: String::new(),
-        ..booking.clone()
-    }
+/// All else that can be seen. A field that the schema gains must be placed here, or this does not compile.
+fn details(booking: &Booking) -> impl PartialEq + '_ {
+    let Booking {
+        // What `kind` asks first.
+        status: _,
+        start_time: _,
+        end_time: _,
+        payment_status: _,
+        organizer: _,
+        hosts: _,
+        attendees: _,
+        // What only tells when it was learned, and what the service derives when it reads.
+        tenant: _,
+        origin_uid: _,
+        create_time: _,
+        update_time: _,
+        position: _,
+        etag: _,
+        uid,
+        calcom_booking_id,
+        title,
+        event_type_slug,
+        event_type_id,
+        location,
+        ical_uid,
+        rescheduled_from_uid,
+        rescheduled_from_evidence,
+        rescheduled_to_uid,
+        rescheduled_to_evidence,
+        previous_start_time,
+        previous_end_time,
+        rescheduled_by,
+        reschedule_reason,
+        description,
+        price_minor,
+        currency,
+        payment_id,
+        cancellation_reason,
+        cancelled_by,
+        rejection_reason,
+        reschedule_requested,
+        seats_per_time_slot,
+        metadata,
+        responses,
+    } = booking;
+    (
+        [uid, title, event_type_slug, location, ical_uid, description, currency],
+        [rescheduled_from_uid, rescheduled_to_uid, rescheduled_by, reschedule_reason],
+        [cancellation_reason, cancelled_by, rejection_reason],
+        [calcom_booking_id, event_type_id, price_minor, payment_id],
+        [rescheduled_from_evidence, rescheduled_to_evidence],
+        [previous_start_time, previous_end_time],
+        (reschedule_requested, seats_per_time_slot, metadata, responses),
+    )
 }
