@@ -254,6 +254,15 @@ pub(crate) struct Entry {
     pub(crate) value: Value,
 }
 
+impl Entry {
+    /// The greater of the two stays.
+    pub(crate) fn raise(&mut self, other: &Self) {
+        if *self < *other {
+            self.clone_from(other);
+        }
+    }
+}
+
 /// The longest beginning of `text` that has at most `max` bytes and ends between two characters.
 pub(crate) fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]

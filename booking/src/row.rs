@@ -5,14 +5,10 @@
 
 mod codec;
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, btree_map},
-    ops::Bound,
-};
+use std::mem;
 
 pub use self::codec::DecodeError;
-use crate::register::{Entry, Evidence, Field, Key, Stamp, Value};
+use crate::register::{Entry, Evidence, Field, Key};
 
 /// The registers of one booking. Starts empty; facts are merged in, in any order and any number of times.
 ///
@@ -21,7 +17,9 @@ use crate::register::{Entry, Evidence, Field, Key, Stamp, Value};
 /// events together can add is not, for dropping registers would make the result depend on the order of arrival.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    registers: BTreeMap<Key, Entry>,
+    /// In the order of their keys, each key once. A row is read and written as a whole far more often than searched,
+    /// and merged with another such list in one walk.
+    registers: Vec<(Key, Entry)>,
     /// The least `createdAt` of the envelopes that spoke of the booking, in microseconds since 1970.
     first_told: Option<i64>,
 }
@@ -30,17 +28,19 @@ impl Row {
     /// Folds in what a fact says, or another row of the same booking: register by register the greater entry stays. The
     /// caller sees to it that both are about the same booking.
     pub fn merge(&mut self, other: &Self) {
+        let mut unheard = Vec::new();
+        let mut known = self.registers.iter_mut().peekable();
         for (key, entry) in &other.registers {
-            match self.registers.get_mut(key) {
-                Some(kept) => {
-                    if *kept < *entry {
-                        kept.clone_from(entry);
-                    }
-                }
-                None => {
-                    self.registers.insert(key.clone(), entry.clone());
-                }
+            while known.next_if(|(before, _)| before < key).is_some() {}
+            match known.next_if(|(same, _)| same == key) {
+                Some((_, kept)) => kept.raise(entry),
+                None => unheard.push((key.clone(), entry.clone())),
             }
+        }
+        if !unheard.is_empty() {
+            // A stable sort finds the two ordered runs and merges them.
+            self.registers.append(&mut unheard);
+            self.registers.sort_by(|(one, _), (other, _)| one.cmp(other));
         }
         self.tell_first(other.first_told);
     }
@@ -48,7 +48,7 @@ impl Row {
     /// Whether anything but hints is known: a row of hints alone is kept and not shown.
     #[must_use]
     pub fn is_visible(&self) -> bool {
-        self.registers.values().any(|entry| !entry.stamp.rank.is_hint())
+        self.registers.iter().any(|(_, entry)| !entry.stamp.rank.is_hint())
     }
 
     /// The row as bytes: the same bytes for the same row.
@@ -62,23 +62,20 @@ impl Row {
         codec::decode(bytes)
     }
 
-    /// Notes one telling; of two tellings in one fact the greater stays, as everywhere.
-    pub(crate) fn put(&mut self, key: Key, stamp: Stamp, value: Value) {
-        let entry = Entry { stamp, value };
-        match self.registers.entry(key) {
-            btree_map::Entry::Vacant(place) => {
-                place.insert(entry);
+    /// What one event told, in any order; of two tellings of one register the greater stays, as everywhere.
+    pub(crate) fn of(mut told: Vec<(Key, Entry)>, first_told: Option<i64>) -> Self {
+        told.sort();
+        told.dedup_by(|greater, kept| {
+            let same = greater.0 == kept.0;
+            if same {
+                mem::swap(greater, kept);
             }
-            btree_map::Entry::Occupied(mut place) => {
-                if place.get().cmp(&entry) == Ordering::Less {
-                    place.insert(entry);
-                }
-            }
-        }
+            same
+        });
+        Self { registers: told, first_told }
     }
 
-    /// Notes an envelope's `createdAt`.
-    pub(crate) fn tell_first(&mut self, time: Option<i64>) {
+    fn tell_first(&mut self, time: Option<i64>) {
         self.first_told = match (self.first_told, time) {
             (Some(kept), Some(told)) => Some(kept.min(told)),
             (kept, told) => kept.or(told),
@@ -89,12 +86,9 @@ impl Row {
         self.first_told
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.registers.is_empty()
-    }
-
     pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
-        self.registers.get(key)
+        let place = self.registers.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+        Some(&self.registers[place].1)
     }
 
     pub(crate) fn field(&self, field: Field) -> Option<&Entry> {
@@ -106,7 +100,7 @@ impl Row {
     }
 
     /// The registers from `first` on, in the order of their keys.
-    pub(crate) fn registers_from<'r>(&'r self, first: &Key) -> impl Iterator<Item = (&'r Key, &'r Entry)> + use<'r> {
-        self.registers.range((Bound::Included(first), Bound::Unbounded))
+    pub(crate) fn registers_from<'r>(&'r self, first: &Key) -> impl Iterator<Item = &'r (Key, Entry)> + use<'r> {
+        self.registers[self.registers.partition_point(|(key, _)| key < first)..].iter()
     }
 }

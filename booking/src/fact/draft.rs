@@ -10,7 +10,7 @@ use prost_types::{Timestamp, value::Kind};
 
 use super::Fact;
 use crate::{
-    register::{Detail, Email, Evidence, Field, Key, Rank, Role, Stamp, Value, cut},
+    register::{Detail, Email, Entry, Evidence, Field, Key, Rank, Role, Stamp, Value, cut},
     row::Row,
     time::micros,
 };
@@ -81,8 +81,8 @@ impl<'a> Story<'a> {
 
     pub(super) fn finish(self) -> Vec<Fact> {
         let told = std::iter::once((self.own_uid, self.own)).chain(self.others);
-        told.filter(|(_, draft)| !draft.row.is_empty())
-            .map(|(uid, draft)| Fact { uid: uid.to_owned(), registers: draft.row })
+        told.filter(|(_, draft)| !draft.told.is_empty())
+            .map(|(uid, draft)| Fact { uid: uid.to_owned(), registers: Row::of(draft.told, self.source.told) })
             .collect()
     }
 }
@@ -90,37 +90,39 @@ impl<'a> Story<'a> {
 /// What is said about one booking.
 pub(super) struct Draft {
     source: Source,
-    row: Row,
+    told: Vec<(Key, Entry)>,
 }
 
 impl Draft {
     fn new(source: Source) -> Self {
-        let mut row = Row::default();
-        row.tell_first(source.told);
-        Self { source, row }
+        Self { source, told: Vec::new() }
     }
 
     /// A pen of that rank.
     pub(super) fn at(&mut self, rank: Rank) -> Pen<'_> {
-        Pen { stamp: self.source.stamp(rank), row: &mut self.row }
+        Pen { stamp: self.source.stamp(rank), told: &mut self.told }
     }
 
     pub(super) fn evidence(&mut self, evidence: Evidence) {
-        self.row.put(Key::Evidence(evidence), Stamp::EVIDENCE, Value::Nothing);
+        self.tell(evidence, Value::Nothing);
     }
 
     /// A timer rang; `own` is the start or end for which it was set. Of several timers the latest stands, and one that
     /// names no time stands for any.
     pub(super) fn timer(&mut self, evidence: Evidence, own: Option<&Timestamp>) {
         let own = own.map_or(i64::MAX, micros);
-        self.row.put(Key::Evidence(evidence), Stamp::EVIDENCE, Value::Number(own));
+        self.tell(evidence, Value::Number(own));
+    }
+
+    fn tell(&mut self, evidence: Evidence, value: Value) {
+        self.told.push((Key::Evidence(evidence), Entry { stamp: Stamp::EVIDENCE, value }));
     }
 }
 
 /// Writes registers at one rank.
 pub(super) struct Pen<'d> {
     stamp: Stamp,
-    row: &'d mut Row,
+    told: &'d mut Vec<(Key, Entry)>,
 }
 
 impl Pen<'_> {
@@ -235,7 +237,7 @@ impl Pen<'_> {
     }
 
     fn put(&mut self, key: Key, value: Value) {
-        self.row.put(key, self.stamp, value);
+        self.told.push((key, Entry { stamp: self.stamp, value }));
     }
 }
 

@@ -4,8 +4,6 @@
 //! Invariant: equal rows have equal bytes. Decoding refuses what is out of order, cut short or left over, and allocates
 //! no more than a small multiple of the bytes that it was given.
 
-use std::collections::BTreeSet;
-
 use prost::encoding::{decode_varint, encode_varint};
 
 use super::Row;
@@ -33,6 +31,9 @@ const VALUE_TEXT: u8 = 5;
 const VALUE_ANSWER: u8 = 6;
 const VALUE_PEOPLE: u8 = 7;
 
+/// The shortest register: two bytes of key, one of stamp and one of value. No count makes us reserve for more.
+const REGISTER_BYTES_MIN: usize = 4;
+
 /// Why bytes are not a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -47,15 +48,9 @@ pub enum DecodeError {
 type Result<T> = std::result::Result<T, DecodeError>;
 
 pub(super) fn encode(row: &Row) -> Vec<u8> {
-    let stamps: Vec<&Stamp> = row
-        .registers
-        .values()
-        .map(|entry| &entry.stamp)
-        .filter(|stamp| **stamp != Stamp::EVIDENCE)
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    let emails: Vec<&Email> = row.registers.iter().flat_map(emails_of).collect::<BTreeSet<_>>().into_iter().collect();
+    let stamps = row.registers.iter().map(|(_, entry)| &entry.stamp).filter(|stamp| **stamp != Stamp::EVIDENCE);
+    let stamps = table(stamps);
+    let emails = table(row.registers.iter().flat_map(emails_of));
     let mut out = Writer { bytes: vec![VERSION], stamps, emails };
     out.optional(row.first_told);
     out.tables();
@@ -68,7 +63,17 @@ pub(super) fn encode(row: &Row) -> Vec<u8> {
     out.bytes
 }
 
-fn emails_of<'a>((key, entry): (&'a Key, &'a Entry)) -> impl Iterator<Item = &'a Email> {
+/// Ascending, each once.
+fn table<'a, T: Ord>(all: impl Iterator<Item = &'a T>) -> Vec<&'a T> {
+    let mut table: Vec<&T> = all.collect();
+    // Neighbours often share a stamp or an address: this leaves little to sort.
+    table.dedup();
+    table.sort_unstable();
+    table.dedup();
+    table
+}
+
+fn emails_of((key, entry): &(Key, Entry)) -> impl Iterator<Item = &Email> {
     let in_key = match key {
         Key::Person(_, email, _) | Key::NoShow(_, email) | Key::SeatTaken(email, _) | Key::SeatLeft(email) => {
             Some(email)
@@ -206,14 +211,16 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Row> {
     }
     let mut row = Row { first_told: reader.optional()?, ..Row::default() };
     reader.tables()?;
-    for _ in 0..reader.count()? {
+    let count = reader.count()?;
+    row.registers.reserve_exact(count.min(reader.bytes.len() / REGISTER_BYTES_MIN));
+    for _ in 0..count {
         let key = reader.key()?;
-        if row.registers.last_key_value().is_some_and(|(last, _)| *last >= key) {
+        if row.registers.last().is_some_and(|(last, _)| *last >= key) {
             return Err(DecodeError::Malformed("keys out of order"));
         }
         let stamp = reader.stamp()?;
         let value = reader.value()?;
-        row.registers.insert(key, Entry { stamp, value });
+        row.registers.push((key, Entry { stamp, value }));
     }
     if reader.bytes.is_empty() { Ok(row) } else { Err(DecodeError::Malformed("bytes left over")) }
 }
