@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use calbridge_proto::v1::{Attendee, Organizer};
 
 use crate::{
-    register::{Detail, Email, Field, Key, Role, Stamp, Value},
+    register::{Detail, Email, Entry, Field, Key, Role, Stamp, Value},
     row::Row,
 };
 
@@ -92,7 +92,7 @@ fn list(row: &Row, field: Field) -> &[Email] {
 }
 
 fn attendee(row: &Row, email: &Email, seat: &str) -> Attendee {
-    let person = Person { row, role: Role::Attendee, email };
+    let person = Person::of(row, Role::Attendee, email);
     Attendee {
         email: person.spelling(),
         name: person.text(Detail::Name),
@@ -101,12 +101,12 @@ fn attendee(row: &Row, email: &Email, seat: &str) -> Attendee {
         utc_offset_minutes: person.number(Detail::UtcOffset).and_then(|minutes| i32::try_from(minutes).ok()),
         phone_number: person.text(Detail::PhoneNumber),
         seat_uid: seat.to_owned(),
-        no_show: person.no_show(),
+        no_show: person.no_show,
     }
 }
 
 fn host(row: &Row, email: &Email) -> Organizer {
-    let person = Person { row, role: Role::Host, email };
+    let person = Person::of(row, Role::Host, email);
     Organizer {
         id: person.number(Detail::Id),
         email: person.spelling(),
@@ -114,41 +114,50 @@ fn host(row: &Row, email: &Email) -> Organizer {
         username: person.text(Detail::Username),
         time_zone: person.text(Detail::TimeZone),
         language: person.text(Detail::Language),
-        no_show: person.no_show(),
+        no_show: person.no_show,
     }
 }
 
 /// A person as one role's registers tell it.
 struct Person<'a> {
-    row: &'a Row,
-    role: Role,
     email: &'a Email,
+    details: [Option<&'a Value>; Detail::ALL.len()],
+    no_show: bool,
 }
 
-impl Person<'_> {
-    fn detail(&self, detail: Detail) -> Option<&Value> {
-        self.row.get(&Key::Person(self.role, self.email.clone(), detail)).map(|entry| &entry.value)
+impl<'a> Person<'a> {
+    fn of(row: &'a Row, role: Role, email: &'a Email) -> Self {
+        let mut details = [None; Detail::ALL.len()];
+        // A person's details stand side by side: one search finds them all.
+        for (key, entry) in row.registers_from(&Key::Person(role, email.clone(), Detail::Spelling)) {
+            match key {
+                Key::Person(of, whom, detail) if *of == role && whom == email => {
+                    details[*detail as usize] = Some(&entry.value);
+                }
+                _ => break,
+            }
+        }
+        Self { email, details, no_show: is_missing(row, role, email) }
     }
 
     fn text(&self, detail: Detail) -> String {
-        if let Some(Value::Text(text)) = self.detail(detail) { text.clone() } else { String::new() }
+        if let Some(Value::Text(text)) = self.details[detail as usize] { text.clone() } else { String::new() }
     }
 
     fn number(&self, detail: Detail) -> Option<i64> {
-        if let Some(Value::Number(number)) = self.detail(detail) { Some(*number) } else { None }
+        if let Some(Value::Number(number)) = self.details[detail as usize] { Some(*number) } else { None }
     }
 
     fn spelling(&self) -> String {
         let spelled = self.text(Detail::Spelling);
         if spelled.is_empty() { self.email.as_str().to_owned() } else { spelled }
     }
+}
 
-    /// Whoever gave up a seat takes no mark along to the next one.
-    fn no_show(&self) -> bool {
-        let mark = self.row.get(&Key::NoShow(self.role, self.email.clone()));
-        let left = self.row.get(&Key::SeatLeft(self.email.clone())).filter(|_| self.role == Role::Attendee);
-        mark.is_some_and(|mark| {
-            mark.value == Value::Flag(true) && left.is_none_or(|left| mark.stamp.time > left.stamp.time)
-        })
-    }
+/// Whoever gave up a seat takes no mark along to the next one.
+fn is_missing(row: &Row, role: Role, email: &Email) -> bool {
+    let Some(mark) = row.get(&Key::NoShow(role, email.clone())) else { return false };
+    let later = |left: &Entry| mark.stamp.time > left.stamp.time;
+    let counts = role == Role::Host || row.get(&Key::SeatLeft(email.clone())).is_none_or(later);
+    counts && mark.value == Value::Flag(true)
 }
