@@ -127,7 +127,7 @@ fn number(row: &Row, field: Field) -> Option<i64> {
 fn answers(row: &Row) -> (BTreeMap<String, String>, Struct) {
     let mut metadata = BTreeMap::new();
     let mut responses = Struct::default();
-    for (key, entry) in row.registers_from(&Key::Metadata(String::new())) {
+    for (key, entry) in row.registers() {
         match (key, &entry.value) {
             (Key::Metadata(name), Value::Text(text)) => {
                 metadata.insert(name.clone(), text.clone());
@@ -138,7 +138,7 @@ fn answers(row: &Row) -> (BTreeMap<String, String>, Struct) {
                     responses.fields.insert(slug.clone(), answer);
                 }
             }
-            _ => break,
+            _ => {}
         }
     }
     (metadata, responses)

@@ -18,8 +18,7 @@ pub(crate) struct Link<'a> {
 /// The booking that replaced this one; of several the one named last, an explicit naming before any hint.
 pub(crate) fn successor(row: &Row) -> Option<Link<'_>> {
     let seated = is_seated(row);
-    let first = Key::Successor(String::new());
-    let told = row.registers_from(&first).map_while(|(key, entry)| match key {
+    let told = row.registers().filter_map(|(key, entry)| match key {
         Key::Successor(uid) => Some((entry.stamp, uid.as_str())),
         _ => None,
     });

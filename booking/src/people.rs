@@ -54,9 +54,8 @@ pub(crate) fn hosts(row: &Row) -> (Option<Organizer>, Vec<Organizer>) {
 fn standing_seats(row: &Row) -> Option<Vec<(&Email, &str)>> {
     let mut by_email: BTreeMap<&Email, Vec<&str>> = BTreeMap::new();
     let mut any = false;
-    let first = Key::SeatTaken(Email::from_stored(""), String::new());
-    for (key, entry) in row.registers_from(&first) {
-        let Key::SeatTaken(email, id) = key else { break };
+    for (key, entry) in row.registers() {
+        let Key::SeatTaken(email, id) = key else { continue };
         any = true;
         if stands(row, email, &entry.stamp) {
             by_email.entry(email).or_default().push(id);
@@ -77,8 +76,7 @@ fn stands(row: &Row, email: &Email, taken: &Stamp) -> bool {
 
 /// Whom a no-show mark names, set or taken back.
 fn marked(row: &Row, role: Role) -> impl Iterator<Item = &Email> {
-    let first = Key::NoShow(role, Email::from_stored(""));
-    row.registers_from(&first).map_while(move |(key, _)| match key {
+    row.registers().filter_map(move |(key, _)| match key {
         Key::NoShow(of, email) if *of == role => Some(email),
         _ => None,
     })

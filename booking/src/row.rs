@@ -99,6 +99,11 @@ impl Row {
         self.get(&Key::Evidence(evidence))
     }
 
+    /// The registers, in the order of their keys.
+    pub(crate) fn registers(&self) -> impl Iterator<Item = &(Key, Entry)> {
+        self.registers.iter()
+    }
+
     /// The registers from `first` on, in the order of their keys.
     pub(crate) fn registers_from<'r>(&'r self, first: &Key) -> impl Iterator<Item = &'r (Key, Entry)> + use<'r> {
         self.registers[self.registers.partition_point(|(key, _)| key < first)..].iter()
