@@ -33,6 +33,8 @@ const VALUE_PEOPLE: u8 = 7;
 
 /// The shortest register: two bytes of key, one of stamp and one of value. No count makes us reserve for more.
 const REGISTER_BYTES_MIN: usize = 4;
+/// What a register takes with its part of the tables, rounded up: most rows are then written without growing.
+const REGISTER_BYTES_USUAL: usize = 32;
 
 /// Why bytes are not a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,9 +51,11 @@ type Result<T> = std::result::Result<T, DecodeError>;
 
 pub(super) fn encode(row: &Row) -> Vec<u8> {
     let stamps = row.registers.iter().map(|(_, entry)| &entry.stamp).filter(|stamp| **stamp != Stamp::EVIDENCE);
-    let stamps = table(stamps);
-    let emails = table(row.registers.iter().flat_map(emails_of));
-    let mut out = Writer { bytes: vec![VERSION], stamps, emails };
+    let stamps = Table::of(stamps);
+    let emails = Table::of(row.registers.iter().flat_map(emails_of));
+    let mut bytes = Vec::with_capacity(REGISTER_BYTES_USUAL * row.registers.len());
+    bytes.push(VERSION);
+    let mut out = Writer { bytes, stamps, emails };
     out.optional(row.first_told);
     out.tables();
     out.count(row.registers.len());
@@ -61,16 +65,6 @@ pub(super) fn encode(row: &Row) -> Vec<u8> {
         out.value(&entry.value);
     }
     out.bytes
-}
-
-/// Ascending, each once.
-fn table<'a, T: Ord>(all: impl Iterator<Item = &'a T>) -> Vec<&'a T> {
-    let mut table: Vec<&T> = all.collect();
-    // Neighbours often share a stamp or an address: this leaves little to sort.
-    table.dedup();
-    table.sort_unstable();
-    table.dedup();
-    table
 }
 
 fn emails_of((key, entry): &(Key, Entry)) -> impl Iterator<Item = &Email> {
@@ -84,26 +78,52 @@ fn emails_of((key, entry): &(Key, Entry)) -> impl Iterator<Item = &Email> {
     in_key.into_iter().chain(in_value)
 }
 
+/// What the registers refer to by number.
+struct Table<'a, T> {
+    /// Ascending, each once.
+    members: Vec<&'a T>,
+    /// Where the last one was found that was asked for.
+    last: usize,
+}
+
+impl<'a, T: Ord> Table<'a, T> {
+    fn of(members: impl Iterator<Item = &'a T>) -> Self {
+        let mut members: Vec<&T> = members.collect();
+        // Neighbours often share a stamp or an address: this leaves little to sort.
+        members.dedup();
+        members.sort_unstable();
+        members.dedup();
+        Self { members, last: 0 }
+    }
+
+    fn place(&mut self, member: &T) -> Option<usize> {
+        // For the same reason most are found where the one before was.
+        if self.members.get(self.last).is_none_or(|last| *last != member) {
+            self.last = self.members.binary_search(&member).ok()?;
+        }
+        Some(self.last)
+    }
+}
+
 struct Writer<'a> {
     bytes: Vec<u8>,
-    /// Ascending, without the stamp of evidence, which is number 0.
-    stamps: Vec<&'a Stamp>,
-    /// Ascending.
-    emails: Vec<&'a Email>,
+    /// Without the stamp of evidence, which is number 0.
+    stamps: Table<'a, Stamp>,
+    emails: Table<'a, Email>,
 }
 
 impl Writer<'_> {
     fn tables(&mut self) {
-        self.count(self.stamps.len());
-        for place in 0..self.stamps.len() {
-            let stamp = self.stamps[place];
+        self.count(self.stamps.members.len());
+        for place in 0..self.stamps.members.len() {
+            let stamp = self.stamps.members[place];
             self.bytes.push(stamp.rank as u8);
             self.number(stamp.time);
             self.bytes.extend_from_slice(&stamp.hash);
         }
-        self.count(self.emails.len());
-        for place in 0..self.emails.len() {
-            let email = self.emails[place];
+        self.count(self.emails.members.len());
+        for place in 0..self.emails.members.len() {
+            let email = self.emails.members[place];
             self.blob(email.as_str().as_bytes());
         }
     }
@@ -166,13 +186,13 @@ impl Writer<'_> {
     }
 
     fn stamp(&mut self, stamp: &Stamp) {
-        let number = self.stamps.binary_search(&stamp).map_or(0, |place| place + 1);
+        let number = self.stamps.place(stamp).map_or(0, |place| place + 1);
         self.count(number);
     }
 
     fn email(&mut self, email: &Email) {
         // Every address of the row is in the table, so the search can't miss.
-        let number = self.emails.binary_search(&email).unwrap_or_else(|place| place);
+        let number = self.emails.place(email).unwrap_or_default();
         self.count(number);
     }
 
@@ -194,7 +214,11 @@ impl Writer<'_> {
     }
 
     fn count(&mut self, count: usize) {
-        encode_varint(count as u64, &mut self.bytes);
+        match u8::try_from(count) {
+            // Nearly all are numbers of a table, or short lengths.
+            Ok(small @ ..0x80) => self.bytes.push(small),
+            _ => encode_varint(count as u64, &mut self.bytes),
+        }
     }
 
     /// Zigzag, so that small negative numbers stay small.
