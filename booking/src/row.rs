@@ -5,7 +5,7 @@
 
 mod codec;
 
-use std::mem;
+use std::{cmp::Ordering, mem};
 
 pub use self::codec::DecodeError;
 use crate::register::{Entry, Evidence, Field, Key};
@@ -87,16 +87,29 @@ impl Row {
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
-        let place = self.registers.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
-        Some(&self.registers[place].1)
+        self.find(|other| other.cmp(key))
     }
 
+    // Fields and evidence are asked for some thirty times a booking. Comparing with these alone takes half the time of
+    // comparing any two keys.
     pub(crate) fn field(&self, field: Field) -> Option<&Entry> {
-        self.get(&Key::Field(field))
+        self.find(|key| match key {
+            Key::Evidence(_) => Ordering::Less,
+            Key::Field(other) => other.cmp(&field),
+            _ => Ordering::Greater,
+        })
     }
 
     pub(crate) fn evidence(&self, evidence: Evidence) -> Option<&Entry> {
-        self.get(&Key::Evidence(evidence))
+        self.find(|key| match key {
+            Key::Evidence(other) => other.cmp(&evidence),
+            _ => Ordering::Greater,
+        })
+    }
+
+    fn find(&self, compare: impl Fn(&Key) -> Ordering) -> Option<&Entry> {
+        let place = self.registers.binary_search_by(|(key, _)| compare(key)).ok()?;
+        Some(&self.registers[place].1)
     }
 
     /// The registers, in the order of their keys.
