@@ -38,7 +38,7 @@ impl Row {
             }
         }
         if !unheard.is_empty() {
-            // A stable sort finds the two ordered runs and merges them.
+            // The stable sort finds two long runs in order and merges them: many new people cost no insertion each.
             self.registers.append(&mut unheard);
             self.registers.sort_by(|(one, _), (other, _)| one.cmp(other));
         }
@@ -64,7 +64,8 @@ impl Row {
 
     /// What one event told, in any order; of two tellings of one register the greater stays, as everywhere.
     pub(crate) fn of(mut told: Vec<(Key, Entry)>, first_told: Option<i64>) -> Self {
-        told.sort();
+        // The last of several tellings of one register is now the greatest.
+        told.sort_unstable();
         told.dedup_by(|greater, kept| {
             let same = greater.0 == kept.0;
             if same {
