@@ -7,10 +7,7 @@ use calbridge_proto::v1::{
     BookingStatus::{self, Completed, Scheduled, Unspecified},
     SubmitOutcome, TransitionKind, TransitionSource,
 };
-use calbridge_service::store::{
-    Batch, BookingOrder, BookingQuery, CLOCK_BOOKINGS_MAX, ClockPolicies, ClockRound, Comparison, Condition, Filter,
-    Store,
-};
+use calbridge_service::store::{Batch, CLOCK_BOOKINGS_MAX, ClockPolicies, ClockRound, Comparison, Condition, Store};
 use prost_types::Timestamp;
 
 use crate::{pages::whole_list, support::*};
@@ -182,14 +179,7 @@ pub(crate) async fn lists_agree_with_what_the_clock_has_said(backend: &impl Back
     commit_at(&store, OVER, &[created("u1", 1)]).await;
     commit_at(&store, OVER - 1, &[created("u2", 1)]).await;
     for (status, expected) in [(BookingStatus::Completed, "u1"), (BookingStatus::Scheduled, "u2")] {
-        let query = BookingQuery {
-            tenant: TENANT.into(),
-            order: BookingOrder::StartTime,
-            descending: false,
-            filter: Filter(vec![Condition::Status(Comparison::Equal, status)]),
-            after: None,
-            limit: 10,
-        };
+        let query = by_start(vec![Condition::Status(Comparison::Equal, status)]);
         let listed = whole_list(&store, query).await;
         assert_eq!(listed.iter().map(|booking| booking.uid.as_str()).collect::<Vec<_>>(), [expected]);
         assert_eq!(listed[0], read(&store, expected).await.unwrap());

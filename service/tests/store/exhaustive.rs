@@ -13,7 +13,7 @@ use calbridge_calcom::golden::{
     lives::{self, Life},
 };
 use calbridge_proto::v1;
-use calbridge_service::store::{Batch, BookingOrder, BookingQuery, Committed, Filter, NewDelivery, Store};
+use calbridge_service::store::{Batch, BookingQuery, Committed, NewDelivery, Store};
 
 use crate::support::*;
 
@@ -174,14 +174,7 @@ impl Chain {
 
 /// The tenant's bookings as the API shows them, without what only tells when *we* learned.
 async fn bookings(store: &impl Store, tenant: &Arc<str>) -> Vec<v1::Booking> {
-    let query = BookingQuery {
-        tenant: Arc::clone(tenant),
-        order: BookingOrder::StartTime,
-        descending: false,
-        filter: Filter::default(),
-        after: None,
-        limit: 100,
-    };
+    let query = BookingQuery { tenant: Arc::clone(tenant), limit: 100, ..by_start(Vec::new()) };
     let mut bookings = store.bookings(query).await.unwrap().bookings;
     bookings.sort_by(|one, other| one.uid.cmp(&other.uid));
     for booking in &mut bookings {

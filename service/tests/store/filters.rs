@@ -72,14 +72,8 @@ pub(crate) async fn a_filter_lists_what_it_says_in_each_order(backend: &impl Bac
     commit(&store, &webhooks().into_iter().map(|webhook| Webhook { tenant: "other", ..webhook }).collect::<Vec<_>>())
         .await;
     for order in [BookingOrder::StartTime, BookingOrder::UpdateTime] {
-        let query = |filter, descending, limit| BookingQuery {
-            tenant: TENANT.into(),
-            order,
-            descending,
-            filter,
-            after: None,
-            limit,
-        };
+        let query =
+            |filter, descending, limit| BookingQuery { order, descending, filter, limit, ..by_start(Vec::new()) };
         let all = whole_list(&store, query(Filter::default(), false, 100)).await;
         assert_eq!(all.len(), 60);
         for conditions in filters() {
@@ -106,14 +100,7 @@ pub(crate) async fn a_booking_is_found_by_what_it_has_and_not_by_what_it_had(bac
         })
     };
     let finds = async |condition: Condition| {
-        let query = BookingQuery {
-            tenant: TENANT.into(),
-            order: BookingOrder::StartTime,
-            descending: false,
-            filter: Filter(vec![condition]),
-            after: None,
-            limit: 10,
-        };
+        let query = by_start(vec![condition]);
         whole_list(&store, query).await.len()
     };
     let guest = |name: &str| AttendeeEmail(format!("{name}@x.example"));
@@ -140,14 +127,7 @@ pub(crate) async fn a_page_that_passes_many_by_comes_early_and_short(backend: &i
     commit(&store, &[created("u", 1)]).await;
     // A booking without a start stands first in the index, and is before no time.
     let filter = Filter(vec![StartTime(Less, i64::MAX)]);
-    let query = |after| BookingQuery {
-        tenant: TENANT.into(),
-        order: BookingOrder::StartTime,
-        descending: false,
-        filter: filter.clone(),
-        after,
-        limit: 10,
-    };
+    let query = |after| BookingQuery { filter: filter.clone(), after, ..by_start(Vec::new()) };
     let first = store.bookings(query(None)).await.unwrap();
     assert!(first.bookings.is_empty() && first.next.is_some(), "short, and not the last");
     let listed = whole_list(&store, query(None)).await;

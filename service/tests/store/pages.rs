@@ -2,7 +2,7 @@
 
 use calbridge_proto::v1;
 use calbridge_service::store::{
-    BookingCursor, BookingOrder, BookingPage, BookingQuery, Filter, PAGE_BYTES_MAX, Position, Store,
+    BookingCursor, BookingOrder, BookingPage, BookingQuery, PAGE_BYTES_MAX, Position, Store,
 };
 use prost::Message;
 use prost_types::Timestamp;
@@ -45,14 +45,7 @@ pub(crate) async fn large_bookings_make_short_pages(backend: &impl Backend) {
         })
     };
     commit(&store, &(0..50).map(large).collect::<Vec<_>>()).await;
-    let query = |after| BookingQuery {
-        tenant: TENANT.into(),
-        order: BookingOrder::UpdateTime,
-        descending: false,
-        filter: Filter::default(),
-        after,
-        limit: 1_000,
-    };
+    let query = |after| BookingQuery { order: BookingOrder::UpdateTime, after, limit: 1_000, ..by_start(Vec::new()) };
     let BookingPage { bookings: first, next } = store.bookings(query(None)).await.unwrap();
     let bytes: usize = first.iter().map(Message::encoded_len).sum();
     assert!((PAGE_BYTES_MAX..PAGE_BYTES_MAX + 260_000).contains(&bytes), "{bytes}");
@@ -104,8 +97,7 @@ pub(crate) async fn pages_of_deliveries_skip_nothing(backend: &impl Backend) {
 }
 
 async fn list(store: &impl Store, order: BookingOrder, descending: bool, limit: usize) -> Vec<v1::Booking> {
-    let query =
-        BookingQuery { tenant: TENANT.into(), order, descending, filter: Filter::default(), after: None, limit };
+    let query = BookingQuery { order, descending, limit, ..by_start(Vec::new()) };
     whole_list(store, query).await
 }
 

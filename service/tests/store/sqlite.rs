@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::PathBuf
 
 use calbridge_proto::v1::{BookingStatus, PersonPayload, SubmitOutcome::*, TransitionSource, Trigger};
 use calbridge_service::store::{
-    BookingOrder, BookingQuery, ClockPolicies, Condition, Filter, Position, Store, StoreError,
+    BookingQuery, ClockPolicies, Condition, Position, Store, StoreError,
     sqlite::{OpenError, Options, SqliteStore, Synchronous},
 };
 use rusqlite::Connection;
@@ -289,14 +289,7 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date() {
         Condition::Metadata("campaign".into(), "one".into()),
         Condition::EventTypeId(3),
     ] {
-        let query = BookingQuery {
-            tenant: TENANT.into(),
-            order: BookingOrder::StartTime,
-            descending: false,
-            filter: Filter(vec![condition]),
-            after: None,
-            limit: 10,
-        };
+        let query = by_start(vec![condition]);
         assert_eq!(store.bookings(query).await.unwrap().bookings, before.clone().into_iter().collect::<Vec<_>>());
     }
     let clock = Arc::new(ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() });
@@ -340,14 +333,7 @@ async fn a_round_is_confirmed_while_many_read() {
     let mut reads = JoinSet::new();
     for _ in 0..READS {
         let store = Arc::clone(&store);
-        let query = BookingQuery {
-            tenant: TENANT.into(),
-            order: BookingOrder::StartTime,
-            descending: false,
-            filter: Filter::default(),
-            after: None,
-            limit: 1_000,
-        };
+        let query = BookingQuery { limit: 1_000, ..by_start(Vec::new()) };
         reads.spawn(async move { store.bookings(query).await.unwrap().bookings.len() });
     }
     // All of them stand in line.

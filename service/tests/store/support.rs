@@ -10,7 +10,8 @@ use std::{
 use calbridge_booking::Subject;
 use calbridge_proto::v1::{self, booking_event::Payload};
 use calbridge_service::store::{
-    Batch, Committed, DeliveryKey, DuplicateNote, FirstResult, Identity, NewDelivery, Position, Store,
+    Batch, BookingOrder, BookingQuery, Committed, Condition, DeliveryKey, DuplicateNote, Filter, FirstResult, Identity,
+    NewDelivery, Position, Store,
 };
 use prost_types::Timestamp;
 use sha2::{Digest, Sha256};
@@ -206,6 +207,18 @@ fn prepared(event: v1::BookingEvent, body_sha256: [u8; 32], time: i64, identity:
 
 pub(crate) fn batch(webhooks: &[Webhook]) -> Batch {
     Batch { deliveries: webhooks.iter().map(Webhook::delivery).collect(), now: NOW, ..Batch::default() }
+}
+
+/// The tenant's bookings that a filter means, by start.
+pub(crate) fn by_start(conditions: Vec<Condition>) -> BookingQuery {
+    BookingQuery {
+        tenant: TENANT.into(),
+        order: BookingOrder::StartTime,
+        descending: false,
+        filter: Filter(conditions),
+        after: None,
+        limit: 10,
+    }
 }
 
 /// Commits one round, which must succeed and answer for each delivery.
