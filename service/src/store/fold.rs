@@ -19,21 +19,14 @@ use calbridge_proto::v1::{self, TransitionSource};
 use self::{message::Cause, slot::Slot};
 pub(crate) use self::{
     message::{Columns, columns},
-    slot::{Terms, terms_of},
+    slot::{FoldedBooking, Terms, terms_of},
 };
-use super::{BookingKey, ClockPolicies, DeliveryKey, FirstResult, Micros, NewDelivery, Position, StoreError};
+use super::{
+    BookingKey, ClockPolicies, DeliveryKey, FirstResult, Micros, NewDelivery, Position, StoreError, view::LoadedRow,
+};
 
 /// The rows of the bookings that a round speaks of; those that are not kept yet are left out.
 pub(crate) type LoadedRows = HashMap<BookingKey, LoadedRow>;
-
-/// A row as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LoadedRow {
-    /// The encoded registers.
-    pub(crate) state: Vec<u8>,
-    /// The log says that the clock completed it.
-    pub(crate) clock_told: bool,
-}
 
 /// When, for whom and from where a round begins.
 pub(crate) struct Occasion<'a> {
@@ -76,20 +69,6 @@ pub(crate) struct Mention {
     pub(crate) position: Position,
     /// What came of it for this booking.
     pub(crate) outcome: v1::SubmitOutcome,
-}
-
-/// A row to write.
-pub(crate) struct FoldedBooking {
-    pub(crate) key: BookingKey,
-    /// Whether the store has a row of it already.
-    pub(crate) known: bool,
-    pub(crate) state: Vec<u8>,
-    /// The end that the clock waits for, or has passed.
-    pub(crate) clock_end: Option<Micros>,
-    pub(crate) clock_told: bool,
-    /// Set where the visible booking changed; else the stored ones hold.
-    pub(crate) columns: Option<Columns>,
-    pub(crate) terms: Terms,
 }
 
 /// For each delivery the index of the earlier one in this batch that it repeats, if any.

@@ -6,10 +6,19 @@ use calbridge_proto::v1;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::{Micros, Position, StoreError, fold::LoadedRow, lineage::Origin, time::timestamp};
+use super::{Micros, Position, StoreError, lineage::Origin, time::timestamp};
 
 /// How much of a SHA-256 an etag is: it tells two states of one booking apart, it resists nobody.
 const ETAG_BYTES: usize = 12;
+
+/// A row as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LoadedRow {
+    /// The encoded registers.
+    pub(crate) state: Vec<u8>,
+    /// The log says that the clock completed it.
+    pub(crate) clock_told: bool,
+}
 
 /// The booking of a visible row, as the log has told it; [`seal`] makes it whole.
 pub(crate) fn booking(

@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 use calbridge_booking::{Change, Derived, Horizon, Row, Rule, derive, transition};
 use calbridge_proto::v1::Booking;
 
-use super::{Columns, FoldedBooking, LoadedRow, message::start_time};
-use crate::store::{BookingKey, Micros, StoreError, clock::SKEW, terms, view};
+use super::message::{Columns, start_time};
+use crate::store::{
+    BookingKey, Micros, StoreError,
+    clock::SKEW,
+    terms,
+    view::{self, LoadedRow},
+};
 
 /// A booking under way.
 pub(super) struct Slot {
@@ -17,6 +22,20 @@ pub(super) struct Slot {
     columns: Option<Columns>,
     terms: Terms,
     anyway: bool,
+}
+
+/// A row to write.
+pub(crate) struct FoldedBooking {
+    pub(crate) key: BookingKey,
+    /// Whether the store has a row of it already.
+    pub(crate) known: bool,
+    pub(crate) state: Vec<u8>,
+    /// The end that the clock waits for, or has passed.
+    pub(crate) clock_end: Option<Micros>,
+    pub(crate) clock_told: bool,
+    /// Set where the visible booking changed; else the stored ones hold.
+    pub(crate) columns: Option<Columns>,
+    pub(crate) terms: Terms,
 }
 
 /// The terms that a round makes find a booking (true), or not any more (false).

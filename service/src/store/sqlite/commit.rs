@@ -9,8 +9,9 @@ use super::{notes, write};
 use crate::store::{
     Batch, BookingKey, Committed, DuplicateNote, FirstResult, NewDelivery, StoreError,
     body::Packer,
-    fold::{self, Folded, FoldedDelivery, LoadedRow, LoadedRows, Occasion},
+    fold::{self, Folded, FoldedDelivery, LoadedRows, Occasion},
     time::micros,
+    view::LoadedRow,
 };
 
 /// Commits a batch and says what became of each delivery.

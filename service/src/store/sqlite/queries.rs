@@ -3,6 +3,7 @@
 pub(super) mod bookings;
 pub(super) mod deliveries;
 mod filter;
+mod found;
 pub(super) mod lineage;
 pub(super) mod rows;
 pub(super) mod timeline;

@@ -2,15 +2,16 @@
 
 use calbridge_proto::v1;
 use prost::Message;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, params_from_iter};
 
 use super::{
     filter::{Statement, statement},
+    found::{Found, unsealed},
     lineage::origin,
 };
 use crate::store::{
     BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, Micros, PAGE_BYTES_MAX, PAGE_LOOKS_MAX,
-    Position, StoreError, fold::LoadedRow, time::micros, view,
+    StoreError, time::micros, view,
 };
 
 /// One visible booking.
@@ -70,41 +71,10 @@ pub(in crate::store::sqlite) fn page(connection: &Connection, query: &BookingQue
     Ok(page)
 }
 
-/// One visible booking, but for what only a reader of other bookings can know.
-pub(super) fn unsealed(connection: &Connection, tenant: &str, uid: &str) -> Result<Option<v1::Booking>, StoreError> {
-    const SELECT: &str = "SELECT uid, state, clock_told, position, update_time FROM bookings
-        WHERE tenant = ?1 AND uid = ?2 AND visible = 1";
-    let found = connection.prepare_cached(SELECT)?.query_row(params![tenant, uid], Found::read).optional()?;
-    found.map(|found| found.show(tenant)).transpose()
-}
-
 fn cursor(booking: &v1::Booking, order: BookingOrder) -> BookingCursor {
     let time = match order {
         BookingOrder::StartTime => booking.start_time.as_ref(),
         BookingOrder::UpdateTime => booking.update_time.as_ref(),
     };
     BookingCursor { time: time.map_or(Micros::MIN, micros), uid: booking.uid.clone() }
-}
-
-/// A visible row.
-struct Found {
-    uid: String,
-    row: LoadedRow,
-    position: Position,
-    update_time: Micros,
-}
-
-impl Found {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            uid: row.get(0)?,
-            row: LoadedRow { state: row.get(1)?, clock_told: row.get(2)? },
-            position: Position(row.get(3)?),
-            update_time: row.get(4)?,
-        })
-    }
-
-    fn show(self, tenant: &str) -> Result<v1::Booking, StoreError> {
-        view::booking(tenant, &self.uid, &self.row, self.position, self.update_time)
-    }
 }

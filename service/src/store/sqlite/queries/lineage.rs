@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use calbridge_proto::v1;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::bookings::unsealed;
+use super::found::unsealed;
 use crate::store::{
     LINEAGE_MAX, StoreError,
     lineage::{self, Link, Origin},

@@ -8,9 +8,9 @@ use tracing::info;
 
 use crate::store::{
     BookingKey, Position, StoreError,
-    fold::{FoldedBooking, LoadedRow, Terms, columns, terms_of},
+    fold::{FoldedBooking, Terms, columns, terms_of},
     sqlite::write,
-    view,
+    view::{self, LoadedRow},
 };
 
 /// Rows between two words on how far it has come.
