@@ -10,7 +10,7 @@ use tracing::{Instrument, field::Empty, info, info_span, warn};
 
 use crate::{
     clock::Clock,
-    ingest::kept_id,
+    ingest::{kept_id, record_transitions},
     metrics::Metrics,
     settings::CLOCK_INTERVAL,
     store::{CLOCK_BOOKINGS_MAX, ClockPolicies, ClockRound, Store, StoreError},
@@ -61,7 +61,6 @@ impl<S: Store> Completion<S> {
             { otel::KIND } = "internal",
             { otel::STATUS_CODE } = Empty,
             { semconv::SOURCE } = semconv::SOURCE_CLOCK,
-            { semconv::MESSAGING_BATCH_MESSAGE_COUNT } = i64::try_from(due).unwrap_or(i64::MAX),
             { semconv::ERROR_TYPE } = Empty,
         );
         let round = ClockRound { keys, now, clock: Arc::clone(&self.policies), trace_id: kept_id(&span) };
@@ -70,7 +69,9 @@ impl<S: Store> Completion<S> {
             span.record(otel::STATUS_CODE, "ERROR");
             span.record(semconv::ERROR_TYPE, "STORE_UNAVAILABLE");
         }
-        self.metrics.completed(heard?);
+        let changed = heard?;
+        record_transitions(&span, &changed);
+        self.metrics.completed(changed.len());
         Ok(due)
     }
 }

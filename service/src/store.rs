@@ -136,6 +136,8 @@ pub struct Batch {
     pub now: Micros,
     /// When the clock completes what the round speaks of.
     pub clock: Arc<ClockPolicies>,
+    /// W3C trace id of the round, in hex, for what the clock does in it; empty where it is not traced.
+    pub trace_id: String,
 }
 
 /// A booking: its tenant and uid.
@@ -302,8 +304,8 @@ pub trait Store: Send + Sync + 'static {
         clock: Arc<ClockPolicies>,
     ) -> impl Future<Output = Result<Vec<BookingKey>, StoreError>> + Send;
 
-    /// Lets the clock speak of these bookings, in one transaction. Answers how many changed.
-    fn hear_clock(&self, round: ClockRound) -> impl Future<Output = Result<usize, StoreError>> + Send;
+    /// Lets the clock speak of these bookings, in one transaction. Answers the changes.
+    fn hear_clock(&self, round: ClockRound) -> impl Future<Output = Result<Vec<v1::Transition>, StoreError>> + Send;
 
     /// Merges a kept delivery again; `None` where it is not kept.
     fn replay(&self, replay: Replay) -> impl Future<Output = Result<Option<Replayed>, StoreError>> + Send;

@@ -20,7 +20,8 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, mut rounds: mpsc::Rece
         let (deliveries, receipts): (Vec<_>, Vec<_>) =
             fresh.into_iter().map(|event| (event.delivery, event.receipt)).unzip();
         let keys: Vec<DeliveryKey> = deliveries.iter().map(|delivery| delivery.key.clone()).collect();
-        let batch = Batch { deliveries, duplicates: notes, now, clock: Arc::clone(&shared.policies) };
+        let (clock, trace_id) = (Arc::clone(&shared.policies), trace::kept_id(&span));
+        let batch = Batch { deliveries, duplicates: notes, now, clock, trace_id };
         match shared.store.commit(batch).instrument(span.clone()).await {
             Ok(committed) => conclude(&shared, receipts, committed, keys, &span),
             Err(failure) => refuse(&shared, receipts, &failure, &span),

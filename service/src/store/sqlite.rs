@@ -143,7 +143,7 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| clock::due(connection, &clock, now)).await
     }
 
-    async fn hear_clock(&self, round: ClockRound) -> Result<usize, StoreError> {
+    async fn hear_clock(&self, round: ClockRound) -> Result<Vec<v1::Transition>, StoreError> {
         self.observer.watch(observe::COMMIT_BOOKINGS, round.keys.len(), self.writer.hear_clock(round)).await
     }
 

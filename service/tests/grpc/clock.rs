@@ -2,28 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use calbridge_proto::v1::{self, BookingStatus, TransitionSource, Trigger};
+use calbridge_proto::v1::{self, BookingStatus, TransitionSource};
 use calbridge_service::{Settings, store::ClockPolicies};
-use jiff::{Timestamp, ToSpan};
 
 use crate::{
-    events::{event, golden},
+    events::ending_in,
     harness::{Failure, Harness, settings, until},
 };
 
 fn with_grace(grace: Option<Duration>) -> Settings {
     let tenants = [("patient".to_owned(), None)].into();
     Settings { clock: Arc::new(ClockPolicies { otherwise: grace, tenants }), ..settings() }
-}
-
-/// A booking of half an hour that ends so many milliseconds from now.
-#[expect(clippy::disallowed_methods, reason = "the service under test runs by this machine's clock")]
-fn ending_in(uid: &str, milliseconds: i64) -> v1::BookingEvent {
-    let mut booking = golden(uid, 0);
-    let end = Timestamp::now() + milliseconds.milliseconds();
-    // Cal.com's times have whole seconds.
-    booking.start = Timestamp::from_second(end.as_second()).unwrap() - 30.minutes();
-    event(Trigger::BookingCreated, &booking)
 }
 
 #[tokio::test]

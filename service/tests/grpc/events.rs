@@ -5,7 +5,7 @@ use calbridge_calcom::{
     type_body,
 };
 use calbridge_proto::v1::{self, Trigger};
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan};
 use prost_types::Timestamp as ProtoTimestamp;
 use uuid::{NoContext, Uuid};
 
@@ -42,6 +42,16 @@ pub(crate) fn event(trigger: Trigger, golden: &Golden) -> v1::BookingEvent {
 
 pub(crate) fn created(uid: &str) -> v1::BookingEvent {
     event(Trigger::BookingCreated, &golden(uid, 0))
+}
+
+/// A booking of half an hour that ends so many milliseconds from now.
+#[expect(clippy::disallowed_methods, reason = "the service under test runs by this machine's clock")]
+pub(crate) fn ending_in(uid: &str, milliseconds: i64) -> v1::BookingEvent {
+    let mut booking = golden(uid, 0);
+    let end = Timestamp::now() + milliseconds.milliseconds();
+    // Cal.com's times have whole seconds.
+    booking.start = Timestamp::from_second(end.as_second()).unwrap() - 30.minutes();
+    event(Trigger::BookingCreated, &booking)
 }
 
 fn request_id() -> Uuid {

@@ -119,7 +119,7 @@ impl Store for Controlled {
         self.store.clock_due(now, clock).await
     }
 
-    async fn hear_clock(&self, round: ClockRound) -> Result<usize, StoreError> {
+    async fn hear_clock(&self, round: ClockRound) -> Result<Vec<v1::Transition>, StoreError> {
         self.store.hear_clock(round).await
     }
 

@@ -1,13 +1,16 @@
 //! One event is one trace, a round is another, and the two know each other.
 
-use calbridge_proto::v1::{SubmitEventsRequest, SubmitOutcome, Trigger};
+use std::{sync::Arc, time::Duration};
+
+use calbridge_proto::v1::{self, SubmitEventsRequest, SubmitOutcome, Trigger};
+use calbridge_service::{Settings, store::ClockPolicies};
 use calbridge_telemetry::testing::{Recording, attribute, record};
 use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
 
 use crate::{
-    events::{PARENT, TRACE, created, event, golden},
-    harness::{Failure, Harness, redis, until},
+    events::{PARENT, TRACE, created, ending_in, event, golden},
+    harness::{Failure, Harness, redis, settings, until},
     redis_server::RedisServer,
 };
 
@@ -201,6 +204,47 @@ async fn a_refused_event_is_an_error_that_names_its_reason() {
     assert!(matches!(span.status, Status::Error { .. }));
     assert_eq!(attribute(&span, "error.type").as_deref(), Some("INVALID_FIELD"));
     assert_eq!(attribute(&span, "calbridge.tenant.id"), None, "what was not checked is not repeated");
+}
+
+#[tokio::test]
+async fn what_the_clock_does_is_a_trace_of_its_own() {
+    let recording = record();
+    let clock = ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() };
+    let service = Harness::with(Settings { clock: Arc::new(clock), ..settings() }).await;
+    // One that is over when it comes, and one that the clock completes by itself.
+    service.submit(created("over")).await.unwrap();
+    service.submit(ending_in("soon", 1_500)).await.unwrap();
+    let root = named(&recording, "complete bookings", 1).await.remove(0);
+    assert_eq!(root.parent_span_id, opentelemetry::SpanId::INVALID);
+    assert_eq!((&root.span_kind, &root.status), (&SpanKind::Internal, &Status::Unset));
+    assert_eq!(attribute(&root, "calbridge.source").as_deref(), Some("clock"));
+    let commit = named(&recording, "COMMIT bookings", 1).await.remove(0);
+    assert_eq!(commit.parent_span_id, root.span_context.span_id());
+    let of_root = |span: &SpanData| span.parent_span_id == root.span_context.span_id();
+    let made = named(&recording, "record transition", 3).await.into_iter().find(of_root).unwrap();
+    assert_eq!(attribute(&made, "calbridge.transition.rule").as_deref(), Some("ended_by_clock"));
+    assert_eq!(attribute(&made, "calbridge.source").as_deref(), Some("clock"));
+    assert_eq!(service.timeline("soon").await[1].trace_id, trace(&root));
+    let rounds = named(&recording, "ingest round", 1).await;
+    assert_eq!(service.timeline("over").await[1].trace_id, trace(&rounds[0]), "said in the round that brought it");
+    no_personal_data(&recording);
+}
+
+#[tokio::test]
+async fn a_replay_goes_on_with_the_trace_of_its_call() {
+    let recording = record();
+    let service = Harness::start().await;
+    let untyped = v1::BookingEvent { payload: None, ..created("u1") };
+    let kept = service.submit(untyped).await.unwrap();
+    let request =
+        v1::ReplayDeliveryRequest { tenant: "acme".to_owned(), delivery_id: kept.delivery_id, dry_run: false };
+    service.deliveries().replay_delivery(request).await.unwrap();
+    let call = named(&recording, "calbridge.v1.DeliveryService/ReplayDelivery", 1).await.remove(0);
+    let made = named(&recording, "record transition", 1).await.remove(0);
+    assert_eq!(made.parent_span_id, call.span_context.span_id());
+    assert_eq!(attribute(&made, "calbridge.source").as_deref(), Some("replay"));
+    assert_eq!(service.timeline("u1").await[0].trace_id, trace(&call));
+    no_personal_data(&recording);
 }
 
 fn no_personal_data(recording: &Recording) {

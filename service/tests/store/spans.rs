@@ -1,8 +1,8 @@
 //! What a trace shows of the store.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use calbridge_service::store::Store;
+use calbridge_service::store::{ClockPolicies, ClockRound, Store};
 use opentelemetry::trace::{SpanKind, Status, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use tracing::{Instrument, info_span};
@@ -22,6 +22,11 @@ async fn each_operation_is_a_client_span_under_its_caller() {
     async {
         commit(&store, &[created("u1", 1), created("u2", 1)]).await;
         store.confirm(vec![created("u1", 1).delivery().key]).await.unwrap();
+        store.head().await.unwrap();
+        store.lineage(TENANT, "u1").await.unwrap();
+        let clock = Arc::new(ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() });
+        let keys = store.clock_due(NOW, Arc::clone(&clock)).await.unwrap();
+        store.hear_clock(ClockRound { keys, now: NOW, clock, trace_id: String::new() }).await.unwrap();
         store.probe().await.unwrap();
         store.close().await;
         store.commit(batch(&[created("u3", 1)])).await.unwrap_err();
@@ -32,9 +37,20 @@ async fn each_operation_is_a_client_span_under_its_caller() {
 
     let spans = exporter.get_finished_spans().unwrap();
     let names: Vec<_> = spans.iter().map(|span| span.name.as_ref()).collect();
-    assert_eq!(names, ["COMMIT deliveries", "SELECT deliveries", "COMMIT deliveries", "round"]);
-    let round = spans[3].span_context.span_id();
-    for span in &spans[..3] {
+    assert_eq!(
+        names,
+        [
+            "COMMIT deliveries",
+            "SELECT deliveries",
+            "SELECT head",
+            "SELECT bookings",
+            "COMMIT bookings",
+            "COMMIT deliveries",
+            "round"
+        ]
+    );
+    let round = spans[6].span_context.span_id();
+    for span in &spans[..6] {
         assert_eq!(span.span_kind, SpanKind::Client);
         assert_eq!(span.parent_span_id, round);
     }
@@ -52,8 +68,11 @@ async fn each_operation_is_a_client_span_under_its_caller() {
     }
     assert_eq!(spans[0].status, Status::Unset);
     assert!(!attributes(&spans[1]).contains_key("db.operation.batch.size"));
-    assert!(matches!(spans[2].status, Status::Error { .. }));
-    assert_eq!(attributes(&spans[2]).get("error.type").map(String::as_str), Some("unavailable"));
+    let heard = attributes(&spans[4]);
+    assert_eq!(heard.get("db.collection.name").map(String::as_str), Some("bookings"));
+    assert_eq!(heard.get("db.operation.batch.size").map(String::as_str), Some("2"));
+    assert!(matches!(spans[5].status, Status::Error { .. }));
+    assert_eq!(attributes(&spans[5]).get("error.type").map(String::as_str), Some("unavailable"));
 }
 
 #[tokio::test]

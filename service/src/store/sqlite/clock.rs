@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use calbridge_proto::v1::TransitionSource;
+use calbridge_proto::v1::{Transition, TransitionSource};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{commit::load, queries, write};
@@ -29,8 +29,8 @@ pub(super) fn due(connection: &Connection, clock: &ClockPolicies, now: Micros) -
     Ok(keys)
 }
 
-/// Says it, in one transaction, and answers how many bookings changed.
-pub(super) fn hear(connection: &mut Connection, round: &ClockRound) -> Result<usize, StoreError> {
+/// Says it, in one transaction, and answers the changes.
+pub(super) fn hear(connection: &mut Connection, round: &ClockRound) -> Result<Vec<Transition>, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let head = queries::head(&transaction)?;
     let rows = load(&transaction, round.keys.iter().cloned())?;
@@ -41,7 +41,7 @@ pub(super) fn hear(connection: &mut Connection, round: &ClockRound) -> Result<us
     write::bookings(&transaction, &bookings)?;
     write::head(&transaction, head, after)?;
     transaction.commit()?;
-    Ok(clock.len())
+    Ok(clock.into_iter().map(|(_, made)| made).collect())
 }
 
 /// The next tenant that has bookings which the clock completes: one step of a walk through the index.

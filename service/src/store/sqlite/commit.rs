@@ -52,7 +52,7 @@ fn round(transaction: &Transaction<'_>, packer: &mut Packer, batch: &Batch) -> R
         now: batch.now,
         clock: &batch.clock,
         source: v1::TransitionSource::Webhook,
-        trace_id: "",
+        trace_id: &batch.trace_id,
     };
     let Folded { deliveries, clock, bookings, head: mut after } = fold::fold(&new, &rows, &occasion)?;
 

@@ -11,6 +11,7 @@ use std::{
     time::Instant,
 };
 
+use calbridge_proto::v1;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
@@ -27,7 +28,7 @@ const COMMANDS_MAX: usize = 8;
 
 enum Command {
     Commit(Batch, oneshot::Sender<Result<Vec<Committed>, StoreError>>),
-    Clock(ClockRound, oneshot::Sender<Result<usize, StoreError>>),
+    Clock(ClockRound, oneshot::Sender<Result<Vec<v1::Transition>, StoreError>>),
     Replay(Box<Replay>, oneshot::Sender<Result<Option<Replayed>, StoreError>>),
     Probe(oneshot::Sender<Result<(), StoreError>>),
 }
@@ -67,8 +68,8 @@ impl Writer {
         self.ask(|reply| Command::Commit(batch, reply)).await
     }
 
-    /// How many bookings the clock changed.
-    pub(super) async fn hear_clock(&self, round: ClockRound) -> Result<usize, StoreError> {
+    /// What the clock changed.
+    pub(super) async fn hear_clock(&self, round: ClockRound) -> Result<Vec<v1::Transition>, StoreError> {
         self.ask(|reply| Command::Clock(round, reply)).await
     }
 
