@@ -1,7 +1,8 @@
 //! Field by field: what writes, what fills a gap, what erases nothing, and where it ends.
 
 use calbridge_proto::v1::{
-    BookingPayload, MeetingPayload, PersonPayload, ResponsePayload, TeamPayload,
+    Attendee, Booking, BookingPayload, BookingStatus, MeetingPayload, Organizer, PaymentStatus, PersonPayload,
+    ResponsePayload, TeamPayload,
     Trigger::{
         AfterGuestsCalVideoNoShow, BookingCreated, BookingPaid, BookingReassigned, BookingRequested,
         BookingRescheduled, MeetingStarted,
@@ -14,6 +15,75 @@ use super::{
     world::{World, answer, at, cal_video, moved, payload, person, tell, timer},
 };
 use crate::{Subject, subject};
+
+#[test]
+fn each_field_of_a_webhook_shows_in_a_field_of_its_booking() {
+    let full = BookingPayload {
+        description: "to talk".into(),
+        seats_per_time_slot: Some(4),
+        attendee_seat_id: "s1".into(),
+        attendees: vec![PersonPayload { phone_number: "+1 555".into(), ..person("guest@a.example") }],
+        responses: [("rescheduleReason".to_owned(), answer("rain"))].into(),
+        price_minor: Some(900),
+        currency: "eur".into(),
+        payment_id: Some(5),
+        ..moved("u1", "u1")
+    };
+    let host = Organizer {
+        id: Some(12),
+        email: "host@a.example".into(),
+        name: "host of the tests".into(),
+        username: "host".into(),
+        time_zone: "Europe/London".into(),
+        language: "en".into(),
+        no_show: false,
+    };
+    let guest = Attendee {
+        email: "guest@a.example".into(),
+        name: "guest of the tests".into(),
+        time_zone: "Europe/London".into(),
+        language: "en".into(),
+        utc_offset_minutes: Some(60),
+        phone_number: "+1 555".into(),
+        seat_uid: "s1".into(),
+        no_show: false,
+    };
+    let reason = Value { kind: Some(Kind::StringValue("rain".into())) };
+    let booking = ends(&[tell(BookingRescheduled, 3, full)]).get("u1").booking;
+    assert_eq!(
+        booking,
+        Booking {
+            uid: "u1".into(),
+            calcom_booking_id: Some(8),
+            status: BookingStatus::Scheduled.into(),
+            payment_status: PaymentStatus::None.into(),
+            title: "Tea".into(),
+            event_type_slug: "tea".into(),
+            event_type_id: Some(3),
+            start_time: Some(at(12)),
+            end_time: Some(at(13)),
+            location: "integrations:daily".into(),
+            organizer: Some(host.clone()),
+            attendees: vec![guest],
+            ical_uid: "u1@Cal.com".into(),
+            origin_uid: "u1".into(),
+            previous_start_time: Some(at(10)),
+            previous_end_time: Some(at(11)),
+            rescheduled_by: "guest@a.example".into(),
+            reschedule_reason: "rain".into(),
+            description: "to talk".into(),
+            hosts: vec![host],
+            price_minor: Some(900),
+            currency: "eur".into(),
+            payment_id: Some(5),
+            seats_per_time_slot: Some(4),
+            metadata: [("room".to_owned(), "4".to_owned())].into(),
+            responses: Some(Struct { fields: [("rescheduleReason".to_owned(), reason)].into() }),
+            create_time: Some(at(3)),
+            ..Booking::default()
+        }
+    );
+}
 
 #[test]
 fn the_newest_telling_of_each_field_shows() {
