@@ -1,7 +1,7 @@
 //! The filter of `ListBookings`: conditions of AIP-160, joined by `AND`.
 //!
-//! A condition is a field, an operator and a value. A value is a word, or a text in double quotes in which a backslash
-//! stands before a quote or a backslash. A refusal says at which character; it repeats nothing of the filter, which may
+//! A condition is a field, an operator and a value. A value is a word, or a text in quotes, double or single, in which a
+//! backslash stands before a quote or a backslash. A refusal says at which character; it repeats nothing of the filter, which may
 //! hold somebody's address.
 
 use calbridge_proto::v1::BookingStatus;
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
     /// A word; behind `metadata.` also a text in quotes.
     fn field(&mut self) -> Result<String, ApiError> {
         let word = self.word();
-        if word == METADATA && self.rest().starts_with('"') {
+        if word == METADATA && self.rest().starts_with(QUOTES) {
             return Ok(format!("{METADATA}{}", self.quoted()?));
         }
         if word.is_empty() { Err(self.refuse(FIELDS)) } else { Ok(word.to_owned()) }
@@ -107,12 +107,12 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self) -> Result<String, ApiError> {
-        if self.rest().starts_with('"') {
+        if self.rest().starts_with(QUOTES) {
             return self.quoted();
         }
         let word = self.word();
         if word.is_empty() {
-            Err(self.refuse("a value, in double quotes where it is no plain word"))
+            Err(self.refuse("a value, in quotes where it is no plain word"))
         } else {
             Ok(word.to_owned())
         }
@@ -121,10 +121,11 @@ impl<'a> Reader<'a> {
     fn quoted(&mut self) -> Result<String, ApiError> {
         let begin = self.at;
         let mut text = String::new();
-        let mut characters = self.rest().char_indices().skip(1);
+        let mut characters = self.rest().char_indices();
+        let quote = characters.next().map(|(_, quote)| quote);
         while let Some((place, character)) = characters.next() {
             match character {
-                '"' => {
+                closing if Some(closing) == quote => {
                     self.at = begin + place + 1;
                     return Ok(text);
                 }
@@ -132,7 +133,7 @@ impl<'a> Reader<'a> {
                 _ => text.push(character),
             }
         }
-        Err(refused(self.text, begin, "a text that ends in a double quote"))
+        Err(refused(self.text, begin, "a text that ends in the quote that it begins with"))
     }
 
     fn word(&mut self) -> &'a str {
@@ -169,6 +170,7 @@ impl<'a> Reader<'a> {
     }
 }
 
+const QUOTES: [char; 2] = ['"', '\''];
 const METADATA: &str = "metadata.";
 const TIME: &str = "a time like \"2026-09-01T00:00:00Z\"";
 

@@ -27,6 +27,8 @@ fn each_condition_is_read() {
         ("metadata.k = v", Metadata("k".into(), "v".into())),
         ("metadata.utm.source = \"a b\"", Metadata("utm.source".into(), "a b".into())),
         ("metadata.\"my \\\"key\\\"\" = \"x\\\\y\"", Metadata("my \"key\"".into(), "x\\y".into())),
+        ("metadata.'my \"key\"' = 'it\\'s'", Metadata("my \"key\"".into(), "it's".into())),
+        ("metadata.k = O'Brien", Metadata("k".into(), "O'Brien".into())),
         ("metadata.k = \"\"", Metadata("k".into(), String::new())),
         ("metadata.größe = \"zwölf\"", Metadata("größe".into(), "zwölf".into())),
     ] {
@@ -60,7 +62,7 @@ fn a_refusal_says_where_and_what_was_expected() {
         ("start_time > 2026-09-01", 14, "a time"),
         ("event_type_id = many", 17, "a whole number"),
         ("organizer_email != a@x.example", 17, "="),
-        ("metadata.größe = \"ab", 18, "ends in a double quote"),
+        ("metadata.größe = \"ab", 18, "ends in the quote"),
         ("status = SCHEDULED event_type_id = 3", 20, "AND"),
         ("status = SCHEDULED OR event_type_id = 3", 20, "AND"),
         ("status = SCHEDULED and event_type_id = 3", 20, "AND"),
