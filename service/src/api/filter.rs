@@ -81,10 +81,11 @@ impl<'a> Reader<'a> {
 
     /// A word; behind `metadata.` also a text in quotes.
     fn field(&mut self) -> Result<String, ApiError> {
-        let word = self.word();
-        if word == METADATA && self.rest().starts_with(QUOTES) {
+        if self.rest().strip_prefix(METADATA).is_some_and(|key| key.starts_with(QUOTES)) {
+            self.at += METADATA.len();
             return Ok(format!("{METADATA}{}", self.quoted()?));
         }
+        let word = self.word();
         if word.is_empty() { Err(self.refuse(FIELDS)) } else { Ok(word.to_owned()) }
     }
 
