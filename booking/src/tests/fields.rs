@@ -204,11 +204,13 @@ fn hosts_are_the_organizer_and_the_team_each_once() {
 #[test]
 fn answers_stand_by_field_and_empty_ones_erase_nothing() {
     let value = |kind| ResponsePayload { value: Some(Value { kind: Some(kind) }), ..Default::default() };
+    let place = Struct { fields: [("value".to_owned(), Value::from("phone"))].into() };
     let first = BookingPayload {
         responses: [
             ("name".to_owned(), answer("Guest")),
             ("guests".to_owned(), value(Kind::ListValue(ListValue { values: vec![Value::from("x")] }))),
             ("ok".to_owned(), value(Kind::BoolValue(false))),
+            ("location".to_owned(), value(Kind::StructValue(place.clone()))),
             ("rescheduleReason".to_owned(), answer("train late")),
         ]
         .into(),
@@ -231,7 +233,10 @@ fn answers_stand_by_field_and_empty_ones_erase_nothing() {
     assert_eq!(answers["name"], Value::from("Guest"));
     assert_eq!(answers["ok"], Value::from(false));
     assert_eq!(answers["colour"], Value::from("red"));
-    assert_eq!(answers.len(), 5);
+    assert_eq!(answers["location"], Value { kind: Some(Kind::StructValue(place)) });
+    let guests = Value { kind: Some(Kind::ListValue(ListValue { values: vec![Value::from("x")] })) };
+    assert_eq!(answers["guests"], guests);
+    assert_eq!(answers.len(), 6);
     assert_eq!(booking.reschedule_reason, "train late");
 }
 

@@ -58,7 +58,10 @@ fn a_mark_is_left_with_the_seat() {
     ];
     let marked = |told: &[Told]| ends(told).get("u1").booking.attendees[0].no_show;
     assert!(!marked(&told));
-    told.push(tell(BookingNoShowUpdated, 15, marks("u1", &[("a@a.example", true)])));
+    let again = |hour| tell(BookingNoShowUpdated, hour, marks("u1", &[("a@a.example", true)]));
+    let at_once = [told.as_slice(), &[again(13)]].concat();
+    assert!(!marked(&at_once), "at one moment the leaving counts, as it does against a seat");
+    told.push(again(15));
     assert!(marked(&told));
 }
 
