@@ -103,8 +103,17 @@ impl List {
 impl Lineage {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let mut client = self.reader.connect().await?;
-        let request = GetLineageRequest { tenant: self.reader.tenant(), uid: self.uid };
-        let lineage = client.get_lineage(request).await.map_err(|status| refused(&status))?.into_inner();
+        let mut lineage = v1::GetLineageResponse::default();
+        for _ in 0..MAX_PAGES {
+            let (tenant, uid) = (self.reader.tenant(), self.uid.clone());
+            let request = GetLineageRequest { tenant, uid, page_token: lineage.next_page_token };
+            let page = client.get_lineage(request).await.map_err(|status| refused(&status))?.into_inner();
+            lineage.bookings.extend(page.bookings);
+            lineage.next_page_token = page.next_page_token;
+            if lineage.next_page_token.is_empty() {
+                break;
+            }
+        }
         match self.reader.output {
             Format::Json => print_json("GetLineageResponse", &lineage),
             Format::Table => print(lineage_table(&lineage.bookings)),

@@ -158,7 +158,7 @@ impl<S: Store> Refold<S> {
         let fresh = self.fresh.rows(self.tenant.clone(), after.clone(), REFOLD_PAGE).await?;
         let stored = self.store.rows(self.tenant.clone(), after, REFOLD_PAGE).await?;
         let Some(until) = read_until(&stored, &fresh) else { return Ok(Phase::CatchUp { waiting, tries: 0 }) };
-        for (key, stored, fresh) in side_by_side(stored, fresh, &until) {
+        for (key, stored, fresh) in side_by_side(stored.rows, fresh.rows, &until) {
             if self.compare(&key, stored.as_ref(), fresh.as_ref())? {
                 continue;
             }

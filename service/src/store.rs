@@ -57,9 +57,16 @@ pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// that a replayed body, signed well, can't grow the store without bound.
 pub const DUPLICATE_NOTES_MAX: i64 = 32;
 
-/// How many candidates one page looks at: where an index finds many that a filter does not mean, a page comes early and
-/// short instead of late.
-pub const PAGE_LOOKS_MAX: usize = 5_000;
+/// How many rows one page looks at: where an index finds many that a filter does not mean, a page comes early and short
+/// instead of late. A look costs about a microsecond.
+pub const PAGE_LOOKS_MAX: usize = 50_000;
+
+/// How many of them it decodes, which costs some ten times as much.
+pub const PAGE_DECODED_MAX: usize = 5_000;
+
+/// How many rows are sorted for a page: an index that does not have the order asked for is used where no more are behind
+/// it.
+pub const SORTED_ROWS_MAX: usize = 5_000;
 
 /// How many steps along the links of a lineage are taken, and how many bookings a lineage is read to. Each step is one
 /// indexed read; nobody moves a booking a thousand times.
@@ -256,6 +263,24 @@ pub struct BookingPage {
     pub next: Option<BookingCursor>,
 }
 
+/// A part of a lineage.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LineagePage {
+    /// Oldest first.
+    pub bookings: Vec<v1::Booking>,
+    /// There are more behind them.
+    pub more: bool,
+}
+
+/// A page of rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowPage {
+    /// By tenant and uid.
+    pub rows: Vec<StoredRow>,
+    /// There may be more behind them.
+    pub more: bool,
+}
+
 /// Why the store could not do it. Nothing was committed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -325,8 +350,14 @@ pub trait Store: Send + Sync + 'static {
     /// A page of visible bookings, no more than [`PAGE_BYTES_MAX`] and an entry, from [`PAGE_LOOKS_MAX`] at the most.
     fn bookings(&self, query: BookingQuery) -> impl Future<Output = Result<BookingPage, StoreError>> + Send;
 
-    /// The visible bookings of the lineage that `uid` belongs to, oldest first, at most [`LINEAGE_MAX`].
-    fn lineage(&self, tenant: &str, uid: &str) -> impl Future<Output = Result<Vec<v1::Booking>, StoreError>> + Send;
+    /// The visible bookings of the lineage that `uid` belongs to, oldest first, behind the first `skip` of them; at most
+    /// [`LINEAGE_MAX`] in all, and no more than [`PAGE_BYTES_MAX`] and an entry at a time.
+    fn lineage(
+        &self,
+        tenant: &str,
+        uid: &str,
+        skip: usize,
+    ) -> impl Future<Output = Result<LineagePage, StoreError>> + Send;
 
     /// What spoke of a booking behind `after`, oldest first, at most `limit` entries and no more than
     /// [`PAGE_BYTES_MAX`] and an entry.
@@ -373,7 +404,7 @@ pub trait Store: Send + Sync + 'static {
         tenant: Option<String>,
         after: Option<BookingKey>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<StoredRow>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<RowPage, StoreError>> + Send;
 
     /// Whether a write would reach stable storage now.
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send;

@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{
     settings::{MIN_POSITION_PAUSE, MIN_POSITION_WAIT},
-    store::{BookingCursor, BookingOrder, BookingPage, BookingQuery, Position, Store, time::micros},
+    store::{
+        BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, LineagePage, Position, Store, time::micros,
+    },
 };
 
 #[async_trait]
@@ -56,14 +58,19 @@ impl<S: Store> BookingService for Api<S> {
     }
 
     async fn get_lineage(&self, request: Request<GetLineageRequest>) -> Result<Response<GetLineageResponse>, Status> {
-        let GetLineageRequest { tenant: whose, uid } = request.into_inner();
+        let GetLineageRequest { tenant: whose, uid, page_token } = request.into_inner();
         tenant(&whose)?;
         named(&uid, "uid")?;
-        let bookings = read(self.store.lineage(&whose, &uid)).await?;
-        if bookings.is_empty() {
+        let pages = List { method: "GetLineage", tenant: &whose, choices: &[&uid] };
+        let skip = pages.position(&page_token)?.map_or(0, |skip| usize::try_from(skip.0).unwrap_or(0));
+        let LineagePage { mut bookings, mut more } = read(self.store.lineage(&whose, &uid, skip)).await?;
+        if bookings.is_empty() && skip == 0 {
             return Err(ApiError::BookingNotFound { uid }.into());
         }
-        Ok(Response::new(GetLineageResponse { bookings }))
+        more |= page::cut(&mut bookings, LINEAGE_MAX, page::encoded);
+        let next = Position(i64::try_from(skip + bookings.len()).unwrap_or(i64::MAX));
+        let next_page_token = if more { pages.token_at(next) } else { String::new() };
+        Ok(Response::new(GetLineageResponse { bookings, next_page_token }))
     }
 
     async fn get_timeline(

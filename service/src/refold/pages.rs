@@ -2,20 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    settings::REFOLD_PAGE,
-    store::{BookingKey, StoredRow},
-};
+use crate::store::{BookingKey, RowPage, StoredRow};
 
-/// The last key up to which nothing of either page is missing; `None` where both lists are at their end. A page that is
-/// not full is the last of its list.
-pub(super) fn read_until(one: &[StoredRow], other: &[StoredRow]) -> Option<BookingKey> {
-    let last = |page: &[StoredRow]| page.last().map(|row| row.key.clone());
-    match (one.len() < REFOLD_PAGE, other.len() < REFOLD_PAGE) {
-        (true, true) => last(one).max(last(other)),
-        (true, false) => last(other),
-        (false, true) => last(one),
-        (false, false) => last(one).min(last(other)),
+/// The last key up to which nothing of either page is missing; `None` where both lists are at their end.
+pub(super) fn read_until(one: &RowPage, other: &RowPage) -> Option<BookingKey> {
+    let last = |page: &RowPage| page.rows.last().map(|row| row.key.clone());
+    match (one.more, other.more) {
+        (false, false) => last(one).max(last(other)),
+        (false, true) => last(other),
+        (true, false) => last(one),
+        (true, true) => last(one).min(last(other)),
     }
 }
 
@@ -39,29 +35,28 @@ pub(super) fn side_by_side(
 
 #[cfg(test)]
 mod tests {
-    use crate::store::Position;
+    use std::ops::Range;
 
     use super::*;
+    use crate::store::Position;
 
     fn row(number: usize) -> StoredRow {
         StoredRow { key: ("acme".into(), format!("{number:06}")), state: Vec::new(), mentioned: Position(0) }
     }
 
-    fn until(one: impl Iterator<Item = usize>, other: impl Iterator<Item = usize>) -> Option<String> {
-        let (one, other): (Vec<_>, Vec<_>) = (one.map(row).collect(), other.map(row).collect());
-        read_until(&one, &other).map(|(_, uid)| uid)
+    fn page(rows: Range<usize>, more: bool) -> RowPage {
+        RowPage { rows: rows.map(row).collect(), more }
     }
 
     #[test]
-    fn a_full_page_ends_where_the_next_begins() {
-        let full = REFOLD_PAGE;
-        let uid = |number: usize| Some(row(number).key.1);
-        assert_eq!(until(0..0, 0..0), None);
-        assert_eq!(until(0..3, 0..0), uid(2));
-        assert_eq!(until(0..3, 0..5), uid(4));
-        assert_eq!(until(0..full, 0..3), uid(full - 1), "the other list is at its end");
-        assert_eq!(until(0..3, 0..full), uid(full - 1));
-        assert_eq!(until(0..full, 10..full + 10), uid(full - 1), "of two full pages the lesser end");
+    fn a_page_that_has_more_behind_it_ends_where_the_next_begins() {
+        let uid = |number: usize| Some(row(number).key);
+        assert_eq!(read_until(&page(0..0, false), &page(0..0, false)), None);
+        assert_eq!(read_until(&page(0..3, false), &page(0..0, false)), uid(2));
+        assert_eq!(read_until(&page(0..3, false), &page(0..5, false)), uid(4));
+        assert_eq!(read_until(&page(0..9, true), &page(0..3, false)), uid(8), "the other list is at its end");
+        assert_eq!(read_until(&page(0..3, false), &page(0..2, true)), uid(1), "a page may be short and not the last");
+        assert_eq!(read_until(&page(0..9, true), &page(4..12, true)), uid(8), "of two ends the lesser");
     }
 
     #[test]

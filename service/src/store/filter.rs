@@ -61,7 +61,8 @@ impl Comparison {
         }
     }
 
-    fn holds(self, ordering: Ordering) -> bool {
+    /// Whether it holds of two values that stand so to each other.
+    pub(crate) fn holds(self, ordering: Ordering) -> bool {
         match self {
             Self::Equal => ordering.is_eq(),
             Self::NotEqual => ordering.is_ne(),

@@ -139,29 +139,26 @@ impl<'a> Round<'a> {
         let mut mentions = Vec::new();
         for uid in spoken_of(delivery) {
             match self.change(delivery, uid)? {
-                Some(change) => {
-                    mentions.push(Mention {
-                        uid: uid.to_owned(),
-                        position: self.head,
-                        outcome: v1::SubmitOutcome::Applied,
-                    });
-                    transitions.push((self.head, change));
+                Some((position, made)) => {
+                    mentions.push(Mention { uid: uid.to_owned(), position, outcome: v1::SubmitOutcome::Applied });
+                    transitions.push((position, made));
                 }
                 None => quiet.push(uid),
             }
         }
-        if transitions.is_empty() {
-            self.head.0 += 1;
-        }
+        // Its own last: the clock may have spoken of a booking behind it.
+        let position = match transitions.last() {
+            Some((last, _)) => *last,
+            None => self.advance(),
+        };
         let outcome = outcome(delivery, !transitions.is_empty());
         let quietly = if delivery.facts.is_empty() { outcome } else { v1::SubmitOutcome::NoChange };
-        let position = self.head;
         mentions.extend(quiet.into_iter().map(|uid| Mention { uid: uid.to_owned(), position, outcome: quietly }));
         Ok(FoldedDelivery { position, outcome, mentions, transitions })
     }
 
     /// Merges what a delivery says of one booking; a visible change takes a position.
-    fn change(&mut self, delivery: &NewDelivery, uid: &str) -> Result<Option<v1::Transition>, StoreError> {
+    fn change(&mut self, delivery: &NewDelivery, uid: &str) -> Result<Option<(Position, v1::Transition)>, StoreError> {
         let facts: Vec<&Fact> = delivery.facts.iter().filter(|fact| fact.uid == uid).collect();
         if facts.is_empty() {
             return Ok(None);
@@ -187,12 +184,17 @@ impl<'a> Round<'a> {
             return Ok(None);
         };
         self.head.0 += 1;
-        let now = self.occasion.now;
+        let (position, now) = (self.head, self.occasion.now);
         let cause = Cause::Delivery(delivery, self.occasion.source);
-        let made = cause.transition(tenant, uid, &change, after.booking.clone(), self.head, now);
-        let columns = columns(&after, self.head, now);
+        let made = cause.transition(tenant, uid, &change, after.booking.clone(), position, now);
+        let columns = columns(&after, position, now);
         slot.show(tenant, after, Some(columns));
-        Ok(Some(made))
+        Ok(Some((position, made)))
+    }
+
+    fn advance(&mut self) -> Position {
+        self.head.0 += 1;
+        self.head
     }
 
     /// Brings what the log says of a booking's end in line with the clock.
@@ -200,12 +202,11 @@ impl<'a> Round<'a> {
         let (tenant, uid) = (key.0.as_ref(), key.1.as_str());
         let horizon = self.occasion.clock.horizon(tenant, self.occasion.now);
         let Some((change, after)) = slot.hear(uid, horizon) else { return };
-        self.head.0 += 1;
-        let now = self.occasion.now;
+        let (position, now) = (self.advance(), self.occasion.now);
         let cause = Cause::Clock { trace_id: self.occasion.trace_id };
-        let made = cause.transition(tenant, uid, &change, after.booking.clone(), self.head, now);
-        self.clock.push((self.head, made));
-        let columns = columns(&after, self.head, now);
+        let made = cause.transition(tenant, uid, &change, after.booking.clone(), position, now);
+        self.clock.push((position, made));
+        let columns = columns(&after, position, now);
         slot.show(tenant, after, Some(columns));
     }
 

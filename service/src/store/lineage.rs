@@ -2,6 +2,8 @@
 //!
 //! Invariant: every walk is bounded, and a cycle is possible: two webhooks may each name the other's booking.
 
+use std::collections::HashMap;
+
 use calbridge_proto::v1::LinkEvidence;
 
 use super::LINEAGE_MAX;
@@ -39,6 +41,7 @@ pub(crate) struct Origin {
 /// entered it by.
 pub(crate) fn origin<E>(uid: &str, mut link: impl FnMut(&str) -> Result<Option<Link>, E>) -> Result<Origin, E> {
     let mut path = vec![uid.to_owned()];
+    let mut places = HashMap::from([(uid.to_owned(), 0)]);
     let mut void = false;
     loop {
         let here = path.len() - 1;
@@ -47,20 +50,21 @@ pub(crate) fn origin<E>(uid: &str, mut link: impl FnMut(&str) -> Result<Option<L
         let Some(link) = found.filter(|link| !link.is_void()) else {
             return Ok(Origin { uid: path.swap_remove(here), void });
         };
-        if let Some(entered) = path.iter().position(|seen| *seen == link.uid) {
+        if let Some(entered) = places.get(&link.uid) {
             let least = path.drain(entered..).min().unwrap_or(link.uid);
             return Ok(Origin { uid: least, void });
         }
         if path.len() > LINEAGE_MAX {
             return Ok(Origin { uid: path.swap_remove(here), void });
         }
+        places.insert(link.uid.clone(), path.len());
         path.push(link.uid);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, convert::Infallible};
+    use std::convert::Infallible;
 
     use super::*;
 

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use self::{observe::Observer, reader::Readers, writer::Writer};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-    Micros, Position, Replay, Replayed, Store, StoreError, StoredRow,
+    LineagePage, Micros, Position, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
 };
 
 /// How a store is opened.
@@ -167,9 +167,9 @@ impl Store for SqliteStore {
         self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
     }
 
-    async fn lineage(&self, tenant: &str, uid: &str) -> Result<Vec<v1::Booking>, StoreError> {
+    async fn lineage(&self, tenant: &str, uid: &str, skip: usize) -> Result<LineagePage, StoreError> {
         let (tenant, uid) = (tenant.to_owned(), uid.to_owned());
-        let read = self.readers.read(move |connection| queries::lineage::all(connection, &tenant, &uid));
+        let read = self.readers.read(move |connection| queries::lineage::page(connection, &tenant, &uid, skip));
         self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
     }
 
@@ -235,7 +235,7 @@ impl Store for SqliteStore {
         tenant: Option<String>,
         after: Option<BookingKey>,
         limit: usize,
-    ) -> Result<Vec<StoredRow>, StoreError> {
+    ) -> Result<RowPage, StoreError> {
         let read = self
             .readers
             .read(move |connection| queries::rows::page(connection, tenant.as_deref(), after.as_ref(), limit));

@@ -18,7 +18,7 @@ use calbridge_service::{
     Error, Settings, serve_store,
     store::{
         Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-        Micros, Position, Replay, Replayed, Store, StoreError, StoredRow,
+        LineagePage, Micros, Position, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
         sqlite::{Options, SqliteStore},
     },
     system_clock,
@@ -137,8 +137,8 @@ impl Store for Controlled {
         self.store.booking(tenant, uid, follow).await
     }
 
-    async fn lineage(&self, tenant: &str, uid: &str) -> Result<Vec<v1::Booking>, StoreError> {
-        self.store.lineage(tenant, uid).await
+    async fn lineage(&self, tenant: &str, uid: &str, skip: usize) -> Result<LineagePage, StoreError> {
+        self.store.lineage(tenant, uid, skip).await
     }
 
     async fn bookings(&self, query: BookingQuery) -> Result<BookingPage, StoreError> {
@@ -163,7 +163,7 @@ impl Store for Controlled {
         tenant: Option<String>,
         after: Option<BookingKey>,
         limit: usize,
-    ) -> Result<Vec<StoredRow>, StoreError> {
+    ) -> Result<RowPage, StoreError> {
         self.store.rows(tenant, after, limit).await
     }
 

@@ -123,7 +123,7 @@ async fn a_lineage_is_read_from_any_of_its_bookings_and_followed_to_its_end() {
         service.submit(event(Trigger::BookingRescheduled, moved)).await.unwrap();
     }
     for uid in ["u1", "u2", "u3"] {
-        let request = GetLineageRequest { tenant: "acme".to_owned(), uid: uid.to_owned() };
+        let request = GetLineageRequest { tenant: "acme".to_owned(), uid: uid.to_owned(), ..Default::default() };
         let lineage = service.bookings().get_lineage(request).await.unwrap().into_inner().bookings;
         assert_eq!(lineage.iter().map(|booking| booking.uid.as_str()).collect::<Vec<_>>(), ["u1", "u2", "u3"]);
         assert!(lineage.iter().all(|booking| booking.origin_uid == "u1" && !booking.etag.is_empty()));
@@ -131,10 +131,10 @@ async fn a_lineage_is_read_from_any_of_its_bookings_and_followed_to_its_end() {
         let last = service.bookings().get_booking(follow).await.unwrap().into_inner().booking.unwrap();
         assert_eq!(last, lineage[2]);
     }
-    let unknown = GetLineageRequest { tenant: "acme".to_owned(), uid: "nobody".to_owned() };
+    let unknown = GetLineageRequest { tenant: "acme".to_owned(), uid: "nobody".to_owned(), ..Default::default() };
     let refused = service.bookings().get_lineage(unknown).await.unwrap_err();
     assert_eq!(refusal(&refused), (Code::NotFound, "BOOKING_NOT_FOUND".to_owned(), None));
-    let nameless = GetLineageRequest { tenant: "acme".to_owned(), uid: String::new() };
+    let nameless = GetLineageRequest { tenant: "acme".to_owned(), ..Default::default() };
     assert_eq!(refusal(&service.bookings().get_lineage(nameless).await.unwrap_err()), invalid("uid"));
 }
 

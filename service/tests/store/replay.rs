@@ -122,10 +122,13 @@ pub(crate) async fn the_journal_and_the_rows_are_read_whole_and_in_order(backend
         assert!(read.iter().all(|(_, delivery)| !delivery.raw_body.is_empty()));
 
         let (mut kept, mut after) = (Vec::new(), None);
-        while let Some(page) = Some(store.rows(tenant.clone(), after, 4).await.unwrap()).filter(|page| !page.is_empty())
-        {
-            after = page.last().map(|row| row.key.clone());
-            kept.extend(page);
+        loop {
+            let page = store.rows(tenant.clone(), after, 4).await.unwrap();
+            after = page.rows.last().map(|row| row.key.clone());
+            kept.extend(page.rows);
+            if !page.more {
+                break;
+            }
         }
         assert_eq!(kept.len(), rows, "{tenant:?}");
         assert!(kept.is_sorted_by(|one, next| one.key < next.key));

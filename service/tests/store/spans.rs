@@ -23,7 +23,7 @@ async fn each_operation_is_a_client_span_under_its_caller() {
         commit(&store, &[created("u1", 1), created("u2", 1)]).await;
         store.confirm(vec![created("u1", 1).delivery().key]).await.unwrap();
         store.head().await.unwrap();
-        store.lineage(TENANT, "u1").await.unwrap();
+        store.lineage(TENANT, "u1", 0).await.unwrap();
         let clock = Arc::new(ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() });
         let keys = store.clock_due(NOW, Arc::clone(&clock)).await.unwrap();
         store.hear_clock(ClockRound { keys, now: NOW, clock, trace_id: String::new() }).await.unwrap();

@@ -1,8 +1,8 @@
 //! Reading. Each function is one read of one state of the database.
 
 pub(super) mod bookings;
+mod candidates;
 pub(super) mod deliveries;
-mod filter;
 mod found;
 pub(super) mod lineage;
 pub(super) mod rows;

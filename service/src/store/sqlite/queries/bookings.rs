@@ -2,16 +2,16 @@
 
 use calbridge_proto::v1;
 use prost::Message;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, Row, params_from_iter};
 
 use super::{
-    filter::{Statement, statement},
+    candidates::{Columns, Statement, candidates, may_match},
     found::{Found, unsealed},
-    lineage::origin,
+    lineage::{Origins, origin},
 };
 use crate::store::{
-    BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, Micros, PAGE_BYTES_MAX, PAGE_LOOKS_MAX,
-    StoreError, time::micros, view,
+    BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, PAGE_BYTES_MAX, PAGE_DECODED_MAX,
+    PAGE_LOOKS_MAX, StoreError, view,
 };
 
 /// One visible booking.
@@ -49,32 +49,47 @@ pub(in crate::store::sqlite) fn last(
 
 /// A page of visible bookings.
 pub(in crate::store::sqlite) fn page(connection: &Connection, query: &BookingQuery) -> Result<BookingPage, StoreError> {
-    let Statement { sql, values } = statement(query);
+    let Statement { sql, values } = candidates(connection, query)?;
     let mut select = connection.prepare_cached(&sql)?;
-    let mut found = select.query_map(params_from_iter(values), Found::read)?;
-    let (mut page, mut looks, mut bytes) = (BookingPage::default(), 0, 0);
-    while let Some(found) = found.next().transpose()? {
-        let mut booking = found.show(&query.tenant)?;
-        let here = cursor(&booking, query.order);
+    let mut rows = select.query(params_from_iter(values))?;
+    let mut origins = Origins::new(connection, &query.tenant);
+    let (mut page, mut looks, mut decoded, mut bytes) = (BookingPage::default(), 0, 0, 0);
+    while let Some(row) = rows.next()? {
+        let columns = columns(row)?;
         looks += 1;
-        if query.filter.matches(&booking) {
-            view::seal(&mut booking, origin(connection, &query.tenant, &here.uid)?);
-            bytes += booking.encoded_len();
-            page.bookings.push(booking);
+        if may_match(&query.filter, &columns) {
+            let mut booking = Found::read(row)?.show(&query.tenant)?;
+            decoded += 1;
+            if query.filter.matches(&booking) {
+                let origin = origins.of(&booking.uid)?;
+                view::seal(&mut booking, origin);
+                bytes += booking.encoded_len();
+                page.bookings.push(booking);
+            }
         }
         let full = page.bookings.len() >= query.limit || (bytes > PAGE_BYTES_MAX && page.bookings.len() > 1);
-        if full || looks >= PAGE_LOOKS_MAX {
-            page.next = Some(here);
+        if full || looks >= PAGE_LOOKS_MAX || decoded >= PAGE_DECODED_MAX {
+            page.next = Some(cursor(row, &columns, query.order)?);
             break;
         }
     }
     Ok(page)
 }
 
-fn cursor(booking: &v1::Booking, order: BookingOrder) -> BookingCursor {
+fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
+    Ok(Columns {
+        update_time: row.get(4)?,
+        status: row.get(5)?,
+        start_time: row.get(6)?,
+        organizer: row.get(7)?,
+        event_type_id: row.get(8)?,
+    })
+}
+
+fn cursor(row: &Row<'_>, columns: &Columns, order: BookingOrder) -> rusqlite::Result<BookingCursor> {
     let time = match order {
-        BookingOrder::StartTime => booking.start_time.as_ref(),
-        BookingOrder::UpdateTime => booking.update_time.as_ref(),
+        BookingOrder::StartTime => columns.start_time,
+        BookingOrder::UpdateTime => columns.update_time,
     };
-    BookingCursor { time: time.map_or(Micros::MIN, micros), uid: booking.uid.clone() }
+    Ok(BookingCursor { time, uid: row.get(0)? })
 }

@@ -1,13 +1,13 @@
 //! Lineages: where one begins, and all who belong to it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use calbridge_proto::v1;
+use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::found::unsealed;
 use crate::store::{
-    LINEAGE_MAX, StoreError,
+    LINEAGE_MAX, LineagePage, PAGE_BYTES_MAX, StoreError,
     lineage::{self, Link, Origin},
     time::micros,
     view,
@@ -15,36 +15,65 @@ use crate::store::{
 
 /// Where the lineage of a booking begins, as far as it is known.
 pub(super) fn origin(connection: &Connection, tenant: &str, uid: &str) -> Result<Origin, StoreError> {
-    const SELECT: &str = "SELECT b.rescheduled_from, b.link, coalesce(p.seated, 0) FROM bookings b
-        LEFT JOIN bookings p ON p.tenant = b.tenant AND p.uid = b.rescheduled_from
-        WHERE b.tenant = ?1 AND b.uid = ?2 AND b.rescheduled_from IS NOT NULL";
-    let mut select = connection.prepare_cached(SELECT)?;
-    lineage::origin(uid, |at| Ok(select.query_row(params![tenant, at], link).optional()?))
+    Origins::new(connection, tenant).of(uid)
 }
 
-/// Its visible bookings: from the origin on, each after the one that it replaced.
-pub(in crate::store::sqlite) fn all(
+/// Where lineages begin, each link read once: the bookings of one page share their chains.
+pub(super) struct Origins<'c> {
+    connection: &'c Connection,
+    tenant: &'c str,
+    links: HashMap<String, Option<Link>>,
+}
+
+impl<'c> Origins<'c> {
+    pub(super) fn new(connection: &'c Connection, tenant: &'c str) -> Self {
+        Self { connection, tenant, links: HashMap::new() }
+    }
+
+    pub(super) fn of(&mut self, uid: &str) -> Result<Origin, StoreError> {
+        lineage::origin(uid, |at| {
+            if let Some(known) = self.links.get(at) {
+                return Ok(known.clone());
+            }
+            let link = before(self.connection, self.tenant, at)?;
+            self.links.insert(at.to_owned(), link.clone());
+            Ok(link)
+        })
+    }
+}
+
+/// Its visible bookings, but for the first `skip`: from the origin on, each after the one that it replaced.
+pub(in crate::store::sqlite) fn page(
     connection: &Connection,
     tenant: &str,
     uid: &str,
-) -> Result<Vec<v1::Booking>, StoreError> {
+    skip: usize,
+) -> Result<LineagePage, StoreError> {
     let origin = origin(connection, tenant, uid)?.uid;
     let mut known = HashSet::from([origin.clone()]);
     let mut waiting = VecDeque::from([origin.clone()]);
-    let mut bookings = Vec::new();
+    let (mut page, mut passed, mut bytes) = (LineagePage::default(), 0, 0);
     while let Some(uid) = waiting.pop_front() {
         if let Some(mut booking) = unsealed(connection, tenant, &uid)? {
-            let void = self::origin(connection, tenant, &uid)?.void;
-            view::seal(&mut booking, Origin { uid: origin.clone(), void });
-            bookings.push(booking);
+            passed += 1;
+            if passed > skip {
+                let void = before(connection, tenant, &uid)?.is_some_and(|link| link.is_void());
+                view::seal(&mut booking, Origin { uid: origin.clone(), void });
+                bytes += booking.encoded_len();
+                page.bookings.push(booking);
+            }
         }
         for after in successors(connection, tenant, &uid)? {
             if known.len() < LINEAGE_MAX && known.insert(after.clone()) {
                 waiting.push_back(after);
             }
         }
+        if bytes > PAGE_BYTES_MAX && !waiting.is_empty() {
+            page.more = true;
+            break;
+        }
     }
-    Ok(bookings)
+    Ok(page)
 }
 
 /// The bookings that say that they replaced this one, the older first.
@@ -54,17 +83,27 @@ fn successors(connection: &Connection, tenant: &str, uid: &str) -> Result<Vec<St
         WHERE b.tenant = ?1 AND b.rescheduled_from = ?2 LIMIT ?3";
     let mut select = connection.prepare_cached(SELECT)?;
     let found = select.query_map(params![tenant, uid, super::limit(LINEAGE_MAX)], link)?;
-    let mut after = Vec::new();
-    for found in found {
-        let found = found?;
-        if !found.is_void() {
-            let booking = unsealed(connection, tenant, &found.uid)?;
-            let created = booking.and_then(|booking| booking.create_time).map_or(i64::MAX, |time| micros(&time));
-            after.push((created, found.uid));
-        }
+    let found = found.collect::<Result<Vec<Link>, _>>()?.into_iter().filter(|link| !link.is_void());
+    let mut after: Vec<String> = found.map(|link| link.uid).collect();
+    if after.len() > 1 {
+        let created = |uid: &String| -> Result<i64, StoreError> {
+            let booking = unsealed(connection, tenant, uid)?;
+            Ok(booking.and_then(|booking| booking.create_time).map_or(i64::MAX, |time| micros(&time)))
+        };
+        let mut by_age =
+            after.into_iter().map(|uid| Ok((created(&uid)?, uid))).collect::<Result<Vec<_>, StoreError>>()?;
+        by_age.sort_unstable();
+        after = by_age.into_iter().map(|(_, uid)| uid).collect();
     }
-    after.sort_unstable();
-    Ok(after.into_iter().map(|(_, uid)| uid).collect())
+    Ok(after)
+}
+
+/// The link from a booking back.
+fn before(connection: &Connection, tenant: &str, uid: &str) -> Result<Option<Link>, StoreError> {
+    const SELECT: &str = "SELECT b.rescheduled_from, b.link, coalesce(p.seated, 0) FROM bookings b
+        LEFT JOIN bookings p ON p.tenant = b.tenant AND p.uid = b.rescheduled_from
+        WHERE b.tenant = ?1 AND b.uid = ?2 AND b.rescheduled_from IS NOT NULL";
+    Ok(connection.prepare_cached(SELECT)?.query_row(params![tenant, uid], link).optional()?)
 }
 
 fn link(row: &Row<'_>) -> rusqlite::Result<Link> {

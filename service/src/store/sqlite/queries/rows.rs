@@ -6,7 +6,7 @@ use calbridge_proto::v1;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::deliveries;
-use crate::store::{BookingKey, PAGE_BYTES_MAX, Position, StoreError, StoredRow};
+use crate::store::{BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, StoredRow};
 
 /// A row, with the place of the newest line in its booking's timeline.
 const COLUMNS: &str = "b.tenant, b.uid, b.state,
@@ -27,15 +27,27 @@ pub(in crate::store::sqlite) fn page(
     tenant: Option<&str>,
     after: Option<&BookingKey>,
     limit: usize,
-) -> Result<Vec<StoredRow>, StoreError> {
-    let statement = format!(
-        "SELECT {COLUMNS} FROM bookings b WHERE (?1 IS NULL OR b.tenant = ?1) AND (b.tenant, b.uid) > (?2, ?3)
-        ORDER BY b.tenant, b.uid LIMIT ?4"
-    );
-    let (behind, uid) = after.map_or((tenant.unwrap_or_default(), ""), |(tenant, uid)| (tenant.as_ref(), uid.as_str()));
+) -> Result<RowPage, StoreError> {
+    // One tenant's stand side by side in the index; all of them are the index itself.
+    let (of, tenant) = match tenant {
+        Some(tenant) => ("b.tenant = ?1 AND b.uid > ?3 AND ?2 IS NOT NULL", tenant),
+        None => ("(b.tenant, b.uid) > (?2, ?3) AND ?1 IS NOT NULL", ""),
+    };
+    let statement = format!("SELECT {COLUMNS} FROM bookings b WHERE {of} ORDER BY b.tenant, b.uid LIMIT ?4");
+    let (behind, uid) = after.map_or(("", ""), |(tenant, uid)| (tenant.as_ref(), uid.as_str()));
     let mut select = connection.prepare_cached(&statement)?;
     let found = select.query_map(params![tenant, behind, uid, super::limit(limit)], read)?;
-    super::collect(found.map(|found| Ok(found?)), |row| row.state.len())
+    let (mut page, mut bytes) = (RowPage::default(), 0);
+    for found in found {
+        let row = found?;
+        bytes += row.state.len();
+        page.rows.push(row);
+        if page.rows.len() == limit || bytes > PAGE_BYTES_MAX {
+            page.more = true;
+            break;
+        }
+    }
+    Ok(page)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
