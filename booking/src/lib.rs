@@ -55,6 +55,7 @@ pub use self::{
     clock::Horizon,
     derive::{Derived, derive},
     fact::{Fact, facts},
+    lineage::link_back,
     row::{DecodeError, Row},
     status::Rule,
     subject::{Subject, leaves_siblings_silent, subject},

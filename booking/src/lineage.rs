@@ -37,6 +37,12 @@ pub(crate) fn predecessor(row: &Row) -> Option<Link<'_>> {
     }
 }
 
+/// The booking that this one replaced, for a row that is not shown as well: a chain may lead through it.
+#[must_use]
+pub fn link_back(row: &Row) -> Option<(&str, LinkEvidence)> {
+    predecessor(row).map(|link| (link.uid, link.evidence))
+}
+
 fn evidence(rank: Rank) -> LinkEvidence {
     match rank {
         Rank::Hint => LinkEvidence::IcalUid,

@@ -50,8 +50,8 @@ pub(crate) struct Api<S> {
 pub(crate) struct Replays {
     pub(crate) clock: Clock,
     pub(crate) policies: Arc<ClockPolicies>,
-    /// Where a fresh state is folded.
-    pub(crate) scratch_dir: PathBuf,
+    /// The folder of a fresh state.
+    pub(crate) scratch: PathBuf,
     /// Held by the one that folds.
     pub(crate) refolding: Arc<Semaphore>,
 }

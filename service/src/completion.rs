@@ -1,19 +1,19 @@
 //! The clock: once a second it completes the bookings that are past their end, for as long as the service runs, and on
 //! its start those that passed it meanwhile. Nothing that an event brings waits for it.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use calbridge_telemetry::semconv::{self, otel};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, field::Empty, info, info_span, warn};
+use tracing::{Instrument, error, field::Empty, info, info_span, warn};
 
 use crate::{
     clock::Clock,
     ingest::{kept_id, record_transitions},
     metrics::Metrics,
     settings::CLOCK_INTERVAL,
-    store::{CLOCK_BOOKINGS_MAX, ClockPolicies, ClockRound, Store, StoreError},
+    store::{BookingKey, CLOCK_BOOKINGS_MAX, ClockPolicies, ClockRound, Micros, Store, StoreError},
 };
 
 /// What the task needs.
@@ -22,11 +22,13 @@ pub(crate) struct Completion<S> {
     pub(crate) clock: Clock,
     pub(crate) policies: Arc<ClockPolicies>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Bookings whose rows can't be read.
+    pub(crate) damaged: HashSet<BookingKey>,
 }
 
 impl<S: Store> Completion<S> {
     /// Runs until `stopping` fires. A round under way is finished.
-    pub(crate) async fn run(self, stopping: CancellationToken) {
+    pub(crate) async fn run(mut self, stopping: CancellationToken) {
         let mut failing = false;
         while !stopping.is_cancelled() {
             let done = self.round().await;
@@ -37,8 +39,7 @@ impl<S: Store> Completion<S> {
                 _ => {}
             }
             failing = done.is_err();
-            // As many as a round may hold: more may wait.
-            if !matches!(done, Ok(CLOCK_BOOKINGS_MAX)) {
+            if !matches!(done, Ok(true)) {
                 tokio::select! {
                     () = stopping.cancelled() => {}
                     () = sleep(CLOCK_INTERVAL) => {}
@@ -47,14 +48,37 @@ impl<S: Store> Completion<S> {
         }
     }
 
-    /// How many bookings were looked at.
-    async fn round(&self) -> Result<usize, StoreError> {
+    /// Whether more may wait.
+    async fn round(&mut self) -> Result<bool, StoreError> {
         let now = (self.clock)();
-        let keys = self.store.clock_due(now, Arc::clone(&self.policies)).await?;
-        let due = keys.len();
-        if due == 0 {
-            return Ok(0);
+        let due = self.store.clock_due(now, Arc::clone(&self.policies)).await?;
+        let more = due.len() == CLOCK_BOOKINGS_MAX;
+        let keys: Vec<BookingKey> = due.into_iter().filter(|key| !self.damaged.contains(key)).collect();
+        if keys.is_empty() {
+            return Ok(false);
         }
+        match self.complete(keys.clone(), now).await {
+            // One of them can't be read: the others must not wait for it.
+            Err(StoreError::Damaged { .. }) => self.one_by_one(keys, now).await?,
+            done => done?,
+        }
+        Ok(more)
+    }
+
+    async fn one_by_one(&mut self, keys: Vec<BookingKey>, now: Micros) -> Result<(), StoreError> {
+        for key in keys {
+            match self.complete(vec![key.clone()], now).await {
+                Err(StoreError::Damaged { what, why }) => {
+                    error!(what, why, "the clock leaves a damaged booking aside until the service starts again");
+                    self.damaged.insert(key);
+                }
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn complete(&self, keys: Vec<BookingKey>, now: Micros) -> Result<(), StoreError> {
         let span = info_span!(
             parent: None,
             semconv::span::COMPLETE_BOOKINGS,
@@ -65,13 +89,13 @@ impl<S: Store> Completion<S> {
         );
         let round = ClockRound { keys, now, clock: Arc::clone(&self.policies), trace_id: kept_id(&span) };
         let heard = self.store.hear_clock(round).instrument(span.clone()).await;
-        if heard.is_err() {
+        if let Err(failure) = &heard {
             span.record(otel::STATUS_CODE, "ERROR");
-            span.record(semconv::ERROR_TYPE, "STORE_UNAVAILABLE");
+            span.record(semconv::ERROR_TYPE, failure.kind());
         }
         let changed = heard?;
         record_transitions(&span, &changed);
         self.metrics.completed(changed.len());
-        Ok(due)
+        Ok(())
     }
 }

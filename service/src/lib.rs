@@ -22,6 +22,7 @@ use calbridge_process::{Config, ConfigError, Database, loopback_or};
 use calbridge_telemetry::Readiness;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::store::{
     Store,
@@ -70,7 +71,16 @@ impl Service {
     pub async fn open(settings: Settings) -> Result<Self, Error> {
         settings.redis.as_ref().map(dedupe::check).transpose()?;
         let Database::Sqlite(path) = settings.database.clone();
-        let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, Options::default())).await;
+        let scratch = settings.scratch.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let store = SqliteStore::open(&path, Options::default())?;
+            // With the store open no other process folds there: what lies there is a dead one's, and personal data.
+            if let Err(error) = refold::remove(&scratch) {
+                warn!(%error, folder = %scratch.display(), "what a check left behind can't be removed");
+            }
+            Ok::<_, OpenError>(store)
+        })
+        .await;
         // A panic while opening, or a runtime that is ending.
         let store = opened.map_err(|_| Error::Stopped)??;
         Ok(Self { settings, store })

@@ -6,36 +6,33 @@
 //! the journal is followed a little further.
 
 mod difference;
+mod fresh;
 mod pages;
 
-use std::{collections::VecDeque, fs, io, path::PathBuf, sync::Arc};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use calbridge_proto::v1::{
     Delivery, RefoldDeliveriesResponse, RefoldProgress, RefoldSummary, refold_deliveries_response::Step,
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
+pub(crate) use self::fresh::remove;
 use self::{
     difference::difference,
+    fresh::Fresh,
     pages::{read_until, side_by_side},
 };
 use crate::{
     retype::retype,
     settings::{REFOLD_CATCH_UPS, REFOLD_PAGE, REFOLD_WAITING},
-    store::{
-        Batch, BookingKey, NewDelivery, Position, Store, StoreError, StoredRow,
-        sqlite::{Options, SqliteStore, Synchronous},
-    },
+    store::{Batch, BookingKey, NewDelivery, Position, Store, StoreError, StoredRow},
 };
-
-/// The folder of the fresh state. Only one is folded at a time, so what lies there is a dead process's.
-const FOLDER: &str = "refold.tmp";
 
 /// A check under way; each step of it is pulled by whoever reads the answers.
 pub(crate) struct Refold<S> {
     store: Arc<S>,
-    // Before its folder: it is closed first.
-    fresh: SqliteStore,
-    _folder: Folder,
+    fresh: Fresh,
     tenant: Option<String>,
     /// The journal is folded up to here.
     folded: Position,
@@ -61,46 +58,20 @@ enum Phase {
     Done,
 }
 
-/// Removes the fresh state with the check.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn clear(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.0) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left of it goes with the next check.
-        let _ = self.clear();
-    }
-}
-
 impl<S: Store> Refold<S> {
-    /// Makes an empty fresh state in `scratch_dir`.
-    pub(crate) async fn open(store: Arc<S>, tenant: Option<String>, scratch_dir: PathBuf) -> Result<Self, StoreError> {
-        let folder = Folder(scratch_dir.join(FOLDER));
-        let path = folder.0.join("fresh.db");
-        let opened = tokio::task::spawn_blocking(move || {
-            folder.clear().map_err(|error| error.to_string())?;
-            let options = Options { synchronous: Synchronous::Off, ..Options::default() };
-            let fresh = SqliteStore::open(&path, options).map_err(|error| error.to_string())?;
-            Ok::<_, String>((folder, fresh))
-        });
-        let unavailable = |why: String| StoreError::unavailable(format!("there is no room for a fresh state: {why}"));
-        let (folder, fresh) = opened.await.map_err(|_| ending())?.map_err(unavailable)?;
-        let compare = Phase::Compare { after: None, waiting: Vec::new() };
+    /// Makes an empty fresh state in `folder`. `alone` is held until nothing is left of it.
+    pub(crate) async fn open(
+        store: Arc<S>,
+        tenant: Option<String>,
+        folder: PathBuf,
+        alone: OwnedSemaphorePermit,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             store,
-            fresh,
-            _folder: folder,
+            fresh: Fresh::open(folder, alone).await?,
             tenant,
             folded: Position::default(),
-            phase: Phase::Fold(Box::new(compare)),
+            phase: Phase::Fold(Box::new(Phase::Compare { after: None, waiting: Vec::new() })),
             counts: RefoldSummary::default(),
             untold: VecDeque::new(),
         })
@@ -125,6 +96,8 @@ impl<S: Store> Refold<S> {
             Phase::Done => return Ok(None),
         }
         if matches!(self.phase, Phase::Done) {
+            // Before the last word: whoever has heard it may ask for the next check.
+            self.fresh.close().await;
             self.untold.push_back(step(Step::Summary(self.counts)));
         }
         let RefoldSummary { deliveries, bookings, .. } = self.counts;
@@ -144,7 +117,7 @@ impl<S: Store> Refold<S> {
         self.counts.deliveries += count(page.len());
         let deliveries = tokio::task::spawn_blocking(move || page.into_iter().map(|(_, kept)| again(kept)).collect());
         let deliveries: Result<Vec<_>, StoreError> = deliveries.await.map_err(|_| ending())?;
-        self.fresh.commit(Batch { deliveries: deliveries?, ..Batch::default() }).await?;
+        self.fresh.store()?.commit(Batch { deliveries: deliveries?, ..Batch::default() }).await?;
         self.folded = last;
         Ok(true)
     }
@@ -155,7 +128,7 @@ impl<S: Store> Refold<S> {
         after: Option<BookingKey>,
         mut waiting: Vec<BookingKey>,
     ) -> Result<Phase, StoreError> {
-        let fresh = self.fresh.rows(self.tenant.clone(), after.clone(), REFOLD_PAGE).await?;
+        let fresh = self.fresh.store()?.rows(self.tenant.clone(), after.clone(), REFOLD_PAGE).await?;
         let stored = self.store.rows(self.tenant.clone(), after, REFOLD_PAGE).await?;
         let Some(until) = read_until(&stored, &fresh) else { return Ok(Phase::CatchUp { waiting, tries: 0 }) };
         for (key, stored, fresh) in side_by_side(stored.rows, fresh.rows, &until) {
@@ -174,7 +147,7 @@ impl<S: Store> Refold<S> {
     /// Follows the journal further for the bookings that wait, a few times.
     async fn catch_up(&mut self, mut waiting: Vec<BookingKey>, tries: usize) -> Result<Phase, StoreError> {
         for key in std::mem::take(&mut waiting) {
-            let (stored, fresh) = (self.store.row(key.clone()).await?, self.fresh.row(key.clone()).await?);
+            let (stored, fresh) = (self.store.row(key.clone()).await?, self.fresh.store()?.row(key.clone()).await?);
             if !self.compare(&key, stored.as_ref(), fresh.as_ref())? {
                 waiting.push(key);
             }
@@ -224,6 +197,3 @@ fn count(number: usize) -> i64 {
 fn ending() -> StoreError {
     StoreError::unavailable("the service is ending")
 }
-
-#[cfg(test)]
-mod tests;

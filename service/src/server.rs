@@ -6,7 +6,7 @@
 mod health;
 mod incoming;
 
-use std::{pin::pin, sync::Arc};
+use std::{collections::HashSet, pin::pin, sync::Arc};
 
 use calbridge_proto::{
     FILE_DESCRIPTOR_SET,
@@ -52,14 +52,19 @@ pub(crate) async fn serve<S: Store>(
     let hint = Hint::open(settings.redis.as_ref(), settings.dedupe_keys, Arc::clone(&metrics))?;
     let stopping = CancellationToken::new();
     let policies = Arc::clone(&settings.clock);
-    let completion =
-        Completion { store: Arc::clone(&store), clock, policies: Arc::clone(&policies), metrics: Arc::clone(&metrics) };
+    let completion = Completion {
+        store: Arc::clone(&store),
+        clock,
+        policies: Arc::clone(&policies),
+        metrics: Arc::clone(&metrics),
+        damaged: HashSet::new(),
+    };
     let (ingest, mut rounds) =
         Ingest::start(Arc::clone(&store), hint, metrics, clock, Arc::clone(&policies), stopping.clone());
     let mut completing = tokio::spawn(completion.run(stopping.clone()));
     let mut health = Health::new(readiness).await;
     let refolding = Arc::new(Semaphore::new(1));
-    let replays = Replays { clock, policies, scratch_dir: settings.scratch_dir.clone(), refolding };
+    let replays = Replays { clock, policies, scratch: settings.scratch.clone(), refolding };
     let routes = routes(Api::new(Arc::clone(&store), ingest, replays, stopping.clone()), &health)?;
     let mut server =
         pin!(limits(Server::builder()).layer(rpc_layer(METHODS)).add_routes(routes).serve_with_incoming_shutdown(

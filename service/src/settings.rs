@@ -1,10 +1,6 @@
 //! What an operator may choose of the service, and every bound that he may not, each with its reason.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use calbridge_process::{COMPLETE_GRACE, Config, Database, RedisSettings};
 
@@ -21,8 +17,9 @@ pub struct Settings {
     pub dedupe_keys: usize,
     /// When the clock completes bookings.
     pub clock: Arc<ClockPolicies>,
-    /// Where a fresh state is folded beside the stored one.
-    pub scratch_dir: PathBuf,
+    /// The folder in which a fresh state is folded beside the stored one. It is this service's own: whatever lies there
+    /// is removed.
+    pub scratch: PathBuf,
     /// Most open connections; further ones wait to be accepted.
     pub connections: usize,
     /// For what was accepted to be finished after the shutdown began.
@@ -36,8 +33,8 @@ impl From<&Config> for Settings {
             redis: config.redis.clone(),
             dedupe_keys: config.dedupe_keys,
             clock: Arc::new(ClockPolicies { otherwise: Some(COMPLETE_GRACE), tenants: config.completion.clone() }),
-            scratch_dir: match &config.database {
-                Database::Sqlite(path) => path.parent().map_or_else(PathBuf::new, Path::to_path_buf),
+            scratch: match &config.database {
+                Database::Sqlite(path) => path.with_added_extension("refold"),
             },
             connections: config.limits.connections,
             shutdown_grace: config.limits.shutdown_grace,

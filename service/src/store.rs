@@ -308,6 +308,14 @@ impl StoreError {
     pub fn unavailable(why: impl Into<String>) -> Self {
         Self::Unavailable { why: why.into(), code: None }
     }
+
+    /// As `error.type` has it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "unavailable",
+            Self::Damaged { .. } => "damaged",
+        }
+    }
 }
 
 /// Whole operations over everything that is kept.

@@ -35,21 +35,24 @@ pub(super) fn tell<'a>(payload: &'a BookingPayload, story: &mut Story<'a>) {
         pen.successor(new);
         tell_old(payload, &mut pen);
     }
-    if let Some(first) = first_of_chain(&payload.ical_uid, story.own_uid()) {
-        hint(first, Rank::Hint, story);
-        // The chain kept its `iCalUID` all along, so the booking in between descends from the same first one.
-        if let Some(old) = old.filter(|old| *old != first) {
-            story.about(old).at(Rank::Hint).text(Field::RescheduledFrom, first);
-        }
-    }
+    tell_chain(&payload.ical_uid, old, story);
 }
 
 pub(super) fn tell_meeting<'a>(payload: &'a MeetingPayload, story: &mut Story<'a>) {
-    if let Some(old) = uid(&payload.from_reschedule).filter(|old| *old != story.own_uid()) {
+    let old = uid(&payload.from_reschedule).filter(|old| *old != story.own_uid());
+    if let Some(old) = old {
         hint(old, Rank::Column, story);
     }
-    if let Some(first) = first_of_chain(&payload.ical_uid, story.own_uid()) {
-        hint(first, Rank::Hint, story);
+    tell_chain(&payload.ical_uid, old, story);
+}
+
+/// What the `iCalUID` says of the first booking of the chain, and of the one in between that is named besides.
+fn tell_chain<'a>(ical_uid: &'a str, old: Option<&'a str>, story: &mut Story<'a>) {
+    let Some(first) = first_of_chain(ical_uid, story.own_uid()) else { return };
+    hint(first, Rank::Hint, story);
+    // The chain kept its `iCalUID` all along, so the booking in between descends from the same first one.
+    if let Some(old) = old.filter(|old| *old != first) {
+        story.about(old).at(Rank::Hint).text(Field::RescheduledFrom, first);
     }
 }
 

@@ -1,5 +1,5 @@
 -- What lists are filtered by, what the clock has yet to say, and who spoke. The columns of bookings that are there
--- already are filled from their rows when this is applied.
+-- already are filled from their rows when this is applied, and 0003 makes the indexes over them.
 
 ALTER TABLE bookings ADD COLUMN link          INTEGER NOT NULL DEFAULT 0; -- how rescheduled_from is known
 ALTER TABLE bookings ADD COLUMN seated        INTEGER NOT NULL DEFAULT 0;
@@ -7,12 +7,6 @@ ALTER TABLE bookings ADD COLUMN organizer     TEXT;                       -- e-m
 ALTER TABLE bookings ADD COLUMN event_type_id INTEGER;
 ALTER TABLE bookings ADD COLUMN clock_end     INTEGER;                    -- the end by which the clock completes it
 ALTER TABLE bookings ADD COLUMN clock_told    INTEGER NOT NULL DEFAULT 0; -- the log says that it did
-
-CREATE INDEX bookings_by_status       ON bookings (tenant, status, start_time, uid)        WHERE visible = 1;
-CREATE INDEX bookings_by_organizer    ON bookings (tenant, organizer, start_time, uid)     WHERE visible = 1;
-CREATE INDEX bookings_by_event_type   ON bookings (tenant, event_type_id, start_time, uid) WHERE visible = 1;
-CREATE INDEX bookings_by_predecessor  ON bookings (tenant, rescheduled_from) WHERE rescheduled_from IS NOT NULL;
-CREATE INDEX bookings_by_clock        ON bookings (tenant, clock_told, clock_end) WHERE clock_end IS NOT NULL;
 
 -- What a booking is found by that it has several of: attendees, metadata. Led by the term, then in the order of a list.
 CREATE TABLE terms (

@@ -72,7 +72,10 @@ impl<S: Store> DeliveryService for Api<S> {
         let not_found = || ApiError::DeliveryNotFound { delivery_id: id.to_string() };
         let kept = read(self.store.delivery(&whose, id, true)).await?.ok_or_else(not_found)?;
         let trace_id = kept_id(&Span::current());
-        let delivery = read(async { retype(kept, trace_id) }).await?;
+        // A body may have megabytes: typed beside the reactor.
+        let typed = tokio::task::spawn_blocking(move || retype(kept, trace_id));
+        let ending = |_| StoreError::unavailable("the service is ending");
+        let delivery = read(async { typed.await.map_err(ending)? }).await?;
         let (now, clock) = ((self.replays.clock)(), Arc::clone(&self.replays.policies));
         // Its time limit is the call's: a write that is under way is not given up.
         let replayed =
@@ -97,15 +100,15 @@ impl<S: Store> DeliveryService for Api<S> {
         }
         let alone = Arc::clone(&self.replays.refolding).try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
         let whose = (!whose.is_empty()).then_some(whose);
-        let refold = Refold::open(Arc::clone(&self.store), whose, self.replays.scratch_dir.clone()).await;
-        let state = (refold.map_err(|failure| failed(&failure))?, alone, self.stopping.clone());
+        let refold = Refold::open(Arc::clone(&self.store), whose, self.replays.scratch.clone(), alone).await;
+        let state = (refold.map_err(|failure| failed(&failure))?, self.stopping.clone());
         let steps = stream::unfold(Some(state), |state| async move {
-            let (mut refold, alone, stopping) = state?;
+            let (mut refold, stopping) = state?;
             if stopping.is_cancelled() {
                 return Some((Err(ApiError::ShuttingDown.into()), None));
             }
             match refold.next().await? {
-                Ok(step) => Some((Ok(step), Some((refold, alone, stopping)))),
+                Ok(step) => Some((Ok(step), Some((refold, stopping)))),
                 Err(failure) => Some((Err(failed(&failure).into()), None)),
             }
         });

@@ -19,7 +19,7 @@ use calbridge_proto::v1::{self, TransitionSource};
 use self::{message::Cause, slot::Slot};
 pub(crate) use self::{
     message::{Columns, columns},
-    slot::{FoldedBooking, Terms, terms_of},
+    slot::{FoldedBooking, Shows, Terms, terms_of},
 };
 use super::{
     BookingKey, ClockPolicies, DeliveryKey, FirstResult, Micros, NewDelivery, Position, StoreError, view::LoadedRow,
@@ -218,8 +218,9 @@ impl<'a> Round<'a> {
             self.hear(&key, &mut slot);
             let stored = self.rows.get(&key);
             let state = slot.row.encode();
-            if slot.is_to_be_written(stored.is_some_and(|stored| stored.state == state)) {
-                bookings.push(slot.folded(key, stored.is_some(), state));
+            let told_more = stored.is_none_or(|stored| stored.state != state);
+            if slot.is_to_be_written(told_more) {
+                bookings.push(slot.folded(key, state, told_more));
             }
         }
         Folded { deliveries, clock: self.clock, bookings, head: self.head }

@@ -218,7 +218,7 @@ pub(crate) fn settings() -> Settings {
         redis: None,
         dedupe_keys: 1000,
         clock: Arc::default(),
-        scratch_dir: "unused".into(),
+        scratch: "unused".into(),
         connections: 100,
         shutdown_grace: Duration::from_secs(5),
     }
@@ -237,7 +237,7 @@ impl Harness {
     pub(crate) async fn with(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("calbridge.db"), Options::default()).unwrap();
-        let settings = Settings { scratch_dir: folder.path().to_owned(), ..settings };
+        let settings = Settings { scratch: folder.path().join("refold"), ..settings };
         let control = Control::new();
         let store = Controlled { store, control: Arc::clone(&control) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

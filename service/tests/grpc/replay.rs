@@ -142,6 +142,60 @@ async fn a_journal_tells_each_booking_that_would_differ() {
     assert_eq!((differences.len(), summary.differences), (1, 1));
 }
 
+/// A webhook of some 200 KB.
+fn large(uid: &str, seconds: i64) -> v1::BookingEvent {
+    let mut told = golden(uid, seconds);
+    told.notes = "n".repeat(100_000);
+    event(Trigger::BookingCreated, &told)
+}
+
+#[tokio::test]
+async fn pages_that_end_early_hide_no_row_from_a_check() {
+    let service = Harness::start().await;
+    for n in 0..100 {
+        service.submit(large(&format!("u{n:03}"), n)).await.unwrap();
+    }
+    // One that differs stands before all of them, so that the two lists are cut at other rows.
+    service.submit(untyped(Trigger::BookingCreated, "a000", 500)).await.unwrap();
+    let (differences, summary, _) = refold(&service, "").await;
+    assert_eq!(differences.iter().map(|of| of.uid.as_str()).collect::<Vec<_>>(), ["a000"]);
+    assert_eq!(summary, RefoldSummary { deliveries: 101, bookings: 101, differences: 1, unchecked: 0 });
+}
+
+#[tokio::test]
+async fn a_check_that_is_given_up_is_in_nobodys_way() {
+    let service = Harness::start().await;
+    for n in 0..40 {
+        service.submit(large(&format!("u{n:03}"), n)).await.unwrap();
+    }
+    let request = || RefoldDeliveriesRequest { tenant: String::new() };
+    for round in 0..20 {
+        let mut given_up = None;
+        crate::harness::until("the place is free", async || {
+            given_up = service.deliveries().refold_deliveries(request()).await.ok();
+            given_up.is_some()
+        })
+        .await;
+        let mut steps = given_up.unwrap().into_inner();
+        for _ in 0..round % 3 {
+            steps.message().await.unwrap();
+        }
+    }
+    // The last of them is still being removed, and the next waits for its place.
+    crate::harness::until("the place is free", async || {
+        let Ok(steps) = service.deliveries().refold_deliveries(request()).await else { return false };
+        let mut steps = steps.into_inner();
+        let mut last = None;
+        while let Some(step) = steps.message().await.unwrap() {
+            last = step.step;
+        }
+        let whole = RefoldSummary { deliveries: 40, bookings: 40, differences: 0, unchecked: 0 };
+        assert_eq!(last, Some(Step::Summary(whole)));
+        true
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn one_check_runs_at_a_time_and_another_after_it() {
     let service = Harness::start().await;

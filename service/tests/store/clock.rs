@@ -116,6 +116,25 @@ pub(crate) async fn the_clock_speaks_before_a_webhook_that_comes_late(backend: &
     assert_eq!(hear(&store, OVER, &policies()).await, 0);
 }
 
+pub(crate) async fn the_clock_and_a_delivery_stand_side_by_side_in_a_timeline(backend: &impl Backend) {
+    let store = backend.open().await;
+    let seat = |email: &str, created| {
+        booking(v1::Trigger::BookingCreated, "u1", created, |payload| {
+            payload.seats_per_time_slot = Some(3);
+            payload.attendee_seat_id = format!("seat of {email}");
+            payload.attendees = vec![v1::PersonPayload { email: email.to_owned(), ..Default::default() }];
+        })
+    };
+    commit_at(&store, OVER - 1, &[seat("a@x.example", 1), seat("b@x.example", 2)]).await;
+    // It changes its own booking, says nothing new of the seated one, and of that one the clock has to speak.
+    let hinting = booking(v1::Trigger::BookingCreated, "u2", 5, |payload| payload.ical_uid = "u1@Cal.com".into());
+    assert_eq!(commit_at(&store, OVER, &[hinting]).await, [SubmitOutcome::Applied]);
+    let entries = timeline(&store, "u1").await;
+    let said: Vec<_> = entries[2..].iter().map(|entry| (entry.source(), entry.booking_uid.as_str())).collect();
+    assert_eq!(said, [(TransitionSource::Webhook, "u2"), (TransitionSource::Clock, "")]);
+    assert_eq!(status(&store, "u1").await, BookingStatus::Completed);
+}
+
 pub(crate) async fn a_later_move_or_cancellation_simply_changes_it(backend: &impl Backend) {
     let store = backend.open().await;
     commit_at(&store, OVER, &[created("u1", 1), created("u2", 1), created("u3", 1)]).await;

@@ -118,6 +118,41 @@ pub(crate) async fn seats_join_nothing(backend: &impl Backend) {
     }
 }
 
+pub(crate) async fn a_chain_leads_through_a_booking_that_is_not_shown(backend: &impl Backend) {
+    let store = backend.open().await;
+    // Of the middle one and of the move to the last nobody heard but a timer.
+    let timer = MeetingPayload {
+        uid: "u3".into(),
+        from_reschedule: "u2".into(),
+        ical_uid: "u1@Cal.com".into(),
+        ..Default::default()
+    };
+    commit(&store, &[created("u1", 1), webhook(Trigger::MeetingStarted, 0, Some(Payload::Meeting(timer)))]).await;
+    assert_eq!(read(&store, "u2").await, None);
+    for uid in ["u1", "u2", "u3"] {
+        assert_eq!(lineage(&store, uid).await, ["u1", "u3"]);
+    }
+    assert_eq!(read(&store, "u3").await.unwrap().origin_uid, "u1");
+    assert_eq!(last(&store, "u1").await.as_deref(), Some("u3"));
+}
+
+pub(crate) async fn a_lineage_of_large_bookings_comes_in_pages(backend: &impl Backend) {
+    let store = backend.open().await;
+    let count = 50;
+    let large = |n: i64| {
+        booking(Trigger::BookingRescheduled, &format!("u{:02}", n + 1), n, |payload| {
+            payload.reschedule_uid = format!("u{n:02}");
+            payload.description = "d".repeat(250_000);
+        })
+    };
+    commit(&store, &(0..count).map(large).collect::<Vec<_>>()).await;
+    let first = store.lineage(TENANT, "u25", 0).await.unwrap();
+    assert!(first.more && first.bookings.len() < 40, "{}", first.bookings.len());
+    let second = store.lineage(TENANT, "u25", first.bookings.len()).await.unwrap();
+    let uids: Vec<_> = [first.bookings, second.bookings].concat().into_iter().map(|booking| booking.uid).collect();
+    assert_eq!((uids, second.more), ((0..=count).map(|n| format!("u{n:02}")).collect(), false));
+}
+
 pub(crate) async fn a_lineage_is_bounded(backend: &impl Backend) {
     let store = backend.open().await;
     let count = LINEAGE_MAX + 50;

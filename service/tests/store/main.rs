@@ -7,6 +7,7 @@
 mod clock;
 mod exhaustive;
 mod filters;
+mod histories;
 mod laws;
 mod lineage;
 mod order;

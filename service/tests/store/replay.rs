@@ -1,9 +1,9 @@
 //! Kept deliveries merged again, and the journal and the rows as they are read for that.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use calbridge_proto::v1::{self, BookingStatus, SubmitOutcome::*, TransitionSource, Trigger, booking_event::Payload};
-use calbridge_service::store::{NewDelivery, Position, Replay, Replayed, Store};
+use calbridge_service::store::{ClockPolicies, NewDelivery, Position, Replay, Replayed, Store};
 
 use crate::support::*;
 
@@ -60,6 +60,28 @@ pub(crate) async fn a_replay_that_says_nothing_new_leaves_no_line(backend: &impl
     let again = replay(&store, understood(&recorded, &recorded, first[2].first.delivery_id), false).await.unwrap();
     assert_eq!(again.outcome, Recorded);
     assert_eq!((timeline(&store, "u1").await, deliveries(&store).await, store.head().await.unwrap()), before);
+}
+
+pub(crate) async fn a_replay_leaves_the_clock_to_speak_for_itself(backend: &impl Backend) {
+    let store = backend.open().await;
+    let webhook = created("u1", 1);
+    let first = commit(&store, std::slice::from_ref(&webhook)).await.remove(0).first;
+    let delivery = understood(&webhook, &webhook, first.delivery_id);
+    let clock = Arc::new(ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() });
+    let again = store.replay(Replay { delivery, dry_run: false, now: NOW, clock }).await.unwrap().unwrap();
+    assert_eq!((again.outcome, again.transitions), (NoChange, Vec::new()));
+    assert_eq!(timeline(&store, "u1").await.len(), 1, "what is due is not this delivery's news");
+}
+
+pub(crate) async fn a_quiet_replay_still_reads_what_is_said_of_a_series(backend: &impl Backend) {
+    let store = backend.open().await;
+    let webhook = cancelled("u1", 1);
+    let first = commit(&store, std::slice::from_ref(&webhook)).await.remove(0).first;
+    let meant = NewDelivery { leaves_siblings_silent: true, ..understood(&webhook, &webhook, first.delivery_id) };
+    replay(&store, meant, false).await.unwrap();
+    let entries = timeline(&store, "u1").await;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].notes().collect::<Vec<_>>(), [v1::TimelineNote::SiblingsMayHaveChanged]);
 }
 
 pub(crate) async fn what_was_recorded_is_kept_under_another_booking(backend: &impl Backend) {

@@ -92,6 +92,7 @@ laws! { Sqlite:
         the_clock_completes_what_is_past_its_end,
         what_comes_after_its_end_is_completed_at_once,
         the_clock_speaks_before_a_webhook_that_comes_late,
+        the_clock_and_a_delivery_stand_side_by_side_in_a_timeline,
         a_later_move_or_cancellation_simply_changes_it,
         only_what_was_accepted_is_completed,
         a_policy_that_goes_back_takes_its_word_back,
@@ -104,6 +105,9 @@ laws! { Sqlite:
         a_booking_is_found_by_what_it_has_and_not_by_what_it_had,
         a_page_that_passes_many_by_comes_early_and_short,
     };
+    histories::{
+        the_log_never_jumps_and_says_what_is_read,
+    };
     lineage::{
         a_chain_of_any_length_is_one_lineage,
         a_lost_middle_is_joined_by_the_ical_uid_and_marked,
@@ -111,11 +115,15 @@ laws! { Sqlite:
         a_lineage_is_known_by_a_booking_that_is_not,
         two_that_replace_each_other_end_the_walk,
         seats_join_nothing,
+        a_chain_leads_through_a_booking_that_is_not_shown,
+        a_lineage_of_large_bookings_comes_in_pages,
         a_lineage_is_bounded,
     };
     replay::{
         what_was_unparsed_becomes_a_booking,
         a_replay_that_says_nothing_new_leaves_no_line,
+        a_replay_leaves_the_clock_to_speak_for_itself,
+        a_quiet_replay_still_reads_what_is_said_of_a_series,
         what_was_recorded_is_kept_under_another_booking,
         a_replay_is_merged_by_its_own_time,
         a_foreign_delivery_is_not_replayed,
@@ -226,7 +234,7 @@ async fn the_file_is_made_for_its_owner_alone() {
     let raw = backend.raw();
     let version: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     let mode: String = raw.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
-    assert_eq!((version, mode.as_str()), (2, "wal"));
+    assert_eq!((version, mode.as_str()), (3, "wal"));
 }
 
 #[tokio::test]
@@ -249,9 +257,9 @@ async fn a_newer_schema_is_refused_by_both_numbers() {
     drop(backend.open().await);
     backend.raw().pragma_update(None, "user_version", 41).unwrap();
     let refused = backend.try_open().unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 41, known: 2, .. }));
+    assert!(matches!(refused, OpenError::Newer { found: 41, known: 3, .. }));
     let message = refused.to_string();
-    assert!(message.contains("41") && message.contains("up to 2"), "{message}");
+    assert!(message.contains("41") && message.contains("up to 3"), "{message}");
 }
 
 /// Takes away what the second schema version added.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use calbridge_booking::{Change, Derived, Horizon, Row, Rule, derive, transition};
+use calbridge_booking::{Change, Derived, Horizon, Row, Rule, derive, link_back, transition};
 use calbridge_proto::v1::Booking;
 
 use super::message::{Columns, start_time};
@@ -27,15 +27,24 @@ pub(super) struct Slot {
 /// A row to write.
 pub(crate) struct FoldedBooking {
     pub(crate) key: BookingKey,
-    /// Whether the store has a row of it already.
-    pub(crate) known: bool,
     pub(crate) state: Vec<u8>,
     /// The end that the clock waits for, or has passed.
     pub(crate) clock_end: Option<Micros>,
     pub(crate) clock_told: bool,
-    /// Set where the visible booking changed; else the stored ones hold.
-    pub(crate) columns: Option<Columns>,
+    /// Its registers say more than before; else the clock alone spoke.
+    pub(crate) told_more: bool,
+    pub(crate) shows: Shows,
     pub(crate) terms: Terms,
+}
+
+/// How a row shows after a round.
+pub(crate) enum Shows {
+    /// As before: the stored columns hold.
+    AsBefore,
+    /// Otherwise.
+    Otherwise(Columns),
+    /// Not at all: hints are all that is known. With what it replaced, if that is, and the `LinkEvidence` of it.
+    Nothing(Option<(String, i32)>),
 }
 
 /// The terms that a round makes find a booking (true), or not any more (false).
@@ -89,17 +98,24 @@ impl Slot {
         self.columns = columns.or(self.columns.take());
     }
 
-    pub(super) fn is_to_be_written(&self, same_state: bool) -> bool {
-        self.anyway || !same_state || self.columns.is_some()
+    pub(super) fn is_to_be_written(&self, told_more: bool) -> bool {
+        self.anyway || told_more || self.columns.is_some()
     }
 
-    pub(super) fn folded(self, key: BookingKey, known: bool, state: Vec<u8>) -> FoldedBooking {
+    pub(super) fn folded(self, key: BookingKey, state: Vec<u8>, told_more: bool) -> FoldedBooking {
+        let shows = match (&self.visible, self.columns) {
+            (_, Some(columns)) => Shows::Otherwise(columns),
+            (Some(_), None) => Shows::AsBefore,
+            (None, None) => {
+                Shows::Nothing(link_back(&self.row).map(|(uid, evidence)| (uid.to_owned(), evidence.into())))
+            }
+        };
         FoldedBooking {
-            known,
             state,
             clock_end: self.visible.as_ref().and_then(|visible| visible.clock_end),
             clock_told: self.visible.as_ref().is_some_and(|visible| visible.rule == Rule::EndedByClock),
-            columns: self.columns,
+            told_more,
+            shows,
             terms: self.terms,
             key,
         }

@@ -58,7 +58,7 @@ impl Observer {
             KeyValue::new(semconv::DB_COLLECTION_NAME, operation.collection),
         ];
         if let Err(error) = &done {
-            let kind = kind(error);
+            let kind = error.kind();
             span.record(semconv::ERROR_TYPE, kind);
             span.record(semconv::otel::STATUS_CODE, "ERROR");
             attributes.push(KeyValue::new(semconv::ERROR_TYPE, kind));
@@ -95,13 +95,6 @@ impl Observer {
 }
 
 const SYSTEM: &str = "sqlite";
-
-fn kind(error: &StoreError) -> &'static str {
-    match error {
-        StoreError::Unavailable { .. } => "unavailable",
-        StoreError::Damaged { .. } => "damaged",
-    }
-}
 
 impl fmt::Debug for Observer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

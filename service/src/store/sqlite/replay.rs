@@ -27,14 +27,23 @@ pub(super) fn replay(connection: &mut Connection, replay: &Replay) -> Result<Opt
     let Folded { mut deliveries, clock, bookings, head: after } = fold::fold(&[delivery], &rows, &occasion)?;
     let folded = deliveries.remove(0);
     // One that says nothing new leaves no line behind, or each replay of a whole journal would double its timelines.
-    let news = !bookings.is_empty() || is_typed_otherwise(&transaction, delivery, &folded, kept_at)?;
-    if news && !replay.dry_run {
-        retype(&transaction, delivery, &folded, kept_at)?;
-        write::changes(&transaction, delivery, &folded, kept_at, &occasion)?;
-        write::clock(&transaction, &clock, replay.now)?;
-        write::bookings(&transaction, &bookings)?;
-        write::head(&transaction, head, after)?;
-        transaction.commit()?;
+    let news = bookings.iter().any(|booking| booking.told_more)
+        || is_typed_otherwise(&transaction, delivery, &folded, kept_at)?;
+    match (replay.dry_run, news) {
+        (true, _) => {}
+        (false, true) => {
+            retype(&transaction, delivery, &folded, kept_at)?;
+            write::changes(&transaction, delivery, &folded, kept_at, &occasion)?;
+            write::clock(&transaction, &clock, replay.now)?;
+            write::bookings(&transaction, &bookings)?;
+            write::head(&transaction, head, after)?;
+            transaction.commit()?;
+        }
+        (false, false) => {
+            if describe(&transaction, delivery, kept_at)? {
+                transaction.commit()?;
+            }
+        }
     }
     let made = folded.transitions.into_iter().map(|(_, made)| made);
     let transitions = if replay.dry_run { made.map(without_position).collect() } else { made.collect() };
@@ -72,6 +81,15 @@ fn is_typed_otherwise(
     let uid = &delivery.booking_uid;
     let values = params![kept_at.0, delivery.event.trigger, uid, outcome, recorded, unparsed, applied];
     Ok(transaction.prepare_cached(SELECT)?.query_row(values, |row| row.get(0))?)
+}
+
+/// Says what this release reads of the delivery besides; true where that is more than was known.
+fn describe(transaction: &Transaction<'_>, delivery: &NewDelivery, kept_at: Position) -> Result<bool, StoreError> {
+    const UPDATE: &str = "UPDATE deliveries SET event_time = ?2, siblings_silent = ?3
+        WHERE position = ?1 AND (event_time IS NOT ?2 OR siblings_silent IS NOT ?3)";
+    let time = delivery.event.event_time.as_ref().map(micros);
+    let values = params![kept_at.0, time, delivery.leaves_siblings_silent];
+    Ok(transaction.prepare_cached(UPDATE)?.execute(values)? > 0)
 }
 
 /// Says what the delivery is by now. How it was taken in stays what it was, and so does the key.

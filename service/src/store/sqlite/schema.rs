@@ -11,12 +11,13 @@ use super::{OpenError, Options, Synchronous};
 use crate::store::StoreError;
 
 /// In order; the version of the schema is how many of them were applied. Never change one that was released.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration { sql: include_str!("../../../migrations/sqlite/0001_first.sql"), then: None },
     Migration {
         sql: include_str!("../../../migrations/sqlite/0002_clock_and_filters.sql"),
         then: Some(fill::bookings),
     },
+    Migration { sql: include_str!("../../../migrations/sqlite/0003_indexes_of_bookings.sql"), then: None },
 ];
 
 struct Migration {

@@ -9,7 +9,7 @@ use super::notes;
 use crate::store::{
     Identity, Micros, NewDelivery, Position, StoreError,
     body::Packer,
-    fold::{Columns, FoldedBooking, FoldedDelivery, Occasion, Terms},
+    fold::{Columns, FoldedBooking, FoldedDelivery, Occasion, Shows, Terms},
     time::micros,
 };
 
@@ -159,32 +159,39 @@ fn transition(
 }
 
 fn row(transaction: &Transaction<'_>, booking: &FoldedBooking) -> Result<(), StoreError> {
-    let (tenant, uid) = &booking.key;
-    match (&booking.columns, booking.known) {
-        (Some(columns), _) => shown(transaction, booking, columns),
-        (None, true) => {
+    match &booking.shows {
+        Shows::Otherwise(columns) => shown(transaction, booking, columns),
+        Shows::AsBefore => {
             const UPDATE: &str = "UPDATE bookings SET state = ?3, clock_end = ?4, clock_told = ?5
                 WHERE tenant = ?1 AND uid = ?2";
+            let (tenant, uid) = &booking.key;
             let (end, told) = (booking.clock_end, booking.clock_told);
             transaction.prepare_cached(UPDATE)?.execute(params![tenant, uid, booking.state, end, told])?;
             Ok(())
         }
-        (None, false) => {
-            const HIDE: &str = "INSERT INTO bookings
-                    (tenant, uid, state, visible, status, start_time, update_time, position)
-                VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0)";
-            transaction.prepare_cached(HIDE)?.execute(params![tenant, uid, booking.state])?;
-            Ok(())
-        }
+        Shows::Nothing(link) => hidden(transaction, booking, link.as_ref()),
     }
 }
 
-/// A row whose booking changed visibly.
-pub(super) fn shown(
+/// A row of hints alone: kept, not shown, and a link of a chain all the same.
+fn hidden(
     transaction: &Transaction<'_>,
     booking: &FoldedBooking,
-    columns: &Columns,
+    link: Option<&(String, i32)>,
 ) -> Result<(), StoreError> {
+    const HIDE: &str = "INSERT INTO bookings
+            (tenant, uid, state, visible, status, start_time, update_time, position, rescheduled_from, link)
+        VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, ?4, ?5)
+        ON CONFLICT (tenant, uid) DO UPDATE SET state = excluded.state, rescheduled_from = excluded.rescheduled_from,
+            link = excluded.link";
+    let (tenant, uid) = &booking.key;
+    let (from, evidence) = link.map_or((None, 0), |(from, evidence)| (Some(from), *evidence));
+    transaction.prepare_cached(HIDE)?.execute(params![tenant, uid, booking.state, from, evidence])?;
+    Ok(())
+}
+
+/// A row whose booking changed visibly.
+fn shown(transaction: &Transaction<'_>, booking: &FoldedBooking, columns: &Columns) -> Result<(), StoreError> {
     const UPSERT: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
             rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told)
         VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
