@@ -20,6 +20,8 @@ use crate::output::Format;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A page of a thousand bookings takes a fraction of this.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// One booking may be larger than gRPC takes unless told otherwise, and a difference shows two.
+const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 /// The most pages that one command reads: a bound on a server that never ends.
 pub(crate) const MAX_PAGES: usize = 10_000;
 /// The service's own maximum.
@@ -66,7 +68,8 @@ impl Reader {
 
     /// The same, to speak of deliveries.
     pub(crate) async fn connect_to_deliveries(&self) -> anyhow::Result<Deliveries> {
-        Ok(DeliveryServiceClient::new(channel(&self.address()?).await?))
+        let client = DeliveryServiceClient::new(channel(&self.address()?).await?);
+        Ok(client.max_decoding_message_size(MAX_MESSAGE))
     }
 
     fn address(&self) -> anyhow::Result<String> {
@@ -76,7 +79,7 @@ impl Reader {
 
 /// Connects to the booking service at `http://HOST:PORT`.
 pub(crate) async fn connect(service: &str) -> anyhow::Result<Client> {
-    Ok(BookingServiceClient::new(channel(service).await?))
+    Ok(BookingServiceClient::new(channel(service).await?).max_decoding_message_size(MAX_MESSAGE))
 }
 
 async fn channel(service: &str) -> anyhow::Result<Channel> {

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use serde_json::ser::Formatter;
 
 /// `--output`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,9 +31,13 @@ pub(crate) fn row<const N: usize>(cells: [String; N]) -> [String; N] {
     cells.map(|cell| plain(&cell))
 }
 
-/// Text that can't move the terminal's cursor: titles and names are written by strangers.
+/// Text that can move neither the terminal's cursor nor the order of what stands around it: titles and names are
+/// written by strangers.
 pub(crate) fn plain(text: &str) -> String {
-    text.replace(|character: char| character.is_control(), "\u{fffd}")
+    // The marks by which Unicode turns the direction of writing.
+    let turns =
+        |character| matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.replace(|character: char| character.is_control() || turns(character), "\u{fffd}")
 }
 
 /// A dash where there is nothing.
@@ -60,15 +65,24 @@ pub(crate) fn print_json(message_name: &str, message: &impl Message) -> anyhow::
     print(json(message_name, message)?)
 }
 
+/// Prints one of many messages as JSON, in a line of its own.
+pub(crate) fn print_json_line(message_name: &str, message: &impl Message) -> anyhow::Result<()> {
+    print(encode(message_name, message, serde_json::ser::CompactFormatter)?)
+}
+
 /// The protobuf JSON mapping of a message, indented, with the field names of the schema.
 fn json(message_name: &str, message: &impl Message) -> anyhow::Result<String> {
+    encode(message_name, message, serde_json::ser::PrettyFormatter::new())
+}
+
+fn encode(message_name: &str, message: &impl Message, style: impl Formatter) -> anyhow::Result<String> {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).context("the embedded schema is damaged")?;
     let descriptor = pool
         .get_message_by_name(&format!("calbridge.v1.{message_name}"))
         .with_context(|| format!("the schema has no message {message_name}"))?;
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
     let mut out = Vec::new();
-    let mut serializer = serde_json::Serializer::pretty(&mut out);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, style);
     dynamic.serialize_with_options(&mut serializer, &SerializeOptions::new().use_proto_field_name(true))?;
     Ok(String::from_utf8(out)?)
 }
@@ -107,6 +121,7 @@ mod tests {
     #[test]
     fn a_strangers_name_can_not_drive_the_terminal() {
         assert_eq!(row(["\u{1b}[2JGrace\n".to_owned()]), ["\u{fffd}[2JGrace\u{fffd}"]);
+        assert_eq!(plain("\u{202e}ecarG\u{2066}"), "\u{fffd}ecarG\u{fffd}");
     }
 
     #[test]

@@ -1,21 +1,21 @@
 //! `replay`: kept webhooks typed and merged again, as this release understands them. One of them, all of a tenant's,
 //! or, as a dry run of all, the whole journal folded into a fresh state and compared with the stored one.
 
-use std::process::ExitCode;
+use std::{fmt, process::ExitCode};
 
 use calbridge_proto::v1::{
-    self, ListDeliveriesRequest, RefoldDeliveriesRequest, RefoldDifference, ReplayDeliveryRequest,
+    self, ListDeliveriesRequest, RefoldDeliveriesRequest, RefoldDifference, RefoldSummary, ReplayDeliveryRequest,
     ReplayDeliveryResponse, SubmitOutcome, refold_deliveries_response::Step,
 };
 use clap::Args;
 
 use crate::{
     client::{Deliveries, MAX_PAGES, PAGE_SIZE, Reader, refused},
-    output::{Format, plain, print, print_json, report, short},
+    output::{Format, plain, print, print_json, print_json_line, report, short},
 };
 
-/// The exit code of a check that found a difference.
-const DIFFERENT: u8 = 1;
+/// The exit code of a check after which not every booking is known to be the same. 1 is any failure's.
+const DIFFERENT: u8 = 3;
 
 /// `calbridge replay`.
 #[derive(Args)]
@@ -47,67 +47,95 @@ impl Replay {
         let answer = replay(client, &self.reader.tenant(), id, self.dry_run).await?;
         match self.reader.output {
             Format::Json => print_json("ReplayDeliveryResponse", &answer)?,
-            Format::Table => print(replayed(id, &answer))?,
+            Format::Table => print(replayed(&answer))?,
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Newest first, as they are listed: the order is of no account.
+    /// Newest first, as they are listed: the order is of no account. One that fails holds no other up.
     async fn all(&self, client: &mut Deliveries) -> anyhow::Result<ExitCode> {
-        let (mut page_token, mut done, mut applied) = (String::new(), 0_usize, 0_usize);
+        let mut counts = Counts::default();
+        let mut page_token = String::new();
         for _ in 0..MAX_PAGES {
             let tenant = self.reader.tenant();
             let request = ListDeliveriesRequest { tenant, page_size: PAGE_SIZE, page_token, ..Default::default() };
             let page = client.list_deliveries(request).await.map_err(|status| refused(&status))?.into_inner();
             for delivery in page.deliveries {
-                let answer = replay(client, &self.reader.tenant(), &delivery.delivery_id, false).await?;
-                if answer.outcome() == SubmitOutcome::Applied {
-                    applied += 1;
-                    match self.reader.output {
-                        Format::Json => print_json("ReplayDeliveryResponse", &answer)?,
-                        Format::Table => print(replayed(&delivery.delivery_id, &answer))?,
+                match replay(client, &self.reader.tenant(), &delivery.delivery_id, false).await {
+                    Ok(answer) => self.tell(&mut counts, &answer)?,
+                    Err(failure) => {
+                        counts.failed += 1;
+                        report(format_args!("{}: {failure}", plain(&delivery.delivery_id)));
                     }
                 }
-                done += 1;
             }
-            report(format_args!("{done} deliveries replayed, {applied} changed a booking"));
+            report(format_args!("{counts}"));
             page_token = page.next_page_token;
             if page_token.is_empty() {
-                break;
+                return Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
             }
         }
-        Ok(ExitCode::SUCCESS)
+        anyhow::bail!("there are more deliveries than one command replays: the oldest were left out")
+    }
+
+    fn tell(&self, counts: &mut Counts, answer: &ReplayDeliveryResponse) -> anyhow::Result<()> {
+        counts.replayed += 1;
+        if answer.outcome() == SubmitOutcome::Applied {
+            counts.applied += 1;
+            match self.reader.output {
+                Format::Json => print_json_line("ReplayDeliveryResponse", answer)?,
+                Format::Table => print(replayed(answer))?,
+            }
+        }
+        Ok(())
     }
 
     async fn check(&self, client: &mut Deliveries) -> anyhow::Result<ExitCode> {
-        let tenant = self.reader.said_tenant().unwrap_or_default().to_owned();
-        let request = RefoldDeliveriesRequest { tenant };
+        let request = RefoldDeliveriesRequest { tenant: self.reader.said_tenant().unwrap_or_default().to_owned() };
         let mut steps = client.refold_deliveries(request).await.map_err(|status| refused(&status))?.into_inner();
-        let mut different = false;
-        while let Some(step) = steps.message().await.map_err(|status| refused(&status))? {
-            match step.step {
+        while let Some(answer) = steps.message().await.map_err(|status| refused(&status))? {
+            if self.reader.output == Format::Json && !matches!(answer.step, Some(Step::Progress(_))) {
+                print_json_line("RefoldDeliveriesResponse", &answer)?;
+            }
+            match answer.step {
                 Some(Step::Progress(so_far)) => report(format_args!(
                     "{} deliveries folded again, {} bookings compared",
                     so_far.deliveries, so_far.bookings
                 )),
-                Some(Step::Difference(difference)) => match self.reader.output {
-                    Format::Json => print_json("RefoldDifference", &difference)?,
-                    Format::Table => print(differing(&difference))?,
-                },
-                Some(Step::Summary(summary)) => {
-                    different = summary.differences > 0;
-                    match self.reader.output {
-                        Format::Json => print_json("RefoldSummary", &summary)?,
-                        Format::Table => print(format_args!(
-                            "{} deliveries, {} bookings compared: {} would differ, {} could not be checked",
-                            summary.deliveries, summary.bookings, summary.differences, summary.unchecked
-                        ))?,
-                    }
+                Some(Step::Difference(difference)) if self.reader.output == Format::Table => {
+                    print(differing(&difference))?;
                 }
-                None => {}
+                Some(Step::Summary(summary)) => return self.conclude(&summary),
+                _ => {}
             }
         }
-        Ok(if different { ExitCode::from(DIFFERENT) } else { ExitCode::SUCCESS })
+        anyhow::bail!("the service ended the check before its end; run it again")
+    }
+
+    fn conclude(&self, summary: &RefoldSummary) -> anyhow::Result<ExitCode> {
+        if self.reader.output == Format::Table {
+            print(format_args!(
+                "{} deliveries, {} bookings compared: {} would differ, {} could not be checked",
+                summary.deliveries, summary.bookings, summary.differences, summary.unchecked
+            ))?;
+        }
+        let same = summary.differences == 0 && summary.unchecked == 0;
+        Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+    }
+}
+
+/// What came of the replays so far.
+#[derive(Default)]
+struct Counts {
+    replayed: usize,
+    applied: usize,
+    failed: usize,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { replayed, applied, failed } = self;
+        write!(out, "{replayed} deliveries replayed, {applied} changed a booking, {failed} failed")
     }
 }
 
@@ -121,7 +149,7 @@ async fn replay(
     Ok(client.replay_delivery(request).await.map_err(|status| refused(&status))?.into_inner())
 }
 
-fn replayed(id: &str, answer: &ReplayDeliveryResponse) -> String {
+fn replayed(answer: &ReplayDeliveryResponse) -> String {
     let outcome = short(answer.outcome().as_str_name(), "SUBMIT_OUTCOME_").to_lowercase();
     let change = |made: &v1::Transition| {
         let status = |status: v1::BookingStatus| short(status.as_str_name(), "BOOKING_STATUS_").to_owned();
@@ -134,7 +162,7 @@ fn replayed(id: &str, answer: &ReplayDeliveryResponse) -> String {
         )
     };
     let changes: String = answer.transitions.iter().map(change).collect();
-    format!("{}  {outcome}{changes}", plain(id))
+    format!("{}  {outcome}{changes}", plain(&answer.delivery_id))
 }
 
 /// Names, never values: what differs may be somebody's address.
@@ -183,7 +211,11 @@ mod tests {
             rule: "accepted".into(),
             ..v1::Transition::default()
         };
-        let answer = ReplayDeliveryResponse { outcome: SubmitOutcome::Applied.into(), transitions: vec![made] };
-        assert_eq!(replayed("d1", &answer), "d1  applied\n  u1: - → SCHEDULED (accepted)");
+        let answer = ReplayDeliveryResponse {
+            outcome: SubmitOutcome::Applied.into(),
+            transitions: vec![made],
+            delivery_id: "d1".into(),
+        };
+        assert_eq!(replayed(&answer), "d1  applied\n  u1: - → SCHEDULED (accepted)");
     }
 }

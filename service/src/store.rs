@@ -8,6 +8,7 @@ pub(crate) mod clock;
 pub(crate) mod filter;
 pub(crate) mod fold;
 pub(crate) mod lineage;
+mod position;
 pub mod sqlite;
 pub(crate) mod terms;
 pub(crate) mod time;
@@ -22,29 +23,11 @@ use uuid::Uuid;
 pub use self::{
     clock::ClockPolicies,
     filter::{Comparison, Condition, Filter},
+    position::Position,
 };
 
 /// Microseconds since 1970-01-01T00:00:00Z: the form in which times are stored.
 pub type Micros = i64;
-
-/// A place in the log. Zero stands before everything; the first handed out is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Position(pub i64);
-
-impl Position {
-    /// How clients carry it: 16 lower-case hex digits, opaque to them.
-    #[must_use]
-    pub fn to_token(self) -> String {
-        format!("{:016x}", self.0)
-    }
-
-    /// Reads what [`Position::to_token`] wrote; `None` for anything else.
-    #[must_use]
-    pub fn from_token(token: &str) -> Option<Self> {
-        let shaped = token.len() == 16 && token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        shaped.then(|| i64::from_str_radix(token, 16).ok()).flatten().map(Self)
-    }
-}
 
 /// The largest raw body that a store keeps: what reading one back may cost at most. The ingest admits none beyond it.
 pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -57,15 +40,15 @@ pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// that a replayed body, signed well, can't grow the store without bound.
 pub const DUPLICATE_NOTES_MAX: i64 = 32;
 
-/// How many rows one page looks at: where an index finds many that a filter does not mean, a page comes early and short
-/// instead of late. A look costs about a microsecond.
+/// How many rows one page looks at: where an index finds many that a filter does not mean, a page comes early and
+/// short instead of late. A look costs about a microsecond.
 pub const PAGE_LOOKS_MAX: usize = 50_000;
 
 /// How many of them it decodes, which costs some ten times as much.
 pub const PAGE_DECODED_MAX: usize = 5_000;
 
-/// How many rows are sorted for a page: an index that does not have the order asked for is used where no more are behind
-/// it.
+/// How many rows are sorted for a page: an index that does not have the order asked for is used where no more are
+/// behind it.
 pub const SORTED_ROWS_MAX: usize = 5_000;
 
 /// How many steps along the links of a lineage are taken, and how many bookings a lineage is read to. Each step is one
@@ -358,8 +341,8 @@ pub trait Store: Send + Sync + 'static {
     /// A page of visible bookings, no more than [`PAGE_BYTES_MAX`] and an entry, from [`PAGE_LOOKS_MAX`] at the most.
     fn bookings(&self, query: BookingQuery) -> impl Future<Output = Result<BookingPage, StoreError>> + Send;
 
-    /// The visible bookings of the lineage that `uid` belongs to, oldest first, behind the first `skip` of them; at most
-    /// [`LINEAGE_MAX`] in all, and no more than [`PAGE_BYTES_MAX`] and an entry at a time.
+    /// The visible bookings of the lineage that `uid` belongs to, oldest first, behind the first `skip` of them; at
+    /// most [`LINEAGE_MAX`] in all, and no more than [`PAGE_BYTES_MAX`] and an entry at a time.
     fn lineage(
         &self,
         tenant: &str,
@@ -419,26 +402,4 @@ pub trait Store: Send + Sync + 'static {
 
     /// Waits for the round under way, then closes every connection. Later calls are `Unavailable`.
     fn close(&self) -> impl Future<Output = ()> + Send;
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::Position;
-
-    proptest! {
-        #[test]
-        fn a_position_survives_its_token_and_keeps_its_order(a in 0..=i64::MAX, b in 0..=i64::MAX) {
-            prop_assert_eq!(Position::from_token(&Position(a).to_token()), Some(Position(a)));
-            prop_assert_eq!(a.cmp(&b), Position(a).to_token().cmp(&Position(b).to_token()));
-        }
-    }
-
-    #[test]
-    fn nothing_else_is_a_token() {
-        for token in ["", "1", "000000000000000G", "000000000000000A", "+00000000000000f", "ffffffffffffffff"] {
-            assert_eq!(Position::from_token(token), None, "{token:?}");
-        }
-    }
 }

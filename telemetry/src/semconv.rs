@@ -240,7 +240,7 @@ pub mod metric {
     pub const DEDUPE_HITS: &str = "calbridge.dedupe.hits";
     /// Counter: hits of Redis which the store denied.
     pub const DEDUPE_REDIS_DISAGREEMENTS: &str = "calbridge.dedupe.redis_disagreements";
-    /// Bookings that the clock completed, or took back.
+    /// Bookings that the clock completed, or took back, in rounds of its own.
     pub const CLOCK_TRANSITIONS: &str = "calbridge.clock.transitions";
     /// Counter by result and secret id.
     pub const SIGNATURE_VERIFICATIONS: &str = "calbridge.signature.verifications";

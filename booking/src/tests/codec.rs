@@ -87,6 +87,18 @@ fn the_layout_stays() {
 }
 
 #[test]
+fn stamps_that_are_out_of_order_or_evidences_own_are_refused() {
+    let stamp = |rank: u8, time: u8| [&[rank, time][..], &[7; 32]].concat();
+    let of_evidence = [&[3, 0][..], &[0; 32]].concat();
+    for stamps in [[stamp(2, 8), stamp(2, 4)], [stamp(2, 4), stamp(2, 4)], [stamp(2, 4), of_evidence]] {
+        let bytes = [&[1, 0, 2][..], &stamps.concat(), &[0, 0]].concat();
+        assert_eq!(Row::decode(&bytes), Err(DecodeError::Malformed("stamps out of order")), "{stamps:?}");
+    }
+    let ordered = [&[1, 0, 2][..], &stamp(2, 4), &stamp(2, 8), &[0, 0]].concat();
+    assert_eq!(Row::decode(&ordered), Ok(Row::default()), "what nothing refers to is left out");
+}
+
+#[test]
 fn what_is_not_a_row_says_why() {
     for (bytes, expected) in [
         (&[][..], DecodeError::Malformed("too short")),

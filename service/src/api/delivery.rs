@@ -85,7 +85,7 @@ impl<S: Store> DeliveryService for Api<S> {
             record_transitions(&Span::current(), &replayed.transitions);
         }
         let (outcome, transitions) = (replayed.outcome.into(), replayed.transitions);
-        Ok(Response::new(ReplayDeliveryResponse { outcome, transitions }))
+        Ok(Response::new(ReplayDeliveryResponse { outcome, transitions, delivery_id: id.to_string() }))
     }
 
     type RefoldDeliveriesStream = Steps;

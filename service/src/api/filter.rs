@@ -1,8 +1,8 @@
 //! The filter of `ListBookings`: conditions of AIP-160, joined by `AND`.
 //!
-//! A condition is a field, an operator and a value. A value is a word, or a text in quotes, double or single, in which a
-//! backslash stands before a quote or a backslash. A refusal says at which character; it repeats nothing of the filter, which may
-//! hold somebody's address.
+//! A condition is a field, an operator and a value. A value is a word, or a text in quotes, double or single, in which
+//! a backslash stands before a quote or a backslash. A refusal says at which character; it repeats nothing of the
+//! filter, which may hold somebody's address.
 
 use calbridge_proto::v1::BookingStatus;
 

@@ -37,6 +37,19 @@ async fn what_is_over_already_is_answered_so() {
 }
 
 #[tokio::test]
+async fn a_booking_that_cannot_be_read_is_left_aside() {
+    let service = Harness::with(with_grace(Some(Duration::ZERO))).await;
+    service.submit(ending_in("damaged", 1_000)).await.unwrap();
+    service.submit(ending_in("sound", 1_000)).await.unwrap();
+    service.control.fail(Some(Failure::Damaged("damaged")));
+    until("the clock completes the other", async || {
+        service.booking("sound").await.status() == BookingStatus::Completed
+    })
+    .await;
+    assert_eq!(service.booking("damaged").await.status(), BookingStatus::Scheduled);
+}
+
+#[tokio::test]
 async fn an_outage_delays_the_clock_and_no_more() {
     let service = Harness::with(with_grace(Some(Duration::ZERO))).await;
     service.submit(ending_in("soon", 1_000)).await.unwrap();

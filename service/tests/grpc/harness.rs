@@ -120,6 +120,11 @@ impl Store for Controlled {
     }
 
     async fn hear_clock(&self, round: ClockRound) -> Result<Vec<v1::Transition>, StoreError> {
+        if let Some(Failure::Damaged(uid)) = *self.control.failure.lock().unwrap()
+            && round.keys.iter().any(|(_, key)| key == uid)
+        {
+            return Err(StoreError::Damaged { what: "booking", why: "told so by the test".to_owned() });
+        }
         self.store.hear_clock(round).await
     }
 

@@ -1,8 +1,8 @@
 //! Which rows a list looks at: one index, chosen here and not by the planner, walked in the order asked for from the
 //! cursor on. The filter decides on each of them; what the index stands for may be too much, never too little.
 //!
-//! Invariant: the work of a page is bounded. An index that does not have the order asked for is sorted, so it leads only
-//! where few rows are behind it.
+//! Invariant: the work of a page is bounded. An index that does not have the order asked for is sorted, so it leads
+//! only where few rows are behind it.
 
 use calbridge_proto::v1::BookingStatus;
 use rusqlite::{Connection, params_from_iter, types::Value};
