@@ -1,7 +1,7 @@
 //! Which booking came before and which after: how each link is known, and that a chain holds when a link was lost.
 
 use calbridge_proto::v1::{
-    BookingPayload, MeetingPayload, TransitionKind,
+    BookingPayload, LinkEvidence, MeetingPayload, TransitionKind,
     Trigger::{self, BookingCancelled, BookingCreated, BookingLocationUpdated, BookingRescheduled, MeetingStarted},
 };
 use proptest::{collection::vec, prelude::*};
@@ -11,7 +11,7 @@ use super::{
     seen::{Linked, seat, seen},
     world::{Told, World, at, cancel, moved, payload, person, tell, timer},
 };
-use crate::transition;
+use crate::{link_back, transition};
 
 /// How `u1` knows of `u2`, and `u2` of `u1`.
 fn both_ends(world: &World) -> (Linked, Linked) {
@@ -95,6 +95,16 @@ fn an_explicit_naming_outranks_the_hint_of_another_booking() {
     let world = ends(&[created(), explicit(2), tell(BookingCreated, 9, third)]);
     assert_eq!(both_ends(&world), (Linked::Named("u2"), Linked::Named("u1")));
     assert_eq!(seen(&world, "u3").before, Linked::ByIcalUid("u1"), "it descends from the first all the same");
+}
+
+#[test]
+fn a_chain_leads_through_a_booking_that_is_not_shown() {
+    let third = MeetingPayload { from_reschedule: "u2".into(), ical_uid: "u1@Cal.com".into(), ..timer("u3") };
+    let world = ends(&[tell(MeetingStarted, 0, third), created()]);
+    assert!(world.find("u2").is_none());
+    assert_eq!(link_back(&world.rows["u2"]), Some(("u1", LinkEvidence::IcalUid)));
+    assert_eq!(link_back(&world.rows["u3"]), Some(("u2", LinkEvidence::FromReschedule)));
+    assert_eq!(link_back(&world.rows["u1"]), None);
 }
 
 #[test]
