@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use crate::{
     client::{Client, refused},
-    output::{row, say, short, table},
+    output::{row, say, status_name, table},
     send::{fresh_uid, tomorrow},
     timeline,
     webhook::{Answer, Sender, sign, tampered},
@@ -89,9 +89,9 @@ fn outcome(answer: &Answer) -> String {
     said.unwrap_or("-").to_owned()
 }
 
-async fn status(client: &mut Client, uid: &str) -> anyhow::Result<String> {
+async fn status(client: &mut Client, uid: &str) -> anyhow::Result<&'static str> {
     let request = GetBookingRequest { tenant: TENANT.to_owned(), uid: uid.to_owned(), ..Default::default() };
     let answer = client.get_booking(request).await.map_err(|status| refused(&status))?.into_inner();
     let status = answer.booking.map_or(BookingStatus::Unspecified, |booking| booking.status());
-    Ok(short(status.as_str_name(), "BOOKING_STATUS_").to_owned())
+    Ok(status_name(status))
 }

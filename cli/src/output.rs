@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use anyhow::Context as _;
-use calbridge_proto::FILE_DESCRIPTOR_SET;
+use calbridge_proto::{FILE_DESCRIPTOR_SET, v1::BookingStatus};
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use prost::Message;
@@ -94,6 +94,11 @@ pub(crate) fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
         Some(rest) => rest,
         None => name,
     }
+}
+
+/// A status as the command line names it.
+pub(crate) fn status_name(status: BookingStatus) -> &'static str {
+    short(status.as_str_name(), "BOOKING_STATUS_")
 }
 
 #[cfg(test)]

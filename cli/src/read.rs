@@ -8,7 +8,7 @@ use comfy_table::Table;
 
 use crate::{
     client::{MAX_PAGES, PAGE_SIZE, Reader, refused},
-    output::{Format, or_dash, print, print_json, row, short, table},
+    output::{Format, or_dash, print, print_json, row, short, status_name, table},
     time::shown,
 };
 
@@ -205,7 +205,7 @@ fn booking_table(booking: &Booking) -> Table {
 }
 
 fn status(booking: &Booking) -> String {
-    short(booking.status().as_str_name(), "BOOKING_STATUS_").to_owned()
+    status_name(booking.status()).to_owned()
 }
 
 fn person(name: &str, email: &str, no_show: bool) -> String {

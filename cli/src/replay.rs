@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::{
     client::{Deliveries, MAX_PAGES, PAGE_SIZE, Reader, refused},
-    output::{Format, plain, print, print_json, print_json_line, report, short},
+    output::{Format, plain, print, print_json, print_json_line, report, short, status_name},
 };
 
 /// The exit code of a check after which not every booking is known to be the same. 1 is any failure's.
@@ -152,12 +152,11 @@ async fn replay(
 fn replayed(answer: &ReplayDeliveryResponse) -> String {
     let outcome = short(answer.outcome().as_str_name(), "SUBMIT_OUTCOME_").to_lowercase();
     let change = |made: &v1::Transition| {
-        let status = |status: v1::BookingStatus| short(status.as_str_name(), "BOOKING_STATUS_").to_owned();
         format!(
             "\n  {}: {} → {} ({})",
             plain(&made.uid),
-            status(made.from_status()),
-            status(made.to_status()),
+            status_name(made.from_status()),
+            status_name(made.to_status()),
             plain(&made.rule)
         )
     };
@@ -168,8 +167,8 @@ fn replayed(answer: &ReplayDeliveryResponse) -> String {
 /// Names, never values: what differs may be somebody's address.
 fn differing(difference: &RefoldDifference) -> String {
     let status = |booking: Option<&v1::Booking>| match booking {
-        Some(booking) => short(booking.status().as_str_name(), "BOOKING_STATUS_").to_owned(),
-        None => "not shown".to_owned(),
+        Some(booking) => status_name(booking.status()),
+        None => "not shown",
     };
     let (stored, refolded) = (status(difference.stored.as_ref()), status(difference.refolded.as_ref()));
     let fields = if difference.fields.is_empty() {

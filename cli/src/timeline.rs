@@ -3,14 +3,13 @@
 use std::fmt::Write as _;
 
 use calbridge_proto::v1::{
-    self, BookingStatus, GetTimelineRequest, SubmitOutcome, TimelineEntry, TimelineNote, Transition, TransitionKind,
-    TransitionSource,
+    self, GetTimelineRequest, SubmitOutcome, TimelineEntry, TimelineNote, Transition, TransitionKind, TransitionSource,
 };
 use clap::Args;
 
 use crate::{
     client::{Client, MAX_PAGES, PAGE_SIZE, Reader, refused},
-    output::{Format, or_dash, plain, print, print_json, short},
+    output::{Format, or_dash, plain, print, print_json, short, status_name},
     time::shown,
 };
 
@@ -97,13 +96,14 @@ fn headline(entry: &TimelineEntry) -> String {
 }
 
 fn change(made: &Transition) -> String {
-    let status = |status: BookingStatus| short(status.as_str_name(), "BOOKING_STATUS_").to_owned();
     match made.kind() {
-        TransitionKind::Appeared => format!("appeared as {}", status(made.to_status())),
-        TransitionKind::StatusChanged => format!("{} → {}", status(made.from_status()), status(made.to_status())),
+        TransitionKind::Appeared => format!("appeared as {}", status_name(made.to_status())),
+        TransitionKind::StatusChanged => {
+            format!("{} → {}", status_name(made.from_status()), status_name(made.to_status()))
+        }
         kind => {
             let what = short(kind.as_str_name(), "TRANSITION_KIND_").to_lowercase().replace('_', " ");
-            format!("{what}, {} as before", status(made.to_status()))
+            format!("{what}, {} as before", status_name(made.to_status()))
         }
     }
 }
@@ -145,6 +145,8 @@ fn note_text(note: TimelineNote) -> &'static str {
 mod tests {
     use calbridge_proto::v1::Trigger;
     use prost_types::Timestamp;
+
+    use calbridge_proto::v1::BookingStatus;
 
     use super::*;
 

@@ -62,6 +62,7 @@ impl<S: Store> BookingService for Api<S> {
         tenant(&whose)?;
         named(&uid, "uid")?;
         let pages = List { method: "GetLineage", tenant: &whose, choices: &[&uid] };
+        // How many were shown travels as a position does.
         let skip = pages.position(&page_token)?.map_or(0, |skip| usize::try_from(skip.0).unwrap_or(0));
         let LineagePage { mut bookings, mut more } = read(self.store.lineage(&whose, &uid, skip)).await?;
         if bookings.is_empty() && skip == 0 {

@@ -15,7 +15,7 @@ use crate::store::{
 /// Bookings of which the log and the clock say different things, at most [`CLOCK_BOOKINGS_MAX`].
 pub(super) fn due(connection: &Connection, clock: &ClockPolicies, now: Micros) -> Result<Vec<BookingKey>, StoreError> {
     let mut keys = Vec::new();
-    let mut tenant = first_tenant(connection, "")?;
+    let mut tenant = next_tenant(connection, "")?;
     while let Some(this) = tenant {
         let tenant_key: Arc<str> = Arc::from(this.as_str());
         let room = CLOCK_BOOKINGS_MAX - keys.len();
@@ -24,7 +24,7 @@ pub(super) fn due(connection: &Connection, clock: &ClockPolicies, now: Micros) -
         if keys.len() == CLOCK_BOOKINGS_MAX {
             break;
         }
-        tenant = first_tenant(connection, &this)?;
+        tenant = next_tenant(connection, &this)?;
     }
     Ok(keys)
 }
@@ -45,7 +45,7 @@ pub(super) fn hear(connection: &mut Connection, round: &ClockRound) -> Result<Ve
 }
 
 /// The next tenant that has bookings which the clock completes: one step of a walk through the index.
-fn first_tenant(connection: &Connection, behind: &str) -> Result<Option<String>, StoreError> {
+fn next_tenant(connection: &Connection, behind: &str) -> Result<Option<String>, StoreError> {
     const SELECT: &str = "SELECT tenant FROM bookings INDEXED BY bookings_by_clock
         WHERE clock_end IS NOT NULL AND tenant > ?1 ORDER BY tenant LIMIT 1";
     Ok(connection.prepare_cached(SELECT)?.query_row([behind], |row| row.get(0)).optional()?)

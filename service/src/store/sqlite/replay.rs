@@ -32,7 +32,7 @@ pub(super) fn replay(connection: &mut Connection, replay: &Replay) -> Result<Opt
     match (replay.dry_run, news) {
         (true, _) => {}
         (false, true) => {
-            retype(&transaction, delivery, &folded, kept_at)?;
+            update_type(&transaction, delivery, &folded, kept_at)?;
             write::changes(&transaction, delivery, &folded, kept_at, &occasion)?;
             write::clock(&transaction, &clock, replay.now)?;
             write::bookings(&transaction, &bookings)?;
@@ -93,7 +93,7 @@ fn describe(transaction: &Transaction<'_>, delivery: &NewDelivery, kept_at: Posi
 }
 
 /// Says what the delivery is by now. How it was taken in stays what it was, and so does the key.
-fn retype(
+fn update_type(
     transaction: &Transaction<'_>,
     delivery: &NewDelivery,
     folded: &FoldedDelivery,

@@ -35,7 +35,7 @@ enum Lead<'a> {
     EventType(i64),
     Status(BookingStatus),
     /// All of the tenant's, in the order asked for.
-    Order,
+    Order(BookingOrder),
 }
 
 /// The candidates of a page.
@@ -65,7 +65,7 @@ fn lead<'a>(connection: &Connection, query: &'a BookingQuery) -> Result<Lead<'a>
     if let (BookingOrder::StartTime, [only]) = (query.order, leads.as_slice()) {
         return Ok(*only);
     }
-    let mut narrowest = (usize::MAX, Lead::Order);
+    let mut narrowest = (usize::MAX, Lead::Order(query.order));
     for lead in leads {
         let rows = count(connection, query, lead)?;
         if rows < narrowest.0 {
@@ -73,7 +73,7 @@ fn lead<'a>(connection: &Connection, query: &'a BookingQuery) -> Result<Lead<'a>
         }
     }
     let sorted = query.order == BookingOrder::UpdateTime;
-    Ok(if sorted && narrowest.0 > SORTED_ROWS_MAX { Lead::Order } else { narrowest.1 })
+    Ok(if sorted && narrowest.0 > SORTED_ROWS_MAX { Lead::Order(query.order) } else { narrowest.1 })
 }
 
 /// How many rows are behind an index, or one more than are sorted.
@@ -88,23 +88,12 @@ fn count(connection: &Connection, query: &BookingQuery, lead: Lead<'_>) -> Resul
 
 fn statement(query: &BookingQuery, lead: Lead<'_>) -> Statement {
     let mut text = Text::default();
-    let (from, mut wanted) = match lead {
-        Lead::Order => {
-            let index = match query.order {
-                BookingOrder::StartTime => "bookings_by_start",
-                BookingOrder::UpdateTime => "bookings_by_update",
-            };
-            let tenant = text.value(Value::Text(query.tenant.to_string()));
-            let wanted = vec!["b.visible = 1".to_owned(), format!("b.tenant = {tenant}")];
-            (format!("bookings b INDEXED BY {index}"), wanted)
-        }
-        lead => lead.source(&query.tenant, &mut text),
-    };
+    let (from, mut wanted) = lead.source(&query.tenant, &mut text);
     // The other order's column must draw no index of its own in.
     let (time, uid) = match (query.order, lead) {
         (BookingOrder::StartTime, Lead::Term(_)) => ("t.start_time", "t.uid"),
         (BookingOrder::StartTime, _) => ("b.start_time", "b.uid"),
-        (BookingOrder::UpdateTime, Lead::Order) => ("b.update_time", "b.uid"),
+        (BookingOrder::UpdateTime, Lead::Order(_)) => ("b.update_time", "b.uid"),
         (BookingOrder::UpdateTime, _) => ("+b.update_time", "+b.uid"),
     };
     for (comparison, bound) in bounds(query) {
@@ -148,10 +137,12 @@ impl<'a> Lead<'a> {
     }
 
     /// Its rows: from where, and which of them.
-    fn source(self, tenant: &str, text: &mut Text) -> (String, Vec<String>) {
+    fn source(self, tenant: &str, text: &mut Text) -> (&'static str, Vec<String>) {
         let tenant = text.value(Value::Text(tenant.to_owned()));
-        let visible = vec!["b.visible = 1".to_owned(), format!("b.tenant = {tenant}")];
+        let mut wanted = vec!["b.visible = 1".to_owned(), format!("b.tenant = {tenant}")];
         let (from, own) = match self {
+            Self::Order(BookingOrder::StartTime) => return ("bookings b INDEXED BY bookings_by_start", wanted),
+            Self::Order(BookingOrder::UpdateTime) => return ("bookings b INDEXED BY bookings_by_update", wanted),
             Self::Term(term) => {
                 let term = text.value(Value::Integer(term));
                 // Found by its uid alone: with the plus no index of its start is drawn in.
@@ -170,9 +161,9 @@ impl<'a> Lead<'a> {
                 let own = format!("b.status = {}", text.value(Value::Integer(i32::from(status).into())));
                 ("bookings b INDEXED BY bookings_by_status", own)
             }
-            Self::Order => ("bookings b", "1".to_owned()),
         };
-        (from.to_owned(), [visible, vec![own]].concat())
+        wanted.push(own);
+        (from, wanted)
     }
 }
 

@@ -50,6 +50,8 @@ pub(in crate::store::sqlite) fn page(
     skip: usize,
 ) -> Result<LineagePage, StoreError> {
     let origin = origin(connection, tenant, uid)?.uid;
+    // The others are found by links that hold.
+    let void = before(connection, tenant, &origin)?.is_some_and(|link| link.is_void());
     let mut known = HashSet::from([origin.clone()]);
     let mut waiting = VecDeque::from([origin.clone()]);
     let (mut page, mut passed, mut bytes) = (LineagePage::default(), 0, 0);
@@ -57,8 +59,7 @@ pub(in crate::store::sqlite) fn page(
         if let Some(mut booking) = unsealed(connection, tenant, &uid)? {
             passed += 1;
             if passed > skip {
-                let void = before(connection, tenant, &uid)?.is_some_and(|link| link.is_void());
-                view::seal(&mut booking, Origin { uid: origin.clone(), void });
+                view::seal(&mut booking, Origin { uid: origin.clone(), void: void && uid == origin });
                 bytes += booking.encoded_len();
                 page.bookings.push(booking);
             }
