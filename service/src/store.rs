@@ -4,11 +4,15 @@
 //! them misses nothing. SQL lives below this file and nowhere else.
 
 pub(crate) mod body;
+pub(crate) mod changes;
 pub(crate) mod clock;
 pub(crate) mod filter;
 pub(crate) mod fold;
 pub(crate) mod lineage;
+pub(crate) mod mentioned;
 mod position;
+pub(crate) mod replay;
+pub(crate) mod round;
 pub mod sqlite;
 pub(crate) mod terms;
 pub(crate) mod time;
@@ -77,6 +81,16 @@ pub enum Identity {
     Body([u8; 32]),
     /// The adapter's request id: an unparsed body may be the same five bytes every time.
     Request(Uuid),
+}
+
+impl Identity {
+    /// As it is stored: 32 bytes of a hash or 16 of an id, so the two kinds never meet.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Body(sha256) => sha256,
+            Self::Request(id) => id.as_bytes(),
+        }
+    }
 }
 
 /// One event on its way into the store.

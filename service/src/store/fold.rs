@@ -21,9 +21,7 @@ pub(crate) use self::{
     message::{Columns, columns},
     slot::{FoldedBooking, Shows, Terms, terms_of},
 };
-use super::{
-    BookingKey, ClockPolicies, DeliveryKey, FirstResult, Micros, NewDelivery, Position, StoreError, view::LoadedRow,
-};
+use super::{BookingKey, ClockPolicies, FirstResult, Micros, NewDelivery, Position, StoreError, view::LoadedRow};
 
 /// The rows of the bookings that a round speaks of; those that are not kept yet are left out.
 pub(crate) type LoadedRows = HashMap<BookingKey, LoadedRow>;
@@ -69,17 +67,6 @@ pub(crate) struct Mention {
     pub(crate) position: Position,
     /// What came of it for this booking.
     pub(crate) outcome: v1::SubmitOutcome,
-}
-
-/// For each delivery the index of the earlier one in this batch that it repeats, if any.
-pub(crate) fn repeats(deliveries: &[NewDelivery]) -> Vec<Option<usize>> {
-    let mut first: HashMap<&DeliveryKey, usize> = HashMap::with_capacity(deliveries.len());
-    let mut repeated = Vec::with_capacity(deliveries.len());
-    for (index, delivery) in deliveries.iter().enumerate() {
-        let at = *first.entry(&delivery.key).or_insert(index);
-        repeated.push((at != index).then_some(at));
-    }
-    repeated
 }
 
 /// Which rows [`fold`] needs, each once.

@@ -7,7 +7,6 @@ mod clock;
 mod commit;
 mod error;
 mod file;
-mod notes;
 mod observe;
 mod queries;
 mod reader;

@@ -6,7 +6,7 @@ use prost_types::Timestamp;
 use uuid::Uuid;
 
 use super::*;
-use crate::store::Identity;
+use crate::store::{DeliveryKey, Identity};
 
 const NOW: Micros = 1_000_000;
 const GRACE: Duration = Duration::from_secs(1);
@@ -106,18 +106,6 @@ fn a_row_is_written_unless_its_bytes_are_equal() {
     assert!(matches!(newer.bookings[0].shows, Shows::AsBefore));
 
     assert!(folded(&[first], &rows, 1).bookings.is_empty());
-}
-
-#[test]
-fn only_the_first_of_equal_keys_is_new() {
-    let one = || delivery(Trigger::BookingCreated, "u1", "", 1);
-    let other = || delivery(Trigger::BookingCreated, "u1", "", 2);
-    let foreign =
-        NewDelivery { key: DeliveryKey { tenant: "other".into(), ..one().key }, ..delivery(Trigger::Ping, "", "", 1) };
-    assert_eq!(
-        repeats(&[one(), other(), one(), foreign, other(), one()]),
-        [None, None, Some(0), None, Some(1), Some(0)]
-    );
 }
 
 #[test]

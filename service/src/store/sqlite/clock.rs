@@ -8,8 +8,9 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::{commit::load, queries, write};
 use crate::store::{
     BookingKey, CLOCK_BOOKINGS_MAX, ClockPolicies, ClockRound, Micros, StoreError,
+    changes::Changes,
     clock::SKEW,
-    fold::{self, Folded, Occasion},
+    fold::{self, Occasion},
 };
 
 /// Bookings of which the log and the clock say different things, at most [`CLOCK_BOOKINGS_MAX`].
@@ -36,12 +37,13 @@ pub(super) fn hear(connection: &mut Connection, round: &ClockRound) -> Result<Ve
     let rows = load(&transaction, round.keys.iter().cloned())?;
     let source = TransitionSource::Clock;
     let occasion = Occasion { head, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
-    let Folded { clock, bookings, head: after, .. } = fold::hear_clock(&rows, &occasion)?;
-    write::clock(&transaction, &clock, round.now)?;
-    write::bookings(&transaction, &bookings)?;
-    write::head(&transaction, head, after)?;
+    let changes = Changes::of_clock(fold::hear_clock(&rows, &occasion)?, round.now);
+    write::transitions(&transaction, &changes)?;
+    write::mentions(&transaction, changes.mentions())?;
+    write::bookings(&transaction, changes.bookings())?;
+    write::head(&transaction, head, changes.folded.head)?;
     transaction.commit()?;
-    Ok(clock.into_iter().map(|(_, made)| made).collect())
+    Ok(changes.folded.clock.into_iter().map(|(_, made)| made).collect())
 }
 
 /// The next tenant that has bookings which the clock completes: one step of a walk through the index.

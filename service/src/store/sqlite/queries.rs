@@ -11,7 +11,7 @@ pub(super) mod timeline;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use crate::store::{DeliveryKey, FirstResult, Identity, PAGE_BYTES_MAX, Position, StoreError};
+use crate::store::{DeliveryKey, FirstResult, PAGE_BYTES_MAX, Position, StoreError};
 
 /// The newest position that was handed out.
 pub(super) fn head(connection: &Connection) -> Result<Position, StoreError> {
@@ -29,7 +29,7 @@ pub(super) fn first_result(connection: &Connection, key: &DeliveryKey) -> Result
         WHERE tenant = ?1 AND key_time = ?2 AND identity = ?3";
     let found = connection
         .prepare_cached(SELECT)?
-        .query_row(params![key.tenant, key.time, identity(&key.identity)], |row| {
+        .query_row(params![key.tenant, key.time, key.identity.as_bytes()], |row| {
             Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
@@ -38,14 +38,6 @@ pub(super) fn first_result(connection: &Connection, key: &DeliveryKey) -> Result
             Ok(FirstResult { delivery_id: delivery_id(&id)?, position: Position(position), booking_uid })
         })
         .transpose()
-}
-
-/// As it is stored: 32 bytes of a hash or 16 of an id, so the two kinds never meet.
-pub(super) fn identity(identity: &Identity) -> &[u8] {
-    match identity {
-        Identity::Body(sha256) => sha256,
-        Identity::Request(id) => id.as_bytes(),
-    }
 }
 
 /// The entries of a page, read one after the other, until they are too many bytes.

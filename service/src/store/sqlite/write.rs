@@ -1,114 +1,134 @@
 //! The statements that write: rows, the log, timelines. Each is part of its caller's transaction.
 
-use calbridge_proto::v1::{self, TransitionSource};
-use prost::Message;
 use rusqlite::{Transaction, params};
-use uuid::Uuid;
 
-use super::notes;
 use crate::store::{
-    Identity, Micros, NewDelivery, Position, StoreError,
+    NewDelivery, Position, StoreError,
     body::Packer,
-    fold::{Columns, FoldedBooking, FoldedDelivery, Occasion, Shows, Terms},
-    time::micros,
+    changes::{Changes, MentionRow, TransitionRow},
+    fold::{Columns, FoldedBooking, Shows, Terms},
+    replay::Kept,
+    round::{Note, Plan},
 };
 
-/// A delivery that was not kept before.
-pub(super) fn delivery(
+/// Deliveries that were not kept before, each with its body.
+pub(super) fn deliveries(
     transaction: &Transaction<'_>,
-    delivery: &NewDelivery,
-    folded: &FoldedDelivery,
+    packer: &mut Packer,
+    changes: &Changes<'_>,
 ) -> Result<(), StoreError> {
     const INSERT: &str = "INSERT INTO deliveries (position, delivery_id, tenant, key_time, identity, body_sha256,
             body_size, trigger, trigger_name, receive_time, event_time, disposition, outcome, secret_id, request_id,
             content_type, webhook_version, booking_uid, mentioned, trace_id, siblings_silent)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
-    let event = &delivery.event;
-    let sha256 = match delivery.key.identity {
-        Identity::Body(_) => None,
-        Identity::Request(_) => Some(&delivery.body_sha256[..]),
-    };
-    let disposition = match event.payload {
-        Some(_) => v1::DeliveryDisposition::Accepted,
-        None => v1::DeliveryDisposition::Unparsed,
-    };
-    let request_id = Uuid::parse_str(&event.request_id).ok();
-    transaction.prepare_cached(INSERT)?.execute(params![
-        folded.position.0,
-        &delivery.delivery_id.as_bytes()[..],
-        delivery.key.tenant,
-        delivery.key.time,
-        super::queries::identity(&delivery.key.identity),
-        sha256,
-        i64::try_from(event.raw_body.len()).unwrap_or(i64::MAX),
-        event.trigger,
-        event.trigger_name,
-        event.receive_time.as_ref().map_or(0, micros),
-        event.event_time.as_ref().map(micros),
-        i32::from(disposition),
-        i32::from(folded.outcome),
-        event.secret_id,
-        request_id.as_ref().map(|id| &id.as_bytes()[..]),
-        event.content_type,
-        event.webhook_version,
-        delivery.booking_uid,
-        notes::mentioned(delivery.booking_uid.as_deref(), &folded.mentions),
-        delivery.trace_id,
-        delivery.leaves_siblings_silent,
+    const BODY: &str = "INSERT INTO bodies (position, encoding, body) VALUES (?1, ?2, ?3)";
+    let mut insert = transaction.prepare_cached(INSERT)?;
+    let mut insert_body = transaction.prepare_cached(BODY)?;
+    for row in changes.deliveries() {
+        let NewDelivery { key, event, .. } = row.delivery;
+        insert.execute(params![
+            row.position.0,
+            &row.delivery.delivery_id.as_bytes()[..],
+            key.tenant,
+            key.time,
+            key.identity.as_bytes(),
+            row.body_sha256(),
+            row.body_size(),
+            event.trigger,
+            event.trigger_name,
+            row.receive_time(),
+            row.event_time(),
+            i32::from(row.disposition()),
+            i32::from(row.outcome),
+            event.secret_id,
+            row.request_id().as_ref().map(|id| &id.as_bytes()[..]),
+            event.content_type,
+            event.webhook_version,
+            row.delivery.booking_uid,
+            row.mentioned,
+            row.delivery.trace_id,
+            row.delivery.leaves_siblings_silent,
+        ])?;
+        let body = packer.pack(&event.raw_body);
+        insert_body.execute(params![row.position.0, body.encoding, &body.bytes[..]])?;
+    }
+    Ok(())
+}
+
+/// The log.
+pub(super) fn transitions(transaction: &Transaction<'_>, changes: &Changes<'_>) -> Result<(), StoreError> {
+    const INSERT: &str = "INSERT INTO transitions (position, delivery, tenant, uid, kind, from_status, to_status,
+            rule, source, commit_time, booking, trace_id)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    let mut insert = transaction.prepare_cached(INSERT)?;
+    for TransitionRow { position, delivery, made, booking, commit_time, trace_id } in changes.transitions() {
+        insert.execute(params![
+            position.0,
+            delivery.0,
+            made.tenant,
+            made.uid,
+            made.kind,
+            made.from_status,
+            made.to_status,
+            made.rule,
+            made.source,
+            commit_time,
+            booking,
+            trace_id,
+        ])?;
+    }
+    Ok(())
+}
+
+/// Timelines.
+pub(super) fn mentions<'r>(
+    transaction: &Transaction<'_>,
+    mentions: impl Iterator<Item = MentionRow<'r>>,
+) -> Result<(), StoreError> {
+    const INSERT: &str = "INSERT INTO mentions (tenant, uid, position, delivery, outcome, source)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let mut insert = transaction.prepare_cached(INSERT)?;
+    for MentionRow { tenant, uid, position, delivery, outcome, source } in mentions {
+        insert.execute(params![tenant, uid, position.0, delivery.0, i32::from(outcome), i32::from(source)])?;
+    }
+    Ok(())
+}
+
+/// Copies: each is counted, the first few are noted as well.
+pub(super) fn copies(transaction: &Transaction<'_>, plan: &Plan<'_>) -> Result<(), StoreError> {
+    const COUNT: &str = "UPDATE deliveries SET duplicate_count = ?2 WHERE position = ?1";
+    const INSERT: &str = "INSERT INTO duplicates (position, delivery, receive_time, secret_id, trace_id)
+        VALUES (?1, ?2, ?3, ?4, ?5)";
+    for (position, count) in &plan.counts {
+        transaction.prepare_cached(COUNT)?.execute(params![position.0, count])?;
+    }
+    for Note { position, copy, .. } in &plan.notes {
+        transaction.prepare_cached(INSERT)?.execute(params![
+            position.0,
+            copy.first.position.0,
+            copy.receive_time,
+            copy.secret_id,
+            copy.trace_id
+        ])?;
+    }
+    Ok(())
+}
+
+/// What a kept delivery is by now.
+pub(super) fn kept(transaction: &Transaction<'_>, kept: &Kept) -> Result<(), StoreError> {
+    const UPDATE: &str = "UPDATE deliveries SET trigger = ?2, trigger_name = ?3, event_time = ?4, outcome = ?5,
+            booking_uid = ?6, mentioned = ?7, siblings_silent = ?8
+        WHERE position = ?1";
+    transaction.prepare_cached(UPDATE)?.execute(params![
+        kept.position.0,
+        kept.trigger,
+        kept.trigger_name,
+        kept.event_time,
+        kept.outcome,
+        kept.booking_uid,
+        kept.mentioned,
+        kept.siblings_silent,
     ])?;
-    Ok(())
-}
-
-/// Its body.
-pub(super) fn body(
-    transaction: &Transaction<'_>,
-    packer: &mut Packer,
-    body: &[u8],
-    position: Position,
-) -> Result<(), StoreError> {
-    let stored = packer.pack(body);
-    transaction
-        .prepare_cached("INSERT INTO bodies (position, encoding, body) VALUES (?1, ?2, ?3)")?
-        .execute(params![position.0, stored.encoding, &stored.bytes[..]])?;
-    Ok(())
-}
-
-/// The changes that a delivery made, and where it stands in timelines. `kept_at` is where the delivery itself is kept:
-/// for a replay another place than that of what it makes.
-pub(super) fn changes(
-    transaction: &Transaction<'_>,
-    delivery: &NewDelivery,
-    folded: &FoldedDelivery,
-    kept_at: Position,
-    occasion: &Occasion<'_>,
-) -> Result<(), StoreError> {
-    for (position, made) in &folded.transitions {
-        // A webhook's trace is its delivery's.
-        let trace_id = if occasion.source == TransitionSource::Webhook { "" } else { &made.trace_id };
-        transition(transaction, *position, made, kept_at, trace_id, occasion.now)?;
-    }
-    for told in &folded.mentions {
-        let (tenant, uid) = (&delivery.key.tenant, &told.uid);
-        let note =
-            notes::Note { position: told.position, delivery: kept_at, outcome: told.outcome, source: occasion.source };
-        notes::mention(transaction, tenant, uid, &note)?;
-    }
-    Ok(())
-}
-
-/// What the clock did.
-pub(super) fn clock(
-    transaction: &Transaction<'_>,
-    made: &[(Position, v1::Transition)],
-    now: Micros,
-) -> Result<(), StoreError> {
-    for (position, made) in made {
-        let delivery = Position::default();
-        transition(transaction, *position, made, delivery, &made.trace_id, now)?;
-        let outcome = v1::SubmitOutcome::Unspecified;
-        let note = notes::Note { position: *position, delivery, outcome, source: TransitionSource::Clock };
-        notes::mention(transaction, &made.tenant, &made.uid, &note)?;
-    }
     Ok(())
 }
 
@@ -126,35 +146,6 @@ pub(super) fn head(transaction: &Transaction<'_>, before: Position, after: Posit
     if after != before {
         transaction.prepare_cached("UPDATE head SET position = ?1")?.execute([after.0])?;
     }
-    Ok(())
-}
-
-fn transition(
-    transaction: &Transaction<'_>,
-    position: Position,
-    made: &v1::Transition,
-    delivery: Position,
-    trace_id: &str,
-    now: Micros,
-) -> Result<(), StoreError> {
-    const INSERT: &str = "INSERT INTO transitions (position, delivery, tenant, uid, kind, from_status, to_status,
-            rule, source, commit_time, booking, trace_id)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-    let booking = made.booking.as_ref().map(Message::encode_to_vec).unwrap_or_default();
-    transaction.prepare_cached(INSERT)?.execute(params![
-        position.0,
-        delivery.0,
-        made.tenant,
-        made.uid,
-        made.kind,
-        made.from_status,
-        made.to_status,
-        made.rule,
-        made.source,
-        now,
-        booking,
-        trace_id,
-    ])?;
     Ok(())
 }
 

@@ -1,0 +1,70 @@
+use calbridge_proto::v1::BookingEvent;
+use uuid::Uuid;
+
+use super::*;
+use crate::store::{ClockPolicies, Identity};
+
+/// A delivery that is recorded and names nothing.
+fn delivery(tenant: &str, body: u8) -> NewDelivery {
+    let identity = Identity::Body([body; 32]);
+    NewDelivery {
+        key: DeliveryKey { tenant: tenant.into(), time: 0, identity },
+        delivery_id: Uuid::from_u128(body.into()),
+        event: BookingEvent::default(),
+        body_sha256: [body; 32],
+        booking_uid: None,
+        facts: Vec::new(),
+        leaves_siblings_silent: false,
+        trace_id: String::new(),
+    }
+}
+
+fn batch(deliveries: Vec<NewDelivery>) -> Batch {
+    Batch { deliveries, clock: ClockPolicies::default().into(), ..Batch::default() }
+}
+
+fn first(position: i64) -> FirstResult {
+    FirstResult { delivery_id: Uuid::nil(), position: Position(position), booking_uid: None }
+}
+
+#[test]
+fn only_the_first_of_equal_keys_is_new() {
+    let bodies = [("a", 1), ("a", 2), ("a", 1), ("b", 1), ("a", 2), ("a", 1)];
+    let deliveries: Vec<_> = bodies.map(|(tenant, body)| delivery(tenant, body)).into();
+    assert_eq!(repeats(&deliveries), [None, None, Some(0), None, Some(1), Some(0)]);
+}
+
+#[test]
+fn a_copy_is_counted_and_noted_wherever_its_first_is() {
+    let mut batch = batch([1, 2, 1, 2, 1].map(|body| delivery("a", body)).into());
+    let known = DuplicateNote {
+        first: first(9),
+        tenant: "a".into(),
+        receive_time: 0,
+        secret_id: String::new(),
+        trace_id: String::new(),
+    };
+    batch.duplicates = vec![known.clone(), DuplicateNote { first: first(5), ..known }];
+    let kept = |key: &DeliveryKey| Ok((key.identity == Identity::Body([2; 32])).then(|| first(7)));
+    let sorted = sort_out(&batch, kept).unwrap();
+    assert_eq!(sorted.repeated(), [Position(5), Position(7), Position(9)]);
+
+    // The delivery at 5 is not kept any more.
+    let copies = |count| Copies { count, uids: vec!["u".to_owned()] };
+    let copies = HashMap::from([(Position(7), copies(DUPLICATE_NOTES_MAX - 1)), (Position(9), copies(3))]);
+    let plan = sorted.plan(Position(20), &LoadedRows::new(), copies).unwrap();
+    assert_eq!(
+        plan.counts.iter().map(|(position, count)| (position.0, *count)).collect::<Vec<_>>(),
+        [(7, DUPLICATE_NOTES_MAX + 1), (9, 4), (21, 2)]
+    );
+    let noted: Vec<_> = plan.notes.iter().map(|note| (note.position.0, note.copy.first.position.0)).collect();
+    assert_eq!(noted, [(22, 7), (23, 21), (24, 21), (25, 9)], "one copy of the second is too many");
+    let lines: Vec<_> = plan.mentions().map(|line| (line.uid.to_owned(), line.position.0, line.delivery.0)).collect();
+    assert_eq!(lines, [("u".to_owned(), 22, 7), ("u".to_owned(), 25, 9)], "the new one speaks of no booking");
+    assert_eq!(plan.head, Position(25));
+
+    let answers = plan.answers();
+    let outcomes: Vec<_> = answers.iter().map(|answer| (answer.outcome, answer.first.position.0)).collect();
+    let copy = v1::SubmitOutcome::Duplicate;
+    assert_eq!(outcomes, [(v1::SubmitOutcome::Unparsed, 21), (copy, 7), (copy, 21), (copy, 7), (copy, 21)]);
+}
