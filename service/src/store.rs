@@ -4,13 +4,17 @@
 //! them misses nothing. SQL lives below this file and nowhere else.
 
 pub(crate) mod body;
+pub(crate) mod candidates;
 pub(crate) mod changes;
 pub(crate) mod clock;
 pub(crate) mod filter;
 pub(crate) mod fold;
+pub(crate) mod found;
 pub(crate) mod lineage;
 pub(crate) mod mentioned;
+pub(crate) mod observe;
 mod position;
+pub mod postgres;
 pub(crate) mod replay;
 pub(crate) mod round;
 pub mod sqlite;

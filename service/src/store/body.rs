@@ -1,7 +1,7 @@
 //! How raw bodies lie in a store: compressed where that saves something. Reading one back checks its size and its
 //! SHA-256, so what comes out is the very bytes that were signed, or an error.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use sha2::{Digest, Sha256};
 use zstd::bulk::{Compressor, decompress};
@@ -9,9 +9,9 @@ use zstd::bulk::{Compressor, decompress};
 use super::{BODY_BYTES_MAX, StoreError};
 
 /// Stored as they came.
-const RAW: i64 = 0;
+const RAW: i16 = 0;
 /// One zstd frame.
-const ZSTD: i64 = 1;
+const ZSTD: i16 = 1;
 
 /// The fastest level: Cal.com's JSON of 3 KB becomes less than half in under 20 µs, and higher levels gain little.
 const LEVEL: i32 = 1;
@@ -21,13 +21,19 @@ const COMPRESS_FROM_BYTES: usize = 128;
 
 /// A body in the form in which it is stored.
 pub(crate) struct Packed<'a> {
-    pub(crate) encoding: i64,
+    pub(crate) encoding: i16,
     pub(crate) bytes: Cow<'a, [u8]>,
 }
 
 /// Packs one body after the other with the same compressor: making one costs more than using it.
 pub(crate) struct Packer {
     compressor: Option<Compressor<'static>>,
+}
+
+impl fmt::Debug for Packer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Packer").finish_non_exhaustive()
+    }
 }
 
 impl Packer {
@@ -49,7 +55,7 @@ impl Packer {
 }
 
 /// The body as it was sent. `size` and `sha256` are the delivery's.
-pub(crate) fn unpack(encoding: i64, stored: Vec<u8>, size: i64, sha256: &[u8]) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn unpack(encoding: i16, stored: Vec<u8>, size: i64, sha256: &[u8]) -> Result<Vec<u8>, StoreError> {
     let size = usize::try_from(size).ok().filter(|size| *size <= BODY_BYTES_MAX).ok_or_else(|| damaged("its size"))?;
     let body = match encoding {
         RAW => stored,
@@ -72,14 +78,14 @@ mod tests {
 
     use super::*;
 
-    fn there_and_back(body: &[u8]) -> (i64, Vec<u8>) {
+    fn there_and_back(body: &[u8]) -> (i16, Vec<u8>) {
         let packed = Packer::new().pack(body).into_stored();
         let size = i64::try_from(body.len()).unwrap();
         (packed.0, unpack(packed.0, packed.1, size, &Sha256::digest(body)).unwrap())
     }
 
     impl Packed<'_> {
-        fn into_stored(self) -> (i64, Vec<u8>) {
+        fn into_stored(self) -> (i16, Vec<u8>) {
             (self.encoding, self.bytes.into_owned())
         }
     }

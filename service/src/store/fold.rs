@@ -46,6 +46,8 @@ pub(crate) struct Folded {
     pub(crate) clock: Vec<(Position, v1::Transition)>,
     /// Rows that changed, in the order of their keys.
     pub(crate) bookings: Vec<FoldedBooking>,
+    /// The first position that could be taken.
+    pub(crate) first: Position,
     /// The last position that was taken.
     pub(crate) head: Position,
 }
@@ -210,7 +212,8 @@ impl<'a> Round<'a> {
                 bookings.push(slot.folded(key, state, told_more));
             }
         }
-        Folded { deliveries, clock: self.clock, bookings, head: self.head }
+        let first = Position(self.occasion.head.0 + 1);
+        Folded { deliveries, clock: self.clock, bookings, first, head: self.head }
     }
 }
 

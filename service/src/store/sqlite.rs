@@ -7,7 +7,6 @@ mod clock;
 mod commit;
 mod error;
 mod file;
-mod observe;
 mod queries;
 mod reader;
 mod replay;
@@ -23,10 +22,11 @@ use std::{
 use calbridge_proto::v1;
 use uuid::Uuid;
 
-use self::{observe::Observer, reader::Readers, writer::Writer};
+use self::{reader::Readers, writer::Writer};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
     LineagePage, Micros, Position, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
+    observe::{self, Observer, Place},
 };
 
 /// How a store is opened.
@@ -119,7 +119,7 @@ impl SqliteStore {
         let connection = schema::open(&database, options)?;
         let readers = Arc::new(Readers::new(database.clone(), reader::READERS));
         let confirmers = Arc::new(Readers::new(database.clone(), reader::CONFIRMERS));
-        let observer = Observer::new(&database);
+        let observer = Observer::new(Place::of_file(&database));
         let writer = Writer::start(connection, database, options, file)?;
         Ok(Self { readers, confirmers, writer, observer })
     }

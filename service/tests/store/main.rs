@@ -1,4 +1,4 @@
-//! The laws of every store, and what `SQLite` alone can get wrong.
+//! The laws of every store, and what each kind of store alone can get wrong.
 //!
 //! `laws` speaks of the trait; each backend runs the whole of it by one line of `laws!`.
 
@@ -12,6 +12,7 @@ mod laws;
 mod lineage;
 mod order;
 mod pages;
+mod postgres;
 mod replay;
 mod spans;
 mod sqlite;
@@ -20,6 +21,80 @@ mod support;
 /// Runs every law on a backend, each on a store of its own.
 #[macro_export]
 macro_rules! laws {
+    ($backend:ty) => {
+        laws! { $backend:
+            exhaustive::{
+                every_order_of_a_life_ends_in_one_state,
+            };
+            laws::{
+                each_delivery_gets_its_outcome,
+                a_copy_is_answered_with_the_first_result,
+                an_unparsed_body_is_known_by_its_request,
+                what_was_confirmed_is_what_was_committed,
+                positions_rise_in_commit_order,
+                rounds_at_once_do_not_share_positions,
+                a_booking_reads_as_its_last_transition_left_it,
+                no_change_leaves_the_visible_booking_alone,
+                a_lineage_begins_where_nothing_precedes_however_late,
+                hints_alone_are_kept_and_not_shown,
+                the_timeline_tells_all_that_spoke_of_a_booking,
+                a_timeline_shows_no_transition_of_another_booking,
+                a_copy_is_told_to_every_booking_that_the_first_spoke_of,
+                a_replayed_body_is_noted_a_bounded_number_of_times,
+                a_delivery_reads_as_it_came,
+                tenants_do_not_see_each_other,
+                what_was_committed_is_there_when_opened_again,
+                a_closed_store_takes_nothing,
+            };
+            clock::{
+                the_clock_completes_what_is_past_its_end,
+                what_comes_after_its_end_is_completed_at_once,
+                the_clock_speaks_before_a_webhook_that_comes_late,
+                the_clock_and_a_delivery_stand_side_by_side_in_a_timeline,
+                a_later_move_or_cancellation_simply_changes_it,
+                only_what_was_accepted_is_completed,
+                a_policy_that_goes_back_takes_its_word_back,
+                the_clock_goes_through_every_tenant_in_bounded_rounds,
+                lists_agree_with_what_the_clock_has_said,
+                every_order_ends_alike_at_one_now,
+            };
+            filters::{
+                a_filter_lists_what_it_says_in_each_order,
+                a_booking_is_found_by_what_it_has_and_not_by_what_it_had,
+                a_page_that_passes_many_by_comes_early_and_short,
+            };
+            histories::{
+                the_log_never_jumps_and_says_what_is_read,
+            };
+            lineage::{
+                a_chain_of_any_length_is_one_lineage,
+                a_lost_middle_is_joined_by_the_ical_uid_and_marked,
+                of_several_successors_the_older_comes_first,
+                a_lineage_is_known_by_a_booking_that_is_not,
+                two_that_replace_each_other_end_the_walk,
+                seats_join_nothing,
+                a_chain_leads_through_a_booking_that_is_not_shown,
+                a_lineage_of_large_bookings_comes_in_pages,
+                a_lineage_is_bounded,
+            };
+            replay::{
+                what_was_unparsed_becomes_a_booking,
+                a_replay_that_says_nothing_new_leaves_no_line,
+                a_replay_leaves_the_clock_to_speak_for_itself,
+                a_quiet_replay_still_reads_what_is_said_of_a_series,
+                what_was_recorded_is_kept_under_another_booking,
+                a_replay_is_merged_by_its_own_time,
+                a_foreign_delivery_is_not_replayed,
+                the_journal_and_the_rows_are_read_whole_and_in_order,
+            };
+            pages::{
+                pages_of_bookings_skip_nothing,
+                large_bookings_make_short_pages,
+                pages_of_a_timeline_skip_nothing,
+                pages_of_deliveries_skip_nothing,
+            };
+        }
+    };
     ($backend:ty: $($module:ident::{$($law:ident),* $(,)?});* $(;)?) => {
         $($(
             #[tokio::test]

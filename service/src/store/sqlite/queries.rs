@@ -1,17 +1,16 @@
 //! Reading. Each function is one read of one state of the database.
 
 pub(super) mod bookings;
-mod candidates;
 pub(super) mod deliveries;
 mod found;
 pub(super) mod lineage;
 pub(super) mod rows;
 pub(super) mod timeline;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use crate::store::{DeliveryKey, FirstResult, PAGE_BYTES_MAX, Position, StoreError};
+use crate::store::{DeliveryKey, FirstResult, Position, StoreError};
 
 /// The newest position that was handed out.
 pub(super) fn head(connection: &Connection) -> Result<Position, StoreError> {
@@ -27,40 +26,21 @@ pub(super) fn confirm(connection: &Connection, keys: &[DeliveryKey]) -> Result<V
 pub(super) fn first_result(connection: &Connection, key: &DeliveryKey) -> Result<Option<FirstResult>, StoreError> {
     const SELECT: &str = "SELECT delivery_id, position, booking_uid FROM deliveries
         WHERE tenant = ?1 AND key_time = ?2 AND identity = ?3";
-    let found = connection
-        .prepare_cached(SELECT)?
-        .query_row(params![key.tenant, key.time, key.identity.as_bytes()], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?))
+    let read = |row: &Row<'_>| {
+        Ok(FirstResult {
+            delivery_id: Uuid::from_bytes(row.get(0)?),
+            position: Position(row.get(1)?),
+            booking_uid: row.get(2)?,
         })
-        .optional()?;
-    found
-        .map(|(id, position, booking_uid)| {
-            Ok(FirstResult { delivery_id: delivery_id(&id)?, position: Position(position), booking_uid })
-        })
-        .transpose()
+    };
+    let values = params![key.tenant, key.time, key.identity.as_bytes()];
+    Ok(connection.prepare_cached(SELECT)?.query_row(values, read).optional()?)
 }
 
-/// The entries of a page, read one after the other, until they are too many bytes.
-fn collect<T>(
-    found: impl Iterator<Item = Result<T, StoreError>>,
-    bytes: impl Fn(&T) -> usize,
-) -> Result<Vec<T>, StoreError> {
-    let mut page = Vec::new();
-    let mut total = 0_usize;
-    for entry in found {
-        let entry = entry?;
-        total = total.saturating_add(bytes(&entry));
-        page.push(entry);
-        if total > PAGE_BYTES_MAX && page.len() > 1 {
-            break;
-        }
-    }
-    Ok(page)
-}
-
-fn delivery_id(bytes: &[u8]) -> Result<Uuid, StoreError> {
-    Uuid::from_slice(bytes)
-        .map_err(|_| StoreError::Damaged { what: "delivery", why: "its id is not 16 bytes".to_owned() })
+/// The id in a column, where there is one.
+fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
+    let bytes: Option<[u8; 16]> = row.get(column)?;
+    Ok(bytes.map(Uuid::from_bytes))
 }
 
 /// `SQLite`'s limit is signed. More rows than this no page has.

@@ -2,16 +2,17 @@
 
 use calbridge_proto::v1;
 use prost::Message;
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Connection, Row, ToSql, params_from_iter, types::ToSqlOutput};
 
 use super::{
-    candidates::{Columns, Statement, candidates, may_match},
-    found::{Found, unsealed},
+    found::{self, unsealed},
     lineage::{Origins, origin},
 };
 use crate::store::{
     BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, PAGE_BYTES_MAX, PAGE_DECODED_MAX,
-    PAGE_LOOKS_MAX, StoreError, view,
+    PAGE_LOOKS_MAX, StoreError,
+    candidates::{Choice, Columns, Dialect, Statement, Value, may_match},
+    view,
 };
 
 /// One visible booking.
@@ -58,7 +59,7 @@ pub(in crate::store::sqlite) fn page(connection: &Connection, query: &BookingQue
         let columns = columns(row)?;
         looks += 1;
         if may_match(&query.filter, &columns) {
-            let mut booking = Found::read(row)?.show(&query.tenant)?;
+            let mut booking = found::read(row)?.show(&query.tenant)?;
             decoded += 1;
             if query.filter.matches(&booking) {
                 let origin = origins.of(&booking.uid)?;
@@ -74,6 +75,25 @@ pub(in crate::store::sqlite) fn page(connection: &Connection, query: &BookingQue
         }
     }
     Ok(page)
+}
+
+/// The rows that the page looks at.
+fn candidates(connection: &Connection, query: &BookingQuery) -> Result<Statement, StoreError> {
+    let mut choice = Choice::new(Dialect::Sqlite, query);
+    while let Some(Statement { sql, values }) = choice.to_count() {
+        let rows = connection.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))?;
+        choice.counted(rows);
+    }
+    Ok(choice.candidates(query.after.as_ref(), None))
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Integer(value) => value.to_sql(),
+            Self::Text(value) => value.to_sql(),
+        }
+    }
 }
 
 fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
@@ -93,3 +113,6 @@ fn cursor(row: &Row<'_>, columns: &Columns, order: BookingOrder) -> rusqlite::Re
     };
     Ok(BookingCursor { time, uid: row.get(0)? })
 }
+
+#[cfg(test)]
+mod tests;

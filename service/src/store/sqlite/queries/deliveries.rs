@@ -5,7 +5,7 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use crate::store::{Position, StoreError, body, time::timestamp};
+use crate::store::{Position, StoreError, body, found::collect, time::timestamp};
 
 const COLUMNS: &str = "position, tenant, delivery_id, trigger, trigger_name, receive_time, event_time, disposition,
     outcome, secret_id, coalesce(body_sha256, identity), body_size, booking_uid, trace_id, duplicate_count,
@@ -22,8 +22,8 @@ pub(in crate::store::sqlite) fn page(
     let statement =
         format!("SELECT {COLUMNS} FROM deliveries WHERE tenant = ?1 AND position < ?2 ORDER BY position DESC LIMIT ?3");
     let mut select = connection.prepare_cached(&statement)?;
-    let found = select.query_map(params![tenant, before, super::limit(limit)], Found::read)?;
-    super::collect(found.map(|found| found?.show()), |(_, delivery)| delivery.encoded_len())
+    let found = select.query_map(params![tenant, before, super::limit(limit)], read)?;
+    collect(found.map(|found| Ok(found?)), |(_, delivery)| delivery.encoded_len())
 }
 
 /// Deliveries behind a position, of one tenant or of all, oldest first.
@@ -40,8 +40,8 @@ pub(super) fn behind(
     };
     let statement = format!("SELECT {COLUMNS} FROM deliveries WHERE {of} position > ?1 ORDER BY position LIMIT ?2");
     let mut select = connection.prepare_cached(&statement)?;
-    let found = select.query_map(params![after.0, super::limit(limit), tenant], Found::read)?;
-    super::collect(found.map(|found| found?.show()), |(_, delivery)| delivery.encoded_len())
+    let found = select.query_map(params![after.0, super::limit(limit), tenant], read)?;
+    collect(found.map(|found| Ok(found?)), |(_, delivery)| delivery.encoded_len())
 }
 
 /// One delivery, with its body where asked for.
@@ -54,10 +54,10 @@ pub(in crate::store::sqlite) fn one(
     let statement = format!("SELECT {COLUMNS} FROM deliveries WHERE delivery_id = ?1 AND tenant = ?2");
     let found = connection
         .prepare_cached(&statement)?
-        .query_row(params![&delivery_id.as_bytes()[..], tenant], Found::read)
+        .query_row(params![&delivery_id.as_bytes()[..], tenant], read)
         .optional()?;
-    let Some(found) = found else { return Ok(None) };
-    let (position, mut delivery) = found.show()?;
+    let Some((position, mut delivery)) = found else { return Ok(None) };
+
     if with_body {
         delivery.raw_body = raw_body(connection, position, &delivery)?;
     }
@@ -79,42 +79,27 @@ pub(super) fn raw_body(
     body::unpack(encoding, bytes, delivery.body_size, &delivery.body_sha256)
 }
 
-/// A row, as far as `SQLite` can tell that it is right.
-struct Found {
-    position: Position,
-    delivery_id: Vec<u8>,
-    /// All but its id.
-    delivery: v1::Delivery,
-}
-
-impl Found {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let position = Position(row.get(0)?);
-        let delivery = v1::Delivery {
-            tenant: row.get(1)?,
-            delivery_id: String::new(),
-            trigger: row.get(3)?,
-            trigger_name: row.get(4)?,
-            receive_time: Some(timestamp(row.get(5)?)),
-            event_time: row.get::<_, Option<_>>(6)?.map(timestamp),
-            disposition: row.get(7)?,
-            outcome: row.get(8)?,
-            secret_id: row.get(9)?,
-            body_sha256: row.get(10)?,
-            body_size: row.get(11)?,
-            booking_uid: row.get::<_, Option<_>>(12)?.unwrap_or_default(),
-            trace_id: row.get(13)?,
-            raw_body: Vec::new(),
-            duplicate_count: row.get(14)?,
-            position: position.to_token(),
-            webhook_version: row.get(15)?,
-            content_type: row.get(16)?,
-        };
-        Ok(Self { position, delivery_id: row.get(2)?, delivery })
-    }
-
-    fn show(self) -> Result<(Position, v1::Delivery), StoreError> {
-        let delivery_id = super::delivery_id(&self.delivery_id)?.to_string();
-        Ok((self.position, v1::Delivery { delivery_id, ..self.delivery }))
-    }
+fn read(row: &Row<'_>) -> rusqlite::Result<(Position, v1::Delivery)> {
+    let position = Position(row.get(0)?);
+    let delivery = v1::Delivery {
+        tenant: row.get(1)?,
+        delivery_id: super::id(row, 2)?.map(|id| id.to_string()).unwrap_or_default(),
+        trigger: row.get(3)?,
+        trigger_name: row.get(4)?,
+        receive_time: Some(timestamp(row.get(5)?)),
+        event_time: row.get::<_, Option<_>>(6)?.map(timestamp),
+        disposition: row.get(7)?,
+        outcome: row.get(8)?,
+        secret_id: row.get(9)?,
+        body_sha256: row.get(10)?,
+        body_size: row.get(11)?,
+        booking_uid: row.get::<_, Option<_>>(12)?.unwrap_or_default(),
+        trace_id: row.get(13)?,
+        raw_body: Vec::new(),
+        duplicate_count: row.get(14)?,
+        position: position.to_token(),
+        webhook_version: row.get(15)?,
+        content_type: row.get(16)?,
+    };
+    Ok((position, delivery))
 }

@@ -3,38 +3,22 @@
 use calbridge_proto::v1;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::store::{
-    Micros, Position, StoreError,
-    view::{self, LoadedRow},
-};
+use crate::store::{Position, StoreError, found::FoundBooking, view::LoadedRow};
 
 /// One visible booking, but for what only a reader of other bookings can know.
 pub(super) fn unsealed(connection: &Connection, tenant: &str, uid: &str) -> Result<Option<v1::Booking>, StoreError> {
     const SELECT: &str = "SELECT uid, state, clock_told, position, update_time FROM bookings
         WHERE tenant = ?1 AND uid = ?2 AND visible = 1";
-    let found = connection.prepare_cached(SELECT)?.query_row(params![tenant, uid], Found::read).optional()?;
+    let found = connection.prepare_cached(SELECT)?.query_row(params![tenant, uid], read).optional()?;
     found.map(|found| found.show(tenant)).transpose()
 }
 
 /// A visible row.
-pub(super) struct Found {
-    uid: String,
-    row: LoadedRow,
-    position: Position,
-    update_time: Micros,
-}
-
-impl Found {
-    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            uid: row.get(0)?,
-            row: LoadedRow { state: row.get(1)?, clock_told: row.get(2)? },
-            position: Position(row.get(3)?),
-            update_time: row.get(4)?,
-        })
-    }
-
-    pub(super) fn show(self, tenant: &str) -> Result<v1::Booking, StoreError> {
-        view::booking(tenant, &self.uid, &self.row, self.position, self.update_time)
-    }
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<FoundBooking> {
+    Ok(FoundBooking {
+        uid: row.get(0)?,
+        row: LoadedRow { state: row.get(1)?, clock_told: row.get(2)? },
+        position: Position(row.get(3)?),
+        update_time: row.get(4)?,
+    })
 }

@@ -5,7 +5,12 @@ use prost::Message;
 use rusqlite::{Connection, Row, params};
 
 use super::lineage::origin;
-use crate::store::{Micros, Position, StoreError, lineage::Origin, time::timestamp, view};
+use crate::store::{
+    Position, StoreError,
+    found::{FoundChange, FoundEntry, collect, notes},
+    lineage::Origin,
+    time::timestamp,
+};
 
 /// Oldest first, behind `after`.
 pub(in crate::store::sqlite) fn page(
@@ -31,101 +36,41 @@ pub(in crate::store::sqlite) fn page(
         ORDER BY m.position LIMIT ?4";
     let origin = Origin { void: false, ..origin(connection, tenant, uid)? };
     let mut select = connection.prepare_cached(SELECT)?;
-    let found = select.query_map(params![tenant, uid, after.0, super::limit(limit)], Found::read)?;
-    super::collect(found.map(|found| found?.show(tenant, uid, &origin)), |(_, entry)| entry.encoded_len())
+    let found = select.query_map(params![tenant, uid, after.0, super::limit(limit)], read)?;
+    collect(found.map(|found| found?.show(tenant, uid, &origin)), |(_, entry)| entry.encoded_len())
 }
 
-struct Found {
-    position: Position,
-    /// The clock has none.
-    delivery_id: Option<Vec<u8>>,
-    /// All but the delivery's id and the transition.
-    entry: v1::TimelineEntry,
-    changed: Option<Changed>,
+fn read(row: &Row<'_>) -> rusqlite::Result<FoundEntry> {
+    let entry = v1::TimelineEntry {
+        outcome: row.get(1)?,
+        trigger: row.get(3)?,
+        trigger_name: row.get(4)?,
+        event_time: row.get::<_, Option<_>>(5)?.map(timestamp),
+        receive_time: row.get::<_, Option<_>>(6)?.map(timestamp),
+        secret_id: row.get(7)?,
+        trace_id: row.get(8)?,
+        booking_uid: row.get(16)?,
+        source: row.get(17)?,
+        notes: notes(row.get(18)?),
+        ..v1::TimelineEntry::default()
+    };
+    let kind: Option<i32> = row.get(9)?;
+    Ok(FoundEntry {
+        position: Position(row.get(0)?),
+        delivery_id: super::id(row, 2)?,
+        entry,
+        changed: kind.map(|kind| read_change(row, kind)).transpose()?,
+    })
 }
 
-/// The columns of a transition.
-struct Changed {
-    kind: i32,
-    from_status: i32,
-    to_status: i32,
-    rule: String,
-    source: i32,
-    commit_time: Micros,
-    booking: Vec<u8>,
-}
-
-impl Found {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let position = Position(row.get(0)?);
-        let entry = v1::TimelineEntry {
-            position: position.to_token(),
-            outcome: row.get(1)?,
-            delivery_id: String::new(),
-            trigger: row.get(3)?,
-            trigger_name: row.get(4)?,
-            event_time: row.get::<_, Option<_>>(5)?.map(timestamp),
-            receive_time: row.get::<_, Option<_>>(6)?.map(timestamp),
-            secret_id: row.get(7)?,
-            trace_id: row.get(8)?,
-            transition: None,
-            booking_uid: row.get(16)?,
-            source: row.get(17)?,
-            notes: if row.get(18)? { vec![v1::TimelineNote::SiblingsMayHaveChanged.into()] } else { Vec::new() },
-        };
-        let kind: Option<i32> = row.get(9)?;
-        let changed = kind.map(|kind| Changed::read(row, kind)).transpose()?;
-        Ok(Self { position, delivery_id: row.get(2)?, entry, changed })
-    }
-
-    fn show(self, tenant: &str, uid: &str, origin: &Origin) -> Result<(Position, v1::TimelineEntry), StoreError> {
-        let Self { position, delivery_id, mut entry, changed } = self;
-        if let Some(id) = delivery_id {
-            entry.delivery_id = super::delivery_id(&id)?.to_string();
-        }
-        entry.transition = changed.map(|changed| changed.show(&entry, tenant, uid, origin)).transpose()?;
-        Ok((position, entry))
-    }
-}
-
-impl Changed {
-    fn read(row: &Row<'_>, kind: i32) -> rusqlite::Result<Self> {
-        Ok(Self {
-            kind,
-            from_status: row.get(10)?,
-            to_status: row.get(11)?,
-            rule: row.get(12)?,
-            source: row.get(13)?,
-            commit_time: row.get(14)?,
-            booking: row.get(15)?,
-        })
-    }
-
-    fn show(
-        self,
-        entry: &v1::TimelineEntry,
-        tenant: &str,
-        uid: &str,
-        origin: &Origin,
-    ) -> Result<v1::Transition, StoreError> {
-        let damaged = |_| StoreError::Damaged { what: "transition", why: "its booking can't be read".to_owned() };
-        let mut booking = v1::Booking::decode(&self.booking[..]).map_err(damaged)?;
-        view::seal(&mut booking, origin.clone());
-        Ok(v1::Transition {
-            position: entry.position.clone(),
-            tenant: tenant.to_owned(),
-            uid: uid.to_owned(),
-            kind: self.kind,
-            from_status: self.from_status,
-            to_status: self.to_status,
-            booking: Some(booking),
-            delivery_id: entry.delivery_id.clone(),
-            trigger: entry.trigger,
-            commit_time: Some(timestamp(self.commit_time)),
-            event_time: entry.event_time,
-            trace_id: entry.trace_id.clone(),
-            rule: self.rule,
-            source: self.source,
-        })
-    }
+fn read_change(row: &Row<'_>, kind: i32) -> rusqlite::Result<FoundChange> {
+    Ok(FoundChange {
+        kind,
+        from_status: row.get(10)?,
+        to_status: row.get(11)?,
+        rule: row.get(12)?,
+        source: row.get(13)?,
+        commit_time: row.get(14)?,
+        booking: row.get(15)?,
+    })
 }

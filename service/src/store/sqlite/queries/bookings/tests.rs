@@ -1,8 +1,11 @@
+use calbridge_proto::v1::BookingStatus;
+
 use super::*;
 use crate::store::{
-    BookingCursor,
     Comparison::{Equal, GreaterOrEqual, Less, NotEqual},
+    Condition,
     Condition::{AttendeeEmail, EventTypeId, Metadata, OrganizerEmail, StartTime, Status, UpdateTime},
+    Filter,
     sqlite::{Options, schema},
 };
 
@@ -58,36 +61,4 @@ fn every_list_walks_an_index_of_its_own() {
             }
         }
     }
-}
-
-#[test]
-fn the_narrowest_index_leads_and_a_broad_one_is_not_sorted() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("calbridge.db");
-    std::fs::File::create(&path).unwrap();
-    let connection = schema::open(&path, Options::default()).unwrap();
-    let insert = |term: i64, rows: usize| {
-        let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)
-            INSERT INTO terms (term, start_time, uid) SELECT ?1, i, 'u' || i FROM n";
-        connection.execute(sql, rusqlite::params![term, i64::try_from(rows).unwrap()]).unwrap();
-        let sql =
-            "INSERT OR IGNORE INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position)
-            SELECT 'acme', uid, x'', 1, 1, start_time, 0, 0 FROM terms WHERE term = ?1";
-        connection.execute(sql, [term]).unwrap();
-    };
-    insert(terms::metadata("acme", "broad", "x"), SORTED_ROWS_MAX + 1);
-    insert(terms::metadata("acme", "narrow", "x"), 3);
-    let both = vec![Metadata("broad".into(), "x".into()), Metadata("narrow".into(), "x".into())];
-    let named = |conditions: &[Condition], order| {
-        let query = query(conditions.to_vec(), order, false, false);
-        match lead(&connection, &query).unwrap() {
-            Lead::Term(term) if term == terms::metadata("acme", "narrow", "x") => "narrow",
-            Lead::Term(_) => "broad",
-            _ => "order",
-        }
-    };
-    assert_eq!(named(&both, BookingOrder::StartTime), "narrow");
-    assert_eq!(named(&both, BookingOrder::UpdateTime), "narrow");
-    assert_eq!(named(&both[..1], BookingOrder::StartTime), "broad", "it has the order");
-    assert_eq!(named(&both[..1], BookingOrder::UpdateTime), "order", "too many to be sorted");
 }

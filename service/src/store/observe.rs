@@ -10,40 +10,57 @@ use crate::{metrics::database_operations, store::StoreError};
 
 /// What an operation is called.
 #[derive(Clone, Copy)]
-pub(super) struct Operation {
+pub(crate) struct Operation {
     summary: &'static str,
     name: &'static str,
     collection: &'static str,
 }
 
-pub(super) const COMMIT_DELIVERIES: Operation =
+pub(crate) const COMMIT_DELIVERIES: Operation =
     Operation { summary: semconv::span::COMMIT_DELIVERIES, name: "COMMIT", collection: "deliveries" };
-pub(super) const COMMIT_BOOKINGS: Operation =
+pub(crate) const COMMIT_BOOKINGS: Operation =
     Operation { summary: semconv::span::COMMIT_BOOKINGS, name: "COMMIT", collection: "bookings" };
-pub(super) const SELECT_HEAD: Operation =
+pub(crate) const SELECT_HEAD: Operation =
     Operation { summary: semconv::span::SELECT_HEAD, name: "SELECT", collection: "head" };
-pub(super) const SELECT_DELIVERIES: Operation =
+pub(crate) const SELECT_DELIVERIES: Operation =
     Operation { summary: semconv::span::SELECT_DELIVERIES, name: "SELECT", collection: "deliveries" };
-pub(super) const SELECT_BOOKINGS: Operation =
+pub(crate) const SELECT_BOOKINGS: Operation =
     Operation { summary: semconv::span::SELECT_BOOKINGS, name: "SELECT", collection: "bookings" };
-pub(super) const SELECT_MENTIONS: Operation =
+pub(crate) const SELECT_MENTIONS: Operation =
     Operation { summary: semconv::span::SELECT_MENTIONS, name: "SELECT", collection: "mentions" };
 
-/// Watches the operations on one database.
-pub(super) struct Observer {
-    /// The file's name; never its path.
+/// Which database, as telemetry has it.
+pub(crate) struct Place {
+    system: &'static str,
+    /// The file's name, never its path; or database and schema.
     namespace: String,
+    server: Option<(String, u16)>,
+}
+
+/// Watches the operations on one database.
+pub(crate) struct Observer {
+    place: Place,
     duration: Histogram<f64>,
 }
 
+impl Place {
+    pub(crate) fn of_file(path: &Path) -> Self {
+        let namespace = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Self { system: "sqlite", namespace, server: None }
+    }
+
+    pub(crate) fn of_server(database: &str, host: String, port: u16) -> Self {
+        Self { system: "postgresql", namespace: database.to_owned(), server: Some((host, port)) }
+    }
+}
+
 impl Observer {
-    pub(super) fn new(database: &Path) -> Self {
-        let namespace = database.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Self { namespace, duration: database_operations() }
+    pub(crate) fn new(place: Place) -> Self {
+        Self { place, duration: database_operations() }
     }
 
     /// Runs `work`, which speaks of so many rows, under a span of its own.
-    pub(super) async fn watch<T>(
+    pub(crate) async fn watch<T>(
         &self,
         operation: Operation,
         rows: usize,
@@ -53,7 +70,7 @@ impl Observer {
         let span = self.span(operation, rows);
         let done = work.instrument(span.clone()).await;
         let mut attributes = vec![
-            KeyValue::new(semconv::DB_SYSTEM_NAME, SYSTEM),
+            KeyValue::new(semconv::DB_SYSTEM_NAME, self.place.system),
             KeyValue::new(semconv::DB_OPERATION_NAME, operation.name),
             KeyValue::new(semconv::DB_COLLECTION_NAME, operation.collection),
         ];
@@ -73,19 +90,25 @@ impl Observer {
 
     fn span(&self, operation: Operation, rows: usize) -> Span {
         let span = info_span!(
-            "sqlite",
+            "database",
             { semconv::otel::NAME } = operation.summary,
             { semconv::otel::KIND } = "client",
             { semconv::otel::STATUS_CODE } = Empty,
-            { semconv::DB_SYSTEM_NAME } = SYSTEM,
-            { semconv::DB_NAMESPACE } = self.namespace,
+            { semconv::DB_SYSTEM_NAME } = self.place.system,
+            { semconv::DB_NAMESPACE } = self.place.namespace,
             { semconv::DB_OPERATION_NAME } = operation.name,
             { semconv::DB_COLLECTION_NAME } = operation.collection,
             { semconv::DB_QUERY_SUMMARY } = operation.summary,
             { semconv::DB_OPERATION_BATCH_SIZE } = Empty,
             { semconv::DB_RESPONSE_STATUS_CODE } = Empty,
+            { semconv::SERVER_ADDRESS } = Empty,
+            { semconv::SERVER_PORT } = Empty,
             { semconv::ERROR_TYPE } = Empty,
         );
+        if let Some((host, port)) = &self.place.server {
+            span.record(semconv::SERVER_ADDRESS, host.as_str());
+            span.record(semconv::SERVER_PORT, i64::from(*port));
+        }
         // The conventions want it from two on.
         if rows > 1 {
             span.record(semconv::DB_OPERATION_BATCH_SIZE, i64::try_from(rows).unwrap_or(i64::MAX));
@@ -94,10 +117,8 @@ impl Observer {
     }
 }
 
-const SYSTEM: &str = "sqlite";
-
 impl fmt::Debug for Observer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Observer").field("namespace", &self.namespace).finish_non_exhaustive()
+        formatter.debug_struct("Observer").field("namespace", &self.place.namespace).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,392 @@
+//! The store in PostgreSQL, or in what speaks its protocol: any number of services on one database.
+//!
+//! A round is one transaction behind the lock of one row, the head; what [`Store::commit`] answered is on stable
+//! storage. No extension is needed, and no table is locked.
+
+mod commit;
+mod connection;
+mod error;
+mod queries;
+mod schema;
+mod write;
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use calbridge_proto::v1;
+use deadpool_postgres::ClientWrapper;
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::{
+    sync::RwLock,
+    time::{Instant, sleep, timeout},
+};
+use tracing::warn;
+use uuid::Uuid;
+
+use self::connection::{ASYNCHRONOUS, Address, Connections, Lease, Role};
+use super::{
+    Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
+    LineagePage, Micros, Position, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
+    body::Packer,
+    observe::{self, Observer, Place},
+};
+
+/// Connections that write: the ingest's rounds, and the clock's, replays' and probes' beside them.
+const WRITERS: usize = 2;
+/// The ingest's own: a round must not wait for those who read.
+const CONFIRMERS: usize = 1;
+/// How often a transaction is begun again that gave way to another one.
+const TRIES: usize = 5;
+/// For a round in all. The adapter gives an event two seconds; a database that needs longer is of no use to it, and a
+/// connection whose server is frozen would otherwise be waited for without end.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(6);
+/// For one read. Its caller gives it less.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// For the database to answer at the start: it may be starting as well.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// Between two tries.
+const START_PAUSE: Duration = Duration::from_millis(500);
+
+/// How a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Connections of those who read, at the most.
+    pub readers: usize,
+    /// For the database to answer at the start.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { readers: 8, patience: START_PATIENCE }
+    }
+}
+
+/// Why a store can't be opened. Each says how to mend it; none repeats the URL, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL can't be used.
+    #[error("--database-url = postgres://…: {why}")]
+    Address {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A newer release wrote it.
+    #[error(
+        "the database at {server} has schema version {found}, and this release knows versions up to {known}; run a newer release"
+    )]
+    Newer {
+        /// Host and port.
+        server: String,
+        /// Its schema version.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// Tables of something else.
+    #[error("the database at {server} has tables of calbridge's names that are not calbridge's; name another database")]
+    Foreign {
+        /// Host and port.
+        server: String,
+    },
+    /// The database refused, or does not answer.
+    #[error(
+        "cannot open the database at {server}: {source}; check that it runs, and the user and the database in --database-url"
+    )]
+    Store {
+        /// Host and port.
+        server: String,
+        /// What went wrong.
+        source: StoreError,
+    },
+}
+
+/// Everything that is kept, in one PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresStore {
+    readers: Connections,
+    confirmers: Connections,
+    writers: Connections,
+    packer: Arc<Mutex<Packer>>,
+    observer: Observer,
+    /// Held for reading by whoever uses a connection: who closes waits for them.
+    in_use: RwLock<()>,
+}
+
+impl PostgresStore {
+    /// Opens the database at a URL and brings its schema up to date; waits for one that does not answer yet.
+    ///
+    /// # Errors
+    /// What keeps it from being opened, and how to mend it.
+    pub async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
+        let address = Address::read(url)?;
+        let (host, port) = address.server();
+        let server = format!("{host}:{port}");
+        let place = Place::of_server(address.database(), host, port);
+        let store = Self {
+            readers: address.connections(Role::Reader, options.readers)?,
+            confirmers: address.connections(Role::Reader, CONFIRMERS)?,
+            writers: address.connections(Role::Writer, WRITERS)?,
+            packer: Arc::new(Mutex::new(Packer::new())),
+            observer: Observer::new(place),
+            in_use: RwLock::default(),
+        };
+        // A pool of its own: a migration takes off the bounds that hold on a connection.
+        let first = address.connections(Role::Reader, 1)?;
+        let lease = first_lease(&first, options.patience, &server).await?;
+        check_durability(&lease).await;
+        schema::migrate(&lease, &server).await?;
+        Ok(store)
+    }
+
+    /// Lends a connection to one piece of work. Only one that did well is used again.
+    async fn run<T>(
+        &self,
+        connections: &Connections,
+        limit: Duration,
+        work: impl for<'c> FnOnce(&'c ClientWrapper) -> BoxFuture<'c, Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let _in_use = self.in_use.read().await;
+        let lease = connections.lease().await?;
+        let frozen = |_| Err(StoreError::unavailable("PostgreSQL does not answer"));
+        let done = timeout(limit, work(&lease)).await.unwrap_or_else(frozen)?;
+        lease.give_back();
+        Ok(done)
+    }
+
+    async fn read<T>(
+        &self,
+        work: impl for<'c> FnOnce(&'c ClientWrapper) -> BoxFuture<'c, Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        self.run(&self.readers, READ_TIMEOUT, work).await
+    }
+
+    /// Does it again for as long as it has to give way to others.
+    async fn write<T, F>(&self, mut work: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        for _ in 1..TRIES {
+            match work().await {
+                Err(error) if error::gave_way(&error) => {}
+                done => return done,
+            }
+        }
+        work().await
+    }
+}
+
+/// The first connection, however long the database takes to start.
+async fn first_lease(connections: &Connections, patience: Duration, server: &str) -> Result<Lease, OpenError> {
+    let began = Instant::now();
+    let mut said = false;
+    loop {
+        match connections.lease().await {
+            Ok(lease) => return Ok(lease),
+            // A refusal has a code, and will not become another answer.
+            Err(source @ StoreError::Unavailable { code: None, .. }) if began.elapsed() < patience => {
+                if !said {
+                    warn!(server, %source, "the database does not answer yet; waiting for it");
+                    said = true;
+                }
+                sleep(START_PAUSE).await;
+            }
+            Err(source) => return Err(OpenError::Store { server: server.to_owned(), source }),
+        }
+    }
+}
+
+/// Says what would make a commit less than stable storage.
+async fn check_durability(client: &ClientWrapper) {
+    let ask = async |name: &str| -> Option<String> {
+        let row = client.query_one(&format!("SHOW {name}"), &[]).await.ok()?;
+        row.try_get(0).ok()
+    };
+    if ask("synchronous_commit").await.as_deref() == Some(ASYNCHRONOUS) {
+        warn!(
+            "synchronous_commit is off in this database: a failure of its machine would lose what others commit; \
+            calbridge turns it on for its own connections"
+        );
+    }
+    for name in ["fsync", "full_page_writes"] {
+        if ask(name).await.as_deref() == Some("off") {
+            warn!(
+                setting = name,
+                "off in this database: a failure of its machine may lose or damage what was committed; turn it on"
+            );
+        }
+    }
+}
+
+impl Store for PostgresStore {
+    async fn commit(&self, batch: Batch) -> Result<Vec<Committed>, StoreError> {
+        let rows = batch.deliveries.len() + batch.duplicates.len();
+        let batch = Arc::new(batch);
+        let commit = self.write(|| {
+            let (batch, packer) = (Arc::clone(&batch), Arc::clone(&self.packer));
+            self.run(&self.writers, ROUND_TIMEOUT, move |client| {
+                async move { commit::commit(client, &packer, &batch).await }.boxed()
+            })
+        });
+        self.observer.watch(observe::COMMIT_DELIVERIES, rows, commit).await
+    }
+
+    async fn confirm(&self, keys: Vec<DeliveryKey>) -> Result<Vec<Option<FirstResult>>, StoreError> {
+        let rows = keys.len();
+        let read = self.run(&self.confirmers, READ_TIMEOUT, move |client| {
+            async move {
+                let keys: Vec<&DeliveryKey> = keys.iter().collect();
+                Ok(commit::first_results(client, &keys).await?)
+            }
+            .boxed()
+        });
+        self.observer.watch(observe::SELECT_DELIVERIES, rows, read).await
+    }
+
+    // No span: it is asked each second.
+    async fn clock_due(&self, now: Micros, clock: Arc<ClockPolicies>) -> Result<Vec<BookingKey>, StoreError> {
+        self.read(move |client| async move { queries::clock::due(client, &clock, now).await }.boxed()).await
+    }
+
+    async fn hear_clock(&self, round: ClockRound) -> Result<Vec<v1::Transition>, StoreError> {
+        let rows = round.keys.len();
+        let round = Arc::new(round);
+        let hear = self.write(|| {
+            let round = Arc::clone(&round);
+            self.run(&self.writers, ROUND_TIMEOUT, move |client| {
+                async move { commit::hear_clock(client, &round).await }.boxed()
+            })
+        });
+        self.observer.watch(observe::COMMIT_BOOKINGS, rows, hear).await
+    }
+
+    async fn replay(&self, replay: Replay) -> Result<Option<Replayed>, StoreError> {
+        let replay = Arc::new(replay);
+        let work = self.write(|| {
+            let replay = Arc::clone(&replay);
+            self.run(&self.writers, ROUND_TIMEOUT, move |client| {
+                async move { commit::replay(client, &replay).await }.boxed()
+            })
+        });
+        self.observer.watch(observe::COMMIT_BOOKINGS, 1, work).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.observer.watch(observe::SELECT_HEAD, 1, self.read(|client| queries::head(client).boxed())).await
+    }
+
+    async fn booking(
+        &self,
+        tenant: &str,
+        uid: &str,
+        follow_reschedules: bool,
+    ) -> Result<Option<v1::Booking>, StoreError> {
+        let (tenant, uid) = (tenant.to_owned(), uid.to_owned());
+        let read = self.read(move |client| {
+            async move {
+                match follow_reschedules {
+                    true => queries::bookings::last(client, &tenant, &uid).await,
+                    false => queries::bookings::one(client, &tenant, &uid).await,
+                }
+            }
+            .boxed()
+        });
+        self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
+    }
+
+    async fn lineage(&self, tenant: &str, uid: &str, skip: usize) -> Result<LineagePage, StoreError> {
+        let (tenant, uid) = (tenant.to_owned(), uid.to_owned());
+        let read =
+            self.read(move |client| async move { queries::lineage::page(client, &tenant, &uid, skip).await }.boxed());
+        self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
+    }
+
+    async fn bookings(&self, query: BookingQuery) -> Result<BookingPage, StoreError> {
+        let read = self.read(move |client| async move { queries::bookings::page(client, &query).await }.boxed());
+        self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
+    }
+
+    async fn timeline(
+        &self,
+        tenant: &str,
+        uid: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<(Position, v1::TimelineEntry)>, StoreError> {
+        let (tenant, uid) = (tenant.to_owned(), uid.to_owned());
+        let read = self.read(move |client| {
+            async move { queries::timeline::page(client, &tenant, &uid, after, limit).await }.boxed()
+        });
+        self.observer.watch(observe::SELECT_MENTIONS, 1, read).await
+    }
+
+    async fn deliveries(
+        &self,
+        tenant: &str,
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
+        let tenant = tenant.to_owned();
+        let read = self
+            .read(move |client| async move { queries::deliveries::page(client, &tenant, before, limit).await }.boxed());
+        self.observer.watch(observe::SELECT_DELIVERIES, 1, read).await
+    }
+
+    async fn delivery(
+        &self,
+        tenant: &str,
+        delivery_id: Uuid,
+        with_body: bool,
+    ) -> Result<Option<v1::Delivery>, StoreError> {
+        let tenant = tenant.to_owned();
+        let read = self.read(move |client| {
+            async move { queries::deliveries::one(client, &tenant, delivery_id, with_body).await }.boxed()
+        });
+        self.observer.watch(observe::SELECT_DELIVERIES, 1, read).await
+    }
+
+    async fn journal(
+        &self,
+        tenant: Option<String>,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
+        let read = self.read(move |client| {
+            async move { queries::rows::journal(client, tenant.as_deref(), after, limit).await }.boxed()
+        });
+        self.observer.watch(observe::SELECT_DELIVERIES, 1, read).await
+    }
+
+    async fn row(&self, key: BookingKey) -> Result<Option<StoredRow>, StoreError> {
+        let read = self.read(move |client| async move { queries::rows::one(client, &key).await }.boxed());
+        self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
+    }
+
+    async fn rows(
+        &self,
+        tenant: Option<String>,
+        after: Option<BookingKey>,
+        limit: usize,
+    ) -> Result<RowPage, StoreError> {
+        let read = self.read(move |client| {
+            async move { queries::rows::page(client, tenant.as_deref(), after.as_ref(), limit).await }.boxed()
+        });
+        self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
+    }
+
+    // No span: a probe each second would be most of what a trace store sees.
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.run(&self.writers, ROUND_TIMEOUT, |client| commit::probe(client).boxed()).await
+    }
+
+    async fn close(&self) {
+        for connections in [&self.readers, &self.confirmers, &self.writers] {
+            connections.close();
+        }
+        // Those under way are finished.
+        drop(self.in_use.write().await);
+    }
+}

@@ -1,0 +1,231 @@
+//! One round as one transaction in two round trips: what must be known is asked for in the first, behind the lock of
+//! the head, and what is planned is written in the second. An error anywhere undoes all of it.
+//!
+//! Whoever writes locks the head before anything else, so that no two writers ever wait for each other, and positions
+//! become visible in the order in which they were handed out.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use calbridge_proto::v1;
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::{Error, Row, types::ToSql};
+
+use super::write::Statements;
+use crate::store::{
+    Batch, BookingKey, ClockRound, Committed, DeliveryKey, FirstResult, Position, Replay, Replayed, StoreError,
+    body::Packer,
+    changes::Changes,
+    fold::{self, LoadedRows, Occasion},
+    mentioned,
+    replay::{self, Kept},
+    round::{self, Copies},
+    view::LoadedRow,
+};
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+const LOCK_HEAD: &str = "SELECT position FROM head FOR UPDATE";
+/// By the place of the key in the question.
+const FIRST_RESULTS: &str = "SELECT k.n, d.delivery_id, d.position, d.booking_uid
+    FROM UNNEST($1::text[], $2::bigint[], $3::bytea[]) WITH ORDINALITY AS k (tenant, key_time, identity, n)
+    JOIN deliveries d ON d.tenant = k.tenant AND d.key_time = k.key_time AND d.identity = k.identity";
+const ROWS: &str = "SELECT k.n, b.state, b.clock_told
+    FROM UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS k (tenant, uid, n)
+    JOIN bookings b ON b.tenant = k.tenant AND b.uid = k.uid";
+const COPIES: &str = "SELECT position, duplicate_count, booking_uid, mentioned FROM deliveries
+    WHERE position = ANY($1::bigint[])";
+const KEPT: &str =
+    "SELECT position, trigger, trigger_name, event_time, outcome, booking_uid, mentioned, siblings_silent
+    FROM deliveries WHERE delivery_id = $1 AND tenant = $2";
+
+/// Commits a batch and says what became of each delivery.
+pub(super) async fn commit(
+    client: &ClientWrapper,
+    packer: &Mutex<Packer>,
+    batch: &Batch,
+) -> Result<Vec<Committed>, StoreError> {
+    let write = Statements::prepare(client).await?;
+    let keys: Vec<&DeliveryKey> = batch.deliveries.iter().map(|delivery| &delivery.key).collect();
+    let touched = fold::touched(&batch.deliveries);
+    let (head, firsts, rows) =
+        begin(client, async { tokio::try_join!(biased; first_results(client, &keys), load(client, touched)) })
+            .await
+            .map(|(head, (firsts, rows))| (head, firsts, rows))?;
+    let mut firsts: HashMap<&DeliveryKey, FirstResult> =
+        keys.into_iter().zip(firsts).filter_map(|(key, first)| Some((key, first?))).collect();
+    let sorted = round::sort_out(batch, |key| Ok(firsts.remove(key)))?;
+    let copies = copies(client, &sorted.repeated()).await?;
+    let plan = sorted.plan(head, &rows, copies)?;
+    tokio::try_join!(
+        biased;
+        write.deliveries(&plan.changes),
+        write.bodies(packer, &plan.changes),
+        write.transitions(&plan.changes),
+        write.mentions(plan.mentions()),
+        write.counts(&plan),
+        write.notes(&plan),
+        write.bookings(plan.changes.bookings(), plan.changes.folded.first),
+        write.head(head, plan.head),
+        client.batch_execute("COMMIT"),
+    )?;
+    Ok(plan.answers())
+}
+
+/// Has the clock speak of bookings, and answers the changes.
+pub(super) async fn hear_clock(client: &ClientWrapper, round: &ClockRound) -> Result<Vec<v1::Transition>, StoreError> {
+    let write = Statements::prepare(client).await?;
+    let (head, rows) = begin(client, load(client, round.keys.clone())).await?;
+    let source = v1::TransitionSource::Clock;
+    let occasion = Occasion { head, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
+    let changes = Changes::of_clock(fold::hear_clock(&rows, &occasion)?, round.now);
+    write_changes(client, &write, None, &changes, head).await?;
+    Ok(changes.folded.clock.into_iter().map(|(_, made)| made).collect())
+}
+
+/// Merges a kept delivery again. `None` where it is not kept.
+pub(super) async fn replay(client: &ClientWrapper, replay: &Replay) -> Result<Option<Replayed>, StoreError> {
+    let write = Statements::prepare(client).await?;
+    let delivery = &replay.delivery;
+    let (head, (kept, rows)) = begin(client, async {
+        let select = client.prepare_cached(KEPT).await?;
+        let tenant = delivery.key.tenant.as_ref();
+        let key: [&(dyn ToSql + Sync); 2] = [&delivery.delivery_id, &tenant];
+        tokio::try_join!(biased; client.query_opt(&select, &key), load(client, fold::touched([delivery])))
+    })
+    .await?;
+    let plan = match kept {
+        Some(row) => Some(replay::plan(replay, read_kept(&row)?, head, &rows)?),
+        None => None,
+    };
+    let Some(plan) = plan else {
+        client.batch_execute("ROLLBACK").await?;
+        return Ok(None);
+    };
+    match &plan.changes {
+        Some(changes) => write_changes(client, &write, plan.kept.as_ref(), changes, head).await?,
+        None => {
+            let end = if plan.kept.is_some() { "COMMIT" } else { "ROLLBACK" };
+            tokio::try_join!(biased; write.kept(plan.kept.as_ref()), client.batch_execute(end))?;
+        }
+    }
+    Ok(Some(plan.replayed))
+}
+
+/// Writes one row and waits until it is on stable storage.
+pub(super) async fn probe(client: &ClientWrapper) -> Result<(), StoreError> {
+    client.execute("UPDATE probe SET count = count + 1", &[]).await?;
+    Ok(())
+}
+
+/// The first results of those keys that are kept, in order.
+pub(super) async fn first_results(
+    client: &ClientWrapper,
+    keys: &[&DeliveryKey],
+) -> Result<Vec<Option<FirstResult>>, Error> {
+    let mut firsts = vec![None; keys.len()];
+    if keys.is_empty() {
+        return Ok(firsts);
+    }
+    let select = client.prepare_cached(FIRST_RESULTS).await?;
+    let tenants: Vec<&str> = keys.iter().map(|key| key.tenant.as_ref()).collect();
+    let times: Vec<i64> = keys.iter().map(|key| key.time).collect();
+    let identities: Vec<&[u8]> = keys.iter().map(|key| key.identity.as_bytes()).collect();
+    for row in client.query(&select, &[&tenants, &times, &identities]).await? {
+        let first = FirstResult {
+            delivery_id: row.try_get(1)?,
+            position: Position(row.try_get(2)?),
+            booking_uid: row.try_get(3)?,
+        };
+        if let Some(place) = place(&row)?.and_then(|place| firsts.get_mut(place)) {
+            *place = Some(first);
+        }
+    }
+    Ok(firsts)
+}
+
+/// Begins a transaction, locks the head, and asks what else must be known: all of it in one round trip.
+async fn begin<T>(
+    client: &ClientWrapper,
+    known: impl Future<Output = Result<T, Error>>,
+) -> Result<(Position, T), StoreError> {
+    let lock = client.prepare_cached(LOCK_HEAD).await?;
+    // Prepared before, or the questions would overtake the lock.
+    for statement in [FIRST_RESULTS, ROWS, KEPT] {
+        client.prepare_cached(statement).await?;
+    }
+    let ((), head, known) = tokio::try_join!(biased; client.batch_execute(BEGIN), client.query_one(&lock, &[]), known)?;
+    Ok((Position(head.try_get(0)?), known))
+}
+
+async fn write_changes(
+    client: &ClientWrapper,
+    write: &Statements<'_>,
+    kept: Option<&Kept>,
+    changes: &Changes<'_>,
+    head: Position,
+) -> Result<(), StoreError> {
+    tokio::try_join!(
+        biased;
+        write.kept(kept),
+        write.transitions(changes),
+        write.mentions(changes.mentions()),
+        write.bookings(changes.bookings(), changes.folded.first),
+        write.head(head, changes.folded.head),
+        client.batch_execute("COMMIT"),
+    )?;
+    Ok(())
+}
+
+/// The rows of these bookings, as far as they are kept.
+async fn load(client: &ClientWrapper, keys: Vec<BookingKey>) -> Result<LoadedRows, Error> {
+    let mut rows = LoadedRows::new();
+    if keys.is_empty() {
+        return Ok(rows);
+    }
+    let select = client.prepare_cached(ROWS).await?;
+    let tenants: Vec<&str> = keys.iter().map(|(tenant, _)| tenant.as_ref()).collect();
+    let uids: Vec<&str> = keys.iter().map(|(_, uid)| uid.as_str()).collect();
+    for row in client.query(&select, &[&tenants, &uids]).await? {
+        let loaded = LoadedRow { state: row.try_get(1)?, clock_told: row.try_get(2)? };
+        if let Some((tenant, uid)) = place(&row)?.and_then(|place| keys.get(place)) {
+            rows.insert((Arc::clone(tenant), uid.clone()), loaded);
+        }
+    }
+    Ok(rows)
+}
+
+/// What is known of the copies of those deliveries that are kept.
+async fn copies(client: &ClientWrapper, firsts: &[Position]) -> Result<HashMap<Position, Copies>, StoreError> {
+    let mut copies = HashMap::with_capacity(firsts.len());
+    if firsts.is_empty() {
+        return Ok(copies);
+    }
+    let select = client.prepare_cached(COPIES).await?;
+    let positions: Vec<i64> = firsts.iter().map(|first| first.0).collect();
+    for row in client.query(&select, &[&positions]).await? {
+        let uids = mentioned::decode(row.try_get(2)?, row.try_get(3)?)?;
+        copies.insert(Position(row.try_get(0)?), Copies { count: row.try_get(1)?, uids });
+    }
+    Ok(copies)
+}
+
+fn read_kept(row: &Row) -> Result<Kept, Error> {
+    Ok(Kept {
+        position: Position(row.try_get(0)?),
+        trigger: row.try_get(1)?,
+        trigger_name: row.try_get(2)?,
+        event_time: row.try_get(3)?,
+        outcome: row.try_get(4)?,
+        booking_uid: row.try_get(5)?,
+        mentioned: row.try_get(6)?,
+        siblings_silent: row.try_get(7)?,
+    })
+}
+
+/// The place of a row's key in the question; ordinality begins with one.
+fn place(row: &Row) -> Result<Option<usize>, Error> {
+    let number: i64 = row.try_get(0)?;
+    Ok(usize::try_from(number).ok().and_then(|number| number.checked_sub(1)))
+}

@@ -1,0 +1,309 @@
+//! Connections: where the database is, how it is spoken to, and how long one may be waited for.
+//!
+//! A connection goes back to its pool only when its work ended well. One whose work failed, or was given up half way,
+//! is closed: the server then undoes what it had begun.
+
+use std::{fmt, fs, ops::Deref, sync::Arc, time::Duration};
+
+use deadpool_postgres::{
+    ClientWrapper, Hook, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use tokio_postgres::{Config, NoTls, config::Host};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::OpenError;
+use crate::store::StoreError;
+
+/// For a connection to be made: TCP, TLS, password.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For a free connection of a pool. A round that waits longer helps no caller.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For the server's machine to confirm what was sent; then the connection counts as dead.
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What every connection is told. The planner sees tables that were empty a minute ago: where an index is there it is
+/// to be walked, and the joins are of some hundred keys with a table. A server that does not know one of them has other
+/// means, so its refusal is no failure.
+const SETTINGS: [&str; 7] = [
+    "SET enable_seqscan = off",
+    "SET enable_bitmapscan = off",
+    "SET enable_hashjoin = off",
+    "SET enable_mergejoin = off",
+    "SET jit = off",
+    // A replica that stops in the middle of a round holds the head; the others must not wait for it for long.
+    "SET idle_in_transaction_session_timeout = '2s'",
+    "SET lock_timeout = '2s'",
+];
+
+/// For one statement of a writer, and of a reader: beyond it nobody waits any more.
+const STATEMENT_TIMEOUT: [(Role, &str); 2] =
+    [(Role::Writer, "SET statement_timeout = '5s'"), (Role::Reader, "SET statement_timeout = '10s'")];
+
+/// `synchronous_commit` that loses what was committed when the server's machine fails.
+pub(super) const ASYNCHRONOUS: &str = "off";
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Writer,
+    Reader,
+}
+
+/// Where the database is, read from a URL.
+#[derive(Clone)]
+pub(super) struct Address {
+    config: Config,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// Connections for one kind of work.
+#[derive(Clone)]
+pub(super) struct Connections {
+    pool: Pool,
+}
+
+/// A connection on loan.
+pub(super) struct Lease {
+    object: Option<Object>,
+}
+
+impl Address {
+    /// Reads a URL as libpq knows them: `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…&sslrootcert=…`.
+    ///
+    /// Of `sslmode` there is `disable` and `verify-full`: whatever lies between sends passwords to whoever answers.
+    pub(super) fn read(url: &str) -> Result<Self, OpenError> {
+        let refuse = |why: &str| OpenError::Address { why: why.to_owned() };
+        let (bare, tls) = Tls::cut_out(url)?;
+        let mut config: Config = bare.parse().map_err(|_| refuse("it is not of the form postgres://USER@HOST/NAME"))?;
+        if config.get_hosts().is_empty() {
+            return Err(refuse("it names no host"));
+        }
+        config
+            .application_name("calbridge-service")
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(USER_TIMEOUT)
+            .keepalives_idle(USER_TIMEOUT);
+        let is_far = config.get_hosts().iter().any(|host| !is_here(host));
+        let tls = match tls.mode.as_deref() {
+            Some("disable") => None,
+            None if !is_far => None,
+            None | Some("verify-full" | "verify-ca" | "require") => Some(tls.client()?),
+            Some(_) => {
+                return Err(refuse("sslmode is disable, or verify-full with sslrootcert=FILE for a CA of your own"));
+            }
+        };
+        config.ssl_mode(match tls {
+            Some(_) => tokio_postgres::config::SslMode::Require,
+            None => tokio_postgres::config::SslMode::Disable,
+        });
+        Ok(Self { config, tls })
+    }
+
+    /// `database|schema` as telemetry has it; the schema is the one that the connection finds first.
+    pub(super) fn database(&self) -> &str {
+        self.config.get_dbname().or(self.config.get_user()).unwrap_or_default()
+    }
+
+    /// The first host and its port.
+    pub(super) fn server(&self) -> (String, u16) {
+        let host = match self.config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => path.display().to_string(),
+            None => String::new(),
+        };
+        (host, self.config.get_ports().first().copied().unwrap_or(5432))
+    }
+
+    /// A pool of at most so many connections, opened as they are needed.
+    pub(super) fn connections(&self, role: Role, most: usize) -> Result<Connections, OpenError> {
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match &self.tls {
+            Some(tls) => {
+                let connector = MakeRustlsConnect::new(tls.as_ref().clone());
+                Manager::from_config(self.config.clone(), connector, recycling)
+            }
+            None => Manager::from_config(self.config.clone(), NoTls, recycling),
+        };
+        let pool = Pool::builder(manager)
+            .max_size(most)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WAIT_TIMEOUT))
+            .create_timeout(Some(CONNECT_TIMEOUT))
+            .post_create(Hook::async_fn(move |client: &mut ClientWrapper, _| Box::pin(tell(client, role))))
+            .build()
+            .map_err(|error| OpenError::Address { why: error.to_string() })?;
+        Ok(Connections { pool })
+    }
+}
+
+impl Connections {
+    pub(super) async fn lease(&self) -> Result<Lease, StoreError> {
+        Ok(Lease { object: Some(self.pool.get().await?) })
+    }
+
+    /// No connection is given out any more.
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+}
+
+impl Lease {
+    /// Its work ended well: somebody else may have the connection.
+    pub(super) fn give_back(mut self) {
+        self.object.take();
+    }
+}
+
+impl Deref for Lease {
+    type Target = ClientWrapper;
+
+    #[expect(clippy::expect_used, reason = "it is taken out by those who consume the lease")]
+    fn deref(&self) -> &ClientWrapper {
+        self.object.as_ref().expect("a lease holds its connection")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take() {
+            drop(Object::take(object));
+        }
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The configuration of a pool holds the password.
+        formatter.debug_struct("Connections").field("status", &self.pool.status()).finish_non_exhaustive()
+    }
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => error.into(),
+            PoolError::Closed => Self::unavailable("closed"),
+            PoolError::Timeout(TimeoutType::Wait) => Self::unavailable("every connection to PostgreSQL is taken"),
+            PoolError::Timeout(_) => Self::unavailable("PostgreSQL does not answer"),
+            PoolError::PostCreateHook(_) | PoolError::NoRuntimeSpecified => {
+                Self::unavailable("a new connection to PostgreSQL failed")
+            }
+        }
+    }
+}
+
+/// Tells a new connection what holds on it.
+async fn tell(client: &ClientWrapper, role: Role) -> Result<(), deadpool_postgres::HookError> {
+    let timeouts = STATEMENT_TIMEOUT.iter().filter(|(of, _)| *of == role).map(|(_, setting)| *setting);
+    for setting in SETTINGS.into_iter().chain(timeouts) {
+        if let Err(error) = client.batch_execute(setting).await
+            && error.as_db_error().is_none()
+        {
+            return Err(deadpool_postgres::HookError::Backend(error));
+        }
+    }
+    if role == Role::Writer
+        && let Ok(row) = client.query_one("SHOW synchronous_commit", &[]).await
+        && row.try_get::<_, String>(0).is_ok_and(|said| said == ASYNCHRONOUS)
+    {
+        // A 2xx means stored, whatever the database's own default is.
+        client.batch_execute("SET synchronous_commit = on").await.map_err(deadpool_postgres::HookError::Backend)?;
+    }
+    Ok(())
+}
+
+fn is_here(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+        }
+        #[cfg(unix)]
+        Host::Unix(_) => true,
+    }
+}
+
+/// What a URL says of TLS.
+#[derive(Default)]
+struct Tls {
+    mode: Option<String>,
+    root: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
+}
+
+impl Tls {
+    /// The URL without it: the client's own reader knows less of it.
+    fn cut_out(url: &str) -> Result<(String, Self), OpenError> {
+        let Some((address, query)) = url.split_once('?') else { return Ok((url.to_owned(), Self::default())) };
+        let mut tls = Self::default();
+        let mut rest = Vec::new();
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let place = match name {
+                "sslmode" => &mut tls.mode,
+                "sslrootcert" => &mut tls.root,
+                "sslcert" => &mut tls.certificate,
+                "sslkey" => &mut tls.key,
+                _ => {
+                    rest.push(pair);
+                    continue;
+                }
+            };
+            let value = value.replace("%2F", "/").replace("%2f", "/");
+            if value.contains('%') {
+                let why = format!("{name} may hold no % but %2F");
+                return Err(OpenError::Address { why });
+            }
+            *place = Some(value);
+        }
+        let bare = if rest.is_empty() { address.to_owned() } else { format!("{address}?{}", rest.join("&")) };
+        Ok((bare, tls))
+    }
+
+    fn client(&self) -> Result<Arc<ClientConfig>, OpenError> {
+        let refuse = |file: &str, why: &dyn fmt::Display| OpenError::Address { why: format!("{file}: {why}") };
+        let mut roots = RootCertStore::empty();
+        match &self.root {
+            Some(file) => {
+                for certificate in certificates(file)? {
+                    roots.add(certificate).map_err(|why| refuse(file, &why))?;
+                }
+            }
+            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|why| refuse("TLS", &why))?
+            .with_root_certificates(roots);
+        let config = match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => {
+                let bytes = fs::read(key).map_err(|why| refuse(key, &why))?;
+                let parsed = PrivateKeyDer::from_pem_slice(&bytes).map_err(|why| refuse(key, &why))?;
+                let own = certificates(certificate)?;
+                builder.with_client_auth_cert(own, parsed).map_err(|why| refuse(certificate, &why))?
+            }
+            (None, None) => builder.with_no_client_auth(),
+            _ => return Err(OpenError::Address { why: "sslcert and sslkey go together".to_owned() }),
+        };
+        Ok(Arc::new(config))
+    }
+}
+
+fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, OpenError> {
+    let refuse = |why: &dyn fmt::Display| OpenError::Address { why: format!("{file}: {why}") };
+    let found = CertificateDer::pem_file_iter(file).map_err(|why| refuse(&why))?;
+    let found: Vec<_> = found.collect::<Result<_, _>>().map_err(|why| refuse(&why))?;
+    if found.is_empty() {
+        return Err(refuse(&"it holds no certificate in PEM"));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

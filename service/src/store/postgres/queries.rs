@@ -1,0 +1,37 @@
+//! Reading. What needs one state of the database for several statements reads it in a transaction of its own.
+
+pub(super) mod bookings;
+pub(super) mod clock;
+pub(super) mod deliveries;
+pub(super) mod lineage;
+pub(super) mod rows;
+pub(super) mod timeline;
+
+use deadpool_postgres::ClientWrapper;
+
+use crate::store::{Position, StoreError};
+
+/// One state of the database for several statements.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// The newest position that was handed out.
+pub(super) async fn head(client: &ClientWrapper) -> Result<Position, StoreError> {
+    let select = client.prepare_cached("SELECT position FROM head").await?;
+    Ok(Position(client.query_one(&select, &[]).await?.try_get(0)?))
+}
+
+/// Reads on one state of the database. A connection whose read failed is not used again, and so needs no end.
+async fn at_once<T>(
+    client: &ClientWrapper,
+    read: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    client.batch_execute(BEGIN).await?;
+    let found = read.await?;
+    client.batch_execute("COMMIT").await?;
+    Ok(found)
+}
+
+/// PostgreSQL's limit is signed. More rows than this no page has.
+fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,94 @@
+//! Everything that is kept, as it is kept: for a check that folds it again.
+
+use std::sync::Arc;
+
+use calbridge_proto::v1;
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::{Error, Row};
+
+use super::deliveries;
+use crate::store::{BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, StoredRow};
+
+/// A row, with the place of the newest line in its booking's timeline.
+const COLUMNS: &str = "b.tenant, b.uid, b.state,
+    (SELECT coalesce(max(m.position), 0) FROM mentions m WHERE m.tenant = b.tenant AND m.uid = b.uid)";
+
+/// Rows that are read at a time: a page ends early where they are large.
+const CHUNK: usize = 64;
+
+/// One row.
+pub(in crate::store::postgres) async fn one(
+    client: &ClientWrapper,
+    (tenant, uid): &BookingKey,
+) -> Result<Option<StoredRow>, StoreError> {
+    let statement = format!("SELECT {COLUMNS} FROM bookings b WHERE b.tenant = $1 AND b.uid = $2");
+    let select = client.prepare_cached(&statement).await?;
+    Ok(client.query_opt(&select, &[&tenant.as_ref(), uid]).await?.as_ref().map(read).transpose()?)
+}
+
+/// Rows behind `after`, by tenant and uid.
+pub(in crate::store::postgres) async fn page(
+    client: &ClientWrapper,
+    tenant: Option<&str>,
+    after: Option<&BookingKey>,
+    limit: usize,
+) -> Result<RowPage, StoreError> {
+    let own = if tenant.is_some() { "AND b.tenant = $1" } else { "" };
+    let statement = format!(
+        "SELECT {COLUMNS} FROM bookings b WHERE (b.tenant, b.uid) > ($1, $2) {own} ORDER BY b.tenant, b.uid LIMIT $3"
+    );
+    let select = client.prepare_cached(&statement).await?;
+    let (mut page, mut bytes) = (RowPage::default(), 0);
+    let (mut behind, mut uid) = match (tenant, after) {
+        (_, Some((tenant, uid))) => (tenant.to_string(), uid.clone()),
+        (tenant, None) => (tenant.unwrap_or_default().to_owned(), String::new()),
+    };
+    loop {
+        let wanted = CHUNK.min(limit - page.rows.len());
+        let found = client.query(&select, &[&behind, &uid, &super::limit(wanted)]).await?;
+        let last = found.len() < wanted;
+        for row in &found {
+            let row = read(row)?;
+            bytes += row.state.len();
+            page.rows.push(row);
+            if page.rows.len() == limit || bytes > PAGE_BYTES_MAX {
+                page.more = true;
+                return Ok(page);
+            }
+        }
+        let Some(StoredRow { key, .. }) = page.rows.last().filter(|_| !last) else { return Ok(page) };
+        (behind, uid) = (key.0.to_string(), key.1.clone());
+    }
+}
+
+/// Deliveries behind `after` with their bodies, oldest first.
+pub(in crate::store::postgres) async fn journal(
+    client: &ClientWrapper,
+    tenant: Option<&str>,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
+    super::at_once(client, async {
+        let behind = deliveries::behind(client, tenant, after, limit).await?;
+        let mut bytes = 0;
+        let mut whole = Vec::with_capacity(behind.len());
+        for (position, mut delivery) in behind {
+            delivery.raw_body = deliveries::raw_body(client, position, &delivery).await?;
+            bytes += delivery.raw_body.len();
+            whole.push((position, delivery));
+            if bytes > PAGE_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(whole)
+    })
+    .await
+}
+
+fn read(row: &Row) -> Result<StoredRow, Error> {
+    Ok(StoredRow {
+        key: (Arc::from(row.try_get::<_, &str>(0)?), row.try_get(1)?),
+        state: row.try_get(2)?,
+        mentioned: Position(row.try_get(3)?),
+    })
+}

@@ -1,0 +1,89 @@
+//! The tables, brought up to date at the start by whichever replica comes first.
+//!
+//! Each migration leaves the release before it able to go on: it adds, and what it makes needless is removed by a later
+//! one. An older release that meets a newer schema than it knows stops with an error.
+
+use tokio_postgres::{Row, error::SqlState};
+use tracing::info;
+
+use super::{OpenError, connection::Lease};
+use crate::store::StoreError;
+
+/// Every migration, in order: each takes the schema from its index to the next version.
+const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/postgres/0001_first.sql")];
+
+/// Where the version stands. Whoever migrates locks its row, so that replicas that start together take turns.
+const VERSION_TABLE: &str = "CREATE TABLE IF NOT EXISTS calbridge_schema (
+    id      SMALLINT PRIMARY KEY CHECK (id = 1),
+    version BIGINT   NOT NULL
+)";
+const VERSION_ROW: &str = "INSERT INTO calbridge_schema (id, version) VALUES (1, 0) ON CONFLICT DO NOTHING";
+const LOCK_VERSION: &str = "SELECT version FROM calbridge_schema FOR UPDATE";
+
+/// Tries of replicas that make the version's table at the same moment: `IF NOT EXISTS` does not keep them apart.
+const TABLE_TRIES: usize = 10;
+
+/// The tables are there and up to date when this returns.
+pub(super) async fn migrate(client: &Lease, server: &str) -> Result<(), OpenError> {
+    let failed = |source: StoreError| OpenError::Store { server: server.to_owned(), source };
+    // A migration takes as long as it takes, and so does waiting for another replica's.
+    for setting in ["SET statement_timeout = 0", "SET lock_timeout = 0", "SET idle_in_transaction_session_timeout = 0"]
+    {
+        // Not every server knows all of them.
+        let _ = client.batch_execute(setting).await;
+    }
+    if is_foreign(client).await.map_err(failed)? {
+        return Err(OpenError::Foreign { server: server.to_owned() });
+    }
+    make_version(client).await.map_err(failed)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    loop {
+        client.batch_execute("BEGIN").await.map_err(|error| failed(error.into()))?;
+        let found = version(client).await.map_err(failed)?;
+        if found > known {
+            return Err(OpenError::Newer { server: server.to_owned(), found, known });
+        }
+        let Some(migration) = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found)) else {
+            return client.batch_execute("COMMIT").await.map_err(|error| failed(error.into()));
+        };
+        info!(from = found, to = found + 1, "the schema is brought up to date");
+        apply(client, migration, found + 1).await.map_err(failed)?;
+    }
+}
+
+/// Something else has tables of our names here.
+async fn is_foreign(client: &Lease) -> Result<bool, StoreError> {
+    const SELECT: &str = "SELECT count(*) FILTER (WHERE table_name = 'calbridge_schema'),
+            count(*) FILTER (WHERE table_name IN ('head', 'deliveries', 'bookings', 'transitions', 'bodies', 'probe',
+                'mentions', 'duplicates', 'terms'))
+        FROM information_schema.tables WHERE table_schema = current_schema()";
+    let row: Row = client.query_one(SELECT, &[]).await?;
+    let (ours, others): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(ours == 0 && others > 0)
+}
+
+async fn make_version(client: &Lease) -> Result<(), StoreError> {
+    for _ in 1..TABLE_TRIES {
+        match client.batch_execute(VERSION_TABLE).await {
+            Err(error) if is_made_by_another(&error) => {}
+            Err(error) => return Err(error.into()),
+            Ok(()) => break,
+        }
+    }
+    Ok(client.batch_execute(VERSION_ROW).await?)
+}
+
+fn is_made_by_another(error: &tokio_postgres::Error) -> bool {
+    let states = [SqlState::UNIQUE_VIOLATION, SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_OBJECT];
+    error.code().is_some_and(|code| states.contains(code))
+}
+
+async fn version(client: &Lease) -> Result<i64, StoreError> {
+    Ok(client.query_one(LOCK_VERSION, &[]).await?.try_get(0)?)
+}
+
+async fn apply(client: &Lease, migration: &str, version: i64) -> Result<(), StoreError> {
+    client.batch_execute(migration).await?;
+    client.execute("UPDATE calbridge_schema SET version = $1", &[&version]).await?;
+    Ok(client.batch_execute("COMMIT").await?)
+}

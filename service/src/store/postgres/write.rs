@@ -1,0 +1,414 @@
+//! The statements that write, one for each kind of row: a round's rows travel as arrays.
+//!
+//! All of them are prepared before the transaction begins and sent one behind the other without waiting; the caller
+//! looks at every answer before it believes the commit.
+
+use std::{
+    borrow::Cow,
+    sync::{Mutex, PoisonError},
+};
+
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::{Error, Statement};
+
+use crate::store::{
+    Position,
+    body::Packer,
+    changes::{Changes, MentionRow, TransitionRow},
+    fold::{Columns, FoldedBooking, Shows},
+    replay::Kept,
+    round::Plan,
+};
+
+const DELIVERIES: &str = "INSERT INTO deliveries (position, delivery_id, tenant, key_time, identity, body_sha256,
+        body_size, trigger, trigger_name, receive_time, event_time, disposition, outcome, secret_id, request_id,
+        content_type, webhook_version, booking_uid, mentioned, trace_id, siblings_silent)
+    SELECT * FROM UNNEST($1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bigint[],
+        $8::integer[], $9::text[], $10::bigint[], $11::bigint[], $12::integer[], $13::integer[], $14::text[],
+        $15::uuid[], $16::text[], $17::text[], $18::text[], $19::bytea[], $20::text[], $21::boolean[])";
+const BODIES: &str = "INSERT INTO bodies (position, encoding, body)
+    SELECT * FROM UNNEST($1::bigint[], $2::smallint[], $3::bytea[])";
+const TRANSITIONS: &str =
+    "INSERT INTO transitions (position, delivery, tenant, uid, kind, from_status, to_status, rule,
+        source, commit_time, booking, trace_id)
+    SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::integer[], $6::integer[],
+        $7::integer[], $8::text[], $9::integer[], $10::bigint[], $11::bytea[], $12::text[])";
+const MENTIONS: &str = "INSERT INTO mentions (tenant, uid, position, delivery, outcome, source)
+    SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::integer[], $6::integer[])";
+const NOTES: &str = "INSERT INTO duplicates (position, delivery, receive_time, secret_id, trace_id)
+    SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])";
+const COUNTS: &str = "UPDATE deliveries d SET duplicate_count = c.count
+    FROM UNNEST($1::bigint[], $2::bigint[]) AS c (position, count) WHERE d.position = c.position";
+const SHOWN: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
+        first_position, rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told)
+    SELECT r.tenant, r.uid, r.state, 1, r.status, r.start_time, r.update_time, r.position, $16::bigint,
+        r.rescheduled_from, r.link, r.seated, r.organizer, r.event_type_id, r.clock_end, r.clock_told
+    FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[],
+        $8::text[], $9::integer[], $10::boolean[], $11::text[], $12::bigint[], $13::bigint[], $14::boolean[],
+        $15::bigint[]) AS r (tenant, uid, state, status, start_time, update_time, position, rescheduled_from, link,
+        seated, organizer, event_type_id, clock_end, clock_told, ordered)
+    ORDER BY r.ordered
+    ON CONFLICT (tenant, uid) DO UPDATE SET state = excluded.state, visible = excluded.visible,
+        status = excluded.status, start_time = excluded.start_time, update_time = excluded.update_time,
+        position = excluded.position, rescheduled_from = excluded.rescheduled_from, link = excluded.link,
+        seated = excluded.seated, organizer = excluded.organizer, event_type_id = excluded.event_type_id,
+        clock_end = excluded.clock_end, clock_told = excluded.clock_told";
+const AS_BEFORE: &str = "UPDATE bookings b SET state = r.state, clock_end = r.clock_end, clock_told = r.clock_told
+    FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::boolean[])
+        AS r (tenant, uid, state, clock_end, clock_told)
+    WHERE b.tenant = r.tenant AND b.uid = r.uid";
+const HIDDEN: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
+        first_position, rescheduled_from, link)
+    SELECT r.tenant, r.uid, r.state, 0, 0, 0, 0, 0, $6::bigint, r.rescheduled_from, r.link
+    FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::text[], $5::integer[])
+        AS r (tenant, uid, state, rescheduled_from, link)
+    ON CONFLICT (tenant, uid) DO UPDATE SET state = excluded.state, rescheduled_from = excluded.rescheduled_from,
+        link = excluded.link";
+const FOUND_BY: &str = "INSERT INTO terms (term, start_time, uid)
+    SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::text[]) ON CONFLICT DO NOTHING";
+const NOT_FOUND_BY: &str = "DELETE FROM terms t USING UNNEST($1::bigint[], $2::bigint[], $3::text[])
+        AS g (term, start_time, uid)
+    WHERE t.term = g.term AND t.start_time = g.start_time AND t.uid = g.uid";
+const HEAD: &str = "UPDATE head SET position = $1";
+const KEPT: &str = "UPDATE deliveries SET trigger = $2, trigger_name = $3, event_time = $4, outcome = $5,
+        booking_uid = $6, mentioned = $7, siblings_silent = $8
+    WHERE position = $1";
+
+/// The statements, prepared on one connection.
+pub(super) struct Statements<'c> {
+    client: &'c ClientWrapper,
+    deliveries: Statement,
+    bodies: Statement,
+    transitions: Statement,
+    mentions: Statement,
+    notes: Statement,
+    counts: Statement,
+    shown: Statement,
+    as_before: Statement,
+    hidden: Statement,
+    found_by: Statement,
+    not_found_by: Statement,
+    head: Statement,
+    kept: Statement,
+}
+
+impl<'c> Statements<'c> {
+    pub(super) async fn prepare(client: &'c ClientWrapper) -> Result<Self, Error> {
+        let prepared = |sql| client.prepare_cached(sql);
+        Ok(Self {
+            client,
+            deliveries: prepared(DELIVERIES).await?,
+            bodies: prepared(BODIES).await?,
+            transitions: prepared(TRANSITIONS).await?,
+            mentions: prepared(MENTIONS).await?,
+            notes: prepared(NOTES).await?,
+            counts: prepared(COUNTS).await?,
+            shown: prepared(SHOWN).await?,
+            as_before: prepared(AS_BEFORE).await?,
+            hidden: prepared(HIDDEN).await?,
+            found_by: prepared(FOUND_BY).await?,
+            not_found_by: prepared(NOT_FOUND_BY).await?,
+            head: prepared(HEAD).await?,
+            kept: prepared(KEPT).await?,
+        })
+    }
+
+    /// Deliveries that were not kept before.
+    pub(super) async fn deliveries(&self, changes: &Changes<'_>) -> Result<(), Error> {
+        let rows: Vec<_> = changes.deliveries().collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.client
+            .execute(
+                &self.deliveries,
+                &[
+                    &column(&rows, |row| row.position.0),
+                    &column(&rows, |row| row.delivery.delivery_id),
+                    &column(&rows, |row| row.delivery.key.tenant.as_ref()),
+                    &column(&rows, |row| row.delivery.key.time),
+                    &column(&rows, |row| row.delivery.key.identity.as_bytes()),
+                    &column(&rows, |row| row.body_sha256()),
+                    &column(&rows, |row| row.body_size()),
+                    &column(&rows, |row| row.delivery.event.trigger),
+                    &column(&rows, |row| text(&row.delivery.event.trigger_name)),
+                    &column(&rows, |row| row.receive_time()),
+                    &column(&rows, |row| row.event_time()),
+                    &column(&rows, |row| i32::from(row.disposition())),
+                    &column(&rows, |row| i32::from(row.outcome)),
+                    &column(&rows, |row| text(&row.delivery.event.secret_id)),
+                    &column(&rows, |row| row.request_id()),
+                    &column(&rows, |row| text(&row.delivery.event.content_type)),
+                    &column(&rows, |row| text(&row.delivery.event.webhook_version)),
+                    &column(&rows, |row| row.delivery.booking_uid.as_deref()),
+                    &column(&rows, |row| row.mentioned.as_deref()),
+                    &column(&rows, |row| row.delivery.trace_id.as_str()),
+                    &column(&rows, |row| row.delivery.leaves_siblings_silent),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Their bodies.
+    pub(super) async fn bodies(&self, packer: &Mutex<Packer>, changes: &Changes<'_>) -> Result<(), Error> {
+        let rows: Vec<_> = {
+            let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
+            changes.bodies().map(|(position, body)| (position, packer.pack(body))).collect()
+        };
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.client
+            .execute(
+                &self.bodies,
+                &[
+                    &column(&rows, |(position, _)| position.0),
+                    &column(&rows, |(_, body)| body.encoding),
+                    &column(&rows, |(_, body)| body.bytes.as_ref()),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// The log.
+    pub(super) async fn transitions(&self, changes: &Changes<'_>) -> Result<(), Error> {
+        let rows: Vec<TransitionRow<'_>> = changes.transitions().collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.client
+            .execute(
+                &self.transitions,
+                &[
+                    &column(&rows, |row| row.position.0),
+                    &column(&rows, |row| row.delivery.0),
+                    &column(&rows, |row| row.made.tenant.as_str()),
+                    &column(&rows, |row| row.made.uid.as_str()),
+                    &column(&rows, |row| row.made.kind),
+                    &column(&rows, |row| row.made.from_status),
+                    &column(&rows, |row| row.made.to_status),
+                    &column(&rows, |row| row.made.rule.as_str()),
+                    &column(&rows, |row| row.made.source),
+                    &column(&rows, |row| row.commit_time),
+                    &column(&rows, |row| row.booking.as_slice()),
+                    &column(&rows, |row| row.trace_id),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Timelines.
+    pub(super) async fn mentions<'r>(&self, mentions: impl Iterator<Item = MentionRow<'r>>) -> Result<(), Error> {
+        let rows: Vec<MentionRow<'_>> = mentions.collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.client
+            .execute(
+                &self.mentions,
+                &[
+                    &column(&rows, |row| row.tenant),
+                    &column(&rows, |row| row.uid),
+                    &column(&rows, |row| row.position.0),
+                    &column(&rows, |row| row.delivery.0),
+                    &column(&rows, |row| i32::from(row.outcome)),
+                    &column(&rows, |row| i32::from(row.source)),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Copies are counted.
+    pub(super) async fn counts(&self, plan: &Plan<'_>) -> Result<(), Error> {
+        if plan.counts.is_empty() {
+            return Ok(());
+        }
+        let counts: Vec<_> = plan.counts.iter().collect();
+        self.client
+            .execute(
+                &self.counts,
+                &[&column(&counts, |(position, _)| position.0), &column(&counts, |(_, count)| **count)],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// The first few of them are noted as well.
+    pub(super) async fn notes(&self, plan: &Plan<'_>) -> Result<(), Error> {
+        let rows = &plan.notes;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.client
+            .execute(
+                &self.notes,
+                &[
+                    &column(rows, |row| row.position.0),
+                    &column(rows, |row| row.copy.first.position.0),
+                    &column(rows, |row| row.copy.receive_time),
+                    &column(rows, |row| text(&row.copy.secret_id)),
+                    &column(rows, |row| row.copy.trace_id.as_str()),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Rows, each with what finds it. `first` is where the round began.
+    pub(super) async fn bookings(&self, bookings: &[FoldedBooking], first: Position) -> Result<(), Error> {
+        let shown = bookings.iter().filter_map(|booking| match &booking.shows {
+            Shows::Otherwise(columns) => Some((booking, columns)),
+            Shows::AsBefore | Shows::Nothing(_) => None,
+        });
+        let hidden = bookings.iter().filter_map(|booking| match &booking.shows {
+            Shows::Nothing(link) => Some((booking, link.as_ref())),
+            Shows::AsBefore | Shows::Otherwise(_) => None,
+        });
+        let as_before: Vec<_> = bookings.iter().filter(|booking| matches!(booking.shows, Shows::AsBefore)).collect();
+        tokio::try_join!(
+            biased;
+            self.shown(shown.collect(), first),
+            self.as_before(as_before),
+            self.hidden(hidden.collect(), first),
+            self.terms(&self.not_found_by, bookings, false),
+            self.terms(&self.found_by, bookings, true),
+        )?;
+        Ok(())
+    }
+
+    async fn shown(&self, rows: Vec<(&FoldedBooking, &Columns)>, first: Position) -> Result<(), Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let order: Vec<i64> = (0_i64..).take(rows.len()).collect();
+        self.client
+            .execute(
+                &self.shown,
+                &[
+                    &column(&rows, |(row, _)| row.key.0.as_ref()),
+                    &column(&rows, |(row, _)| row.key.1.as_str()),
+                    &column(&rows, |(row, _)| row.state.as_slice()),
+                    &column(&rows, |(_, columns)| columns.status),
+                    &column(&rows, |(_, columns)| columns.start_time),
+                    &column(&rows, |(_, columns)| columns.update_time),
+                    &column(&rows, |(_, columns)| columns.position.0),
+                    &column(&rows, |(_, columns)| columns.rescheduled_from.as_deref().map(text)),
+                    &column(&rows, |(_, columns)| columns.link),
+                    &column(&rows, |(_, columns)| columns.seated),
+                    &column(&rows, |(_, columns)| columns.organizer.as_deref().map(text)),
+                    &column(&rows, |(_, columns)| columns.event_type_id),
+                    &column(&rows, |(row, _)| row.clock_end),
+                    &column(&rows, |(row, _)| row.clock_told),
+                    &order,
+                    &first.0,
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    async fn as_before(&self, rows: Vec<&FoldedBooking>) -> Result<(), Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.client
+            .execute(
+                &self.as_before,
+                &[
+                    &column(&rows, |row| row.key.0.as_ref()),
+                    &column(&rows, |row| row.key.1.as_str()),
+                    &column(&rows, |row| row.state.as_slice()),
+                    &column(&rows, |row| row.clock_end),
+                    &column(&rows, |row| row.clock_told),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Rows of hints alone: kept, not shown, and links of a chain all the same.
+    async fn hidden(&self, rows: Vec<(&FoldedBooking, Option<&(String, i32)>)>, first: Position) -> Result<(), Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.client
+            .execute(
+                &self.hidden,
+                &[
+                    &column(&rows, |(row, _)| row.key.0.as_ref()),
+                    &column(&rows, |(row, _)| row.key.1.as_str()),
+                    &column(&rows, |(row, _)| row.state.as_slice()),
+                    &column(&rows, |(_, link)| link.map(|(from, _)| text(from))),
+                    &column(&rows, |(_, link)| link.map_or(0, |(_, evidence)| *evidence)),
+                    &first.0,
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    async fn terms(&self, statement: &Statement, bookings: &[FoldedBooking], wanted: bool) -> Result<(), Error> {
+        let rows: Vec<_> = bookings
+            .iter()
+            .flat_map(|booking| booking.terms.iter().map(move |(term, finds)| (term, *finds, booking.key.1.as_str())))
+            .filter(|(_, finds, _)| *finds == wanted)
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.client
+            .execute(
+                statement,
+                &[
+                    &column(&rows, |((term, _), ..)| *term),
+                    &column(&rows, |((_, start), ..)| *start),
+                    &column(&rows, |(_, _, uid)| *uid),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// The newest position that was handed out.
+    pub(super) async fn head(&self, before: Position, after: Position) -> Result<(), Error> {
+        if after != before {
+            self.client.execute(&self.head, &[&after.0]).await?;
+        }
+        Ok(())
+    }
+
+    /// What a kept delivery is by now.
+    pub(super) async fn kept(&self, kept: Option<&Kept>) -> Result<(), Error> {
+        let Some(kept) = kept else { return Ok(()) };
+        self.client
+            .execute(
+                &self.kept,
+                &[
+                    &kept.position.0,
+                    &kept.trigger,
+                    &text(&kept.trigger_name),
+                    &kept.event_time,
+                    &kept.outcome,
+                    &kept.booking_uid,
+                    &kept.mentioned,
+                    &kept.siblings_silent,
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+/// One column of the rows.
+fn column<'r, R, T>(rows: &'r [R], of: impl Fn(&'r R) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
+}
+
+/// PostgreSQL's texts hold no NUL.
+fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{FFFD}").into() } else { text.into() }
+}

@@ -1,0 +1,269 @@
+//! A real PostgreSQL server, and everything bad that can happen to one.
+//!
+//! Its files are copied from a cluster that is made once and kept beside the system's other temporary files: making one
+//! takes a second, copying it a tenth.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::{Pid, User, geteuid},
+};
+use tempfile::TempDir;
+
+use crate::{port, wait::PATIENCE};
+
+/// How often another port is tried where somebody took the first one in between.
+const TRIES: usize = 10;
+/// Between two looks at a server that starts.
+const LOOK: Duration = Duration::from_millis(10);
+/// `PostgreSQL` refuses to run as root, and is run as this user then.
+const USER: &str = "postgres";
+
+/// When a commit of the server counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// On stable storage.
+    Synced,
+    /// In the operating system's hands: for tests in which no machine fails.
+    Unsynced,
+}
+
+/// One server with an empty database `postgres`. It is killed when it is dropped.
+#[derive(Debug)]
+pub struct Postgres {
+    child: Child,
+    port: u16,
+    settings: Vec<String>,
+    folder: TempDir,
+}
+
+impl Postgres {
+    /// Starts one on a free port; returns when it answers.
+    #[must_use]
+    pub fn start(durability: Durability) -> Self {
+        Self::start_in(TempDir::new().unwrap(), durability, &[])
+    }
+
+    /// The same, with its files in a folder, and with settings of its own (`name=value`).
+    #[must_use]
+    pub fn start_in(folder: TempDir, durability: Durability, settings: &[&str]) -> Self {
+        copy_cluster(folder.path());
+        let synced = if durability == Durability::Synced { "on" } else { "off" };
+        let mut all = vec![format!("fsync={synced}"), format!("full_page_writes={synced}")];
+        all.extend(settings.iter().map(|setting| (*setting).to_owned()));
+        for _ in 0..TRIES {
+            let port = port::free();
+            if let Some(child) = launch(folder.path(), port, &all) {
+                return Self { child, port, settings: all, folder };
+            }
+        }
+        panic!("postgres found no free port in {TRIES} tries");
+    }
+
+    /// `postgres://…`, of the database `postgres`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_of("postgres")
+    }
+
+    /// `postgres://…`, of another database.
+    #[must_use]
+    pub fn url_of(&self, database: &str) -> String {
+        format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// What `psql` prints of a statement, without decoration.
+    ///
+    /// # Panics
+    ///
+    /// Where the server refuses it.
+    #[must_use]
+    pub fn query(&self, sql: &str) -> String {
+        let told = self.psql(sql);
+        assert!(told.status.success(), "{sql}: {}", String::from_utf8_lossy(&told.stderr));
+        String::from_utf8(told.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// The process that the others belong to.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// SIGSTOP to all of it: connections stand, nothing is answered.
+    pub fn freeze(&self) {
+        self.signal_all(Signal::SIGSTOP);
+    }
+
+    /// SIGCONT: what was sent meanwhile is executed now.
+    pub fn thaw(&self) {
+        self.signal_all(Signal::SIGCONT);
+    }
+
+    /// `kill -9` to all of it: what was not on stable storage is gone.
+    pub fn kill(&mut self) {
+        self.signal_all(Signal::SIGKILL);
+        self.child.wait().unwrap();
+    }
+
+    /// An immediate stop: no connection is finished, nothing is written that was not.
+    pub fn stop_immediately(&mut self) {
+        signal::kill(pid(self.child.id()), Signal::SIGQUIT).unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Cuts every connection but our own.
+    pub fn cut_connections(&self) {
+        let _ = self.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
+    }
+
+    /// Starts it again on the port it had; returns when it answers.
+    pub fn restart(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            // What is left of the one before may hold its memory for a moment.
+            if let Some(child) = launch(self.folder.path(), self.port, &self.settings) {
+                self.child = child;
+                return;
+            }
+            assert!(Instant::now() < end, "postgres does not start again on port {}", self.port);
+        }
+    }
+
+    fn psql(&self, sql: &str) -> std::process::Output {
+        let mut psql = Command::new(program("psql"));
+        psql.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url()]);
+        psql.stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        let postmaster = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap_or_default();
+        // The first of them first: it would start others in place of those that are gone.
+        let _ = signal::kill(pid(postmaster), signal);
+        for child in children.split_whitespace() {
+            let _ = signal::kill(pid(child.parse().unwrap()), signal);
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.signal_all(Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// Nothing where it ended by itself: the port is taken.
+fn launch(folder: &Path, port: u16, settings: &[String]) -> Option<Child> {
+    let mut command = as_user("postgres");
+    command.arg("-D").arg(folder).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
+    command.arg("-k").arg(folder).args(settings.iter().flat_map(|setting| ["-c", setting]));
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let end = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if is_ready(port) {
+            return Some(child);
+        }
+        assert!(Instant::now() < end, "postgres on port {port} does not answer");
+        thread::sleep(LOOK);
+    }
+    None
+}
+
+fn is_ready(port: u16) -> bool {
+    let mut look = Command::new(program("pg_isready"));
+    look.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]).stdin(Stdio::null());
+    look.status().unwrap().success()
+}
+
+/// Copies the cluster that all are copied from, and makes it before where there is none.
+fn copy_cluster(folder: &Path) {
+    let template = template();
+    if !template.is_dir() {
+        make_template(&template);
+    }
+    let copied = Command::new("cp").arg("-a").arg(template.join(".")).arg(folder).status().unwrap();
+    assert!(copied.success(), "{} can't be copied", template.display());
+}
+
+fn template() -> PathBuf {
+    let release = Command::new(program("postgres")).arg("--version").output().unwrap().stdout;
+    let release: String = String::from_utf8(release).unwrap().chars().filter(char::is_ascii_alphanumeric).collect();
+    std::env::temp_dir().join(format!("calbridge-{release}-of-{}", geteuid()))
+}
+
+fn make_template(template: &Path) {
+    let making = TempDir::new().unwrap();
+    let data = making.path().join("data");
+    fs::create_dir(&data).unwrap();
+    give_to_user(making.path());
+    give_to_user(&data);
+    let mut command = as_user("initdb");
+    command.args(["--no-sync", "--no-instructions", "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
+    let made = command.arg("-D").arg(&data).stdin(Stdio::null()).output().unwrap();
+    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    // Small enough for many at a time.
+    let settings = "shared_buffers = 16MB\nmax_connections = 60\nautovacuum_naptime = 5s\n";
+    let file = data.join("postgresql.auto.conf");
+    fs::write(&file, settings).unwrap();
+    // Tests run side by side: whoever comes second finds it made.
+    if let Err(why) = fs::rename(&data, template) {
+        assert!(template.is_dir(), "{}: {why}", template.display());
+    }
+}
+
+/// A command of `PostgreSQL`'s, as the user that may run it.
+fn as_user(name: &str) -> Command {
+    let program = program(name);
+    if !geteuid().is_root() {
+        return Command::new(program);
+    }
+    let user = User::from_name(USER).unwrap().expect("the package of postgres makes its user");
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &user.uid.to_string(), "--regid", &user.gid.to_string(), "--clear-groups", "--"]);
+    command.arg(program);
+    command
+}
+
+fn give_to_user(folder: &Path) {
+    if geteuid().is_root() {
+        let user = User::from_name(USER).unwrap().expect("the package of postgres makes its user");
+        std::os::unix::fs::chown(folder, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+    }
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(fs::metadata(folder).unwrap().mode() & 0o077 == 0);
+}
+
+/// On the path, or where Debian has it.
+fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let debian =
+        fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let mut releases: Vec<PathBuf> = debian.collect();
+    releases.sort();
+    let found = std::env::split_paths(&path).chain(releases.into_iter().rev()).map(|folder| folder.join(name));
+    found
+        .into_iter()
+        .find(|program| program.is_file())
+        .unwrap_or_else(|| panic!("{name} is not there: install PostgreSQL, on Debian `apt install postgresql`"))
+}
+
+fn pid(id: u32) -> Pid {
+    Pid::from_raw(i32::try_from(id).unwrap())
+}
