@@ -47,9 +47,10 @@ pub fn leaves_siblings_silent(event: &BookingEvent) -> bool {
     of_many && matches!(&event.payload, Some(Payload::Booking(payload)) if payload.recurring)
 }
 
-/// A uid that can name a booking: neither empty nor longer than any store would index.
+/// A uid that can name a booking: neither empty nor longer than any store would index, and without the one character
+/// that not every store can hold.
 pub(crate) fn uid(text: &str) -> Option<&str> {
-    (1..=MAX_UID).contains(&text.len()).then_some(text)
+    ((1..=MAX_UID).contains(&text.len()) && !text.contains('\0')).then_some(text)
 }
 
 /// The booking that an event names as replaced. The owner of a seated event moves it under its own uid.

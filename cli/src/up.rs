@@ -154,8 +154,10 @@ fn say_where(config: &Config, process: &Process, at: Addresses) {
     if let Some(more @ 1..) = config.tenants.len().checked_sub(SHOWN_TENANTS) {
         say(format_args!("and {more} more tenants, each under its own name"));
     }
-    let Database::Sqlite(path) = &config.database;
-    say(format_args!("data: {}", path.display()));
+    match &config.database {
+        Database::Sqlite(path) => say(format_args!("data: {}", path.display())),
+        Database::Postgres { .. } => say("data: PostgreSQL"),
+    }
     let hint = if config.redis.is_some() { "Redis" } else { "a cache in this process" };
     say(format_args!("dedupe hint: {hint}"));
     match &process.export_target {

@@ -21,6 +21,8 @@ const SERVICE_ADMIN: &str = "127.0.0.1:9091";
 const SERVICE: &str = "http://127.0.0.1:50051";
 /// Cal.com's senders give up within minutes; replays by hand come days later.
 const REDIS_TTL: Duration = Duration::from_hours(7 * 24);
+/// A server of PostgreSQL has 100 by default: room for some services.
+const DATABASE_CONNECTIONS: usize = 8;
 /// About 20 MB at the most.
 const DEDUPE_KEYS: usize = 100_000;
 /// How long after its end an accepted booking counts as over, where the operator says nothing: meetings run late, and
@@ -101,6 +103,13 @@ pub struct Config {
 pub enum Database {
     /// A file on this machine.
     Sqlite(PathBuf),
+    /// PostgreSQL, or what speaks its protocol: shared by any number of services.
+    Postgres {
+        /// It may hold a password.
+        url: SecretString,
+        /// Most connections of those who read; those who write have a few of their own.
+        connections: usize,
+    },
 }
 
 /// How to reach Redis.
@@ -143,7 +152,7 @@ pub fn resolve(
         grpc: listener("--grpc", options.grpc.filter(|_| keeps), GRPC)?,
         admin: listener("--admin", options.admin, admin_default)?,
         service: service(options.service.filter(|_| program == Program::Adapter))?,
-        database: database(database_url, &data_dir)?,
+        database: database(database_url, &data_dir, options.database_connections)?,
         data_dir,
         redis: redis_urls.map(|urls| redis(&urls, options.redis_ttl.map(|ttl| ttl.0))).transpose()?,
         dedupe_keys: options.dedupe_keys.unwrap_or(DEDUPE_KEYS),
@@ -230,18 +239,24 @@ fn has_host_and_port(authority: &str) -> bool {
     authority.rsplit_once(':').is_some_and(|(host, port)| plain(host) && port.parse::<u16>().is_ok())
 }
 
-fn database(url: Option<&SecretString>, data_dir: &Path) -> Result<Database, ConfigError> {
+fn database(url: Option<&SecretString>, data_dir: &Path, connections: Option<usize>) -> Result<Database, ConfigError> {
+    let connections = connections.unwrap_or(DATABASE_CONNECTIONS);
+    if connections == 0 {
+        let mend = "at least 1 is needed for reading".to_owned();
+        return Err(ConfigError::Value { option: "--database-connections", value: "0".to_owned(), mend });
+    }
     let Some(url) = url.map(ExposeSecret::expose_secret) else {
         return Ok(Database::Sqlite(data_dir.join("calbridge.db")));
     };
     match url.split_once("://") {
         Some(("sqlite", path)) if !path.is_empty() => Ok(Database::Sqlite(PathBuf::from(path))),
+        Some(("postgres" | "postgresql", _)) => Ok(Database::Postgres { url: url.into(), connections }),
         scheme => Err(ConfigError::Value {
             option: "--database-url",
             // Anything behind the scheme may be a password.
             value: scheme.map_or_else(|| "…".to_owned(), |(scheme, _)| format!("{scheme}://…")),
-            mend: "this release keeps its data in SQLite: write sqlite://PATH, for example \
-                   sqlite:///var/lib/calbridge/calbridge.db"
+            mend: "write sqlite://PATH, for example sqlite:///var/lib/calbridge/calbridge.db, or \
+                   postgres://USER:PASSWORD@HOST:PORT/DATABASE"
                 .to_owned(),
         }),
     }

@@ -34,8 +34,12 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
 
     /// The store [default: sqlite://DATA_DIR/calbridge.db]
-    #[arg(long, env = "CALBRIDGE_DATABASE_URL", value_name = "sqlite://PATH", hide_env_values = true)]
+    #[arg(long, env = "CALBRIDGE_DATABASE_URL", value_name = "sqlite://…|postgres://…", hide_env_values = true)]
     pub database_url: Option<SecretString>,
+
+    /// Most connections to PostgreSQL for reading; three more are kept for writing [default: 8]
+    #[arg(long, env = "CALBRIDGE_DATABASE_CONNECTIONS", value_name = "COUNT")]
+    pub database_connections: Option<usize>,
 
     /// Redis as the dedupe hint; several URLs, joined by commas, are a cluster [default: a cache in the process]
     #[arg(long, env = "CALBRIDGE_REDIS_URL", value_name = "redis://…|rediss://…", hide_env_values = true)]
@@ -155,6 +159,7 @@ impl Options {
             service: self.service.or(below.service),
             data_dir: self.data_dir.or(below.data_dir),
             database_url: self.database_url.or(below.database_url),
+            database_connections: self.database_connections.or(below.database_connections),
             redis_url: self.redis_url.or(below.redis_url),
             redis_ttl: self.redis_ttl.or(below.redis_ttl),
             dedupe_keys: self.dedupe_keys.or(below.dedupe_keys),

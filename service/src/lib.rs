@@ -20,13 +20,14 @@ use std::net::SocketAddr;
 
 use calbridge_process::{Config, ConfigError, Database, loopback_or};
 use calbridge_telemetry::Readiness;
-use tokio::net::TcpListener;
+use secrecy::ExposeSecret;
+use tokio::{net::TcpListener, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use crate::store::{
     Store,
-    sqlite::{OpenError, Options, SqliteStore},
+    postgres::{self, PostgresStore},
+    sqlite::{self, SqliteStore},
 };
 
 pub use crate::{
@@ -38,9 +39,12 @@ pub use crate::{
 /// Why the service could not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store can't be opened; the message says how to mend it.
+    /// The file can't be opened; the message says how to mend it.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Sqlite(#[from] sqlite::OpenError),
+    /// The database can't be opened; the message says how to mend it.
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
     /// The address of Redis is none.
     #[error(transparent)]
     Redis(#[from] RedisError),
@@ -59,7 +63,14 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Service {
     settings: Settings,
-    store: SqliteStore,
+    store: Opened,
+}
+
+/// A store of either kind.
+#[derive(Debug)]
+enum Opened {
+    Sqlite(SqliteStore),
+    Postgres(PostgresStore),
 }
 
 impl Service {
@@ -70,19 +81,21 @@ impl Service {
     /// What keeps the store from being opened, and how to mend it; an address of Redis that is none.
     pub async fn open(settings: Settings) -> Result<Self, Error> {
         settings.redis.as_ref().map(dedupe::check).transpose()?;
-        let Database::Sqlite(path) = settings.database.clone();
-        let scratch = settings.scratch.clone();
-        let opened = tokio::task::spawn_blocking(move || {
-            let store = SqliteStore::open(&path, Options::default())?;
-            // With the store open no other process folds there: what lies there is a dead one's, and personal data.
-            if let Err(error) = refold::remove(&scratch) {
-                warn!(%error, folder = %scratch.display(), "what a check left behind can't be removed");
+        let store = match settings.database.clone() {
+            Database::Sqlite(path) => {
+                let opened = spawn_blocking(move || SqliteStore::open(&path, sqlite::Options::default())).await;
+                // A panic while opening, or a runtime that is ending.
+                Opened::Sqlite(opened.map_err(|_| Error::Stopped)??)
             }
-            Ok::<_, OpenError>(store)
-        })
-        .await;
-        // A panic while opening, or a runtime that is ending.
-        let store = opened.map_err(|_| Error::Stopped)??;
+            Database::Postgres { url, connections } => {
+                let options = postgres::Options { readers: connections, ..postgres::Options::default() };
+                Opened::Postgres(PostgresStore::open(url.expose_secret(), options).await?)
+            }
+        };
+        let scratch = settings.scratch.clone();
+        // With the store open no other process folds there: what lies there is a dead one's, and personal data.
+        let swept = spawn_blocking(move || refold::sweep(&scratch)).await;
+        swept.map_err(|_| Error::Stopped)?;
         Ok(Self { settings, store })
     }
 
@@ -98,7 +111,13 @@ impl Service {
         readiness: Readiness,
         shutdown: CancellationToken,
     ) -> Result<(), Error> {
-        server::serve(self.store, system_clock, &self.settings, listener, &readiness, shutdown).await
+        let settings = &self.settings;
+        match self.store {
+            Opened::Sqlite(store) => server::serve(store, system_clock, settings, listener, &readiness, shutdown).await,
+            Opened::Postgres(store) => {
+                server::serve(store, system_clock, settings, listener, &readiness, shutdown).await
+            }
+        }
     }
 }
 

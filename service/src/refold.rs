@@ -17,7 +17,7 @@ use calbridge_proto::v1::{
 
 use tokio::sync::OwnedSemaphorePermit;
 
-pub(crate) use self::fresh::remove;
+pub(crate) use self::fresh::sweep;
 use self::{
     difference::difference,
     fresh::Fresh,

@@ -35,6 +35,8 @@ impl From<&Config> for Settings {
             clock: Arc::new(ClockPolicies { otherwise: Some(COMPLETE_GRACE), tenants: config.completion.clone() }),
             scratch: match &config.database {
                 Database::Sqlite(path) => path.with_added_extension("refold"),
+                // Several services on one machine may share the folder, not what is folded in it.
+                Database::Postgres { .. } => config.data_dir.join(format!("{}.refold", std::process::id())),
             },
             connections: config.limits.connections,
             shutdown_grace: config.limits.shutdown_grace,

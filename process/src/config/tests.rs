@@ -67,7 +67,8 @@ fn one_file_serves_every_program() {
 #[test]
 fn urls_are_checked_and_never_repeated_whole() {
     for (text, part) in [
-        (format!("database_url = \"postgres://me:{SECRET}@db/x\""), "postgres://…"),
+        (format!("database_url = \"mysql://me:{SECRET}@db/x\""), "mysql://…"),
+        ("database_connections = 0".to_owned(), "--database-connections = 0"),
         (format!("redis_url = \"http://{SECRET}\""), "redis://HOST:PORT"),
         (format!("redis_url = \"redis://:{SECRET}@ho st:1\""), "redis://HOST:PORT"),
         ("http = \"nonsense\"".to_owned(), "--http = nonsense"),

@@ -9,11 +9,16 @@ use std::{
 
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, task::spawn_blocking};
 
+use tracing::warn;
+
 use super::ending;
 use crate::store::{
     StoreError,
-    sqlite::{Options, SqliteStore, Synchronous},
+    sqlite::{OpenError, Options, SqliteStore, Synchronous},
 };
+
+/// The store's file in its folder.
+const STORE: &str = "fresh.db";
 
 /// Goes away, with all that it holds, when it is dropped.
 pub(super) struct Fresh {
@@ -37,7 +42,7 @@ impl Fresh {
             remove(&folder).map_err(|error| error.to_string())?;
             let folder = Folder(folder);
             let options = Options { synchronous: Synchronous::Off, ..Options::default() };
-            let store = SqliteStore::open(&folder.0.join("fresh.db"), options).map_err(|error| error.to_string())?;
+            let store = SqliteStore::open(&folder.0.join(STORE), options).map_err(|error| error.to_string())?;
             Ok::<_, String>(Self { held: Some(Held { store, _folder: folder, _alone: alone }) })
         });
         let unavailable = |why: String| StoreError::unavailable(format!("no fresh state can be made: {why}"));
@@ -73,8 +78,25 @@ impl Drop for Folder {
     }
 }
 
-/// Removes what a check left behind.
-pub(crate) fn remove(folder: &Path) -> io::Result<()> {
+/// Removes what checks of processes that are gone left behind: in this folder, and in those of its kind beside it that
+/// nobody has open.
+pub(crate) fn sweep(folder: &Path) {
+    let kind = folder.extension();
+    let beside = folder.parent().and_then(|parent| fs::read_dir(parent).ok()).into_iter().flatten().flatten();
+    let others = beside.map(|entry| entry.path()).filter(|path| path != folder && path.extension() == kind);
+    for left in others.filter(|path| path.is_dir() && !is_in_use(path)).chain([folder.to_owned()]) {
+        if let Err(error) = remove(&left) {
+            warn!(%error, folder = %left.display(), "what a check left behind can't be removed");
+        }
+    }
+}
+
+fn is_in_use(folder: &Path) -> bool {
+    let store = SqliteStore::open(&folder.join(STORE), Options { synchronous: Synchronous::Off, ..Options::default() });
+    matches!(store, Err(OpenError::InUse { .. }))
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -13,7 +13,7 @@ async fn a_second_service_on_the_same_file_is_refused() {
     let settings = Settings { database: Database::Sqlite(folder.path().join("calbridge.db")), ..settings() };
     let first = Service::open(settings.clone()).await.unwrap();
     let second = Service::open(settings.clone()).await.unwrap_err();
-    assert!(matches!(second, Error::Open(_)), "{second}");
+    assert!(matches!(second, Error::Sqlite(_)), "{second}");
     drop(first);
     Service::open(settings).await.unwrap();
 }

@@ -1,9 +1,17 @@
 //! The laws on `PostgreSQL`, and what can go wrong with a server.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use calbridge_e2e::postgres::{Durability, Postgres};
-use calbridge_service::store::postgres::{Options, PostgresStore};
+use calbridge_e2e::{
+    postgres::{Durability, Postgres},
+    wait,
+};
+use calbridge_proto::v1::{BookingStatus, PersonPayload, SubmitOutcome::*, Trigger};
+use calbridge_service::store::{
+    Position, Store, StoreError,
+    postgres::{OpenError, Options, PostgresStore},
+};
+use tokio::task::JoinSet;
 
 use crate::{laws, support::*};
 
@@ -35,3 +43,275 @@ impl Backend for Server {
 }
 
 laws!(Server);
+
+/// A connection behind the store's back.
+async fn raw(server: &Server) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(&server.0.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// Waits until some connections of the store wait for a lock.
+async fn somebody_waits(client: &tokio_postgres::Client) {
+    const WAITING: &str = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    wait::until("a writer waits", async || client.query_opt(WAITING, &[]).await.unwrap()).await;
+}
+
+/// What a reader that follows positions sees behind its cursor.
+async fn seen(store: &PostgresStore, after: i64) -> Vec<i64> {
+    let page = store.journal(None, Position(after), 100).await.unwrap();
+    page.iter().map(|(position, _)| position.0).collect()
+}
+
+#[tokio::test]
+async fn a_position_is_seen_only_when_every_one_before_it_is() {
+    let server = Server::default();
+    let (store, other) = (Arc::new(server.open().await), server.open().await);
+    commit(&other, &[created("u0", 1)]).await;
+
+    // Another replica, in the middle of its round: it has taken a position and is slow to commit.
+    let mut slow = raw(&server).await;
+    let look = raw(&server).await;
+    let round = slow.transaction().await.unwrap();
+    let head: i64 = round.query_one("SELECT position FROM head FOR UPDATE", &[]).await.unwrap().get(0);
+    assert_eq!(head, 1);
+    round
+        .batch_execute(
+            "CREATE TEMP TABLE d ON COMMIT DROP AS SELECT * FROM deliveries;
+            UPDATE d SET position = 2, delivery_id = gen_random_uuid(), key_time = 9;
+            INSERT INTO deliveries SELECT * FROM d;
+            INSERT INTO bodies SELECT 2, encoding, body FROM bodies;
+            UPDATE head SET position = 2",
+        )
+        .await
+        .unwrap();
+
+    let quick = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { commit(&*store, &[created("u1", 1)]).await }
+    });
+    somebody_waits(&look).await;
+    assert_eq!(seen(&store, 1).await, [] as [i64; 0], "nothing overtakes the slow one");
+    assert_eq!(store.head().await.unwrap(), Position(1));
+    round.commit().await.unwrap();
+    assert_eq!(quick.await.unwrap()[0].first.position, Position(3));
+    assert_eq!(seen(&store, 1).await, [2, 3]);
+}
+
+#[tokio::test]
+async fn replicas_that_write_at_once_agree_and_leave_no_gap() {
+    const ROUNDS: i64 = 30;
+    let server = Server::default();
+    let replicas = [Arc::new(server.open().await), Arc::new(server.open().await)];
+    let mut writers = JoinSet::new();
+    for replica in &replicas {
+        // Both hear all of it, in rounds of other sizes and from other ends.
+        for (backwards, size) in [(false, 3), (true, 2)] {
+            let replica = Arc::clone(replica);
+            writers.spawn(async move {
+                let mut history: Vec<_> = (0..ROUNDS)
+                    .flat_map(|n| [created(&format!("u{}", n % 7), n), cancelled(&format!("u{}", n % 5), 100 + n)])
+                    .collect();
+                if backwards {
+                    history.reverse();
+                }
+                let mut told = Vec::new();
+                for round in history.chunks(size) {
+                    told.extend(commit(&*replica, round).await);
+                }
+                told
+            });
+        }
+    }
+    let follower = tokio::spawn({
+        let replica = Arc::clone(&replicas[0]);
+        async move {
+            let (mut cursor, mut followed) = (0, Vec::new());
+            let all = usize::try_from(2 * ROUNDS).unwrap();
+            wait::within("the follower sees all", async {
+                while followed.len() < all {
+                    let page = seen(&replica, cursor).await;
+                    cursor = page.last().copied().unwrap_or(cursor);
+                    followed.extend(page);
+                }
+            })
+            .await;
+            followed
+        }
+    });
+    let told = writers.join_all().await;
+    let new = told.iter().flatten().filter(|told| told.outcome != Duplicate).count();
+    assert_eq!(new, usize::try_from(2 * ROUNDS).unwrap(), "each delivery was new to one of the four");
+    let mut written: Vec<i64> =
+        told.iter().flatten().filter(|told| told.outcome != Duplicate).map(|told| told.first.position.0).collect();
+    written.sort_unstable();
+    assert_eq!(follower.await.unwrap(), written, "each was followed once, in order");
+    for uid in (0..7).map(|n| format!("u{n}")) {
+        let [one, other] = [read(&*replicas[0], &uid).await, read(&*replicas[1], &uid).await];
+        assert_eq!(one, other);
+    }
+}
+
+#[tokio::test]
+async fn replicas_that_start_at_once_make_one_schema() {
+    let server = Server::default();
+    let url = server.0.url();
+    let opened = (0..4).map(|_| {
+        let url = url.clone();
+        tokio::spawn(async move { PostgresStore::open(&url, Options::default()).await })
+    });
+    for store in opened.collect::<Vec<_>>() {
+        store.await.unwrap().unwrap().probe().await.unwrap();
+    }
+    assert_eq!(server.0.query("SELECT count(*), max(version) FROM calbridge_schema"), "1|1");
+    assert_eq!(server.0.query("SELECT count FROM probe"), "4");
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_says_why_and_repeats_no_password() {
+    let impatient = Options { patience: Duration::ZERO, ..Options::default() };
+    let why = async |url: &str| PostgresStore::open(url, impatient).await.unwrap_err();
+    let server = Server::default();
+    drop(server.open().await);
+    let _ = server.0.query("UPDATE calbridge_schema SET version = 99");
+    let newer = why(&server.0.url()).await;
+    assert!(matches!(newer, OpenError::Newer { found: 99, .. }), "{newer}");
+    assert!(newer.to_string().contains("newer release"), "{newer}");
+
+    let _ = server.0.query("CREATE DATABASE shared");
+    let mut shared = server.0.url_of("shared");
+    let (client, connection) = tokio_postgres::connect(&shared, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("CREATE TABLE bookings (id INTEGER)").await.unwrap();
+    assert!(matches!(why(&shared).await, OpenError::Foreign { .. }));
+
+    shared = server.0.url_of("absent").replace("postgres@", "postgres:hunter2@");
+    let absent = why(&shared).await.to_string();
+    assert!(absent.contains("absent") && absent.contains("--database-url"), "{absent}");
+    let nobody = why("postgres://u:hunter2@127.0.0.1:1/d").await.to_string();
+    assert!(nobody.contains("127.0.0.1:1"), "{nobody}");
+    assert!(![absent, nobody].concat().contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_server_that_starts_later_is_waited_for() {
+    let mut server = Server::default();
+    server.0.kill();
+    let url = server.0.url();
+    let opening = tokio::spawn(async move { PostgresStore::open(&url, Options::default()).await });
+    server.0.restart();
+    wait::within("the store opens", opening).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_undoes_the_round_and_is_found_again() {
+    let mut server = Server(Postgres::start(Durability::Synced));
+    let store = server.open().await;
+    commit(&store, &[created("u1", 1)]).await;
+    for stop in [Postgres::stop_immediately, Postgres::kill] {
+        stop(&mut server.0);
+        let failed = store.commit(batch(&[cancelled("u1", 2)])).await;
+        assert!(matches!(failed, Err(StoreError::Unavailable { .. })), "{failed:?}");
+        assert!(store.probe().await.is_err() && store.booking(TENANT, "u1", false).await.is_err());
+        server.0.restart();
+        assert_eq!(read(&store, "u1").await.unwrap().status(), BookingStatus::Scheduled);
+        store.probe().await.unwrap();
+    }
+    assert_eq!(outcomes(&commit(&store, &[created("u1", 1), cancelled("u1", 2)]).await), [Duplicate, Applied]);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_in_a_round_undoes_it() {
+    let server = Server::default();
+    let store = Arc::new(server.open().await);
+    commit(&*store, &[created("u1", 1)]).await;
+    let mut client = raw(&server).await;
+    let look = raw(&server).await;
+    let round = client.transaction().await.unwrap();
+    round.query_one("SELECT position FROM head FOR UPDATE", &[]).await.unwrap();
+    let writing = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.commit(batch(&[cancelled("u1", 2)])).await }
+    });
+    somebody_waits(&look).await;
+    server.0.cut_connections();
+    let failed = writing.await.unwrap();
+    assert!(matches!(failed, Err(StoreError::Unavailable { .. })), "{failed:?}");
+    assert_eq!(outcomes(&commit(&*store, &[cancelled("u1", 2)]).await), [Applied]);
+}
+
+#[tokio::test]
+async fn whoever_holds_a_lock_for_ever_keeps_nobody_waiting_as_long() {
+    let server = Server::default();
+    let store = server.open().await;
+    commit(&store, &[created("u1", 1)]).await;
+    let mut client = raw(&server).await;
+    for held in ["SELECT 1 FROM head FOR UPDATE", "LOCK TABLE bookings IN ACCESS EXCLUSIVE MODE"] {
+        let round = client.transaction().await.unwrap();
+        round.batch_execute(held).await.unwrap();
+        let failed = wait::within("the round is given up", store.commit(batch(&[cancelled("u1", 2)]))).await;
+        let Err(StoreError::Unavailable { code: Some(code), .. }) = failed else { panic!("{held}: {failed:?}") };
+        assert_eq!(code, "55P03", "lock_not_available");
+        round.rollback().await.unwrap();
+        store.probe().await.unwrap();
+    }
+    assert_eq!(outcomes(&commit(&store, &[cancelled("u1", 2)]).await), [Applied]);
+}
+
+#[tokio::test]
+async fn a_replica_that_stops_in_its_round_lets_go_of_the_head() {
+    let server = Server::default();
+    let store = server.open().await;
+    // As a round's connection is told, and then nothing comes any more.
+    let stopped = raw(&server).await;
+    stopped.batch_execute("SET idle_in_transaction_session_timeout = '200ms'; BEGIN").await.unwrap();
+    stopped.query_one("SELECT position FROM head FOR UPDATE", &[]).await.unwrap();
+    assert_eq!(outcomes(&commit(&store, &[created("u1", 1)]).await), [Applied]);
+    assert!(stopped.batch_execute("COMMIT").await.is_err(), "its round is undone");
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_given_up_and_what_it_did_is_recognised() {
+    let server = Server::default();
+    let store = server.open().await;
+    commit(&store, &[created("u1", 1)]).await;
+    server.0.freeze();
+    let failed = wait::within("the round is given up", store.commit(batch(&[cancelled("u1", 2)]))).await;
+    assert!(matches!(failed, Err(StoreError::Unavailable { .. })), "{failed:?}");
+    server.0.thaw();
+    // Whether the server finished the round or not: told again it ends the same.
+    let again = commit(&store, &[cancelled("u1", 2)]).await;
+    assert!(matches!(again[0].outcome, Applied | Duplicate));
+    assert_eq!(read(&store, "u1").await.unwrap().status(), BookingStatus::Cancelled);
+    assert_eq!(deliveries(&store).await.len(), 2);
+}
+
+#[tokio::test]
+async fn commits_are_synchronous_where_the_database_says_otherwise() {
+    let server = Server::default();
+    let _ = server.0.query("ALTER DATABASE postgres SET synchronous_commit = off");
+    let store = server.open().await;
+    let _ = server.0.query(
+        "CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF current_setting('synchronous_commit') <> 'on' THEN RAISE 'not synchronous'; END IF;
+            RETURN NEW; END $$;
+        CREATE TRIGGER told BEFORE INSERT ON deliveries FOR EACH ROW EXECUTE FUNCTION told()",
+    );
+    assert_eq!(outcomes(&commit(&store, &[created("u1", 1)]).await), [Applied]);
+}
+
+#[tokio::test]
+async fn texts_that_a_server_cannot_hold_are_kept_without_their_nuls() {
+    let server = Server::default();
+    let store = server.open().await;
+    let hostile = booking(Trigger::BookingCreated, "u1", 1, |payload| {
+        payload.title = "a\0b".to_owned();
+        payload.organizer = Some(PersonPayload { email: "A\0@x.example".to_owned(), ..Default::default() });
+        payload.attendees = vec![PersonPayload { email: "b\0@x.example".to_owned(), ..Default::default() }];
+        payload.metadata.insert("k\0".to_owned(), "v\0".to_owned());
+        payload.reschedule_uid = "old\0".to_owned();
+    });
+    let nameless = booking(Trigger::BookingCreated, "u\0", 2, |_| {});
+    assert_eq!(outcomes(&commit(&store, &[hostile, nameless]).await), [Applied, Recorded]);
+    assert_eq!(read(&store, "u1").await.unwrap().title, "a\0b");
+}

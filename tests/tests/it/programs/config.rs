@@ -106,8 +106,8 @@ async fn a_word_that_can_not_be_used_is_named_with_its_mend() {
         (with_secret(Start::new("calbridge-adapter").flag("--http", "nonsense")), vec!["--http", "HOST:PORT"]),
         (service(&good).flag("--grpc", "0.0.0.0:0"), vec!["--grpc", "--insecure"]),
         (
-            service(&good).flag("--database-url", format!("postgres://me:{SECRET}@db/x")),
-            vec!["--database-url", "sqlite://"],
+            service(&good).flag("--database-url", format!("mysql://me:{SECRET}@db/x")),
+            vec!["--database-url", "sqlite://", "postgres://"],
         ),
         (service(&good).flag("--redis-url", format!("http://{SECRET}")), vec!["--redis-url", "redis://"]),
         (
