@@ -19,7 +19,7 @@ use calbridge_proto::v1::{self, TransitionSource};
 use self::{message::Cause, slot::Slot};
 pub(crate) use self::{
     message::{Columns, columns},
-    slot::{FoldedBooking, Shows, Terms, terms_of},
+    slot::{FoldedBooking, Shows},
 };
 use super::{BookingKey, ClockPolicies, FirstResult, Micros, NewDelivery, Position, StoreError, view::LoadedRow};
 

@@ -7,6 +7,8 @@ mod clock;
 mod commit;
 mod error;
 mod file;
+mod names;
+mod postings;
 mod queries;
 mod reader;
 mod replay;

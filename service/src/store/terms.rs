@@ -17,6 +17,34 @@ pub(crate) fn of(tenant: &str, booking: &Booking) -> BTreeSet<i64> {
     attendees.chain(metadata).collect()
 }
 
+/// The terms of what a booking has one of each: that it is shown at all, its status, organizer and event type. For
+/// stores that have no columns with indexes for them.
+pub(crate) fn of_columns(tenant: &str, booking: &Booking) -> BTreeSet<i64> {
+    let organizer = booking.organizer.as_ref().map(|organizer| self::organizer(tenant, &organizer.email));
+    let event_type = booking.event_type_id.map(|id| self::event_type(tenant, id));
+    [Some(all(tenant)), Some(status(tenant, booking.status)), organizer, event_type].into_iter().flatten().collect()
+}
+
+/// The term of all of a tenant's bookings.
+pub(crate) fn all(tenant: &str) -> i64 {
+    term(&[tenant, "all"])
+}
+
+/// The term of bookings that stand so; a `BookingStatus`.
+pub(crate) fn status(tenant: &str, status: i32) -> i64 {
+    term(&[tenant, "status", &status.to_string()])
+}
+
+/// The term of bookings that are held by this address, however it is spelled.
+pub(crate) fn organizer(tenant: &str, email: &str) -> i64 {
+    term(&[tenant, "organizer", &email.trim().to_lowercase()])
+}
+
+/// The term of bookings of an event type.
+pub(crate) fn event_type(tenant: &str, id: i64) -> i64 {
+    term(&[tenant, "event_type", &id.to_string()])
+}
+
 /// The term of bookings to which this address is invited, however it is spelled.
 pub(crate) fn attendee(tenant: &str, email: &str) -> i64 {
     term(&[tenant, "attendee", &email.trim().to_lowercase()])

@@ -10,10 +10,10 @@ fn lead_of(conditions: &[Condition], order: BookingOrder, rows: &[usize]) -> &'s
         after: None,
         limit: 10,
     };
-    let mut choice = Choice::new(Dialect::Postgres, &query);
+    let mut choice = Choice::new(&query);
     let mut counts = rows.iter();
     while choice.to_count().is_some() {
-        choice.counted(i64::try_from(*counts.next().unwrap()).unwrap());
+        choice.counted(*counts.next().unwrap());
     }
     let narrow = terms::metadata("acme", "narrow", "x");
     match choice.lead() {

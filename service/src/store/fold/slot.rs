@@ -1,6 +1,6 @@
 //! A booking while a round folds into it: its row, how it shows, and what the log says that the clock did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use calbridge_booking::{Change, Derived, Horizon, Row, Rule, derive, link_back, transition};
 use calbridge_proto::v1::Booking;
@@ -21,6 +21,7 @@ pub(super) struct Slot {
     /// Set where a change is to be seen.
     columns: Option<Columns>,
     terms: Terms,
+    column_terms: Terms,
     anyway: bool,
 }
 
@@ -34,7 +35,10 @@ pub(crate) struct FoldedBooking {
     /// Its registers say more than before; else the clock alone spoke.
     pub(crate) told_more: bool,
     pub(crate) shows: Shows,
+    /// What it is found by that it has several of.
     pub(crate) terms: Terms,
+    /// And one of each, which its columns say as well.
+    pub(crate) column_terms: Terms,
 }
 
 /// How a row shows after a round.
@@ -54,7 +58,7 @@ impl Slot {
     pub(super) fn load(stored: Option<&LoadedRow>, uid: &str) -> Result<Self, StoreError> {
         let row = stored.map_or_else(|| Ok(Row::default()), |stored| view::decode(&stored.state))?;
         let visible = stored.and_then(|stored| derive(uid, &row, view::told(stored.clock_told)));
-        Ok(Self { row, visible, columns: None, terms: Terms::new(), anyway: false })
+        Ok(Self { row, visible, columns: None, terms: Terms::new(), column_terms: Terms::new(), anyway: false })
     }
 
     pub(super) fn written_anyway(self) -> Self {
@@ -88,11 +92,14 @@ impl Slot {
     /// The booking shows otherwise from here on.
     pub(super) fn show(&mut self, tenant: &str, after: Derived, columns: Option<Columns>) {
         let before = self.visible.as_ref().map(|before| &before.booking);
-        // Most webhooks change nothing that a term is made of.
-        if columns.is_some() && before.map(found_by) != Some(found_by(&after.booking)) {
-            let gone = before.into_iter().flat_map(|before| terms_of(tenant, before)).map(|term| (term, false));
-            self.terms.extend(gone.collect::<Vec<_>>());
-            self.terms.extend(terms_of(tenant, &after.booking).map(|term| (term, true)));
+        // Most webhooks change little that a term is made of.
+        if columns.is_some() {
+            if before.map(several) != Some(several(&after.booking)) {
+                exchange(&mut self.terms, tenant, before, &after.booking, terms::of);
+            }
+            if before.map(single) != Some(single(&after.booking)) {
+                exchange(&mut self.column_terms, tenant, before, &after.booking, terms::of_columns);
+            }
         }
         self.visible = Some(after);
         self.columns = columns.or(self.columns.take());
@@ -117,18 +124,32 @@ impl Slot {
             told_more,
             shows,
             terms: self.terms,
+            column_terms: self.column_terms,
             key,
         }
     }
 }
 
-/// By what a booking is found.
-pub(crate) fn terms_of(tenant: &str, booking: &Booking) -> impl Iterator<Item = (i64, Micros)> {
-    let start = start_time(booking);
-    terms::of(tenant, booking).into_iter().map(move |term| (term, start))
+/// What finds a booking no more, and what finds it now.
+fn exchange(
+    terms: &mut Terms,
+    tenant: &str,
+    before: Option<&Booking>,
+    after: &Booking,
+    of: fn(&str, &Booking) -> BTreeSet<i64>,
+) {
+    let at = |booking| of(tenant, booking).into_iter().map(move |term| (term, start_time(booking)));
+    terms.extend(before.into_iter().flat_map(at).map(|term| (term, false)));
+    terms.extend(at(after).map(|term| (term, true)));
 }
 
-/// What terms are made of.
-fn found_by(booking: &Booking) -> impl PartialEq {
+/// What the terms are made of that a booking has several of.
+fn several(booking: &Booking) -> impl PartialEq {
     (start_time(booking), &booking.attendees, &booking.metadata)
+}
+
+/// And one of each.
+fn single(booking: &Booking) -> impl PartialEq {
+    let organizer = booking.organizer.as_ref().map(|organizer| &organizer.email);
+    (start_time(booking), booking.status, booking.event_type_id, organizer)
 }

@@ -1,6 +1,7 @@
 //! Reading. What needs one state of the database for several statements reads it in a transaction of its own.
 
 pub(super) mod bookings;
+mod candidates;
 pub(super) mod clock;
 pub(super) mod deliveries;
 pub(super) mod lineage;

@@ -5,7 +5,12 @@ use std::sync::Arc;
 use calbridge_proto::v1::{Transition, TransitionSource};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::{commit::load, queries, write};
+use super::{
+    commit::{Done, write_changes},
+    names::Names,
+    queries,
+    write::Head,
+};
 use crate::store::{
     BookingKey, CLOCK_BOOKINGS_MAX, ClockPolicies, ClockRound, Micros, StoreError,
     changes::Changes,
@@ -31,19 +36,19 @@ pub(super) fn due(connection: &Connection, clock: &ClockPolicies, now: Micros) -
 }
 
 /// Says it, in one transaction, and answers the changes.
-pub(super) fn hear(connection: &mut Connection, round: &ClockRound) -> Result<Vec<Transition>, StoreError> {
+pub(super) fn hear(connection: &mut Connection, round: &ClockRound) -> Result<Done<Vec<Transition>>, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let head = queries::head(&transaction)?;
-    let rows = load(&transaction, round.keys.iter().cloned())?;
+    let before = Head::read(&transaction)?;
+    let mut names = Names::default();
+    let rows = names.load(&transaction, round.keys.iter().cloned())?;
     let source = TransitionSource::Clock;
-    let occasion = Occasion { head, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
+    let occasion =
+        Occasion { head: before.position, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
     let changes = Changes::of_clock(fold::hear_clock(&rows, &occasion)?, round.now);
-    write::transitions(&transaction, &changes)?;
-    write::mentions(&transaction, changes.mentions())?;
-    write::bookings(&transaction, changes.bookings())?;
-    write::head(&transaction, head, changes.folded.head)?;
+    let has_sorted = write_changes(&transaction, &mut names, &changes, before)?;
     transaction.commit()?;
-    Ok(changes.folded.clock.into_iter().map(|(_, made)| made).collect())
+    let answer = changes.folded.clock.into_iter().map(|(_, made)| made).collect();
+    Ok(Done { answer, has_sorted })
 }
 
 /// The next tenant that has bookings which the clock completes: one step of a walk through the index.

@@ -2,38 +2,63 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::{queries, write};
+use super::{
+    names::Names,
+    queries,
+    write::{self, Head},
+};
 use crate::store::{
-    Batch, BookingKey, Committed, Position, StoreError,
+    Batch, Committed, Position, StoreError,
     body::Packer,
-    fold::LoadedRows,
+    changes::Changes,
     mentioned,
     round::{self, Copies},
-    view::LoadedRow,
 };
+
+/// What a transaction brought.
+pub(super) struct Done<T> {
+    pub(super) answer: T,
+    /// A run of postings was made of the tail.
+    pub(super) has_sorted: bool,
+}
 
 /// Commits a batch and says what became of each delivery.
 pub(super) fn commit(
     connection: &mut Connection,
     packer: &mut Packer,
     batch: &Batch,
-) -> Result<Vec<Committed>, StoreError> {
+) -> Result<Done<Vec<Committed>>, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let head = queries::head(&transaction)?;
+    let before = Head::read(&transaction)?;
+    let mut names = Names::default();
     let sorted = round::sort_out(batch, |key| queries::first_result(&transaction, key))?;
-    let rows = load(&transaction, sorted.touched())?;
+    let rows = names.load(&transaction, sorted.touched())?;
     let copies = copies(&transaction, &sorted.repeated())?;
-    let plan = sorted.plan(head, &rows, copies)?;
+    let plan = sorted.plan(before.position, &rows, copies)?;
     write::deliveries(&transaction, packer, &plan.changes)?;
     write::transitions(&transaction, &plan.changes)?;
-    write::mentions(&transaction, plan.mentions())?;
+    let tail = write::bookings(&transaction, &mut names, &plan.changes, before.tail)?;
+    write::mentions(&transaction, &mut names, plan.mentions())?;
     write::copies(&transaction, &plan)?;
-    write::bookings(&transaction, plan.changes.bookings())?;
-    write::head(&transaction, head, plan.head)?;
+    Head { position: plan.head, tail }.write(&transaction, before)?;
     transaction.commit()?;
-    Ok(plan.answers())
+    Ok(Done { answer: plan.answers(), has_sorted: tail < before.tail })
+}
+
+/// Writes what the clock or a replay changed, as a part of its transaction; true where a run was made of the tail.
+pub(super) fn write_changes(
+    transaction: &Transaction<'_>,
+    names: &mut Names,
+    changes: &Changes<'_>,
+    before: Head,
+) -> Result<bool, StoreError> {
+    write::transitions(transaction, changes)?;
+    let tail = write::bookings(transaction, names, changes, before.tail)?;
+    write::mentions(transaction, names, changes.mentions())?;
+    Head { position: changes.folded.head, tail }.write(transaction, before)?;
+    Ok(tail < before.tail)
 }
 
 /// Writes one row and waits until it is on stable storage.
@@ -41,23 +66,6 @@ pub(super) fn probe(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.prepare_cached("UPDATE probe SET count = count + 1")?.execute([])?;
     Ok(transaction.commit()?)
-}
-
-/// The rows of these bookings, as far as they are kept.
-pub(super) fn load(
-    transaction: &Transaction<'_>,
-    keys: impl IntoIterator<Item = BookingKey>,
-) -> Result<LoadedRows, StoreError> {
-    const SELECT: &str = "SELECT state, clock_told FROM bookings WHERE tenant = ?1 AND uid = ?2";
-    let mut select = transaction.prepare_cached(SELECT)?;
-    let mut rows = LoadedRows::new();
-    for key in keys {
-        let read = |row: &rusqlite::Row<'_>| Ok(LoadedRow { state: row.get(0)?, clock_told: row.get(1)? });
-        if let Some(row) = select.query_row(params![key.0, key.1], read).optional()? {
-            rows.insert(key, row);
-        }
-    }
-    Ok(rows)
 }
 
 /// What is known of the copies of those deliveries that are kept.

@@ -2,32 +2,37 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::{commit::load, queries, write};
+use super::{
+    commit::{Done, write_changes},
+    names::Names,
+    write::{self, Head},
+};
 use crate::store::{
     NewDelivery, Position, Replay, Replayed, StoreError, fold,
     replay::{self, Kept},
 };
 
 /// Merges it again. `None` where it is not kept.
-pub(super) fn replay(connection: &mut Connection, replay: &Replay) -> Result<Option<Replayed>, StoreError> {
+pub(super) fn replay(connection: &mut Connection, replay: &Replay) -> Result<Done<Option<Replayed>>, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let Some(kept) = kept(&transaction, &replay.delivery)? else { return Ok(None) };
-    let head = queries::head(&transaction)?;
-    let rows = load(&transaction, fold::touched([&replay.delivery]))?;
-    let plan = replay::plan(replay, kept, head, &rows)?;
+    let Some(kept) = kept(&transaction, &replay.delivery)? else {
+        return Ok(Done { answer: None, has_sorted: false });
+    };
+    let before = Head::read(&transaction)?;
+    let mut names = Names::default();
+    let rows = names.load(&transaction, fold::touched([&replay.delivery]))?;
+    let plan = replay::plan(replay, kept, before.position, &rows)?;
     if let Some(kept) = &plan.kept {
         write::kept(&transaction, kept)?;
     }
+    let mut has_sorted = false;
     if let Some(changes) = &plan.changes {
-        write::transitions(&transaction, changes)?;
-        write::mentions(&transaction, changes.mentions())?;
-        write::bookings(&transaction, changes.bookings())?;
-        write::head(&transaction, head, changes.folded.head)?;
+        has_sorted = write_changes(&transaction, &mut names, changes, before)?;
     }
     if plan.kept.is_some() {
         transaction.commit()?;
     }
-    Ok(Some(plan.replayed))
+    Ok(Done { answer: Some(plan.replayed), has_sorted })
 }
 
 fn kept(transaction: &Transaction<'_>, delivery: &NewDelivery) -> Result<Option<Kept>, StoreError> {

@@ -11,13 +11,17 @@ use super::{OpenError, Options, Synchronous};
 use crate::store::StoreError;
 
 /// In order; the version of the schema is how many of them were applied. Never change one that was released.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration { sql: include_str!("../../../migrations/sqlite/0001_first.sql"), then: None },
     Migration {
         sql: include_str!("../../../migrations/sqlite/0002_clock_and_filters.sql"),
-        then: Some(fill::bookings),
+        then: Some(fill::columns_of_bookings),
     },
     Migration { sql: include_str!("../../../migrations/sqlite/0003_indexes_of_bookings.sql"), then: None },
+    Migration {
+        sql: include_str!("../../../migrations/sqlite/0004_postings.sql"),
+        then: Some(fill::postings_of_bookings),
+    },
 ];
 
 struct Migration {

@@ -2,11 +2,15 @@
 
 use rusqlite::{Transaction, params};
 
+use super::{
+    names::Names,
+    postings::{self, Entry, Posting},
+};
 use crate::store::{
     NewDelivery, Position, StoreError,
     body::Packer,
     changes::{Changes, MentionRow, TransitionRow},
-    fold::{Columns, FoldedBooking, Shows, Terms},
+    fold::{Columns, FoldedBooking, Shows},
     replay::Kept,
     round::{Note, Plan},
 };
@@ -83,13 +87,15 @@ pub(super) fn transitions(transaction: &Transaction<'_>, changes: &Changes<'_>) 
 /// Timelines.
 pub(super) fn mentions<'r>(
     transaction: &Transaction<'_>,
+    names: &mut Names,
     mentions: impl Iterator<Item = MentionRow<'r>>,
 ) -> Result<(), StoreError> {
-    const INSERT: &str = "INSERT INTO mentions (tenant, uid, position, delivery, outcome, source)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    const INSERT: &str = "INSERT INTO mentions (booking, position, delivery, outcome, source)
+        VALUES (?1, ?2, ?3, ?4, ?5)";
     let mut insert = transaction.prepare_cached(INSERT)?;
     for MentionRow { tenant, uid, position, delivery, outcome, source } in mentions {
-        insert.execute(params![tenant, uid, position.0, delivery.0, i32::from(outcome), i32::from(source)])?;
+        let booking = names.number(transaction, tenant, uid, position)?;
+        insert.execute(params![booking, position.0, delivery.0, i32::from(outcome), i32::from(source)])?;
     }
     Ok(())
 }
@@ -132,68 +138,116 @@ pub(super) fn kept(transaction: &Transaction<'_>, kept: &Kept) -> Result<(), Sto
     Ok(())
 }
 
-/// Rows, each with what finds it.
-pub(super) fn bookings(transaction: &Transaction<'_>, bookings: &[FoldedBooking]) -> Result<(), StoreError> {
-    for booking in bookings {
-        row(transaction, booking)?;
-        terms(transaction, &booking.key.1, &booking.terms)?;
-    }
-    Ok(())
+/// Where the log stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    /// The newest position that was handed out.
+    pub(super) position: Position,
+    /// Postings that are not sorted yet.
+    pub(super) tail: usize,
 }
 
-/// The newest position that was handed out.
-pub(super) fn head(transaction: &Transaction<'_>, before: Position, after: Position) -> Result<(), StoreError> {
-    if after != before {
-        transaction.prepare_cached("UPDATE head SET position = ?1")?.execute([after.0])?;
+impl Head {
+    pub(super) fn read(transaction: &Transaction<'_>) -> Result<Self, StoreError> {
+        let mut select = transaction.prepare_cached("SELECT position, tail FROM head")?;
+        let (position, tail): (i64, i64) = select.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Self { position: Position(position), tail: usize::try_from(tail).unwrap_or_default() })
     }
-    Ok(())
-}
 
-fn row(transaction: &Transaction<'_>, booking: &FoldedBooking) -> Result<(), StoreError> {
-    match &booking.shows {
-        Shows::Otherwise(columns) => shown(transaction, booking, columns),
-        Shows::AsBefore => {
-            const UPDATE: &str = "UPDATE bookings SET state = ?3, clock_end = ?4, clock_told = ?5
-                WHERE tenant = ?1 AND uid = ?2";
-            let (tenant, uid) = &booking.key;
-            let (end, told) = (booking.clock_end, booking.clock_told);
-            transaction.prepare_cached(UPDATE)?.execute(params![tenant, uid, booking.state, end, told])?;
-            Ok(())
+    pub(super) fn write(self, transaction: &Transaction<'_>, before: Self) -> Result<(), StoreError> {
+        if self != before {
+            let update = "UPDATE head SET position = ?1, tail = ?2";
+            let tail = i64::try_from(self.tail).unwrap_or(i64::MAX);
+            transaction.prepare_cached(update)?.execute([self.position.0, tail])?;
         }
-        Shows::Nothing(link) => hidden(transaction, booking, link.as_ref()),
+        Ok(())
     }
+}
+
+/// Rows, each with what finds it; answers how many postings are not sorted then.
+pub(super) fn bookings(
+    transaction: &Transaction<'_>,
+    names: &mut Names,
+    changes: &Changes<'_>,
+    tail: usize,
+) -> Result<usize, StoreError> {
+    let mut entries = Vec::new();
+    for booking in changes.bookings() {
+        row(transaction, names, booking, changes.folded.first)?;
+        let found_by = booking.terms.iter().chain(&booking.column_terms);
+        entries.extend(found_by.map(|((term, time), finds)| Entry {
+            posting: Posting { term: *term, time: *time, uid: booking.key.1.clone() },
+            finds: *finds,
+        }));
+    }
+    postings::append(transaction, entries, tail)
+}
+
+fn row(
+    transaction: &Transaction<'_>,
+    names: &mut Names,
+    booking: &FoldedBooking,
+    first: Position,
+) -> Result<(), StoreError> {
+    let (tenant, uid) = &booking.key;
+    let known = names.get(tenant, uid);
+    match (&booking.shows, known) {
+        (Shows::Otherwise(columns), _) => shown(transaction, known, booking, columns, first)?,
+        (Shows::AsBefore, _) => {
+            const UPDATE: &str = "UPDATE bookings SET state = ?2, clock_end = ?3, clock_told = ?4 WHERE id = ?1";
+            let (end, told) = (booking.clock_end, booking.clock_told);
+            transaction.prepare_cached(UPDATE)?.execute(params![known, booking.state, end, told])?;
+        }
+        (Shows::Nothing(link), _) => hidden(transaction, known, booking, link.as_ref(), first)?,
+    }
+    if known.is_none() {
+        names.remember(tenant, uid, transaction.last_insert_rowid());
+    }
+    Ok(())
 }
 
 /// A row of hints alone: kept, not shown, and a link of a chain all the same.
 fn hidden(
     transaction: &Transaction<'_>,
+    known: Option<i64>,
     booking: &FoldedBooking,
     link: Option<&(String, i32)>,
+    first: Position,
 ) -> Result<(), StoreError> {
-    const HIDE: &str = "INSERT INTO bookings
-            (tenant, uid, state, visible, status, start_time, update_time, position, rescheduled_from, link)
-        VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, ?4, ?5)
-        ON CONFLICT (tenant, uid) DO UPDATE SET state = excluded.state, rescheduled_from = excluded.rescheduled_from,
-            link = excluded.link";
+    const INSERT: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
+            first_position, rescheduled_from, link)
+        VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, ?4, ?5, ?6)";
+    const UPDATE: &str = "UPDATE bookings SET state = ?2, rescheduled_from = ?3, link = ?4 WHERE id = ?1";
     let (tenant, uid) = &booking.key;
     let (from, evidence) = link.map_or((None, 0), |(from, evidence)| (Some(from), *evidence));
-    transaction.prepare_cached(HIDE)?.execute(params![tenant, uid, booking.state, from, evidence])?;
+    match known {
+        Some(number) => transaction.prepare_cached(UPDATE)?.execute(params![number, booking.state, from, evidence])?,
+        None => {
+            let values = params![tenant, uid, booking.state, first.0, from, evidence];
+            transaction.prepare_cached(INSERT)?.execute(values)?
+        }
+    };
     Ok(())
 }
 
 /// A row whose booking changed visibly.
-fn shown(transaction: &Transaction<'_>, booking: &FoldedBooking, columns: &Columns) -> Result<(), StoreError> {
-    const UPSERT: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
-            rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told)
-        VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-        ON CONFLICT (tenant, uid) DO UPDATE SET state = excluded.state, visible = excluded.visible,
-            status = excluded.status, start_time = excluded.start_time, update_time = excluded.update_time,
-            position = excluded.position, rescheduled_from = excluded.rescheduled_from, link = excluded.link,
-            seated = excluded.seated, organizer = excluded.organizer, event_type_id = excluded.event_type_id,
-            clock_end = excluded.clock_end, clock_told = excluded.clock_told";
-    transaction.prepare_cached(UPSERT)?.execute(params![
-        booking.key.0,
-        booking.key.1,
+fn shown(
+    transaction: &Transaction<'_>,
+    known: Option<i64>,
+    booking: &FoldedBooking,
+    columns: &Columns,
+    first: Position,
+) -> Result<(), StoreError> {
+    const INSERT: &str = "INSERT INTO bookings (state, visible, status, start_time, update_time, position,
+            rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told, tenant, uid,
+            first_position)
+        VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    const UPDATE: &str = "UPDATE bookings SET state = ?1, visible = 1, status = ?2, start_time = ?3, update_time = ?4,
+            position = ?5, rescheduled_from = ?6, link = ?7, seated = ?8, organizer = ?9, event_type_id = ?10,
+            clock_end = ?11, clock_told = ?12
+        WHERE id = ?13";
+    let mut statement = transaction.prepare_cached(if known.is_some() { UPDATE } else { INSERT })?;
+    let values = params![
         booking.state,
         columns.status,
         columns.start_time,
@@ -206,16 +260,11 @@ fn shown(transaction: &Transaction<'_>, booking: &FoldedBooking, columns: &Colum
         columns.event_type_id,
         booking.clock_end,
         booking.clock_told,
-    ])?;
-    Ok(())
-}
-
-/// By what a booking is found, and by what not any more.
-pub(super) fn terms(transaction: &Transaction<'_>, uid: &str, terms: &Terms) -> Result<(), StoreError> {
-    const ADD: &str = "INSERT OR IGNORE INTO terms (term, start_time, uid) VALUES (?1, ?2, ?3)";
-    const REMOVE: &str = "DELETE FROM terms WHERE term = ?1 AND start_time = ?2 AND uid = ?3";
-    for ((term, start), finds) in terms {
-        transaction.prepare_cached(if *finds { ADD } else { REMOVE })?.execute(params![term, start, uid])?;
-    }
+    ];
+    let (tenant, uid) = &booking.key;
+    match known {
+        Some(number) => statement.execute(&[values, params![number]].concat()[..])?,
+        None => statement.execute(&[values, params![tenant, uid, first.0]].concat()[..])?,
+    };
     Ok(())
 }

@@ -16,7 +16,13 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::{OpenError, Options, clock, commit, file::Claimed, replay, schema};
+use super::{
+    OpenError, Options, clock,
+    commit::{self, Done},
+    file::Claimed,
+    postings::{self, Merger, Step},
+    replay, schema,
+};
 use crate::{
     settings::PROBE_INTERVAL,
     store::{Batch, ClockRound, Committed, Replay, Replayed, StoreError, body::Packer},
@@ -31,6 +37,7 @@ enum Command {
     Clock(ClockRound, oneshot::Sender<Result<Vec<v1::Transition>, StoreError>>),
     Replay(Box<Replay>, oneshot::Sender<Result<Option<Replayed>, StoreError>>),
     Probe(oneshot::Sender<Result<(), StoreError>>),
+    Merge(Step, oneshot::Sender<Result<i64, StoreError>>),
 }
 
 /// A handle to the writer's thread. Dropping it waits for the thread.
@@ -49,18 +56,22 @@ impl Writer {
         claimed: Claimed,
     ) -> Result<Self, OpenError> {
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
+        let unwritable = |path: PathBuf| move |source| OpenError::Unwritable { path, source };
+        let merger = Merger::start(path.clone(), asking(commands.downgrade())).map_err(unwritable(path.clone()))?;
+        merger.wake();
         let worker = Worker {
             connection: Some(connection),
             path: path.clone(),
             options,
             packer: Packer::new(),
             committed: None,
+            merger,
             claimed,
         };
         let thread = thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || worker.run(queue))
-            .map_err(|source| OpenError::Unwritable { path, source })?;
+            .map_err(unwritable(path))?;
         Ok(Self { commands: Mutex::new(Some(commands)), thread: Mutex::new(Some(thread)) })
     }
 
@@ -116,6 +127,15 @@ impl Drop for Writer {
     }
 }
 
+/// How the merger has the writer take a step: not at all once the writer is ending.
+fn asking(commands: mpsc::WeakSender<Command>) -> impl Fn(Step) -> Option<Result<i64, StoreError>> {
+    move |step| {
+        let (reply, answer) = oneshot::channel();
+        commands.upgrade()?.blocking_send(Command::Merge(step, reply)).ok()?;
+        answer.blocking_recv().ok()
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -128,6 +148,7 @@ struct Worker {
     packer: Packer,
     /// When a round was written last, if nothing failed since.
     committed: Option<Instant>,
+    merger: Merger,
     #[expect(dead_code, reason = "held for as long as the thread lives")]
     claimed: Claimed,
 }
@@ -142,25 +163,41 @@ impl Worker {
                     let _ = reply.send(answer);
                 }
                 Command::Clock(round, reply) => {
-                    let _ = reply.send(self.with(|connection, _| clock::hear(connection, &round)));
+                    let _ = reply.send(self.change(|connection, _| clock::hear(connection, &round)));
                 }
                 Command::Replay(of, reply) => {
-                    let _ = reply.send(self.with(|connection, _| replay::replay(connection, &of)));
+                    let _ = reply.send(self.change(|connection, _| replay::replay(connection, &of)));
+                }
+                Command::Merge(step, reply) => {
+                    let _ = reply.send(self.with(|connection, _| postings::take_up(connection, step)));
                 }
                 Command::Probe(reply) => {
                     let _ = reply.send(self.probe(Instant::now()));
                 }
             }
         }
+        // Nobody asks any more: it ends by itself.
+        self.merger.join();
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Committed>, StoreError> {
-        let done = self.with(|connection, packer| commit::commit(connection, packer, batch))?;
+        let done = self.change(|connection, packer| commit::commit(connection, packer, batch))?;
         // An empty round writes nothing.
         if !(batch.deliveries.is_empty() && batch.duplicates.is_empty()) {
             self.committed = Some(Instant::now());
         }
         Ok(done)
+    }
+
+    fn change<T>(
+        &mut self,
+        work: impl FnOnce(&mut Connection, &mut Packer) -> Result<Done<T>, StoreError>,
+    ) -> Result<T, StoreError> {
+        let Done { answer, has_sorted } = self.with(work)?;
+        if has_sorted {
+            self.merger.wake();
+        }
+        Ok(answer)
     }
 
     /// A round that was written a moment ago says as much as a write of the probe's own, which would cost another wait

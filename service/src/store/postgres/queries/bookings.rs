@@ -1,19 +1,18 @@
 //! Bookings, one or a page of them, with the origin of each one's lineage.
 
-use bytes::BytesMut;
 use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
 use prost::Message;
-use tokio_postgres::{
-    Error, Row,
-    types::{IsNull, ToSql, Type, to_sql_checked},
-};
+use tokio_postgres::{Error, Row, types::ToSql};
 
-use super::lineage::{Origins, origin};
+use super::{
+    candidates::{self, Statement},
+    lineage::{Origins, origin},
+};
 use crate::store::{
     BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, PAGE_BYTES_MAX, PAGE_DECODED_MAX,
     PAGE_LOOKS_MAX, Position, StoreError,
-    candidates::{Choice, Columns, Dialect, Statement, Value, may_match},
+    candidates::{Choice, Columns, Lead, may_match},
     found::FoundBooking,
     view::{self, LoadedRow},
 };
@@ -95,13 +94,13 @@ pub(in crate::store::postgres) async fn page(
 }
 
 async fn walk(client: &ClientWrapper, query: &BookingQuery) -> Result<BookingPage, StoreError> {
-    let choice = choose(client, query).await?;
+    let lead = choose(client, query).await?;
     let mut page = BookingPage::default();
     let (mut looks, mut decoded, mut bytes) = (0, 0, 0);
     let mut after = query.after.clone();
     let mut wanted = query.limit.saturating_add(FIRST_LOOKS).min(MOST_LOOKS);
     loop {
-        let found = select(client, choice.candidates(after.as_ref(), Some(wanted))).await?;
+        let found = select(client, candidates::page(query, lead, after.as_ref(), wanted)).await?;
         for row in &found {
             let columns = columns(row)?;
             looks += 1;
@@ -128,14 +127,14 @@ async fn walk(client: &ClientWrapper, query: &BookingQuery) -> Result<BookingPag
 }
 
 /// The index that leads.
-async fn choose<'q>(client: &ClientWrapper, query: &'q BookingQuery) -> Result<Choice<'q>, StoreError> {
-    let mut choice = Choice::new(Dialect::Postgres, query);
-    while let Some(count) = choice.to_count() {
-        let found = select(client, count).await?;
-        let rows = found.first().map(|row| row.try_get(0)).transpose()?;
-        choice.counted(rows.unwrap_or_default());
+async fn choose<'q>(client: &ClientWrapper, query: &'q BookingQuery) -> Result<Lead<'q>, StoreError> {
+    let mut choice = Choice::new(query);
+    while let Some(lead) = choice.to_count() {
+        let found = select(client, candidates::count(query, lead)).await?;
+        let rows: Option<i64> = found.first().map(|row| row.try_get(0)).transpose()?;
+        choice.counted(rows.and_then(|rows| usize::try_from(rows).ok()).unwrap_or_default());
     }
-    Ok(choice)
+    Ok(choice.lead())
 }
 
 async fn select(client: &ClientWrapper, Statement { sql, values }: Statement) -> Result<Vec<Row>, Error> {
@@ -173,19 +172,4 @@ fn cursor(row: &Row, columns: &Columns, order: BookingOrder) -> Result<BookingCu
         BookingOrder::UpdateTime => columns.update_time,
     };
     Ok(BookingCursor { time, uid: row.try_get(0)? })
-}
-
-impl ToSql for Value {
-    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        match self {
-            Self::Integer(value) => value.to_sql(kind, out),
-            Self::Text(value) => value.to_sql(kind, out),
-        }
-    }
-
-    fn accepts(kind: &Type) -> bool {
-        <i64 as ToSql>::accepts(kind) || <String as ToSql>::accepts(kind)
-    }
-
-    to_sql_checked!();
 }

@@ -2,18 +2,23 @@
 
 use calbridge_proto::v1;
 use prost::Message;
-use rusqlite::{Connection, Row, ToSql, params_from_iter, types::ToSqlOutput};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     found::{self, unsealed},
     lineage::{Origins, origin},
 };
 use crate::store::{
-    BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, PAGE_BYTES_MAX, PAGE_DECODED_MAX,
-    PAGE_LOOKS_MAX, StoreError,
-    candidates::{Choice, Columns, Dialect, Statement, Value, may_match},
-    view,
+    BookingCursor, BookingOrder, BookingPage, BookingQuery, Comparison, LINEAGE_MAX, Micros, PAGE_BYTES_MAX,
+    PAGE_DECODED_MAX, PAGE_LOOKS_MAX, SORTED_ROWS_MAX, StoreError,
+    candidates::{Choice, Columns, Lead, bounds, may_match},
+    found::FoundBooking,
+    sqlite::postings::{From, Walk},
+    terms, view,
 };
+
+const COLUMNS: &str =
+    "b.uid, b.state, b.clock_told, b.position, b.update_time, b.status, b.start_time, b.organizer, b.event_type_id";
 
 /// One visible booking.
 pub(in crate::store::sqlite) fn one(
@@ -50,50 +55,122 @@ pub(in crate::store::sqlite) fn last(
 
 /// A page of visible bookings.
 pub(in crate::store::sqlite) fn page(connection: &Connection, query: &BookingQuery) -> Result<BookingPage, StoreError> {
-    let Statement { sql, values } = candidates(connection, query)?;
-    let mut select = connection.prepare_cached(&sql)?;
-    let mut rows = select.query(params_from_iter(values))?;
-    let mut origins = Origins::new(connection, &query.tenant);
-    let (mut page, mut looks, mut decoded, mut bytes) = (BookingPage::default(), 0, 0, 0);
-    while let Some(row) = rows.next()? {
-        let columns = columns(row)?;
-        looks += 1;
-        if may_match(&query.filter, &columns) {
-            let mut booking = found::read(row)?.show(&query.tenant)?;
-            decoded += 1;
-            if query.filter.matches(&booking) {
-                let origin = origins.of(&booking.uid)?;
-                view::seal(&mut booking, origin);
-                bytes += booking.encoded_len();
-                page.bookings.push(booking);
-            }
+    let mut choice = Choice::new(query);
+    while let Some(lead) = choice.to_count() {
+        choice.counted(count(connection, term(&query.tenant, lead))?);
+    }
+    let mut page = Page::new(connection, query);
+    match (query.order, choice.lead()) {
+        (BookingOrder::UpdateTime, Lead::Order(_)) => by_update(connection, query, &mut page)?,
+        (BookingOrder::UpdateTime, lead) => sorted(connection, query, lead, &mut page)?,
+        (BookingOrder::StartTime, lead) => by_start(connection, query, lead, &mut page)?,
+    }
+    Ok(page.page)
+}
+
+/// By start, which is the time of every term.
+fn by_start(
+    connection: &Connection,
+    query: &BookingQuery,
+    lead: Lead<'_>,
+    page: &mut Page<'_>,
+) -> Result<(), StoreError> {
+    let range = Range::of(query);
+    let mut walk = Walk::open(connection, term(&query.tenant, lead), range.from(query))?;
+    while let Some((time, uid)) = walk.next()? {
+        if range.is_beyond(query, time) {
+            break;
         }
-        let full = page.bookings.len() >= query.limit || (bytes > PAGE_BYTES_MAX && page.bookings.len() > 1);
-        if full || looks >= PAGE_LOOKS_MAX || decoded >= PAGE_DECODED_MAX {
-            page.next = Some(cursor(row, &columns, query.order)?);
+        let Some((columns, found)) = row(connection, &query.tenant, &uid)? else { continue };
+        if page.look(columns, found)? {
             break;
         }
     }
-    Ok(page)
+    Ok(())
 }
 
-/// The rows that the page looks at.
-fn candidates(connection: &Connection, query: &BookingQuery) -> Result<Statement, StoreError> {
-    let mut choice = Choice::new(Dialect::Sqlite, query);
-    while let Some(Statement { sql, values }) = choice.to_count() {
-        let rows = connection.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))?;
-        choice.counted(rows);
-    }
-    Ok(choice.candidates(query.after.as_ref(), None))
-}
-
-impl ToSql for Value {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        match self {
-            Self::Integer(value) => value.to_sql(),
-            Self::Text(value) => value.to_sql(),
+/// By update time, of the few behind a term.
+fn sorted(
+    connection: &Connection,
+    query: &BookingQuery,
+    lead: Lead<'_>,
+    page: &mut Page<'_>,
+) -> Result<(), StoreError> {
+    let mut walk = Walk::open(connection, term(&query.tenant, lead), From::Onward(Micros::MIN, None))?;
+    let mut rows = Vec::new();
+    while let Some((_, uid)) = walk.next()? {
+        let Some((columns, found)) = row(connection, &query.tenant, &uid)? else { continue };
+        let place = (columns.update_time, found.uid.clone());
+        let is_behind = query.after.as_ref().is_none_or(|after| {
+            let after = (after.time, after.uid.clone());
+            if query.descending { place < after } else { place > after }
+        });
+        if is_behind {
+            rows.push((place, columns, found));
         }
     }
+    rows.sort_by(|one, other| if query.descending { other.0.cmp(&one.0) } else { one.0.cmp(&other.0) });
+    for (_, columns, found) in rows {
+        if page.look(columns, found)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// By update time, of all that the tenant has.
+fn by_update(connection: &Connection, query: &BookingQuery, page: &mut Page<'_>) -> Result<(), StoreError> {
+    let range = Range::of(query);
+    let (time, uid, direction, compared) = match range.from(query) {
+        From::Onward(time, Some(uid)) => (time, uid + "\0", "ASC", ">="),
+        From::Onward(time, None) => (time, String::new(), "ASC", ">="),
+        From::Backward(time, Some(uid)) => (time, uid, "DESC", "<"),
+        From::Backward(time, None) => (time.saturating_add(1), String::new(), "DESC", "<"),
+    };
+    let mut select = connection.prepare_cached(&by_update_from(compared, direction))?;
+    let mut rows = select.query(params![query.tenant, time, uid])?;
+    while let Some(row) = rows.next()? {
+        let columns = columns(row)?;
+        if range.is_beyond(query, columns.update_time) || page.look(columns, found::read(row)?)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn by_update_from(compared: &str, direction: &str) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM bookings b INDEXED BY bookings_by_update
+        WHERE b.visible = 1 AND b.tenant = ?1 AND (b.update_time, b.uid) {compared} (?2, ?3)
+        ORDER BY b.update_time {direction}, b.uid {direction}"
+    )
+}
+
+/// What finds the rows behind a lead.
+fn term(tenant: &str, lead: Lead<'_>) -> i64 {
+    match lead {
+        Lead::Order(_) => terms::all(tenant),
+        Lead::Term(term) => term,
+        Lead::Organizer(email) => terms::organizer(tenant, email),
+        Lead::EventType(id) => terms::event_type(tenant, id),
+        Lead::Status(status) => terms::status(tenant, status.into()),
+    }
+}
+
+/// How many bookings a term finds, or one more than are sorted.
+fn count(connection: &Connection, term: i64) -> Result<usize, StoreError> {
+    let mut walk = Walk::open(connection, term, From::Onward(Micros::MIN, None))?;
+    let mut rows = 0;
+    while rows <= SORTED_ROWS_MAX && walk.next()?.is_some() {
+        rows += 1;
+    }
+    Ok(rows)
+}
+
+fn row(connection: &Connection, tenant: &str, uid: &str) -> Result<Option<(Columns, FoundBooking)>, StoreError> {
+    let select = format!("SELECT {COLUMNS} FROM bookings b WHERE b.tenant = ?1 AND b.uid = ?2 AND b.visible = 1");
+    let read = |row: &Row<'_>| Ok((columns(row)?, found::read(row)?));
+    Ok(connection.prepare_cached(&select)?.query_row(params![tenant, uid], read).optional()?)
 }
 
 fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
@@ -106,12 +183,85 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
     })
 }
 
-fn cursor(row: &Row<'_>, columns: &Columns, order: BookingOrder) -> rusqlite::Result<BookingCursor> {
-    let time = match order {
-        BookingOrder::StartTime => columns.start_time,
-        BookingOrder::UpdateTime => columns.update_time,
-    };
-    Ok(BookingCursor { time, uid: row.get(0)? })
+/// The times between which a list can have rows, in its order.
+struct Range {
+    least: Micros,
+    greatest: Micros,
+}
+
+impl Range {
+    fn of(query: &BookingQuery) -> Self {
+        let mut range = Self { least: Micros::MIN, greatest: Micros::MAX };
+        for (comparison, time) in bounds(query) {
+            match comparison {
+                Comparison::Equal => (range.least, range.greatest) = (range.least.max(time), range.greatest.min(time)),
+                Comparison::Less => range.greatest = range.greatest.min(time.saturating_sub(1)),
+                Comparison::LessOrEqual => range.greatest = range.greatest.min(time),
+                Comparison::Greater => range.least = range.least.max(time.saturating_add(1)),
+                Comparison::GreaterOrEqual => range.least = range.least.max(time),
+                Comparison::NotEqual => {}
+            }
+        }
+        range
+    }
+
+    /// Where a page begins.
+    fn from(&self, query: &BookingQuery) -> From {
+        match (&query.after, query.descending) {
+            (Some(after), false) if after.time >= self.least => From::Onward(after.time, Some(after.uid.clone())),
+            (Some(after), true) if after.time <= self.greatest => From::Backward(after.time, Some(after.uid.clone())),
+            (_, false) => From::Onward(self.least, None),
+            (_, true) => From::Backward(self.greatest, None),
+        }
+    }
+
+    fn is_beyond(&self, query: &BookingQuery, time: Micros) -> bool {
+        if query.descending { time < self.least } else { time > self.greatest }
+    }
+}
+
+/// A page that fills.
+struct Page<'c> {
+    query: &'c BookingQuery,
+    origins: Origins<'c>,
+    page: BookingPage,
+    looks: usize,
+    decoded: usize,
+    bytes: usize,
+}
+
+impl<'c> Page<'c> {
+    fn new(connection: &'c Connection, query: &'c BookingQuery) -> Self {
+        let origins = Origins::new(connection, &query.tenant);
+        Self { query, origins, page: BookingPage::default(), looks: 0, decoded: 0, bytes: 0 }
+    }
+
+    /// Looks at the next row; true where the page ends behind it.
+    fn look(&mut self, columns: Columns, found: FoundBooking) -> Result<bool, StoreError> {
+        self.looks += 1;
+        let uid = found.uid.clone();
+        if may_match(&self.query.filter, &columns) {
+            let mut booking = found.show(&self.query.tenant)?;
+            self.decoded += 1;
+            if self.query.filter.matches(&booking) {
+                let origin = self.origins.of(&booking.uid)?;
+                view::seal(&mut booking, origin);
+                self.bytes += booking.encoded_len();
+                self.page.bookings.push(booking);
+            }
+        }
+        let bookings = self.page.bookings.len();
+        let full = bookings >= self.query.limit || (self.bytes > PAGE_BYTES_MAX && bookings > 1);
+        if full || self.looks >= PAGE_LOOKS_MAX || self.decoded >= PAGE_DECODED_MAX {
+            let time = match self.query.order {
+                BookingOrder::StartTime => columns.start_time,
+                BookingOrder::UpdateTime => columns.update_time,
+            };
+            self.page.next = Some(BookingCursor { time, uid });
+            return Ok(true);
+        }
+        Ok(false)
+    }
 }
 
 #[cfg(test)]

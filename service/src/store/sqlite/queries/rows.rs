@@ -10,14 +10,17 @@ use crate::store::{BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, St
 
 /// A row, with the place of the newest line in its booking's timeline.
 const COLUMNS: &str = "b.tenant, b.uid, b.state,
-    (SELECT coalesce(max(m.position), 0) FROM mentions m WHERE m.tenant = b.tenant AND m.uid = b.uid)";
+    (SELECT coalesce(max(m.position), 0) FROM mentions m WHERE m.booking = b.id)";
+
+/// One that was mentioned and of which no fact was heard has no state.
+const HEARD: &str = "length(b.state) > 0";
 
 /// One row.
 pub(in crate::store::sqlite) fn one(
     connection: &Connection,
     (tenant, uid): &BookingKey,
 ) -> Result<Option<StoredRow>, StoreError> {
-    let statement = format!("SELECT {COLUMNS} FROM bookings b WHERE b.tenant = ?1 AND b.uid = ?2");
+    let statement = format!("SELECT {COLUMNS} FROM bookings b WHERE b.tenant = ?1 AND b.uid = ?2 AND {HEARD}");
     Ok(connection.prepare_cached(&statement)?.query_row(params![tenant, uid], read).optional()?)
 }
 
@@ -33,7 +36,8 @@ pub(in crate::store::sqlite) fn page(
         Some(tenant) => ("b.tenant = ?1 AND b.uid > ?3 AND ?2 IS NOT NULL", tenant),
         None => ("(b.tenant, b.uid) > (?2, ?3) AND ?1 IS NOT NULL", ""),
     };
-    let statement = format!("SELECT {COLUMNS} FROM bookings b WHERE {of} ORDER BY b.tenant, b.uid LIMIT ?4");
+    let statement =
+        format!("SELECT {COLUMNS} FROM bookings b WHERE {of} AND {HEARD} ORDER BY b.tenant, b.uid LIMIT ?4");
     let (behind, uid) = after.map_or(("", ""), |(tenant, uid)| (tenant.as_ref(), uid.as_str()));
     let mut select = connection.prepare_cached(&statement)?;
     let found = select.query_map(params![tenant, behind, uid, super::limit(limit)], read)?;

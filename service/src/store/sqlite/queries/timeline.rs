@@ -27,12 +27,13 @@ pub(in crate::store::sqlite) fn page(
             coalesce(c.receive_time, d.receive_time), coalesce(c.secret_id, d.secret_id, ''),
             coalesce(nullif(t.trace_id, ''), c.trace_id, d.trace_id, ''),
             t.kind, t.from_status, t.to_status, t.rule, t.source, t.commit_time, t.booking,
-            coalesce(d.booking_uid, ''), m.source, coalesce(d.siblings_silent, 0) AND d.booking_uid = m.uid
-        FROM mentions m
+            coalesce(d.booking_uid, ''), m.source, coalesce(d.siblings_silent, 0) AND d.booking_uid = b.uid
+        FROM bookings b
+        JOIN mentions m ON m.booking = b.id
         LEFT JOIN deliveries d ON d.position = m.delivery
         LEFT JOIN duplicates c ON c.position = m.position
-        LEFT JOIN transitions t ON t.position = m.position AND t.uid = m.uid AND t.tenant = m.tenant
-        WHERE m.tenant = ?1 AND m.uid = ?2 AND m.position > ?3
+        LEFT JOIN transitions t ON t.position = m.position AND t.uid = b.uid AND t.tenant = b.tenant
+        WHERE b.tenant = ?1 AND b.uid = ?2 AND m.position > ?3
         ORDER BY m.position LIMIT ?4";
     let origin = Origin { void: false, ..origin(connection, tenant, uid)? };
     let mut select = connection.prepare_cached(SELECT)?;

@@ -5,14 +5,19 @@ use rusqlite::{Transaction, params};
 use tracing::info;
 
 use crate::store::{
-    Position, StoreError,
-    fold::{Terms, columns, terms_of},
-    sqlite::write,
+    Micros, Position, StoreError,
+    fold::columns,
+    sqlite::postings::{self, Entry, Posting},
+    terms,
+    time::micros,
     view,
 };
 
 /// Rows between two words on how far it has come: some seconds of work.
 const PROGRESS_ROWS: usize = 20_000;
+
+/// Postings of one run that a migration writes: they are sorted in memory.
+const RUN_POSTINGS: usize = 200_000;
 
 /// A row as it is kept.
 struct Kept {
@@ -23,9 +28,34 @@ struct Kept {
     told: bool,
 }
 
-/// Fills what bookings are found by from their rows.
-pub(super) fn bookings(transaction: &Transaction<'_>) -> Result<(), StoreError> {
-    const SELECT: &str = "SELECT id, tenant, uid, state, clock_told FROM bookings WHERE id > ?1 ORDER BY id LIMIT 1";
+/// Fills the columns that bookings are found by.
+pub(super) fn columns_of_bookings(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    each(transaction, |kept| fill(transaction, &kept))
+}
+
+/// Fills the postings that find bookings.
+pub(super) fn postings_of_bookings(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let mut entries = Vec::new();
+    each(transaction, |kept| {
+        let row: Row = view::decode(&kept.state)?;
+        let Some(derived) = derive(&kept.uid, &row, view::told(kept.told)) else { return Ok(()) };
+        let booking = &derived.booking;
+        let time = booking.start_time.as_ref().map_or(Micros::MIN, micros);
+        let found_by = terms::of(&kept.tenant, booking).into_iter().chain(terms::of_columns(&kept.tenant, booking));
+        let posting = |term| Entry { posting: Posting { term, time, uid: kept.uid.clone() }, finds: true };
+        entries.extend(found_by.map(posting));
+        if entries.len() < RUN_POSTINGS {
+            return Ok(());
+        }
+        postings::fill(transaction, std::mem::take(&mut entries))
+    })?;
+    postings::fill(transaction, entries)
+}
+
+/// Every row that has a state, once.
+fn each(transaction: &Transaction<'_>, mut with: impl FnMut(Kept) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    const SELECT: &str = "SELECT id, tenant, uid, state, clock_told FROM bookings WHERE id > ?1 AND length(state) > 0
+        ORDER BY id LIMIT 1";
     let rows: i64 = transaction.query_row("SELECT count(*) FROM bookings", [], |row| row.get(0))?;
     if rows > 0 {
         info!(rows, "the store is brought up to date: bookings are read once");
@@ -34,7 +64,7 @@ pub(super) fn bookings(transaction: &Transaction<'_>) -> Result<(), StoreError> 
     let mut select = transaction.prepare(SELECT)?;
     while let Some(kept) = select.query_map([id], read)?.next().transpose()? {
         id = kept.id;
-        fill(transaction, &kept)?;
+        with(kept)?;
         done += 1;
         if done % PROGRESS_ROWS == 0 {
             info!(done, rows, "the store is brought up to date");
@@ -63,6 +93,5 @@ fn fill(transaction: &Transaction<'_>, kept: &Kept) -> Result<(), StoreError> {
     let values =
         params![kept.id, columns.link, columns.seated, columns.organizer, columns.event_type_id, derived.clock_end];
     transaction.prepare_cached(SHOWN)?.execute(values)?;
-    let terms: Terms = terms_of(&kept.tenant, &derived.booking).map(|term| (term, true)).collect();
-    write::terms(transaction, &kept.uid, &terms)
+    Ok(())
 }

@@ -10,7 +10,8 @@ fn worker(folder: &Path) -> Worker {
     let claimed = file::claim(&folder.join("calbridge.db")).unwrap();
     let path = claimed.path.clone();
     let connection = Some(schema::open(&path, Options::default()).unwrap());
-    Worker { connection, path, options: Options::default(), packer: Packer::new(), committed: None, claimed }
+    let merger = Merger::start(path.clone(), |_| None).unwrap();
+    Worker { connection, path, options: Options::default(), packer: Packer::new(), committed: None, merger, claimed }
 }
 
 fn batch() -> Batch {
