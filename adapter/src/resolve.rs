@@ -4,9 +4,12 @@ use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 
+/// The addresses of a name, on their way.
+type Lookup = BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
 /// Answers the addresses of a name, each with the port that was asked for.
 #[derive(Clone)]
-pub struct Resolver(Arc<dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>);
+pub struct Resolver(Arc<dyn Fn(String, u16) -> Lookup + Send + Sync>);
 
 impl Resolver {
     /// The system's own.

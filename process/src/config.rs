@@ -144,7 +144,7 @@ pub fn resolve(
         http: listener("--http", options.http.filter(|_| takes), HTTP)?,
         grpc: listener("--grpc", options.grpc.filter(|_| keeps), GRPC)?,
         admin: listener("--admin", options.admin, admin_default)?,
-        services: services(options.service.filter(|_| program == Program::Adapter))?,
+        services: services(options.service.as_deref().filter(|_| program == Program::Adapter))?,
         database: database(database_url, &data_dir)?,
         data_dir,
         redis: redis_urls.map(|urls| redis(&urls, options.redis_ttl.map(|ttl| ttl.0))).transpose()?,
@@ -170,7 +170,7 @@ pub fn resolve(
 ///
 /// A file that can't be read, or an address that is none.
 pub fn service_addresses(said: Option<String>, config: Option<PathBuf>) -> Result<Vec<String>, ConfigError> {
-    services(with_file(Options { service: said, config, ..Options::default() })?.service)
+    services(with_file(Options { service: said, config, ..Options::default() })?.service.as_deref())
 }
 
 fn with_file(options: Options) -> Result<Options, ConfigError> {
@@ -218,9 +218,9 @@ fn listener(option: &'static str, said: Option<String>, default: &str) -> Result
 }
 
 /// Addresses joined by commas; one that is said twice counts once.
-fn services(said: Option<String>) -> Result<Vec<String>, ConfigError> {
+fn services(said: Option<&str>) -> Result<Vec<String>, ConfigError> {
     let mut services = Vec::new();
-    for said in said.as_deref().unwrap_or(SERVICE).split(',') {
+    for said in said.unwrap_or(SERVICE).split(',') {
         let url = service(said.trim())?;
         if !services.contains(&url) {
             services.push(url);

@@ -213,16 +213,41 @@ impl Link {
         }
         self.metrics.stream_ended(METHOD, &self.peer, name, began.elapsed());
         let _inside = span.enter();
+        let Peer { host, port } = &*self.peer;
         match end {
-            End::Stopped => info!("the stream to the booking service is closed"),
-            // An outage is told once, when it begins; the tries in between are for whoever looks closer.
-            End::Closed if failures == 0 => warn!("the booking service ended the stream; opening another"),
-            End::Broken(status) if failures == 0 => {
-                let why = status.message();
-                warn!({ semconv::RPC_STATUS_CODE } = name, why, "no stream to the booking service; trying again");
+            End::Stopped => {
+                info!(
+                    { semconv::SERVER_ADDRESS } = %host,
+                    { semconv::SERVER_PORT } = port,
+                    "the stream to the booking service is closed"
+                );
             }
-            End::Closed => debug!(failures, "the booking service ended the stream"),
-            End::Broken(_) => debug!({ semconv::RPC_STATUS_CODE } = name, failures, "no stream to the booking service"),
+            // An outage is told once, when it begins; the tries in between are for whoever looks closer.
+            End::Closed | End::Broken(_) if failures > 0 => {
+                debug!(
+                    { semconv::SERVER_ADDRESS } = %host,
+                    { semconv::SERVER_PORT } = port,
+                    { semconv::RPC_STATUS_CODE } = name,
+                    failures,
+                    "no stream to the booking service"
+                );
+            }
+            End::Closed => {
+                warn!(
+                    { semconv::SERVER_ADDRESS } = %host,
+                    { semconv::SERVER_PORT } = port,
+                    "the booking service ended the stream; opening another"
+                );
+            }
+            End::Broken(status) => {
+                warn!(
+                    { semconv::SERVER_ADDRESS } = %host,
+                    { semconv::SERVER_PORT } = port,
+                    { semconv::RPC_STATUS_CODE } = name,
+                    why = status.message(),
+                    "no stream to the booking service; trying again"
+                );
+            }
         }
         name
     }

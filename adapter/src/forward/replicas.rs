@@ -48,8 +48,8 @@ const LOOKUP_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two look-ups at the least, however often streams break.
 const LOOKUP_PAUSE: Duration = Duration::from_millis(250);
 
-/// For one look-up; another name must not wait for a name server that is gone. The system's resolver goes on in a thread
-/// until it gives up by itself, half a minute at the most, so only few of them ever run.
+/// For one look-up; another name must not wait for a name server that is gone. The system's resolver goes on in a
+/// thread until it gives up by itself, half a minute at the most, so only few of them ever run.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One address of the service as the operator wrote it.

@@ -102,8 +102,8 @@ impl State {
     }
 }
 
-/// A list that nobody reads keeps the numbers of events that are gone: they may double it, and no more. Between two passes as
-/// many events come as there are places, so each pays for a look at two numbers.
+/// A list that nobody reads keeps the numbers of events that are gone: they may double it, and no more. Between two
+/// passes as many events come as there are places, so each pays for a look at two numbers.
 fn forget_gone(list: &mut VecDeque<u64>, capacity: usize, waits: impl Fn(&u64) -> bool) {
     if list.len() > capacity.saturating_mul(2) {
         list.retain(waits);

@@ -8,7 +8,7 @@ const REPLICAS: u16 = 3;
 const CAPACITY: usize = 8;
 
 /// What can happen, to which replica or event.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     Submit,
     GiveUp(prop::sample::Index),
