@@ -64,6 +64,8 @@ impl Fleet {
             .flag("--admin", "127.0.0.1:0")
             .flag("--service", addresses.join(","))
             .flag("--forward-deadline", deadline)
+            // Longer than any deadline of a test.
+            .flag("--shutdown-grace", "30s")
             .flag("--config", &config);
         let adapters = (0..adapters).map(|_| adapter.serve()).collect();
         let fleet = Self { services, adapters, starts, _folder: folder };

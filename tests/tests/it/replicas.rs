@@ -21,11 +21,15 @@ use jiff::Timestamp;
 const SENDERS: usize = 8;
 /// Answers after which something is in full flow.
 const ENOUGH: usize = 150;
-/// Above what any answer may take here, so that all are answered 200, and below what the grace of a stop allows for.
-const DEADLINE: &str = "2900ms";
-/// What a replica that stops answering may cost whoever waits for it: half a second until it is left, and what the
-/// machine is late by.
-const LEAVING: Duration = Duration::from_secs(2);
+/// Far above what any answer takes, so that a late one is told from a refused one.
+const DEADLINE: &str = "10s";
+/// For the slowest answer. What a silent replica costs is half a second, which the adapter's own tests count without a
+/// clock; a busy machine's disk adds to it. Left to the keep-alive of its connection it would be eight.
+const LEAVING: Duration = Duration::from_secs(5);
+
+/// What the log says when a replica is left, and when it is taken back.
+const LEFT: &str = "does not answer; its events go to the others";
+const BACK: &str = "answers again";
 
 fn created(sender: usize, number: usize) -> Vec<u8> {
     let second = |second| Timestamp::from_second(second).unwrap();
@@ -56,9 +60,11 @@ async fn all_stored(fleet: &Fleet, sent: &[Sent]) {
     assert!(sent.iter().all(|sent| stored.contains(&sha256(&sent.body))), "an answered webhook is in no store");
 }
 
-/// How often the adapters' logs say this, each.
-fn said(fleet: &Fleet, what: &str) -> Vec<usize> {
-    fleet.adapters.iter().map(|adapter| adapter.stderr().matches(what).count()).collect()
+/// How often each adapter's log says this of a service.
+fn said(fleet: &Fleet, service: usize, what: &str) -> Vec<usize> {
+    let port = fleet.services[service].listening().grpc().port().to_string();
+    let count = |text: String| text.lines().filter(|line| line.contains(what) && line.contains(&port)).count();
+    fleet.adapters.iter().map(|adapter| count(adapter.stderr())).collect()
 }
 
 /// Waits until a service commits what comes to it now.
@@ -114,23 +120,25 @@ async fn a_service_that_hangs_is_left_within_a_second_and_taken_back() {
     let mut fleet = Fleet::start(2, 2, DEADLINE, sqlite).await;
     let load = Load::start(&fleet, SENDERS, created);
     load.flows(ENOUGH).await;
+    let before = said(&fleet, 0, LEFT);
+    let more =
+        |fleet: &Fleet| said(fleet, 0, LEFT).iter().zip(&before).map(|(now, then)| now - then).collect::<Vec<_>>();
     fleet.services[0].freeze();
-    let left =
-        || async { said(&fleet, "does not answer; its events go to the others").iter().all(|c| *c > 0).then_some(()) };
+    let left = || async { more(&fleet).iter().all(|count| *count > 0).then_some(()) };
     wait::until("it is left", left).await;
     load.flows(ENOUGH).await;
     let rerouted: Vec<f64> = reroutes(&fleet).await;
     load.flows(ENOUGH).await;
     assert_eq!(reroutes(&fleet).await, rerouted, "nothing goes to it any more");
+    assert_eq!(more(&fleet), [1, 1], "it is said once");
+    let before = said(&fleet, 0, BACK);
     fleet.services[0].thaw();
-    let back = || async { said(&fleet, "answers again").iter().all(|count| *count > 0).then_some(()) };
+    let back = || async { said(&fleet, 0, BACK).iter().zip(&before).all(|(now, then)| now > then).then_some(()) };
     wait::until("it is taken back", back).await;
     has_its_share(&fleet, 0, &load).await;
     let sent = load.end().await;
     all_answered(&sent, "SIGSTOP");
     all_stored(&fleet, &sent).await;
-    assert_eq!(said(&fleet, "does not answer; its events go to the others"), [1, 1], "it is said once");
-    assert_eq!(said(&fleet, "answers again"), [1, 1], "and so is its return");
     fleet.stop().await;
 }
 
