@@ -28,6 +28,8 @@ const DEDUPE_KEYS: usize = 100_000;
 /// How long after its end an accepted booking counts as over, where the operator says nothing: meetings run late, and
 /// Cal.com's own timer comes within a minute.
 pub const COMPLETE_GRACE: Duration = Duration::from_mins(10);
+/// How many addresses of the booking service may be said. Each may be a name with many addresses of its own.
+pub const SERVICES_MOST: usize = 32;
 /// A config file is read whole; the longest that makes sense is far shorter.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -71,8 +73,8 @@ pub struct Config {
     pub grpc: String,
     /// `HOST:PORT` of the admin listener; port 0 lets the kernel pick.
     pub admin: String,
-    /// The booking service to talk to: `http://HOST:PORT`.
-    pub service: String,
+    /// The booking service to talk to, each `http://HOST:PORT`: at least one, at most [`SERVICES_MOST`].
+    pub services: Vec<String>,
     /// Where data lies, unless `database` says otherwise. Not created yet; empty for a program that keeps none.
     pub data_dir: PathBuf,
     /// The store.
@@ -151,7 +153,7 @@ pub fn resolve(
         http: listener("--http", options.http.filter(|_| takes), HTTP)?,
         grpc: listener("--grpc", options.grpc.filter(|_| keeps), GRPC)?,
         admin: listener("--admin", options.admin, admin_default)?,
-        service: service(options.service.filter(|_| program == Program::Adapter))?,
+        services: services(options.service.as_deref().filter(|_| program == Program::Adapter))?,
         database: database(database_url, &data_dir, options.database_connections)?,
         data_dir,
         redis: redis_urls.map(|urls| redis(&urls, options.redis_ttl.map(|ttl| ttl.0))).transpose()?,
@@ -170,14 +172,14 @@ pub fn resolve(
     })
 }
 
-/// The booking service's address for a program that only reads: the one that was said, else that of the config file,
-/// else the default.
+/// The booking service's addresses for a program that only reads: those that were said, else those of the config file,
+/// else the default. Any of them will do: all of them read one store.
 ///
 /// # Errors
 ///
 /// A file that can't be read, or an address that is none.
-pub fn service_address(said: Option<String>, config: Option<PathBuf>) -> Result<String, ConfigError> {
-    service(with_file(Options { service: said, config, ..Options::default() })?.service)
+pub fn service_addresses(said: Option<String>, config: Option<PathBuf>) -> Result<Vec<String>, ConfigError> {
+    services(with_file(Options { service: said, config, ..Options::default() })?.service.as_deref())
 }
 
 fn with_file(options: Options) -> Result<Options, ConfigError> {
@@ -224,13 +226,32 @@ fn listener(option: &'static str, said: Option<String>, default: &str) -> Result
     Err(ConfigError::Value { option, value: address, mend })
 }
 
-fn service(said: Option<String>) -> Result<String, ConfigError> {
-    let url = said.unwrap_or_else(|| SERVICE.to_owned());
+/// Addresses joined by commas; one that is said twice counts once.
+fn services(said: Option<&str>) -> Result<Vec<String>, ConfigError> {
+    let mut services = Vec::new();
+    for said in said.unwrap_or(SERVICE).split(',') {
+        let url = service(said.trim())?;
+        if !services.contains(&url) {
+            services.push(url);
+        }
+        if services.len() > SERVICES_MOST {
+            let value = format!("more than {SERVICES_MOST} addresses");
+            let mend = "write fewer, or a name that stands for many".to_owned();
+            return Err(ConfigError::Value { option: "--service", value, mend });
+        }
+    }
+    Ok(services)
+}
+
+fn service(said: &str) -> Result<String, ConfigError> {
+    let url = said.to_owned();
     let authority = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
     if authority.is_some_and(has_host_and_port) && Url::parse(&url).is_ok() {
         return Ok(url);
     }
-    let mend = "write it as http://HOST:PORT, for example http://127.0.0.1:50051".to_owned();
+    let mend =
+        "write it as http://HOST:PORT, for example http://127.0.0.1:50051; several, joined by commas, are replicas"
+            .to_owned();
     Err(ConfigError::Value { option: "--service", value: url, mend })
 }
 

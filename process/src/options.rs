@@ -1,10 +1,13 @@
 //! The options that the programs share: one list, read from flags, environment and config file alike.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
 
 use crate::Period;
 
@@ -25,8 +28,10 @@ pub struct Options {
     #[arg(long, env = "CALBRIDGE_ADMIN", value_name = "HOST:PORT")]
     pub admin: Option<String>,
 
-    /// The booking service to talk to [default: http://127.0.0.1:50051]
-    #[arg(long, env = "CALBRIDGE_SERVICE", value_name = "http://HOST:PORT")]
+    /// The booking service to talk to; several addresses, joined by commas, and all addresses of a name are replicas
+    /// [default: http://127.0.0.1:50051]
+    #[arg(long, env = "CALBRIDGE_SERVICE", value_name = "http://HOST:PORT,…")]
+    #[serde(deserialize_with = "one_or_many")]
     pub service: Option<String>,
 
     /// Where data lies [default: the platform's data directory]
@@ -189,4 +194,31 @@ impl LimitOptions {
             shutdown_grace: self.shutdown_grace.or(below.shutdown_grace),
         }
     }
+}
+
+/// A text, or several that are joined by commas as they would be in a flag.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    struct OneOrMany;
+
+    impl<'de> Visitor<'de> for OneOrMany {
+        type Value = String;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a string or an array of strings")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<String, A::Error> {
+            let mut all = Vec::new();
+            while let Some(text) = texts.next_element::<String>()? {
+                all.push(text);
+            }
+            Ok(all.join(","))
+        }
+    }
+
+    deserializer.deserialize_any(OneOrMany).map(Some)
 }

@@ -248,6 +248,10 @@ pub mod metric {
     pub const SIGNATURE_UNSIGNED_TENANTS: &str = "calbridge.signature.unsigned_tenants";
     /// Counter by status: streams from the adapter to the service that ended or did not open.
     pub const FORWARD_RECONNECTS: &str = "calbridge.forward.reconnects";
+    /// Up-down counter by replica: open streams from the adapter to the service.
+    pub const FORWARD_STREAMS: &str = "calbridge.forward.streams";
+    /// Counter: events that went on from one replica of the service to another.
+    pub const FORWARD_REROUTES: &str = "calbridge.forward.reroutes";
     /// Counter by signal: spans, log records and collections whose export failed.
     pub const TELEMETRY_LOST: &str = "calbridge.telemetry.lost";
 }
@@ -264,6 +268,8 @@ pub mod unit {
     pub const MESSAGES: &str = "{message}";
     /// Deliveries.
     pub const DELIVERIES: &str = "{delivery}";
+    /// Streams.
+    pub const STREAMS: &str = "{stream}";
     /// Transitions.
     pub const TRANSITIONS: &str = "{transition}";
 }

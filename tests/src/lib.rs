@@ -13,6 +13,7 @@
 pub mod api;
 pub mod collector;
 pub mod corpus;
+pub mod fleet;
 pub mod metrics;
 pub mod port;
 pub mod postgres;

@@ -102,7 +102,27 @@ fn a_program_looks_only_at_what_it_uses() {
 #[test]
 fn a_program_that_only_reads_finds_the_service_in_the_file() {
     let (_folder, options) = file("service = \"http://bookings.internal:50051\"\nhttp = \"elsewhere\"\n");
-    assert_eq!(service_address(None, options.config.clone()).unwrap(), "http://bookings.internal:50051");
-    assert_eq!(service_address(Some("http://[::1]:1".to_owned()), options.config).unwrap(), "http://[::1]:1");
-    assert_eq!(service_address(None, None).unwrap(), "http://127.0.0.1:50051");
+    assert_eq!(service_addresses(None, options.config.clone()).unwrap(), ["http://bookings.internal:50051"]);
+    assert_eq!(service_addresses(Some("http://[::1]:1".to_owned()), options.config).unwrap(), ["http://[::1]:1"]);
+    assert_eq!(service_addresses(None, None).unwrap(), ["http://127.0.0.1:50051"]);
+}
+
+#[test]
+fn replicas_are_a_text_with_commas_or_an_array() {
+    let three = ["http://a:1", "http://b:2", "http://[::1]:3"];
+    for text in [
+        r#"service = "http://a:1,http://b:2, http://[::1]:3,http://a:1""#,
+        r#"service = ["http://a:1", "http://b:2", "http://[::1]:3"]"#,
+    ] {
+        let (_folder, options) = file(text);
+        assert_eq!(resolve(options, Program::Adapter, &environment).unwrap().services, three, "{text}");
+    }
+    for text in [r#"service = "http://a:1,""#, "service = []", r#"service = ["http://a:1", "b:2"]"#] {
+        assert!(refused(text, Program::Adapter).contains("http://HOST:PORT"), "{text}");
+    }
+    assert!(refused("service = 7", Program::Adapter).contains("a string or an array of strings"));
+    let many = |count: u16| (0..count).map(|port| format!("http://a:{port}")).collect::<Vec<_>>().join(",");
+    assert_eq!(service_addresses(Some(many(32)), None).unwrap().len(), SERVICES_MOST);
+    let why = service_addresses(Some(many(33)), None).unwrap_err().to_string();
+    assert!(why.contains("more than 32"), "{why}");
 }
