@@ -72,6 +72,8 @@ impl Client {
         let first = nodes.first().ok_or(RedisError::Url(1))?.clone();
         match nodes.len() {
             1 => one(first, certificates),
+            // The client would take the credentials of the first node for all.
+            _ if nodes.iter().any(|node| !alike(node, &first)) => Err(RedisError::Unlike),
             _ => cluster(nodes, Place::of(&first), certificates),
         }
     }
@@ -215,9 +217,16 @@ fn cluster(
         None => builder,
         Some(certificates) => builder.certs(certificates),
     };
-    // Every address was read before: what is left is that they do not fit together.
     let client = builder.build().map_err(|_| RedisError::Unlike)?;
     Ok(Client::Cluster(Box::new(client), place))
+}
+
+/// Whether both may be nodes of one cluster.
+fn alike(one: &ConnectionInfo, other: &ConnectionInfo) -> bool {
+    let tls = |node: &ConnectionInfo| matches!(node.addr(), ConnectionAddr::TcpTls { .. });
+    let (redis, of_other) = (one.redis_settings(), other.redis_settings());
+    tls(one) == tls(other)
+        && (redis.username(), redis.password(), redis.db()) == (of_other.username(), of_other.password(), of_other.db())
 }
 
 /// Which slots lie together.
