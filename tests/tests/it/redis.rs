@@ -1,6 +1,9 @@
 //! Redis is a hint. Whatever becomes of it while webhooks flow, every answer is right, nothing is applied twice, and
 //! nobody waits for it longer than once.
 
+mod access;
+mod tls;
+
 use std::{
     collections::BTreeMap,
     fs,

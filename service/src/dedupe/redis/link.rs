@@ -126,8 +126,10 @@ impl Link {
     pub(super) async fn exist(&mut self, keys: &[String]) -> Result<Vec<bool>, Failure> {
         match self {
             Self::One(connection) => {
-                let Value::Array(answers) = connection.req_packed_command(redis::cmd("MGET").arg(keys)).await? else {
-                    return Err(Failure::Nonsense);
+                let answers = match connection.req_packed_command(redis::cmd("MGET").arg(keys)).await? {
+                    Value::Array(answers) => answers,
+                    Value::ServerError(error) => return Err(Failure::of_code(error.code())),
+                    _ => return Err(Failure::Nonsense),
                 };
                 // One of another type is no value, and no hint.
                 sane(&answers, keys.len())?;
@@ -164,13 +166,14 @@ impl Link {
                     let renewed = slots(connection).await.and_then(|answer| shards.renew(&answer));
                     renewed.inspect_err(|_| shards.spoil())?;
                 }
-                let answers = by_node(connection, shards, keys, command).await?;
-                let outcomes = answers.iter().map(|(group, answers)| sane(answers, group.len()));
-                // Every node was told. What one of them says of its room is worth less than a failure of another.
-                outcomes.fold(Ok(()), |worst, outcome| match (&worst, &outcome) {
-                    (Ok(()) | Err(Failure::Full(_)), Err(_)) => outcome,
-                    _ => worst,
-                })
+                let mut room = Ok(());
+                for (group, answers) in by_node(connection, shards, keys, command).await? {
+                    match sane(&answers, group.len()) {
+                        Err(full @ Failure::Full(_)) => room = Err(full),
+                        other => other?,
+                    }
+                }
+                room
             }
         }
     }

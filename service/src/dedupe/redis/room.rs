@@ -20,7 +20,8 @@ impl Room {
     pub(super) fn note(&mut self, told: Result<&(), &Failure>) {
         match told {
             Err(Failure::Full(code)) => {
-                if self.refused.replace(Instant::now()).is_none() {
+                let before = self.refused.replace(Instant::now());
+                if before.is_none() {
                     warn!(
                         { semconv::DB_RESPONSE_STATUS_CODE } = code,
                         "Redis takes no keys; it is still asked, and the store recognises what it does not know"

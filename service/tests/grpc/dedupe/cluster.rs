@@ -17,6 +17,9 @@ use crate::{
 
 /// Events of one burst: enough for each node to have some.
 const BURST: usize = 60;
+/// All that calbridge needs of a cluster, as the README says it.
+const RIGHTS: &str = "resetchannels ~calbridge:* -@all +exists +set +ping +asking +cluster|slots";
+const PASSWORD: &str = "of-the-tests";
 
 /// A service that has found its cluster.
 async fn with(cluster: &Cluster) -> Harness {
@@ -77,6 +80,24 @@ async fn it_is_asked_and_told_node_by_node() {
     let most = asked.iter().filter_map(|span| attribute(span, "db.operation.batch.size")?.parse().ok()).max();
     assert!(most > Some(MASTERS), "one operation asks for many keys of many nodes: {most:?}");
     assert!(asked.iter().all(|span| attribute(span, "error.type").is_none()));
+}
+
+#[tokio::test]
+async fn a_user_with_few_rights_will_do() {
+    let cluster = Cluster::start().await;
+    for node in &cluster.nodes {
+        node.run_all([format!("ACL SETUSER calbridge reset on >{PASSWORD} {RIGHTS}")]).await;
+    }
+    let urls: Vec<String> =
+        cluster.urls().iter().map(|url| url.replace("://", &format!("://calbridge:{PASSWORD}@"))).collect();
+    let service = Harness::with(redis(&urls)).await;
+    found(&service, "allowed").await;
+    // Slots move, and its user may follow.
+    for node in &cluster.nodes {
+        let () = node.run(&["FLUSHALL"]).await;
+    }
+    cluster.move_slots(0, 1, 0..1800).await;
+    found(&service, "moved").await;
 }
 
 #[tokio::test]
