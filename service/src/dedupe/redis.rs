@@ -39,16 +39,37 @@ use crate::{
 
 /// A Redis that can't even be tried.
 #[derive(Debug, thiserror::Error)]
+#[error("{}: {}", self.option(), self.mend())]
 pub enum RedisError {
-    /// One of the configured addresses is none.
-    #[error("--redis-url: address {0} is not of the form redis://HOST:PORT or rediss://HOST:PORT")]
+    /// One of the configured addresses is none; counted from one.
     Url(usize),
     /// The addresses are not those of one cluster.
-    #[error("--redis-url: all nodes of a cluster have the same scheme, user, password and database; write them alike")]
     Unlike,
-    /// A file of the operator's does not hold what it should.
-    #[error("{0}: no {1} in PEM form can be read from it; it begins with a line -----BEGIN …-----")]
+    /// The file of this option does not hold what it should.
     Pem(&'static str, &'static str),
+}
+
+impl RedisError {
+    /// The option that can't be used.
+    pub(crate) fn option(&self) -> &'static str {
+        match self {
+            Self::Url(_) | Self::Unlike => "--redis-url",
+            Self::Pem(option, _) => option,
+        }
+    }
+
+    /// What is wrong with it, and what to say instead.
+    pub(crate) fn mend(&self) -> String {
+        match self {
+            Self::Url(place) => format!("address {place} is not of the form redis://HOST:PORT or rediss://HOST:PORT"),
+            Self::Unlike => "the nodes of a cluster share one scheme, user, password and database; write the \
+                             addresses alike"
+                .to_owned(),
+            Self::Pem(_, what) => {
+                format!("no {what} can be read from the file; name one in PEM form, which begins with -----BEGIN")
+            }
+        }
+    }
 }
 
 /// A handle on Redis. Its two tasks end with it.
@@ -124,8 +145,8 @@ impl Redis {
 }
 
 impl Shared {
-    /// Lends the link to one operation under its time limit; none where there is no link. A failure takes the link away,
-    /// but for one of room: such a Redis can be asked.
+    /// Lends the link to one operation under its time limit; none where there is no link. A failure takes the link
+    /// away, but for one of room: such a Redis can be asked.
     async fn operate<T, F>(
         &self,
         operation: &'static str,

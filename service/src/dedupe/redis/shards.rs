@@ -1,8 +1,8 @@
 //! Which keys of a cluster share a node: one pipeline a node instead of a command a key.
 //!
-//! A node takes any of its own keys in one pipeline, whatever their slots. Where a node is at the moment only the client
-//! knows: a group is sent by the slot of its first key. So a failover, which moves all slots of a node together, leaves
-//! the groups right; slots that move one by one make them stale, which costs hints until they are read again.
+//! A node takes any of its own keys in one pipeline, whatever their slots. Where a node is at the moment only the
+//! client knows: a group is sent by the slot of its first key. So a failover, which moves all slots of a node together,
+//! leaves the groups right; slots that move one by one make them stale, which costs hints until they are read again.
 
 use std::{
     collections::HashMap,
