@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use calbridge_process::RedisTls;
 use calbridge_proto::v1::{SubmitEventsRequest, SubmitOutcome};
 use calbridge_telemetry::testing::{attribute, record};
 
@@ -101,6 +102,24 @@ async fn a_user_with_few_rights_will_do() {
 }
 
 #[tokio::test]
+async fn it_may_speak_tls() {
+    let cluster = Cluster::with_tls().await;
+    let mut settings = redis(&cluster.urls());
+    // Nobody vouches for it: it counts as away.
+    let service = Harness::with(settings.clone()).await;
+    let names: Vec<String> = (0..BURST).map(|number| format!("u{number}")).collect();
+    burst(&service, &names, SubmitOutcome::Applied).await;
+    burst(&service, &names, SubmitOutcome::Duplicate).await;
+    assert_eq!((cluster.keys().await, service.control.confirms.load(Ordering::Relaxed)), (0, 0));
+    if let Some(redis) = &mut settings.redis {
+        redis.tls = Some(RedisTls { ca: cluster.certificate.clone(), client: None });
+    }
+    let service = Harness::with(settings).await;
+    found(&service, "behind-tls").await;
+    assert!(cluster.least().await > 0);
+}
+
+#[tokio::test]
 async fn a_node_that_dies_costs_no_answer_and_little_time() {
     let recording = record();
     let mut cluster = Cluster::start().await;
@@ -116,8 +135,9 @@ async fn a_node_that_dies_costs_no_answer_and_little_time() {
     let asks = recording.named("PIPELINE EXISTS").split_off(asked);
     let failed = asks.iter().filter(|span| attribute(span, "error.type").is_some()).count();
     let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
-    // The first meets it; a trial a second may pass until the cluster notices that a third of it is gone.
-    assert!((1..=2 + seconds).contains(&failed), "{failed} of {} asks failed in {seconds} s", asks.len());
+    // The first meets it, unless what was told last does; a trial a second may pass until the cluster notices that a
+    // third of it is gone.
+    assert!(failed <= 2 + seconds, "{failed} of {} asks failed in {seconds} s", asks.len());
     for ask in &asks {
         let waited = ask.end_time.duration_since(ask.start_time).unwrap();
         assert!(waited < BOUND, "{waited:?}");
@@ -137,9 +157,12 @@ async fn a_frozen_node_costs_one_timeout_and_then_nothing() {
         burst(&service, &names, SubmitOutcome::Duplicate).await;
     }
     let asks = recording.named("PIPELINE EXISTS").split_off(asked);
-    let waited = asks.iter().map(|ask| ask.end_time.duration_since(ask.start_time).unwrap()).max().unwrap();
-    assert!((Duration::from_millis(40)..BOUND).contains(&waited), "{waited:?}");
-    assert!(asks.iter().filter(|ask| attribute(ask, "error.type").is_some()).count() == 1, "{} asks", asks.len());
+    // None where what was told last met it first.
+    assert!(asks.len() <= 1, "{} asks", asks.len());
+    for ask in asks {
+        let waited = ask.end_time.duration_since(ask.start_time).unwrap();
+        assert!((Duration::from_millis(40)..BOUND).contains(&waited), "{waited:?}");
+    }
     cluster.nodes[2].thaw();
     found(&service, "thawed").await;
 }

@@ -1,7 +1,8 @@
 //! A Redis cluster of a test's own: three masters that share the slots, and replicas where a test wants some.
 
-use std::net::TcpListener;
+use std::{fs, net::TcpListener};
 
+use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
 
 use super::RedisServer;
@@ -17,6 +18,10 @@ const BUS: u16 = 10_000;
 /// Nodes that know each other. The first three are the masters.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<RedisServer>,
+    /// Where the nodes speak TLS, with clients and among themselves; without TLS nowhere.
+    tls_ports: Vec<u16>,
+    /// The certificate that all of them share, as it vouches for itself.
+    pub(crate) certificate: Option<String>,
     /// A node that can't write its configuration ends itself.
     folder: TempDir,
 }
@@ -24,7 +29,21 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Three masters.
     pub(crate) async fn start() -> Self {
-        let mut cluster = Self { nodes: Vec::new(), folder: tempfile::tempdir().unwrap() };
+        Self::of(None, tempfile::tempdir().unwrap()).await
+    }
+
+    /// Three masters behind TLS. The test itself goes in without.
+    pub(crate) async fn with_tls() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // A cluster tells the addresses of its nodes, and no names.
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        fs::write(folder.path().join("cert.pem"), cert.pem()).unwrap();
+        fs::write(folder.path().join("key.pem"), signing_key.serialize_pem()).unwrap();
+        Self::of(Some(cert.pem()), folder).await
+    }
+
+    async fn of(certificate: Option<String>, folder: TempDir) -> Self {
+        let mut cluster = Self { nodes: Vec::new(), tls_ports: Vec::new(), certificate, folder };
         while cluster.nodes.len() < MASTERS {
             cluster.launch();
         }
@@ -64,6 +83,9 @@ impl Cluster {
 
     /// How a service reaches it. A cluster has no databases.
     pub(crate) fn urls(&self) -> Vec<String> {
+        if self.certificate.is_some() {
+            return self.tls_ports.iter().map(|port| format!("rediss://127.0.0.1:{port}")).collect();
+        }
         self.nodes.iter().map(|node| format!("redis://127.0.0.1:{}", node.port)).collect()
     }
 
@@ -114,25 +136,35 @@ impl Cluster {
     }
 
     fn launch(&mut self) {
-        let port = loop {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            if port < u16::MAX - BUS && TcpListener::bind(("127.0.0.1", port + BUS)).is_ok() {
-                break port;
-            }
-        };
-        let file = self.folder.path().join(format!("{port}.conf"));
-        let options = [
-            ["--cluster-enabled", "yes"],
-            ["--cluster-config-file", file.to_str().unwrap()],
-            ["--cluster-node-timeout", NODE_TIMEOUT],
-            ["--repl-diskless-sync-delay", "0"],
-            ["--dir", self.folder.path().to_str().unwrap()],
-        ];
-        self.nodes.extend(RedisServer::at(port, options.as_flattened()));
+        let (port, tls_port) = (port_with_bus(), port_with_bus());
+        let path = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
+        let mut options: Vec<String> = ["--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT]
+            .into_iter()
+            .chain(["--repl-diskless-sync-delay", "0"])
+            .map(str::to_owned)
+            .collect();
+        options.extend([
+            "--cluster-config-file".to_owned(),
+            path(&format!("{port}.conf")),
+            "--dir".to_owned(),
+            path(""),
+        ]);
+        if self.certificate.is_some() {
+            let cert = path("cert.pem");
+            options.extend(["--tls-cluster", "yes", "--tls-auth-clients", "no", "--tls-port"].map(str::to_owned));
+            options.extend([tls_port.to_string(), "--tls-cert-file".to_owned(), cert.clone()]);
+            options.extend(["--tls-ca-cert-file".to_owned(), cert, "--tls-key-file".to_owned(), path("key.pem")]);
+        }
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        if let Some(node) = RedisServer::at(port, &options) {
+            self.nodes.push(node);
+            self.tls_ports.push(tls_port);
+        }
     }
 
     async fn introduce(&self, node: &RedisServer) {
-        node.run_all([format!("CLUSTER MEET 127.0.0.1 {}", self.nodes[0].port)]).await;
+        let port = if self.certificate.is_some() { self.tls_ports[0] } else { self.nodes[0].port };
+        node.run_all([format!("CLUSTER MEET 127.0.0.1 {port}")]).await;
     }
 
     async fn is_one(&self) {
@@ -147,6 +179,16 @@ impl Cluster {
             true
         })
         .await;
+    }
+}
+
+/// A port that is free together with the one on which the nodes talk.
+fn port_with_bus() -> u16 {
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if port < u16::MAX - BUS && TcpListener::bind(("127.0.0.1", port + BUS)).is_ok() {
+            return port;
+        }
     }
 }
 
