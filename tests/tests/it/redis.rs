@@ -2,6 +2,7 @@
 //! nobody waits for it longer than once.
 
 mod access;
+mod room;
 mod tls;
 
 use std::{
