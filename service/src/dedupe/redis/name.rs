@@ -1,8 +1,8 @@
 //! The key of a delivery in Redis: short, bounded, and without personal data.
 //!
 //! Sixteen bytes of the body's hash are enough for a hint. Two bodies that share them cost the second one a read of the
-//! store, which says that it is new: never a wrong answer. Redis, which remembers every delivery of a week, holds each
-//! in half of the memory that the whole hash would take.
+//! store, which says that it is new: never a wrong answer. Redis remembers every delivery of a week, and so spends 88
+//! bytes on each instead of 120.
 
 use std::iter::successors;
 
