@@ -14,8 +14,8 @@ const TLS_BYTES: usize = 256;
 const TLS_WORDS: [&str; 2] = ["invalid peer certificate", "received fatal alert"];
 /// A server that answers reads and takes no keys: its memory is full, or its disk refuses the copy it has to keep.
 const FULL: [&str; 2] = ["OOM", "MISCONF"];
-/// Of a cluster's node that does not have the key's slot, or will soon not.
-const MOVED: [&str; 2] = ["MOVED", "ASK"];
+/// Of a cluster's node that does not have the key's slot, or will soon not, or is asked for several at once.
+const MOVED: [&str; 3] = ["MOVED", "ASK", "CROSSSLOT"];
 
 /// Why Redis did not do it.
 #[derive(Debug)]
@@ -91,7 +91,10 @@ impl fmt::Display for Failure {
             }
             Self::Refused(code) => write!(formatter, "it answers {code}"),
             Self::Full(code) => write!(formatter, "it takes no keys ({code})"),
-            Self::Moved => formatter.write_str("the slots of the cluster are moving"),
+            // Of a cluster that is known as one it costs some keys their hint, and is no failure.
+            Self::Moved => {
+                formatter.write_str("it is a node of a cluster: --redis-url needs several, joined by commas")
+            }
             Self::Nonsense => formatter.write_str("its answer is none that Redis gives"),
         }
     }
@@ -154,6 +157,7 @@ mod tests {
 
     #[test]
     fn a_full_redis_and_a_moved_slot_are_told_apart_from_a_refusal() {
+        assert!(Failure::of_code("CROSSSLOT").to_string().contains("--redis-url needs several"));
         let names = ["OOM", "MISCONF", "MOVED", "ASK", "READONLY", "NOPERM"].map(|code| Failure::of_code(code).name());
         assert_eq!(names, ["full", "full", "moved", "moved", "refused", "refused"]);
         assert!(Failure::of_code(&"x".repeat(1000)).to_string().len() < 100);
