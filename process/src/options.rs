@@ -50,6 +50,18 @@ pub struct Options {
     #[arg(long, env = "CALBRIDGE_REDIS_URL", value_name = "redis://…|rediss://…", hide_env_values = true)]
     pub redis_url: Option<SecretString>,
 
+    /// Who may vouch for the servers of rediss://, in PEM form [default: the public authorities]
+    #[arg(long, env = "CALBRIDGE_REDIS_CA_FILE", value_name = "FILE")]
+    pub redis_ca_file: Option<PathBuf>,
+
+    /// The certificate that rediss:// shows to servers which ask for one, in PEM form
+    #[arg(long, env = "CALBRIDGE_REDIS_CERT_FILE", value_name = "FILE")]
+    pub redis_cert_file: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM form
+    #[arg(long, env = "CALBRIDGE_REDIS_KEY_FILE", value_name = "FILE")]
+    pub redis_key_file: Option<PathBuf>,
+
     /// How long Redis remembers a delivery [default: 7days]
     #[arg(long, env = "CALBRIDGE_REDIS_TTL", value_name = "TIME")]
     pub redis_ttl: Option<Period>,
@@ -166,6 +178,9 @@ impl Options {
             database_url: self.database_url.or(below.database_url),
             database_connections: self.database_connections.or(below.database_connections),
             redis_url: self.redis_url.or(below.redis_url),
+            redis_ca_file: self.redis_ca_file.or(below.redis_ca_file),
+            redis_cert_file: self.redis_cert_file.or(below.redis_cert_file),
+            redis_key_file: self.redis_key_file.or(below.redis_key_file),
             redis_ttl: self.redis_ttl.or(below.redis_ttl),
             dedupe_keys: self.dedupe_keys.or(below.dedupe_keys),
             config: self.config.or(below.config),

@@ -39,6 +39,8 @@ pub mod span {
     /// INTERNAL root: one round of the batcher.
     pub const INGEST_ROUND: &str = "ingest round";
     /// CLIENT: Redis asked for the whole round.
+    pub const REDIS_MGET: &str = "MGET";
+    /// CLIENT: a Redis cluster asked for the whole round.
     pub const REDIS_PIPELINE_EXISTS: &str = "PIPELINE EXISTS";
     /// CLIENT: Redis told about the whole round, after the commit.
     pub const REDIS_PIPELINE_SET: &str = "PIPELINE SET";

@@ -11,6 +11,7 @@
 )]
 
 pub mod api;
+pub mod authority;
 pub mod collector;
 pub mod corpus;
 pub mod fleet;
