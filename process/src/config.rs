@@ -11,7 +11,7 @@ use calbridge_telemetry::LogFormat;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::{ConfigError, Limits, LogFormatOption, Options, Tenant, tenant};
+use crate::{ConfigError, Limits, LogFormatOption, Options, Retention, Tenant, retention, tenant};
 
 const HTTP: &str = "127.0.0.1:8080";
 const GRPC: &str = "127.0.0.1:50051";
@@ -94,6 +94,10 @@ pub struct Config {
     /// How long after its end the clock completes an accepted booking, of the tenants that the config file names;
     /// `None`: it does not. Of all others it is [`COMPLETE_GRACE`]. Empty for a program that keeps no data.
     pub completion: BTreeMap<String, Option<Duration>>,
+    /// How long what was received is kept.
+    pub retention: Retention,
+    /// The same of the tenants that the config file says otherwise of. Empty for a program that keeps no data.
+    pub tenant_retention: BTreeMap<String, Retention>,
     /// gRPC may listen beyond loopback as it is.
     pub insecure: bool,
     /// Unsigned tenants may be reached beyond loopback.
@@ -164,6 +168,10 @@ pub fn resolve(
         None if keeps => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
         None => PathBuf::new(),
     };
+    let (retention, tenant_retention) = match keeps {
+        true => retention::resolve(&options.retention, &options.tenants)?,
+        false => (Retention::DEFAULT, BTreeMap::new()),
+    };
     let database_url = options.database_url.as_ref().filter(|_| keeps);
     let admin_default = if program == Program::Service { SERVICE_ADMIN } else { ADMIN };
     Ok(Config {
@@ -176,6 +184,8 @@ pub fn resolve(
         redis,
         dedupe_keys: options.dedupe_keys.unwrap_or(DEDUPE_KEYS),
         completion: if keeps { tenant::completion(&options.tenants)? } else { BTreeMap::new() },
+        retention,
+        tenant_retention,
         tenants,
         insecure: options.insecure.unwrap_or(false),
         insecure_unsigned: options.insecure_unsigned.unwrap_or(false),

@@ -10,6 +10,7 @@ mod frame;
 mod limits;
 mod options;
 mod period;
+mod retention;
 mod tenant;
 
 pub use config::{
@@ -20,4 +21,5 @@ pub use frame::{Process, announce, arguments, environment, exit_code, listen, lo
 pub use limits::Limits;
 pub use options::{LimitOptions, LogFormatOption, Options, TenantOptions};
 pub use period::Period;
+pub use retention::{Keeping, Retention, RetentionOptions};
 pub use tenant::{MAX_SECRETS, MAX_TENANTS, Secret, Tenant};

@@ -9,7 +9,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use crate::Period;
+use crate::{Period, RetentionOptions};
 
 /// Every shared option; each is unset where nobody said anything. The field names are the keys of the config file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -97,6 +97,10 @@ pub struct Options {
     #[allow(missing_docs, reason = "a doc comment here would become the help text's heading")]
     pub limits: LimitOptions,
 
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would become the help text's heading")]
+    pub retention: RetentionOptions,
+
     #[arg(skip)]
     #[allow(missing_docs, reason = "read from the config file alone; see TenantOptions")]
     pub tenants: BTreeMap<String, TenantOptions>,
@@ -151,6 +155,8 @@ pub struct TenantOptions {
     pub complete_by_clock: Option<bool>,
     /// How long after the end. Unset: ten minutes.
     pub complete_grace: Option<Period>,
+    /// How long what was received for it is kept. What is unset is that of all tenants.
+    pub retention: Option<RetentionOptions>,
 }
 
 /// `--log-format`.
@@ -189,6 +195,7 @@ impl Options {
             log_format: self.log_format.or(below.log_format),
             log: self.log.or(below.log),
             limits: self.limits.over(&below.limits),
+            retention: self.retention.over(&below.retention),
             tenants: below.tenants,
         }
     }

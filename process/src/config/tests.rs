@@ -158,3 +158,23 @@ fn replicas_are_a_text_with_commas_or_an_array() {
     let why = service_addresses(Some(many(33)), None).unwrap_err().to_string();
     assert!(why.contains("more than 32"), "{why}");
 }
+
+#[test]
+fn retention_is_read_for_all_and_for_each_tenant() {
+    let text = "[retention]\nbodies = \"7days\"\ntransitions = \"never\"\n\
+        [tenants.acme]\nsecrets = [\"x\"]\n[tenants.acme.retention]\ndeliveries = \"2days\"\n";
+    let (_folder, mut options) = file(text);
+    options.retention.bodies = Some("9days".parse().unwrap());
+    let config = resolve(options, Program::Service, &environment).unwrap();
+    let day = Duration::from_hours(24);
+    let common = Retention { bodies: Some(day * 9), deliveries: Some(day * 90), transitions: None };
+    assert_eq!(config.retention, common);
+    let own = Retention { bodies: Some(day * 2), deliveries: Some(day * 2), transitions: None };
+    assert_eq!(config.tenant_retention, [("acme".to_owned(), own)].into());
+
+    let torn = "[retention]\nbodies = \"never\"\n";
+    assert!(refused(torn, Program::Up).contains("--retention-bodies = never"));
+    let (_folder, options) = file(torn);
+    resolve(options, Program::Adapter, &environment).unwrap();
+    assert!(refused("[retention]\nbodies = \"soon\"\n", Program::Adapter).contains("or never"));
+}
