@@ -61,6 +61,10 @@ impl Replay {
             let request = ListDeliveriesRequest { tenant, page_size: PAGE_SIZE, page_token, ..Default::default() };
             let page = client.list_deliveries(request).await.map_err(|status| refused(&status))?.into_inner();
             for delivery in page.deliveries {
+                if delivery.raw_body_purged {
+                    counts.purged += 1;
+                    continue;
+                }
                 match replay(client, &self.reader.tenant(), &delivery.delivery_id, false).await {
                     Ok(answer) => self.tell(&mut counts, &answer)?,
                     Err(failure) => {
@@ -115,8 +119,9 @@ impl Replay {
     fn conclude(&self, summary: &RefoldSummary) -> anyhow::Result<ExitCode> {
         if self.reader.output == Format::Table {
             print(format_args!(
-                "{} deliveries, {} bookings compared: {} would differ, {} could not be checked",
-                summary.deliveries, summary.bookings, summary.differences, summary.unchecked
+                "{} deliveries, {} bookings compared: {} would differ, {} could not be checked; {} with purged \
+                 webhooks were left out",
+                summary.deliveries, summary.bookings, summary.differences, summary.unchecked, summary.not_checkable
             ))?;
         }
         let same = summary.differences == 0 && summary.unchecked == 0;
@@ -130,12 +135,17 @@ struct Counts {
     replayed: usize,
     applied: usize,
     failed: usize,
+    /// Their bodies are past their retention.
+    purged: usize,
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { replayed, applied, failed } = self;
-        write!(out, "{replayed} deliveries replayed, {applied} changed a booking, {failed} failed")
+        let Self { replayed, applied, failed, purged } = self;
+        write!(
+            out,
+            "{replayed} deliveries replayed, {applied} changed a booking, {failed} failed, {purged} without a body"
+        )
     }
 }
 

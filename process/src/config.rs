@@ -168,9 +168,10 @@ pub fn resolve(
         None if keeps => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
         None => PathBuf::new(),
     };
-    let (retention, tenant_retention) = match keeps {
-        true => retention::resolve(&options.retention, &options.tenants)?,
-        false => (Retention::DEFAULT, BTreeMap::new()),
+    let (retention, tenant_retention) = if keeps {
+        retention::resolve(&options.retention, &options.tenants)?
+    } else {
+        (Retention::DEFAULT, BTreeMap::new())
     };
     let database_url = options.database_url.as_ref().filter(|_| keeps);
     let admin_default = if program == Program::Service { SERVICE_ADMIN } else { ADMIN };

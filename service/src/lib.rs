@@ -11,6 +11,7 @@ mod dedupe;
 mod ingest;
 mod metrics;
 mod refold;
+mod retention;
 mod retype;
 mod server;
 mod settings;

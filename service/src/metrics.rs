@@ -35,6 +35,8 @@ pub(crate) struct Metrics {
     queue: Gauge<u64>,
     /// Bookings that the clock completed.
     completed: Counter<u64>,
+    /// Rows that were past their retention.
+    purged: Counter<u64>,
     /// Operations on Redis; the store's own are watched there.
     database: Histogram<f64>,
 }
@@ -60,6 +62,7 @@ impl Metrics {
                 .build(),
             queue: meter.u64_gauge(metric::INGEST_QUEUE_DEPTH).with_unit(unit::DELIVERIES).build(),
             completed: meter.u64_counter(metric::CLOCK_TRANSITIONS).with_unit(unit::TRANSITIONS).build(),
+            purged: meter.u64_counter(metric::RETENTION_PURGED).with_unit(unit::ROWS).build(),
             database: database_operations(),
         }
     }
@@ -67,6 +70,11 @@ impl Metrics {
     /// The clock changed so many bookings.
     pub(crate) fn completed(&self, bookings: usize) {
         self.completed.add(count(bookings), &[]);
+    }
+
+    /// So many rows of a kind were past their retention.
+    pub(crate) fn purged(&self, kind: &'static str, rows: usize) {
+        self.purged.add(count(rows), &[KeyValue::new(semconv::RETENTION_KIND, kind)]);
     }
 
     /// A round begins with so many events and leaves so many waiting.

@@ -3,13 +3,18 @@
 //!
 //! The fresh state is a store of its own, filled by the very commits that fill the real one. Webhooks go on coming
 //! meanwhile: a row is compared only where the journal was folded up to the last that spoke of it; where it was not,
-//! the journal is followed a little further.
+//! the journal is followed a little further. And only where every body that spoke of it is kept: what the stored row
+//! owes to a purged one the fresh row can't have.
 
 mod difference;
 mod fresh;
 mod pages;
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use calbridge_proto::v1::{
     Delivery, RefoldDeliveriesResponse, RefoldProgress, RefoldSummary, refold_deliveries_response::Step,
@@ -130,9 +135,10 @@ impl<S: Store> Refold<S> {
     ) -> Result<Phase, StoreError> {
         let fresh = self.fresh.store()?.rows(self.tenant.clone(), after.clone(), REFOLD_PAGE).await?;
         let stored = self.store.rows(self.tenant.clone(), after, REFOLD_PAGE).await?;
+        let purged = self.purged(stored.rows.iter().map(|row| Arc::clone(&row.key.0)).collect()).await?;
         let Some(until) = read_until(&stored, &fresh) else { return Ok(Phase::CatchUp { waiting, tries: 0 }) };
         for (key, stored, fresh) in side_by_side(stored.rows, fresh.rows, &until) {
-            if self.compare(&key, stored.as_ref(), fresh.as_ref())? {
+            if self.compare(&key, stored.as_ref(), fresh.as_ref(), &purged)? {
                 continue;
             }
             if waiting.len() < REFOLD_WAITING {
@@ -148,7 +154,8 @@ impl<S: Store> Refold<S> {
     async fn catch_up(&mut self, mut waiting: Vec<BookingKey>, tries: usize) -> Result<Phase, StoreError> {
         for key in std::mem::take(&mut waiting) {
             let (stored, fresh) = (self.store.row(key.clone()).await?, self.fresh.store()?.row(key.clone()).await?);
-            if !self.compare(&key, stored.as_ref(), fresh.as_ref())? {
+            let purged = self.purged([Arc::clone(&key.0)].into()).await?;
+            if !self.compare(&key, stored.as_ref(), fresh.as_ref(), &purged)? {
                 waiting.push(key);
             }
         }
@@ -159,13 +166,30 @@ impl<S: Store> Refold<S> {
         Ok(Phase::Fold(Box::new(Phase::CatchUp { waiting, tries: tries + 1 })))
     }
 
+    /// Through which positions the bodies of these tenants are gone. Asked after the rows were read: a body that is kept
+    /// now was there when the journal was folded.
+    async fn purged(&self, tenants: BTreeSet<Arc<str>>) -> Result<HashMap<Arc<str>, Position>, StoreError> {
+        let mut purged = HashMap::with_capacity(tenants.len());
+        for tenant in tenants {
+            let through = self.store.watermarks(&tenant).await?.bodies;
+            purged.insert(tenant, through);
+        }
+        Ok(purged)
+    }
+
     /// False where a webhook that is not folded yet spoke of the booking: nothing can be said of it now.
     fn compare(
         &mut self,
         key: &BookingKey,
         stored: Option<&StoredRow>,
         fresh: Option<&StoredRow>,
+        purged: &HashMap<Arc<str>, Position>,
     ) -> Result<bool, StoreError> {
+        let through = purged.get(&key.0).copied().unwrap_or_default();
+        if through > Position::default() && stored.is_some_and(|row| row.first <= through) {
+            self.counts.not_checkable += 1;
+            return Ok(true);
+        }
         let same = stored.map(|row| &row.state) == fresh.map(|row| &row.state);
         let known = stored.is_none_or(|row| row.mentioned <= self.folded);
         if same || known {

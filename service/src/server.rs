@@ -31,6 +31,7 @@ use crate::{
     dedupe::Hint,
     ingest::Ingest,
     metrics::Metrics,
+    retention::Purging,
     settings::{
         CALL_TIMEOUT, CONNECTION_CALLS, CONNECTION_WINDOW, HEADER_LIST_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
         MESSAGE_BYTES, STREAM_WINDOW,
@@ -59,9 +60,16 @@ pub(crate) async fn serve<S: Store>(
         metrics: Arc::clone(&metrics),
         damaged: HashSet::new(),
     };
+    let purging = Purging {
+        store: Arc::clone(&store),
+        clock,
+        policies: Arc::clone(&settings.retention),
+        metrics: Arc::clone(&metrics),
+    };
     let (ingest, mut rounds) =
         Ingest::start(Arc::clone(&store), hint, metrics, clock, Arc::clone(&policies), stopping.clone());
     let mut completing = tokio::spawn(completion.run(stopping.clone()));
+    let mut purging = tokio::spawn(purging.run(stopping.clone()));
     let mut health = Health::new(readiness).await;
     let refolding = Arc::new(Semaphore::new(1));
     let replays = Replays { clock, policies, scratch: settings.scratch.clone(), refolding };
@@ -76,6 +84,7 @@ pub(crate) async fn serve<S: Store>(
         ended = &mut server => return ended.map_err(Error::Serve),
         () = rounds.ended() => return Err(Error::Stopped),
         _ = &mut completing => return Err(Error::Stopped),
+        _ = &mut purging => return Err(Error::Stopped),
         () = health.watch(&*store) => {}
         () = shutdown.cancelled() => {}
     }
@@ -86,8 +95,9 @@ pub(crate) async fn serve<S: Store>(
     let end = async {
         let (closed, ()) = tokio::join!(server, async {
             rounds.ended().await;
-            // A panic of it was said where it happened.
+            // A panic of either was said where it happened.
             let _ = completing.await;
+            let _ = purging.await;
             health.release_watchers().await;
         });
         store.close().await;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use calbridge_process::{COMPLETE_GRACE, Config, Database, RedisSettings};
 
-use crate::store::{self, ClockPolicies};
+use crate::store::{self, ClockPolicies, RetentionPolicies};
 
 /// What the service needs to know before it starts.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Settings {
     pub dedupe_keys: usize,
     /// When the clock completes bookings.
     pub clock: Arc<ClockPolicies>,
+    /// How long what was received is kept.
+    pub retention: Arc<RetentionPolicies>,
     /// The folder in which a fresh state is folded beside the stored one. It is this service's own: whatever lies there
     /// is removed.
     pub scratch: PathBuf,
@@ -33,6 +35,10 @@ impl From<&Config> for Settings {
             redis: config.redis.clone(),
             dedupe_keys: config.dedupe_keys,
             clock: Arc::new(ClockPolicies { otherwise: Some(COMPLETE_GRACE), tenants: config.completion.clone() }),
+            retention: Arc::new(RetentionPolicies {
+                otherwise: config.retention,
+                tenants: config.tenant_retention.clone(),
+            }),
             scratch: match &config.database {
                 Database::Sqlite(path) => path.with_added_extension("refold"),
                 // Several services on one machine may share the folder, not what is folded in it.
@@ -98,6 +104,16 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the clock is asked which bookings are over: what a reader learns late.
 pub(crate) const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often what is past its retention is looked for: periods are counted in hours at the least.
+pub(crate) const PURGE_INTERVAL: Duration = Duration::from_hours(1);
+/// The same after a failure.
+pub(crate) const PURGE_RETRY: Duration = Duration::from_mins(1);
+/// A purge rests so many times as long as a chunk took: it has a fifth of the time at the most.
+pub(crate) const PURGE_REST: u32 = 4;
+/// And so long at the least: some rounds.
+pub(crate) const PURGE_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// And no longer after a chunk that was held up.
+pub(crate) const PURGE_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// For the store to reach a position that a reader waits for. A store of one machine has reached whatever it answered.
 pub(crate) const MIN_POSITION_WAIT: Duration = Duration::from_secs(1);
 /// Between two looks at it.
@@ -152,6 +168,8 @@ const _: () = {
     assert!(BODY_BYTES <= ROUND_BYTES && ROUND_BYTES <= QUEUE_BYTES);
     assert!(INLINE_BYTES < BODY_BYTES && BODY_BYTES < MESSAGE_BYTES);
     assert!(PAGE_DEFAULT <= PAGE_MOST);
+    assert!(PURGE_PAUSE_MIN.as_millis() < PURGE_PAUSE_MAX.as_millis());
+    assert!(PURGE_RETRY.as_millis() < PURGE_INTERVAL.as_millis());
     assert!(BODY_BYTES <= store::BODY_BYTES_MAX && PAGE_BYTES <= store::PAGE_BYTES_MAX);
     assert!(CONFIRM_TIMEOUT.as_millis() < READ_TIMEOUT.as_millis());
     assert!(MIN_POSITION_PAUSE.as_millis() < MIN_POSITION_WAIT.as_millis());

@@ -16,13 +16,17 @@ pub(crate) mod observe;
 mod position;
 pub mod postgres;
 pub(crate) mod replay;
+pub(crate) mod retention;
 pub(crate) mod round;
 pub mod sqlite;
 pub(crate) mod terms;
 pub(crate) mod time;
 pub(crate) mod view;
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::{Future, ready},
+    sync::Arc,
+};
 
 use calbridge_booking::Fact;
 use calbridge_proto::v1;
@@ -32,6 +36,10 @@ pub use self::{
     clock::ClockPolicies,
     filter::{Comparison, Condition, Filter},
     position::Position,
+    retention::{
+        CONSUMER_LAG_MAX, PURGE_BYTES_MAX, PURGE_ROWS_MAX, PURGE_TIMELINES_MAX, Purge, Purgeable, Purged, Retention,
+        RetentionPolicies, Watermarks,
+    },
 };
 
 /// Microseconds since 1970-01-01T00:00:00Z: the form in which times are stored.
@@ -195,6 +203,8 @@ pub struct StoredRow {
     pub state: Vec<u8>,
     /// The position at which something last spoke of it.
     pub mentioned: Position,
+    /// No delivery that is kept before this one spoke of it; zero: unknown.
+    pub first: Position,
 }
 
 /// How a kept delivery was first answered.
@@ -387,7 +397,7 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(Position, v1::Delivery)>, StoreError>> + Send;
 
-    /// One delivery, with its raw body where asked for.
+    /// One delivery, with its raw body where asked for and not purged.
     fn delivery(
         &self,
         tenant: &str,
@@ -396,7 +406,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<v1::Delivery>, StoreError>> + Send;
 
     /// Every tenant's deliveries, or one tenant's, behind `after`, with their bodies, oldest first; at most `limit` and
-    /// no more than [`PAGE_BYTES_MAX`] and an entry.
+    /// no more than [`PAGE_BYTES_MAX`] and an entry. Those whose bodies were purged are left out.
     fn journal(
         &self,
         tenant: Option<String>,
@@ -414,6 +424,22 @@ pub trait Store: Send + Sync + 'static {
         after: Option<BookingKey>,
         limit: usize,
     ) -> impl Future<Output = Result<RowPage, StoreError>> + Send;
+
+    /// The next tenant behind this name, in the order of bytes, of whom anything is kept.
+    fn next_tenant(&self, behind: &str) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
+
+    /// Takes away what is past its retention, oldest first: at most [`PURGE_ROWS_MAX`] rows and what belongs to them.
+    /// Nothing where another service is about it.
+    fn purge(&self, purge: Purge) -> impl Future<Output = Result<Purged, StoreError>> + Send;
+
+    /// What is gone of a tenant's.
+    fn watermarks(&self, tenant: &str) -> impl Future<Output = Result<Watermarks, StoreError>> + Send;
+
+    /// Up to where every consumer of a tenant's transitions has read; `None`: it has none. This release knows no
+    /// consumers.
+    fn transitions_floor(&self, _tenant: &str) -> impl Future<Output = Result<Option<Position>, StoreError>> + Send {
+        ready(Ok(None))
+    }
 
     /// Whether a write would reach stable storage now.
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send;

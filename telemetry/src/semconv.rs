@@ -199,6 +199,14 @@ pub const SOURCE_WEBHOOK: &str = "webhook";
 pub const SOURCE_CLOCK: &str = "clock";
 /// A kept delivery that was merged again.
 pub const SOURCE_REPLAY: &str = "replay";
+/// What was purged: [`RETENTION_BODIES`], [`RETENTION_DELIVERIES`] or [`RETENTION_TRANSITIONS`].
+pub const RETENTION_KIND: &str = "calbridge.retention.kind";
+/// Raw bodies.
+pub const RETENTION_BODIES: &str = "bodies";
+/// Deliveries, with what belongs to them.
+pub const RETENTION_DELIVERIES: &str = "deliveries";
+/// The log.
+pub const RETENTION_TRANSITIONS: &str = "transitions";
 /// The outcome of a check: `valid`, `invalid`, `missing`, `unsigned`.
 pub const RESULT: &str = "calbridge.result";
 /// `traces`, `metrics` or `logs`.
@@ -244,6 +252,8 @@ pub mod metric {
     pub const DEDUPE_REDIS_DISAGREEMENTS: &str = "calbridge.dedupe.redis_disagreements";
     /// Bookings that the clock completed, or took back, in rounds of its own.
     pub const CLOCK_TRANSITIONS: &str = "calbridge.clock.transitions";
+    /// Counter by kind: rows that were past their retention and are gone.
+    pub const RETENTION_PURGED: &str = "calbridge.retention.purged";
     /// Counter by result and secret id.
     pub const SIGNATURE_VERIFICATIONS: &str = "calbridge.signature.verifications";
     /// Gauge: tenants that let unsigned webhooks in.
@@ -272,6 +282,8 @@ pub mod unit {
     pub const DELIVERIES: &str = "{delivery}";
     /// Streams.
     pub const STREAMS: &str = "{stream}";
+    /// Rows of a store.
+    pub const ROWS: &str = "{row}";
     /// Transitions.
     pub const TRANSITIONS: &str = "{transition}";
 }

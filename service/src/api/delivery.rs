@@ -71,6 +71,9 @@ impl<S: Store> DeliveryService for Api<S> {
         let id = delivery(&delivery_id)?;
         let not_found = || ApiError::DeliveryNotFound { delivery_id: id.to_string() };
         let kept = read(self.store.delivery(&whose, id, true)).await?.ok_or_else(not_found)?;
+        if kept.raw_body_purged {
+            return Err(ApiError::BodyPurged { delivery_id: id.to_string() }.into());
+        }
         let trace_id = kept_id(&Span::current());
         // A body may have megabytes: typed beside the reactor.
         let typed = tokio::task::spawn_blocking(move || retype(kept, trace_id));

@@ -43,6 +43,11 @@ pub(super) enum ApiError {
         /// What the caller asked for.
         delivery_id: String,
     },
+    /// It is kept, and what is to be done with it needs its raw body, which is not.
+    BodyPurged {
+        /// What the caller asked for.
+        delivery_id: String,
+    },
     /// Too much is waiting.
     Overloaded,
     /// The store can't be written or read now. Nothing was committed.
@@ -58,6 +63,7 @@ impl ApiError {
         match self {
             Self::InvalidField { .. } | Self::FilterSyntax { .. } | Self::PageTokenMismatch => Code::InvalidArgument,
             Self::BookingNotFound { .. } | Self::DeliveryNotFound { .. } => Code::NotFound,
+            Self::BodyPurged { .. } => Code::FailedPrecondition,
             Self::Overloaded => Code::ResourceExhausted,
             Self::StoreUnavailable | Self::NotThereYet | Self::ShuttingDown => Code::Unavailable,
         }
@@ -70,6 +76,7 @@ impl ApiError {
             Self::PageTokenMismatch => "PAGE_TOKEN_MISMATCH",
             Self::BookingNotFound { .. } => "BOOKING_NOT_FOUND",
             Self::DeliveryNotFound { .. } => "DELIVERY_NOT_FOUND",
+            Self::BodyPurged { .. } => "BODY_PURGED",
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable | Self::NotThereYet => "STORE_UNAVAILABLE",
             Self::ShuttingDown => "SHUTTING_DOWN",
@@ -85,6 +92,7 @@ impl ApiError {
             Self::PageTokenMismatch => "page_token belongs to another list: begin again without it",
             Self::BookingNotFound { .. } => "no webhook spoke of this booking",
             Self::DeliveryNotFound { .. } => "no such delivery is kept",
+            Self::BodyPurged { .. } => "the raw body of this delivery is past its retention and gone",
             Self::NotThereYet => "the store has not reached min_position: try again, or ask without it",
             Self::Overloaded => "too much is waiting or running: try again later",
             Self::StoreUnavailable => "the store is unavailable and nothing was committed: try again",
@@ -116,7 +124,7 @@ impl ApiError {
             Self::BookingNotFound { uid } => {
                 details.set_resource_info("calbridge.v1.Booking", uid, "", self.message());
             }
-            Self::DeliveryNotFound { delivery_id } => {
+            Self::DeliveryNotFound { delivery_id } | Self::BodyPurged { delivery_id } => {
                 details.set_resource_info("calbridge.v1.Delivery", delivery_id, "", self.message());
             }
             _ => {}
@@ -169,6 +177,7 @@ mod tests {
         let field = ApiError::InvalidField { field: "event.tenant", why: "must be short" };
         let booking = ApiError::BookingNotFound { uid: "u1".to_owned() };
         let delivery = ApiError::DeliveryNotFound { delivery_id: "d1".to_owned() };
+        let purged = ApiError::BodyPurged { delivery_id: "d1".to_owned() };
         for (error, code, reason, retry, violation, resource) in [
             (field, Code::InvalidArgument, "INVALID_FIELD", false, Some("event.tenant"), None),
             (
@@ -189,6 +198,7 @@ mod tests {
             ),
             (booking, Code::NotFound, "BOOKING_NOT_FOUND", false, None, Some(("calbridge.v1.Booking", "u1"))),
             (delivery, Code::NotFound, "DELIVERY_NOT_FOUND", false, None, Some(("calbridge.v1.Delivery", "d1"))),
+            (purged, Code::FailedPrecondition, "BODY_PURGED", false, None, Some(("calbridge.v1.Delivery", "d1"))),
             (ApiError::Overloaded, Code::ResourceExhausted, "OVERLOADED", true, None, None),
             (ApiError::StoreUnavailable, Code::Unavailable, "STORE_UNAVAILABLE", true, None, None),
             (ApiError::NotThereYet, Code::Unavailable, "STORE_UNAVAILABLE", true, None, None),

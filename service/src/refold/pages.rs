@@ -41,7 +41,12 @@ mod tests {
     use crate::store::Position;
 
     fn row(number: usize) -> StoredRow {
-        StoredRow { key: ("acme".into(), format!("{number:06}")), state: Vec::new(), mentioned: Position(0) }
+        StoredRow {
+            key: ("acme".into(), format!("{number:06}")),
+            state: Vec::new(),
+            mentioned: Position(0),
+            first: Position(0),
+        }
     }
 
     fn page(rows: Range<usize>, more: bool) -> RowPage {

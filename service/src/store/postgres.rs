@@ -7,6 +7,7 @@ mod commit;
 mod connection;
 mod error;
 mod queries;
+mod retention;
 mod schema;
 mod write;
 
@@ -29,7 +30,7 @@ use uuid::Uuid;
 use self::connection::{ASYNCHRONOUS, Address, Connections, Lease, Role};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-    LineagePage, Micros, Position, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
+    LineagePage, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow, Watermarks,
     body::Packer,
     observe::{self, Observer, Place},
 };
@@ -375,6 +376,27 @@ impl Store for PostgresStore {
             async move { queries::rows::page(client, tenant.as_deref(), after.as_ref(), limit).await }.boxed()
         });
         self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
+    }
+
+    async fn next_tenant(&self, behind: &str) -> Result<Option<String>, StoreError> {
+        let behind = behind.to_owned();
+        self.read(move |client| async move { retention::next_tenant(client, &behind).await }.boxed()).await
+    }
+
+    // By a connection of those who read, so that no round waits for one: a chunk that is lost with the server's machine
+    // is purged again. No span: chunk by chunk, a purge would be most of what a trace store sees.
+    async fn purge(&self, purge: Purge) -> Result<Purged, StoreError> {
+        let purge = Arc::new(purge);
+        self.write(|| {
+            let purge = Arc::clone(&purge);
+            self.read(move |client| async move { retention::purge(client, &purge).await }.boxed())
+        })
+        .await
+    }
+
+    async fn watermarks(&self, tenant: &str) -> Result<Watermarks, StoreError> {
+        let tenant = tenant.to_owned();
+        self.read(move |client| async move { retention::watermarks(client, &tenant).await }.boxed()).await
     }
 
     // No span: a probe each second would be most of what a trace store sees.

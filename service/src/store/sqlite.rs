@@ -12,6 +12,7 @@ mod postings;
 mod queries;
 mod reader;
 mod replay;
+mod retention;
 mod schema;
 mod write;
 mod writer;
@@ -27,7 +28,7 @@ use uuid::Uuid;
 use self::{reader::Readers, writer::Writer};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-    LineagePage, Micros, Position, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
+    LineagePage, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow, Watermarks,
     observe::{self, Observer, Place},
 };
 
@@ -241,6 +242,25 @@ impl Store for SqliteStore {
             .readers
             .read(move |connection| queries::rows::page(connection, tenant.as_deref(), after.as_ref(), limit));
         self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
+    }
+
+    async fn next_tenant(&self, behind: &str) -> Result<Option<String>, StoreError> {
+        let behind = behind.to_owned();
+        self.readers.read(move |connection| retention::next_tenant(connection, &behind)).await
+    }
+
+    // No span: chunk by chunk, a purge would be most of what a trace store sees.
+    async fn purge(&self, purge: Purge) -> Result<Purged, StoreError> {
+        let asked = purge.clone();
+        if !self.readers.read(move |connection| retention::is_due(connection, &asked)).await? {
+            return Ok(Purged::default());
+        }
+        self.writer.purge(purge).await
+    }
+
+    async fn watermarks(&self, tenant: &str) -> Result<Watermarks, StoreError> {
+        let tenant = tenant.to_owned();
+        self.readers.read(move |connection| retention::watermarks(connection, &tenant)).await
     }
 
     // No span: a probe each second would be most of what a trace store sees.

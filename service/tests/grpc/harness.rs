@@ -18,7 +18,8 @@ use calbridge_service::{
     Error, Settings, serve_store,
     store::{
         Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-        LineagePage, Micros, Position, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
+        LineagePage, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
+        Watermarks,
         sqlite::{Options, SqliteStore},
     },
     system_clock,
@@ -195,6 +196,19 @@ impl Store for Controlled {
         self.store.delivery(tenant, id, with_body).await
     }
 
+    async fn next_tenant(&self, behind: &str) -> Result<Option<String>, StoreError> {
+        self.control.check(None)?;
+        self.store.next_tenant(behind).await
+    }
+
+    async fn purge(&self, purge: Purge) -> Result<Purged, StoreError> {
+        self.store.purge(purge).await
+    }
+
+    async fn watermarks(&self, tenant: &str) -> Result<Watermarks, StoreError> {
+        self.store.watermarks(tenant).await
+    }
+
     async fn probe(&self) -> Result<(), StoreError> {
         self.control.check(None)?;
         self.store.probe().await
@@ -223,6 +237,7 @@ pub(crate) fn settings() -> Settings {
         redis: None,
         dedupe_keys: 1000,
         clock: Arc::default(),
+        retention: Arc::default(),
         scratch: "unused".into(),
         connections: 100,
         shutdown_grace: Duration::from_secs(5),

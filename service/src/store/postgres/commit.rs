@@ -13,7 +13,10 @@ use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::{Error, Row, types::ToSql};
 
-use super::write::Statements;
+use super::{
+    retention::{self, EARLIER},
+    write::Statements,
+};
 use crate::store::{
     Batch, BookingKey, ClockRound, Committed, DeliveryKey, FirstResult, Position, Replay, Replayed, StoreError,
     body::Packer,
@@ -34,11 +37,12 @@ const FIRST_RESULTS: &str = "SELECT k.n, d.delivery_id, d.position, d.booking_ui
 const ROWS: &str = "SELECT k.n, b.state, b.clock_told
     FROM UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS k (tenant, uid, n)
     JOIN bookings b ON b.tenant = k.tenant AND b.uid = k.uid";
+// Locked: a purge must not take a delivery away while a copy of it is noted, or it is merged again.
 const COPIES: &str = "SELECT position, duplicate_count, booking_uid, mentioned FROM deliveries
-    WHERE position = ANY($1::bigint[])";
+    WHERE position = ANY($1::bigint[]) ORDER BY position FOR KEY SHARE";
 const KEPT: &str =
     "SELECT position, trigger, trigger_name, event_time, outcome, booking_uid, mentioned, siblings_silent
-    FROM deliveries WHERE delivery_id = $1 AND tenant = $2";
+    FROM deliveries WHERE delivery_id = $1 AND tenant = $2 FOR KEY SHARE";
 
 /// Commits a batch and says what became of each delivery.
 pub(super) async fn commit(
@@ -152,7 +156,7 @@ async fn begin<T>(
 ) -> Result<(Position, T), StoreError> {
     let lock = client.prepare_cached(LOCK_HEAD).await?;
     // Prepared before, or the questions would overtake the lock.
-    for statement in [FIRST_RESULTS, ROWS, KEPT] {
+    for statement in [FIRST_RESULTS, ROWS, KEPT, EARLIER] {
         client.prepare_cached(statement).await?;
     }
     let ((), head, known) = tokio::try_join!(biased; client.batch_execute(BEGIN), client.query_one(&lock, &[]), known)?;
@@ -172,6 +176,7 @@ async fn write_changes(
         write.transitions(changes),
         write.mentions(changes.mentions()),
         write.bookings(changes.bookings(), changes.folded.first),
+        retention::spoke_earlier(client, kept.map(|kept| kept.position), changes.bookings()),
         write.head(head, changes.folded.head),
         client.batch_execute("COMMIT"),
     )?;

@@ -33,6 +33,6 @@ async fn at_once<T>(
 }
 
 /// PostgreSQL's limit is signed. More rows than this no page has.
-fn limit(rows: usize) -> i64 {
+pub(super) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

@@ -10,7 +10,10 @@ use super::{OpenError, connection::Lease};
 use crate::store::StoreError;
 
 /// Every migration, in order: each takes the schema from its index to the next version.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/postgres/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/postgres/0001_first.sql"),
+    include_str!("../../../migrations/postgres/0002_retention.sql"),
+];
 
 /// Where the version stands. Whoever migrates locks its row, so that replicas that start together take turns.
 const VERSION_TABLE: &str = "CREATE TABLE IF NOT EXISTS calbridge_schema (
@@ -55,7 +58,7 @@ pub(super) async fn migrate(client: &Lease, server: &str) -> Result<(), OpenErro
 async fn is_foreign(client: &Lease) -> Result<bool, StoreError> {
     const SELECT: &str = "SELECT count(*) FILTER (WHERE table_name = 'calbridge_schema'),
             count(*) FILTER (WHERE table_name IN ('head', 'deliveries', 'bookings', 'transitions', 'bodies', 'probe',
-                'mentions', 'duplicates', 'terms'))
+                'mentions', 'duplicates', 'terms', 'retention'))
         FROM information_schema.tables WHERE table_schema = current_schema()";
     let row: Row = client.query_one(SELECT, &[]).await?;
     let (ours, others): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);

@@ -8,7 +8,9 @@ use super::{
     write::{self, Head},
 };
 use crate::store::{
-    NewDelivery, Position, Replay, Replayed, StoreError, fold,
+    NewDelivery, Position, Replay, Replayed, StoreError,
+    changes::Changes,
+    fold,
     replay::{self, Kept},
 };
 
@@ -28,11 +30,24 @@ pub(super) fn replay(connection: &mut Connection, replay: &Replay) -> Result<Don
     let mut has_sorted = false;
     if let Some(changes) = &plan.changes {
         has_sorted = write_changes(&transaction, &mut names, changes, before)?;
+        spoke_earlier(&transaction, &names, changes)?;
     }
     if plan.kept.is_some() {
         transaction.commit()?;
     }
     Ok(Done { answer: Some(plan.replayed), has_sorted })
+}
+
+/// Remembers that a delivery which may have been kept before anything spoke of the bookings has done so by now.
+fn spoke_earlier(transaction: &Transaction<'_>, names: &Names, changes: &Changes<'_>) -> Result<(), StoreError> {
+    const UPDATE: &str = "UPDATE bookings SET first_position = ?2 WHERE id = ?1 AND first_position > ?2";
+    let mut update = transaction.prepare_cached(UPDATE)?;
+    for (_, kept_at) in &changes.of {
+        for booking in changes.bookings() {
+            update.execute(params![names.get(&booking.key.0, &booking.key.1), kept_at.0])?;
+        }
+    }
+    Ok(())
 }
 
 fn kept(transaction: &Transaction<'_>, delivery: &NewDelivery) -> Result<Option<Kept>, StoreError> {

@@ -11,7 +11,7 @@ use super::{OpenError, Options, Synchronous};
 use crate::store::StoreError;
 
 /// In order; the version of the schema is how many of them were applied. Never change one that was released.
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration { sql: include_str!("../../../migrations/sqlite/0001_first.sql"), then: None },
     Migration {
         sql: include_str!("../../../migrations/sqlite/0002_clock_and_filters.sql"),
@@ -22,6 +22,7 @@ const MIGRATIONS: [Migration; 4] = [
         sql: include_str!("../../../migrations/sqlite/0004_postings.sql"),
         then: Some(fill::postings_of_bookings),
     },
+    Migration { sql: include_str!("../../../migrations/sqlite/0005_retention.sql"), then: None },
 ];
 
 struct Migration {

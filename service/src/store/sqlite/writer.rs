@@ -21,11 +21,11 @@ use super::{
     commit::{self, Done},
     file::Claimed,
     postings::{self, Merger, Step},
-    replay, schema,
+    replay, retention, schema,
 };
 use crate::{
     settings::PROBE_INTERVAL,
-    store::{Batch, ClockRound, Committed, Replay, Replayed, StoreError, body::Packer},
+    store::{Batch, ClockRound, Committed, Purge, Purged, Replay, Replayed, StoreError, body::Packer},
 };
 
 /// Commands that may wait: the next round and a probe, with room for the callers of tests. More would only hide a
@@ -36,6 +36,7 @@ enum Command {
     Commit(Batch, oneshot::Sender<Result<Vec<Committed>, StoreError>>),
     Clock(ClockRound, oneshot::Sender<Result<Vec<v1::Transition>, StoreError>>),
     Replay(Box<Replay>, oneshot::Sender<Result<Option<Replayed>, StoreError>>),
+    Purge(Purge, oneshot::Sender<Result<Purged, StoreError>>),
     Probe(oneshot::Sender<Result<(), StoreError>>),
     Merge(Step, oneshot::Sender<Result<i64, StoreError>>),
 }
@@ -86,6 +87,10 @@ impl Writer {
 
     pub(super) async fn replay(&self, replay: Replay) -> Result<Option<Replayed>, StoreError> {
         self.ask(|reply| Command::Replay(Box::new(replay), reply)).await
+    }
+
+    pub(super) async fn purge(&self, purge: Purge) -> Result<Purged, StoreError> {
+        self.ask(|reply| Command::Purge(purge, reply)).await
     }
 
     pub(super) async fn probe(&self) -> Result<(), StoreError> {
@@ -167,6 +172,9 @@ impl Worker {
                 }
                 Command::Replay(of, reply) => {
                     let _ = reply.send(self.change(|connection, _| replay::replay(connection, &of)));
+                }
+                Command::Purge(purge, reply) => {
+                    let _ = reply.send(self.with(|connection, _| retention::purge(connection, &purge)));
                 }
                 Command::Merge(step, reply) => {
                     let _ = reply.send(self.with(|connection, _| postings::take_up(connection, step)));

@@ -10,7 +10,8 @@ use crate::store::{Position, StoreError, body, found::collect, time::timestamp};
 
 const COLUMNS: &str = "position, tenant, delivery_id, trigger, trigger_name, receive_time, event_time, disposition,
     outcome, secret_id, coalesce(body_sha256, identity), body_size, booking_uid, trace_id, duplicate_count,
-    webhook_version, content_type";
+    webhook_version, content_type,
+    position <= coalesce((SELECT r.bodies FROM retention r WHERE r.tenant = deliveries.tenant), 0)";
 
 /// A tenant's deliveries, newest first.
 pub(in crate::store::postgres) async fn page(
@@ -60,12 +61,20 @@ pub(in crate::store::postgres) async fn one(
 ) -> Result<Option<v1::Delivery>, StoreError> {
     let statement = format!("SELECT {COLUMNS} FROM deliveries WHERE delivery_id = $1 AND tenant = $2");
     let select = client.prepare_cached(&statement).await?;
-    let Some(row) = client.query_opt(&select, &[&delivery_id, &tenant]).await? else { return Ok(None) };
-    let (position, mut delivery) = read(&row)?;
-    if with_body {
-        delivery.raw_body = raw_body(client, position, &delivery).await?;
+    let found =
+        async || Ok(client.query_opt(&select, &[&delivery_id, &tenant]).await?.as_ref().map(read).transpose()?);
+    if !with_body {
+        return found().await.map(|found| found.map(|(_, delivery)| delivery));
     }
-    Ok(Some(delivery))
+    // A purge goes on beside it.
+    super::at_once(client, async {
+        let Some((position, mut delivery)) = found().await? else { return Ok(None) };
+        if !delivery.raw_body_purged {
+            delivery.raw_body = raw_body(client, position, &delivery).await?;
+        }
+        Ok(Some(delivery))
+    })
+    .await
 }
 
 /// The body of a delivery, checked against its hash.
@@ -78,6 +87,13 @@ pub(super) async fn raw_body(
     let missing = || StoreError::Damaged { what: "body", why: "it is missing".to_owned() };
     let row = client.query_opt(&select, &[&position.0]).await?.ok_or_else(missing)?;
     body::unpack(row.try_get(0)?, row.try_get(1)?, delivery.body_size, &delivery.body_sha256)
+}
+
+/// Where the next body lies that is kept.
+pub(super) async fn next_body(client: &ClientWrapper, after: Position) -> Result<Option<Position>, StoreError> {
+    let select = client.prepare_cached("SELECT min(position) FROM bodies WHERE position > $1").await?;
+    let next: Option<i64> = client.query_one(&select, &[&after.0]).await?.try_get(0)?;
+    Ok(next.map(Position))
 }
 
 fn read(row: &Row) -> Result<(Position, v1::Delivery), Error> {
@@ -101,6 +117,7 @@ fn read(row: &Row) -> Result<(Position, v1::Delivery), Error> {
         position: position.to_token(),
         webhook_version: row.try_get(15)?,
         content_type: row.try_get(16)?,
+        raw_body_purged: row.try_get(17)?,
     };
     Ok((position, delivery))
 }

@@ -10,7 +10,7 @@ use super::deliveries;
 use crate::store::{BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, StoredRow};
 
 /// A row, with the place of the newest line in its booking's timeline.
-const COLUMNS: &str = "b.tenant, b.uid, b.state,
+const COLUMNS: &str = "b.tenant, b.uid, b.state, b.first_position,
     (SELECT coalesce(max(m.position), 0) FROM mentions m WHERE m.tenant = b.tenant AND m.uid = b.uid)";
 
 /// Rows that are read at a time: a page ends early where they are large.
@@ -69,10 +69,12 @@ pub(in crate::store::postgres) async fn journal(
     limit: usize,
 ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
     super::at_once(client, async {
-        let behind = deliveries::behind(client, tenant, after, limit).await?;
         let mut bytes = 0;
-        let mut whole = Vec::with_capacity(behind.len());
-        for (position, mut delivery) in behind {
+        let mut whole = Vec::new();
+        for (position, mut delivery) in behind(client, tenant, after, limit).await? {
+            if delivery.raw_body_purged {
+                continue;
+            }
             delivery.raw_body = deliveries::raw_body(client, position, &delivery).await?;
             bytes += delivery.raw_body.len();
             whole.push((position, delivery));
@@ -85,10 +87,29 @@ pub(in crate::store::postgres) async fn journal(
     .await
 }
 
+/// A page of deliveries of which one has its body at least, or none where there is no more. Where a whole page has none
+/// it goes on at the next body that is kept.
+async fn behind(
+    client: &ClientWrapper,
+    tenant: Option<&str>,
+    mut after: Position,
+    limit: usize,
+) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
+    loop {
+        let page = deliveries::behind(client, tenant, after, limit).await?;
+        let Some((last, _)) = page.last().filter(|_| page.iter().all(|(_, delivery)| delivery.raw_body_purged)) else {
+            return Ok(page);
+        };
+        let Some(next) = deliveries::next_body(client, *last).await? else { return Ok(Vec::new()) };
+        after = Position(next.0 - 1).max(*last);
+    }
+}
+
 fn read(row: &Row) -> Result<StoredRow, Error> {
     Ok(StoredRow {
         key: (Arc::from(row.try_get::<_, &str>(0)?), row.try_get(1)?),
         state: row.try_get(2)?,
-        mentioned: Position(row.try_get(3)?),
+        first: Position(row.try_get(3)?),
+        mentioned: Position(row.try_get(4)?),
     })
 }

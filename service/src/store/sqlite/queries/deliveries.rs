@@ -9,7 +9,8 @@ use crate::store::{Position, StoreError, body, found::collect, time::timestamp};
 
 const COLUMNS: &str = "position, tenant, delivery_id, trigger, trigger_name, receive_time, event_time, disposition,
     outcome, secret_id, coalesce(body_sha256, identity), body_size, booking_uid, trace_id, duplicate_count,
-    webhook_version, content_type";
+    webhook_version, content_type,
+    position <= coalesce((SELECT r.bodies FROM retention r WHERE r.tenant = deliveries.tenant), 0)";
 
 /// A tenant's deliveries, newest first.
 pub(in crate::store::sqlite) fn page(
@@ -58,7 +59,7 @@ pub(in crate::store::sqlite) fn one(
         .optional()?;
     let Some((position, mut delivery)) = found else { return Ok(None) };
 
-    if with_body {
+    if with_body && !delivery.raw_body_purged {
         delivery.raw_body = raw_body(connection, position, &delivery)?;
     }
     Ok(Some(delivery))
@@ -77,6 +78,13 @@ pub(super) fn raw_body(
     let missing = || StoreError::Damaged { what: "body", why: "it is missing".to_owned() };
     let (encoding, bytes) = stored.ok_or_else(missing)?;
     body::unpack(encoding, bytes, delivery.body_size, &delivery.body_sha256)
+}
+
+/// Where the next body lies that is kept.
+pub(super) fn next_body(connection: &Connection, after: Position) -> Result<Option<Position>, StoreError> {
+    const SELECT: &str = "SELECT min(position) FROM bodies WHERE position > ?1";
+    let next: Option<i64> = connection.prepare_cached(SELECT)?.query_row([after.0], |row| row.get(0))?;
+    Ok(next.map(Position))
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<(Position, v1::Delivery)> {
@@ -100,6 +108,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Position, v1::Delivery)> {
         position: position.to_token(),
         webhook_version: row.get(15)?,
         content_type: row.get(16)?,
+        raw_body_purged: row.get(17)?,
     };
     Ok((position, delivery))
 }

@@ -9,7 +9,7 @@ use super::deliveries;
 use crate::store::{BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, StoredRow};
 
 /// A row, with the place of the newest line in its booking's timeline.
-const COLUMNS: &str = "b.tenant, b.uid, b.state,
+const COLUMNS: &str = "b.tenant, b.uid, b.state, b.first_position,
     (SELECT coalesce(max(m.position), 0) FROM mentions m WHERE m.booking = b.id)";
 
 /// One that was mentioned and of which no fact was heard has no state.
@@ -58,7 +58,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
     Ok(StoredRow {
         key: (Arc::from(row.get::<_, String>(0)?), row.get(1)?),
         state: row.get(2)?,
-        mentioned: Position(row.get(3)?),
+        first: Position(row.get(3)?),
+        mentioned: Position(row.get(4)?),
     })
 }
 
@@ -69,10 +70,12 @@ pub(in crate::store::sqlite) fn journal(
     after: Position,
     limit: usize,
 ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
-    let behind = deliveries::behind(connection, tenant, after, limit)?;
     let mut bytes = 0;
-    let mut whole = Vec::with_capacity(behind.len());
-    for (position, mut delivery) in behind {
+    let mut whole = Vec::new();
+    for (position, mut delivery) in behind(connection, tenant, after, limit)? {
+        if delivery.raw_body_purged {
+            continue;
+        }
         delivery.raw_body = deliveries::raw_body(connection, position, &delivery)?;
         bytes += delivery.raw_body.len();
         whole.push((position, delivery));
@@ -81,4 +84,22 @@ pub(in crate::store::sqlite) fn journal(
         }
     }
     Ok(whole)
+}
+
+/// A page of deliveries of which one has its body at least, or none where there is no more. Where a whole page has none
+/// it goes on at the next body that is kept.
+fn behind(
+    connection: &Connection,
+    tenant: Option<&str>,
+    mut after: Position,
+    limit: usize,
+) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
+    loop {
+        let page = deliveries::behind(connection, tenant, after, limit)?;
+        let Some((last, _)) = page.last().filter(|_| page.iter().all(|(_, delivery)| delivery.raw_body_purged)) else {
+            return Ok(page);
+        };
+        let Some(next) = deliveries::next_body(connection, *last)? else { return Ok(Vec::new()) };
+        after = Position(next.0 - 1).max(*last);
+    }
 }

@@ -22,6 +22,7 @@ pub(in crate::store::sqlite) fn page(
 ) -> Result<Vec<(Position, v1::TimelineEntry)>, StoreError> {
     // A copy has its own receipt, secret and trace; the rest is the first's. A delivery without a change may stand at
     // the position of another booking's transition, so the uid decides as well.
+    // A line of which neither delivery nor transition is kept any more has nothing to say.
     const SELECT: &str = "SELECT m.position, m.outcome, d.delivery_id, coalesce(d.trigger, 0),
             coalesce(d.trigger_name, ''), d.event_time,
             coalesce(c.receive_time, d.receive_time), coalesce(c.secret_id, d.secret_id, ''),
@@ -33,7 +34,7 @@ pub(in crate::store::sqlite) fn page(
         LEFT JOIN deliveries d ON d.position = m.delivery
         LEFT JOIN duplicates c ON c.position = m.position
         LEFT JOIN transitions t ON t.position = m.position AND t.uid = b.uid AND t.tenant = b.tenant
-        WHERE b.tenant = ?1 AND b.uid = ?2 AND m.position > ?3
+        WHERE b.tenant = ?1 AND b.uid = ?2 AND m.position > ?3 AND (d.position IS NOT NULL OR t.position IS NOT NULL)
         ORDER BY m.position LIMIT ?4";
     let origin = Origin { void: false, ..origin(connection, tenant, uid)? };
     let mut select = connection.prepare_cached(SELECT)?;

@@ -1,0 +1,210 @@
+//! Purging: a chunk is one transaction behind the lock of its tenant's watermark, so that of several services one
+//! purges a tenant at a time, and the others pass it by. The head is not locked: what is purged was committed long
+//! before, and takes no position.
+//!
+//! A round meets a chunk only where it notes a copy of a delivery that goes, or a replay merges one: those lock the
+//! delivery's row, in the order of positions as the chunk does. Whoever comes second waits, and sees what came of it.
+
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::{Error, Row};
+use uuid::Uuid;
+
+use crate::store::{
+    PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, StoreError, Watermarks,
+    fold::FoldedBooking,
+    mentioned,
+    retention::{Candidate, time_of},
+};
+
+const WATERMARKS: &str = "SELECT bodies, deliveries, transitions FROM retention WHERE tenant = $1";
+const MAKE: &str = "INSERT INTO retention (tenant) VALUES ($1) ON CONFLICT DO NOTHING";
+const LOCK: &str = "SELECT bodies, deliveries, transitions FROM retention WHERE tenant = $1 FOR UPDATE SKIP LOCKED";
+const ADVANCE: &str = "UPDATE retention SET bodies = $2, deliveries = $3, transitions = $4 WHERE tenant = $1";
+
+const BODIES: &str = "SELECT position, delivery_id, body_size FROM deliveries
+    WHERE tenant = $1 AND position > $2 ORDER BY position LIMIT $3";
+const DELIVERIES: &str = "SELECT position, delivery_id, booking_uid, mentioned, duplicate_count FROM deliveries
+    WHERE tenant = $1 AND position > $2 ORDER BY position LIMIT $3";
+const TRANSITIONS: &str = "SELECT position, commit_time, octet_length(booking), uid FROM transitions
+    WHERE tenant = $1 AND position > $2 ORDER BY position LIMIT $3";
+
+const DELETE_BODIES: &str = "DELETE FROM bodies WHERE position = ANY($1::bigint[])";
+const DELETE_DELIVERIES: &str = "DELETE FROM deliveries WHERE position = ANY($1::bigint[])";
+const DELETE_NOTES: &str = "DELETE FROM duplicates WHERE delivery = ANY($1::bigint[])";
+const DELETE_TRANSITIONS: &str = "DELETE FROM transitions WHERE position = ANY($1::bigint[])";
+/// Of deliveries that are gone. A line stays for as long as its transition is kept.
+const DELETE_LINES: &str = "DELETE FROM mentions m USING UNNEST($2::text[]) AS k (uid)
+    WHERE m.tenant = $1 AND m.uid = k.uid AND m.delivery BETWEEN 1 AND $3 AND NOT EXISTS
+        (SELECT 1 FROM transitions t WHERE t.position = m.position AND t.tenant = m.tenant AND t.uid = m.uid)";
+/// Of transitions that are gone. A line stays for as long as its delivery is kept; the clock's has none.
+const DELETE_CHANGES: &str = "DELETE FROM mentions m USING UNNEST($2::text[], $3::bigint[]) AS k (uid, position)
+    WHERE m.tenant = $1 AND m.uid = k.uid AND m.position = k.position
+        AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.position = m.delivery)";
+
+/// A delivery that is replayed may have been kept before anything spoke of the booking.
+pub(super) const EARLIER: &str = "UPDATE bookings b SET first_position = $3
+    FROM UNNEST($1::text[], $2::text[]) AS k (tenant, uid)
+    WHERE b.tenant = k.tenant AND b.uid = k.uid AND b.first_position > $3";
+
+/// The next tenant behind this name of whom anything is kept. Where there are transitions there is a booking.
+pub(super) async fn next_tenant(client: &ClientWrapper, behind: &str) -> Result<Option<String>, StoreError> {
+    const SELECT: &str = "SELECT min(tenant) FROM (SELECT min(tenant) AS tenant FROM deliveries WHERE tenant > $1
+        UNION ALL SELECT min(tenant) FROM bookings WHERE tenant > $1) AS next";
+    let select = client.prepare_cached(SELECT).await?;
+    Ok(client.query_one(&select, &[&behind]).await?.try_get(0)?)
+}
+
+/// What is gone of a tenant's.
+pub(super) async fn watermarks(client: &ClientWrapper, tenant: &str) -> Result<Watermarks, StoreError> {
+    let select = client.prepare_cached(WATERMARKS).await?;
+    let found = client.query_opt(&select, &[&tenant]).await?;
+    Ok(found.as_ref().map(read).transpose()?.unwrap_or_default())
+}
+
+/// Takes one chunk away.
+pub(super) async fn purge(client: &ClientWrapper, purge: &Purge) -> Result<Purged, StoreError> {
+    // Looked at before anything is locked: nearly always nothing is due.
+    let before = watermarks(client, &purge.tenant).await?;
+    if reach(purge, &candidates(client, purge, before).await?).rows == 0 {
+        return Ok(Purged::default());
+    }
+    let (make, lock) = (client.prepare_cached(MAKE).await?, client.prepare_cached(LOCK).await?);
+    client.execute(&make, &[&purge.tenant.as_ref()]).await?;
+    client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
+    let purged = match client.query_opt(&lock, &[&purge.tenant.as_ref()]).await? {
+        Some(row) => purge_behind(client, purge, read(&row)?).await?,
+        // Another service is about it.
+        None => Purged::default(),
+    };
+    client.batch_execute("COMMIT").await?;
+    Ok(purged)
+}
+
+/// A row that may be past its retention.
+struct Found {
+    position: Position,
+    time: Option<i64>,
+    bytes: i64,
+    /// The bookings in whose timelines it stands.
+    uids: Vec<String>,
+    copies: i64,
+}
+
+type Read = fn(&Row) -> Result<Found, Error>;
+
+async fn purge_behind(client: &ClientWrapper, purge: &Purge, before: Watermarks) -> Result<Purged, StoreError> {
+    let mut found = candidates(client, purge, before).await?;
+    let purged = reach(purge, &found);
+    found.truncate(purged.rows);
+    let Some(last) = found.last() else { return Ok(purged) };
+    let through = last.position;
+    let positions: Vec<i64> = found.iter().map(|found| found.position.0).collect();
+    match purge.what {
+        Purgeable::Bodies => delete(client, DELETE_BODIES, &positions).await?,
+        Purgeable::Deliveries => deliveries(client, &purge.tenant, &found, &positions).await?,
+        Purgeable::Transitions => transitions(client, &purge.tenant, &found, &positions).await?,
+    }
+    let Watermarks { bodies, deliveries, transitions } = before.passed(purge.what, through);
+    let advance = client.prepare_cached(ADVANCE).await?;
+    client.execute(&advance, &[&purge.tenant.as_ref(), &bodies.0, &deliveries.0, &transitions.0]).await?;
+    Ok(purged)
+}
+
+fn reach(purge: &Purge, found: &[Found]) -> Purged {
+    let candidate = |found: &Found| Candidate {
+        position: found.position,
+        time: found.time,
+        weight: usize::try_from(found.bytes).unwrap_or(usize::MAX).max(found.uids.len()),
+    };
+    purge.reach(&found.iter().map(candidate).collect::<Vec<_>>())
+}
+
+/// The rows behind the watermark.
+async fn candidates(client: &ClientWrapper, purge: &Purge, before: Watermarks) -> Result<Vec<Found>, StoreError> {
+    let (statement, read): (_, Read) = match purge.what {
+        Purgeable::Bodies => (BODIES, read_body),
+        Purgeable::Deliveries => (DELIVERIES, read_delivery),
+        Purgeable::Transitions => (TRANSITIONS, read_transition),
+    };
+    let select = client.prepare_cached(statement).await?;
+    let (behind, limit) = (before.of(purge.what).0, super::queries::limit(PURGE_ROWS_MAX));
+    let found = client.query(&select, &[&purge.tenant.as_ref(), &behind, &limit]).await?;
+    Ok(found.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+fn read(row: &Row) -> Result<Watermarks, Error> {
+    let [bodies, deliveries, transitions] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?].map(Position);
+    Ok(Watermarks { bodies, deliveries, transitions })
+}
+
+fn read_body(row: &Row) -> Result<Found, Error> {
+    let time = time_of(row.try_get::<_, Uuid>(1)?);
+    Ok(Found { position: Position(row.try_get(0)?), time, bytes: row.try_get(2)?, uids: Vec::new(), copies: 0 })
+}
+
+fn read_delivery(row: &Row) -> Result<Found, Error> {
+    // One that can't be read keeps nothing back: a line without its delivery is not shown.
+    let uids = mentioned::decode(row.try_get(2)?, row.try_get(3)?).unwrap_or_default();
+    let time = time_of(row.try_get::<_, Uuid>(1)?);
+    Ok(Found { position: Position(row.try_get(0)?), time, bytes: 0, uids, copies: row.try_get(4)? })
+}
+
+fn read_transition(row: &Row) -> Result<Found, Error> {
+    let (time, bytes) = (Some(row.try_get(1)?), i64::from(row.try_get::<_, i32>(2)?));
+    Ok(Found { position: Position(row.try_get(0)?), time, bytes, uids: vec![row.try_get(3)?], copies: 0 })
+}
+
+async fn delete(client: &ClientWrapper, statement: &str, positions: &[i64]) -> Result<(), StoreError> {
+    let delete = client.prepare_cached(statement).await?;
+    client.execute(&delete, &[&positions]).await?;
+    Ok(())
+}
+
+/// Deliveries with what belongs to them: first the rows that a round may want to lock.
+async fn deliveries(
+    client: &ClientWrapper,
+    tenant: &str,
+    found: &[Found],
+    positions: &[i64],
+) -> Result<(), StoreError> {
+    delete(client, DELETE_DELIVERIES, positions).await?;
+    delete(client, DELETE_BODIES, positions).await?;
+    let copied: Vec<i64> = found.iter().filter(|found| found.copies > 0).map(|found| found.position.0).collect();
+    if !copied.is_empty() {
+        delete(client, DELETE_NOTES, &copied).await?;
+    }
+    let mut uids: Vec<&str> = found.iter().flat_map(|found| &found.uids).map(String::as_str).collect();
+    uids.sort_unstable();
+    uids.dedup();
+    let delete_lines = client.prepare_cached(DELETE_LINES).await?;
+    client.execute(&delete_lines, &[&tenant, &uids, &positions.last()]).await?;
+    Ok(())
+}
+
+/// Transitions, each with its line where the delivery is gone as well, or the clock made it.
+async fn transitions(
+    client: &ClientWrapper,
+    tenant: &str,
+    found: &[Found],
+    positions: &[i64],
+) -> Result<(), StoreError> {
+    delete(client, DELETE_TRANSITIONS, positions).await?;
+    let uids: Vec<&str> = found.iter().flat_map(|found| &found.uids).map(String::as_str).collect();
+    let delete_changes = client.prepare_cached(DELETE_CHANGES).await?;
+    client.execute(&delete_changes, &[&tenant, &uids, &positions]).await?;
+    Ok(())
+}
+
+/// Remembers that a delivery which was kept at `kept` has spoken of these bookings by now.
+pub(super) async fn spoke_earlier(
+    client: &ClientWrapper,
+    kept: Option<Position>,
+    bookings: &[FoldedBooking],
+) -> Result<(), Error> {
+    let Some(kept) = kept.filter(|_| !bookings.is_empty()) else { return Ok(()) };
+    let earlier = client.prepare_cached(EARLIER).await?;
+    let tenants: Vec<&str> = bookings.iter().map(|booking| booking.key.0.as_ref()).collect();
+    let uids: Vec<&str> = bookings.iter().map(|booking| booking.key.1.as_str()).collect();
+    client.execute(&earlier, &[&tenants, &uids, &kept.0]).await?;
+    Ok(())
+}

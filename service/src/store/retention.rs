@@ -1,0 +1,175 @@
+//! What is past its retention, without a store: how far along the log a chunk of a purge may go.
+//!
+//! Invariant: what a tenant's watermark has passed is gone, and nothing behind it is. Ages are told by the service's
+//! own clock: by the time in a delivery's id, and by a transition's commit. What a sender or an adapter says decides
+//! nothing.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+pub use calbridge_process::Retention;
+use uuid::Uuid;
+
+use super::{Micros, Position, clock::SKEW};
+
+/// Rows of one chunk: some milliseconds of a writer, which ingest waits behind.
+pub const PURGE_ROWS_MAX: usize = 256;
+/// Bytes of the bodies, or of the transitions, of one chunk, and one more row: freeing them costs a look at each page.
+pub const PURGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Timelines that the deliveries of one chunk speak in, and one more delivery: a webhook may name hundreds.
+pub const PURGE_TIMELINES_MAX: usize = 1_024;
+
+/// So long at the most a transition is kept for a consumer that has not read it.
+pub const CONSUMER_LAG_MAX: Duration = Duration::from_hours(365 * 24);
+
+/// How long what was received is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetentionPolicies {
+    /// Of tenants that are not named.
+    pub otherwise: Retention,
+    /// Of those that are.
+    pub tenants: BTreeMap<String, Retention>,
+}
+
+/// What is purged, each along positions of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purgeable {
+    /// Raw bodies.
+    Bodies,
+    /// Deliveries with their bodies, notes of copies and lines of timelines.
+    Deliveries,
+    /// The log.
+    Transitions,
+}
+
+/// One chunk of a purge.
+#[derive(Debug, Clone)]
+pub struct Purge {
+    /// Whose.
+    pub tenant: Arc<str>,
+    /// Of what.
+    pub what: Purgeable,
+    /// For how long it is kept.
+    pub period: Duration,
+    /// The service's clock.
+    pub now: Micros,
+    /// Up to where every consumer of the tenant's transitions has read; `None`: nobody reads them.
+    pub floor: Option<Position>,
+}
+
+/// What a chunk took away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Bodies, deliveries or transitions.
+    pub rows: usize,
+    /// There may be more behind it.
+    pub more: bool,
+}
+
+/// Through which positions each kind is gone for a tenant; zero: nothing is. What lies behind them is kept, so the
+/// watermark of the transitions is also the place before the earliest that can still be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Watermarks {
+    /// Raw bodies; never behind that of the deliveries.
+    pub bodies: Position,
+    /// Deliveries.
+    pub deliveries: Position,
+    /// Transitions.
+    pub transitions: Position,
+}
+
+/// A row that a chunk may take away.
+pub(crate) struct Candidate {
+    pub(crate) position: Position,
+    /// When the service took it in; `None` where that can't be read.
+    pub(crate) time: Option<Micros>,
+    /// What it costs beside its row: bytes, or timelines.
+    pub(crate) weight: usize,
+}
+
+impl RetentionPolicies {
+    /// How long a tenant's are kept.
+    pub(crate) fn of(&self, tenant: &str) -> Retention {
+        self.tenants.get(tenant).copied().unwrap_or(self.otherwise)
+    }
+}
+
+impl Purgeable {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Bodies, Self::Deliveries, Self::Transitions];
+
+    /// For how long it is kept; `None`: for ever.
+    pub(crate) fn period(self, retention: Retention) -> Option<Duration> {
+        match self {
+            Self::Bodies => retention.bodies,
+            Self::Deliveries => retention.deliveries,
+            Self::Transitions => retention.transitions,
+        }
+    }
+
+    fn weight_max(self) -> usize {
+        match self {
+            Self::Bodies | Self::Transitions => PURGE_BYTES_MAX,
+            Self::Deliveries => PURGE_TIMELINES_MAX,
+        }
+    }
+}
+
+impl Purge {
+    /// How many of the first [`PURGE_ROWS_MAX`] rows behind the watermark may go, and whether to look further.
+    ///
+    /// It ends before the first that is too young. A row of which the time can't be read, or lies ahead of the clock,
+    /// goes with one behind it that is old enough: positions are handed out in the order of the commits.
+    pub(crate) fn reach(&self, candidates: &[Candidate]) -> Purged {
+        let (mut reach, mut weight) = (0, 0_usize);
+        for (number, candidate) in (1..).zip(candidates) {
+            let known = candidate.time.filter(|time| *time <= self.now.saturating_add(SKEW));
+            match known {
+                Some(time) if time > self.before(candidate.position) => return Purged { rows: reach, more: false },
+                Some(_) => reach = number,
+                None => {}
+            }
+            weight = weight.saturating_add(candidate.weight);
+            if weight >= self.what.weight_max() && reach > 0 {
+                return Purged { rows: reach, more: true };
+            }
+        }
+        Purged { rows: reach, more: reach > 0 && candidates.len() >= PURGE_ROWS_MAX }
+    }
+
+    /// What was taken in up to here is old enough.
+    fn before(&self, position: Position) -> Micros {
+        let is_unread = self.what == Purgeable::Transitions && self.floor.is_some_and(|floor| position > floor);
+        let period = if is_unread { self.period.max(CONSUMER_LAG_MAX) } else { self.period };
+        self.now.saturating_sub(Micros::try_from(period.as_micros()).unwrap_or(Micros::MAX))
+    }
+}
+
+impl Watermarks {
+    pub(crate) fn of(self, what: Purgeable) -> Position {
+        match what {
+            Purgeable::Bodies => self.bodies,
+            Purgeable::Deliveries => self.deliveries,
+            Purgeable::Transitions => self.transitions,
+        }
+    }
+
+    /// With everything of that kind gone through `position`.
+    pub(crate) fn passed(self, what: Purgeable, position: Position) -> Self {
+        match what {
+            Purgeable::Bodies => Self { bodies: self.bodies.max(position), ..self },
+            Purgeable::Deliveries => {
+                Self { bodies: self.bodies.max(position), deliveries: self.deliveries.max(position), ..self }
+            }
+            Purgeable::Transitions => Self { transitions: self.transitions.max(position), ..self },
+        }
+    }
+}
+
+/// When the service made the id of a delivery.
+pub(crate) fn time_of(delivery_id: Uuid) -> Option<Micros> {
+    let (seconds, nanos) = delivery_id.get_timestamp()?.to_unix();
+    Micros::try_from(seconds).ok()?.checked_mul(1_000_000)?.checked_add(Micros::from(nanos / 1_000))
+}
+
+#[cfg(test)]
+mod tests;

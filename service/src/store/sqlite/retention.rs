@@ -1,0 +1,173 @@
+//! Purging: a chunk is one transaction of the one writer, so that a round waits some milliseconds for it at the most.
+//! Rows and watermark go together; a chunk that was cut short leaves both as they were.
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use uuid::Uuid;
+
+use crate::store::{
+    PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, StoreError, Watermarks, mentioned,
+    retention::{Candidate, time_of},
+};
+
+/// The next tenant behind this name of whom anything is kept. Where there are transitions there is a booking.
+pub(super) fn next_tenant(connection: &Connection, behind: &str) -> Result<Option<String>, StoreError> {
+    const SELECT: &str = "SELECT min(tenant) FROM (SELECT min(tenant) AS tenant FROM deliveries WHERE tenant > ?1
+        UNION ALL SELECT min(tenant) FROM bookings WHERE tenant > ?1)";
+    Ok(connection.prepare_cached(SELECT)?.query_row([behind], |row| row.get(0))?)
+}
+
+/// What is gone of a tenant's.
+pub(super) fn watermarks(connection: &Connection, tenant: &str) -> Result<Watermarks, StoreError> {
+    const SELECT: &str = "SELECT bodies, deliveries, transitions FROM retention WHERE tenant = ?1";
+    let read = |row: &Row<'_>| {
+        let [bodies, deliveries, transitions] = [row.get(0)?, row.get(1)?, row.get(2)?].map(Position);
+        Ok(Watermarks { bodies, deliveries, transitions })
+    };
+    Ok(connection.prepare_cached(SELECT)?.query_row([tenant], read).optional()?.unwrap_or_default())
+}
+
+/// Whether a chunk would take anything away: asked of a reader, so that the writer need not look in vain.
+pub(super) fn is_due(connection: &Connection, purge: &Purge) -> Result<bool, StoreError> {
+    let before = watermarks(connection, &purge.tenant)?;
+    let found = candidates(connection, purge, before)?;
+    Ok(purge.reach(&found.iter().map(|found| found.candidate()).collect::<Vec<_>>()).rows > 0)
+}
+
+/// Takes one chunk away.
+pub(super) fn purge(connection: &mut Connection, purge: &Purge) -> Result<Purged, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let before = watermarks(&transaction, &purge.tenant)?;
+    let mut found = candidates(&transaction, purge, before)?;
+    let purged = purge.reach(&found.iter().map(|found| found.candidate()).collect::<Vec<_>>());
+    found.truncate(purged.rows);
+    let Some(last) = found.last() else { return Ok(purged) };
+    let through = last.position;
+    match purge.what {
+        Purgeable::Bodies => delete_each(&transaction, "DELETE FROM bodies WHERE position = ?1", &found)?,
+        Purgeable::Deliveries => deliveries(&transaction, &purge.tenant, &found, through)?,
+        Purgeable::Transitions => transitions(&transaction, &purge.tenant, &found)?,
+    }
+    write(&transaction, &purge.tenant, before.passed(purge.what, through))?;
+    transaction.commit()?;
+    Ok(purged)
+}
+
+/// A row that may be past its retention.
+struct Found {
+    position: Position,
+    time: Option<i64>,
+    bytes: i64,
+    /// The bookings in whose timelines it stands.
+    uids: Vec<String>,
+    copies: i64,
+}
+
+type Read = fn(&Row<'_>) -> rusqlite::Result<Found>;
+
+impl Found {
+    fn candidate(&self) -> Candidate {
+        let weight = usize::try_from(self.bytes).unwrap_or(usize::MAX).max(self.uids.len());
+        Candidate { position: self.position, time: self.time, weight }
+    }
+}
+
+/// The rows behind the watermark.
+fn candidates(connection: &Connection, purge: &Purge, before: Watermarks) -> Result<Vec<Found>, StoreError> {
+    const BODIES: &str = "SELECT position, delivery_id, body_size FROM deliveries
+        WHERE tenant = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
+    const DELIVERIES: &str = "SELECT position, delivery_id, booking_uid, mentioned, duplicate_count FROM deliveries
+        WHERE tenant = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
+    const TRANSITIONS: &str = "SELECT position, commit_time, length(booking), uid FROM transitions
+        WHERE tenant = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
+    let (statement, read): (_, Read) = match purge.what {
+        Purgeable::Bodies => (BODIES, read_body),
+        Purgeable::Deliveries => (DELIVERIES, read_delivery),
+        Purgeable::Transitions => (TRANSITIONS, read_transition),
+    };
+    let values = params![purge.tenant, before.of(purge.what).0, super::queries::limit(PURGE_ROWS_MAX)];
+    let mut select = connection.prepare_cached(statement)?;
+    let found = select.query_map(values, read)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+fn read_body(row: &Row<'_>) -> rusqlite::Result<Found> {
+    let time = time_of(Uuid::from_bytes(row.get(1)?));
+    Ok(Found { position: Position(row.get(0)?), time, bytes: row.get(2)?, uids: Vec::new(), copies: 0 })
+}
+
+fn read_delivery(row: &Row<'_>) -> rusqlite::Result<Found> {
+    // One that can't be read keeps nothing back: a line without its delivery is not shown.
+    let uids = mentioned::decode(row.get(2)?, row.get(3)?).unwrap_or_default();
+    let time = time_of(Uuid::from_bytes(row.get(1)?));
+    Ok(Found { position: Position(row.get(0)?), time, bytes: 0, uids, copies: row.get(4)? })
+}
+
+fn read_transition(row: &Row<'_>) -> rusqlite::Result<Found> {
+    let (time, uids) = (Some(row.get(1)?), vec![row.get(3)?]);
+    Ok(Found { position: Position(row.get(0)?), time, bytes: row.get(2)?, uids, copies: 0 })
+}
+
+fn delete_each(transaction: &Transaction<'_>, statement: &str, found: &[Found]) -> Result<(), StoreError> {
+    let mut delete = transaction.prepare_cached(statement)?;
+    for found in found {
+        delete.execute([found.position.0])?;
+    }
+    Ok(())
+}
+
+/// Deliveries with what belongs to them. A line stays for as long as its transition is kept.
+fn deliveries(
+    transaction: &Transaction<'_>,
+    tenant: &str,
+    found: &[Found],
+    through: Position,
+) -> Result<(), StoreError> {
+    const NUMBER: &str = "SELECT id FROM bookings WHERE tenant = ?1 AND uid = ?2";
+    const LINES: &str = "DELETE FROM mentions WHERE booking = ?1 AND delivery BETWEEN 1 AND ?2 AND NOT EXISTS
+        (SELECT 1 FROM transitions t WHERE t.position = mentions.position AND t.uid = ?3 AND t.tenant = ?4)";
+    // One that was mentioned and of which no fact was heard is nothing without its lines.
+    const NAME: &str = "DELETE FROM bookings WHERE id = ?1 AND length(state) = 0
+        AND NOT EXISTS (SELECT 1 FROM mentions m WHERE m.booking = ?1)";
+    const NOTES: &str = "DELETE FROM duplicates WHERE delivery = ?1";
+    delete_each(transaction, "DELETE FROM deliveries WHERE position = ?1", found)?;
+    delete_each(transaction, "DELETE FROM bodies WHERE position = ?1", found)?;
+    let mut delete_notes = transaction.prepare_cached(NOTES)?;
+    for copied in found.iter().filter(|found| found.copies > 0) {
+        delete_notes.execute([copied.position.0])?;
+    }
+    let mut uids: Vec<&str> = found.iter().flat_map(|found| &found.uids).map(String::as_str).collect();
+    uids.sort_unstable();
+    uids.dedup();
+    let (mut number, mut lines) = (transaction.prepare_cached(NUMBER)?, transaction.prepare_cached(LINES)?);
+    let mut name = transaction.prepare_cached(NAME)?;
+    for uid in uids {
+        let Some(booking) = number.query_row([tenant, uid], |row| row.get::<_, i64>(0)).optional()? else { continue };
+        lines.execute(params![booking, through.0, uid, tenant])?;
+        name.execute([booking])?;
+    }
+    Ok(())
+}
+
+/// Transitions, each with its line where the delivery is gone as well, or the clock made it.
+fn transitions(transaction: &Transaction<'_>, tenant: &str, found: &[Found]) -> Result<(), StoreError> {
+    const LINE: &str = "DELETE FROM mentions
+        WHERE booking = (SELECT id FROM bookings WHERE tenant = ?1 AND uid = ?2) AND position = ?3
+        AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.position = mentions.delivery)";
+    delete_each(transaction, "DELETE FROM transitions WHERE position = ?1", found)?;
+    let mut line = transaction.prepare_cached(LINE)?;
+    for found in found {
+        for uid in &found.uids {
+            line.execute(params![tenant, uid, found.position.0])?;
+        }
+    }
+    Ok(())
+}
+
+fn write(transaction: &Transaction<'_>, tenant: &str, now: Watermarks) -> Result<(), StoreError> {
+    const UPSERT: &str = "INSERT INTO retention (tenant, bodies, deliveries, transitions) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (tenant) DO UPDATE SET bodies = excluded.bodies, deliveries = excluded.deliveries,
+            transitions = excluded.transitions";
+    let values = params![tenant, now.bodies.0, now.deliveries.0, now.transitions.0];
+    transaction.prepare_cached(UPSERT)?.execute(values)?;
+    Ok(())
+}
