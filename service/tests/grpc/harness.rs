@@ -227,7 +227,7 @@ pub(crate) struct Harness {
     pub(crate) readiness: Readiness,
     pub(crate) shutdown: CancellationToken,
     served: JoinHandle<Result<(), Error>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Settings for a test: a cache in the process, and little patience at the end.
@@ -255,7 +255,11 @@ impl Harness {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::over(tempfile::tempdir().unwrap(), settings).await
+    }
+
+    /// Over what an earlier service left in a folder.
+    pub(crate) async fn over(folder: TempDir, settings: Settings) -> Self {
         let store = SqliteStore::open(&folder.path().join("calbridge.db"), Options::default()).unwrap();
         let settings = Settings { scratch: folder.path().join("refold"), ..settings };
         let control = Control::new();
@@ -268,7 +272,7 @@ impl Harness {
             async move { serve_store(store, system_clock, &settings, listener, &readiness, shutdown).await }
         });
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-        Self { channel, address, control, readiness, shutdown, served, _folder: folder }
+        Self { channel, address, control, readiness, shutdown, served, folder }
     }
 
     pub(crate) fn ingest(&self) -> IngestServiceClient<Channel> {
@@ -310,6 +314,13 @@ impl Harness {
     pub(crate) async fn stop(self) -> Result<(), Error> {
         self.shutdown.cancel();
         self.served.await.unwrap()
+    }
+
+    /// The same, and what it leaves.
+    pub(crate) async fn leave(self) -> TempDir {
+        self.shutdown.cancel();
+        self.served.await.unwrap().unwrap();
+        self.folder
     }
 
     /// Waits for the service to end by itself.

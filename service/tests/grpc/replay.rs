@@ -1,15 +1,21 @@
 //! Kept webhooks merged again, one by one and all of them.
 
+use std::{sync::Arc, time::Duration};
+
 use calbridge_calcom::golden::body;
 use calbridge_proto::v1::{
     self, BookingStatus, RefoldDeliveriesRequest, RefoldDifference, RefoldSummary, ReplayDeliveryRequest,
     SubmitOutcome, TransitionSource, Trigger, refold_deliveries_response::Step,
 };
+use calbridge_service::{
+    Settings,
+    store::{Retention, RetentionPolicies},
+};
 use tonic::Code;
 
 use crate::{
     events::{created, event, golden},
-    harness::{Failure, Harness, invalid, refusal},
+    harness::{Failure, Harness, invalid, refusal, settings, until},
 };
 
 /// A webhook that an older release could not type.
@@ -217,4 +223,46 @@ async fn one_check_runs_at_a_time_and_another_after_it() {
         service.deliveries().refold_deliveries(request()).await.is_ok()
     })
     .await;
+}
+
+/// Starts again, and waits until the bodies of these deliveries are purged.
+async fn purged(service: Harness, deliveries: &[&str]) -> Harness {
+    let otherwise = Retention { bodies: Some(Duration::ZERO), ..Retention::default() };
+    let retention = Arc::new(RetentionPolicies { otherwise, ..RetentionPolicies::default() });
+    let service = Harness::over(service.leave().await, Settings { retention, ..settings() }).await;
+    for id in deliveries {
+        let request = || v1::GetDeliveryRequest {
+            tenant: "acme".to_owned(),
+            delivery_id: (*id).to_owned(),
+            include_raw_body: true,
+        };
+        until("its body is purged", async || {
+            let answer = service.deliveries().get_delivery(request()).await.unwrap().into_inner();
+            let delivery = answer.delivery.unwrap();
+            assert_eq!(delivery.raw_body_purged, delivery.raw_body.is_empty());
+            delivery.raw_body_purged
+        })
+        .await;
+    }
+    service
+}
+
+#[tokio::test]
+async fn a_booking_whose_bodies_are_purged_is_not_checkable_and_is_no_difference() {
+    let service = Harness::start().await;
+    let old = service.submit(created("old")).await.unwrap();
+    // Spoken of by a webhook that was understood only later.
+    let early = service.submit(untyped(Trigger::BookingCreated, "late", 0)).await.unwrap();
+    service.deliveries().replay_delivery(replay(&early.delivery_id, false)).await.unwrap();
+    let service = purged(service, &[&old.delivery_id, &early.delivery_id]).await;
+    service.submit(created("new")).await.unwrap();
+    // One of two bodies is as good as none.
+    service.submit(event(Trigger::BookingCancelled, &golden("old", 9))).await.unwrap();
+
+    let (differences, summary, _) = refold(&service, "acme").await;
+    assert_eq!(differences, []);
+    assert_eq!(summary, RefoldSummary { deliveries: 2, bookings: 1, differences: 0, unchecked: 0, not_checkable: 2 });
+    assert_eq!(service.booking("old").await.status(), BookingStatus::Cancelled);
+    let refused = service.deliveries().replay_delivery(replay(&old.delivery_id, false)).await.unwrap_err();
+    assert_eq!(refusal(&refused), (Code::FailedPrecondition, "BODY_PURGED".to_owned(), None));
 }

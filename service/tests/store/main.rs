@@ -14,6 +14,7 @@ mod order;
 mod pages;
 mod postgres;
 mod replay;
+mod retention;
 mod spans;
 mod sqlite;
 mod support;
@@ -86,6 +87,17 @@ macro_rules! laws {
                 a_replay_is_merged_by_its_own_time,
                 a_foreign_delivery_is_not_replayed,
                 the_journal_and_the_rows_are_read_whole_and_in_order,
+            };
+            retention::{
+                what_is_past_its_retention_goes_and_no_more,
+                a_line_stays_as_long_as_its_delivery_or_its_transition,
+                a_purge_comes_in_bounded_chunks_that_a_crash_may_part,
+                rounds_are_committed_while_a_purge_runs,
+                tenants_are_purged_apart,
+                a_late_copy_of_a_purged_delivery_is_no_change,
+                transitions_wait_for_their_readers,
+                the_journal_goes_on_behind_what_was_purged,
+                a_row_knows_before_which_delivery_nothing_spoke_of_it,
             };
             pages::{
                 pages_of_bookings_skip_nothing,

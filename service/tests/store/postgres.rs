@@ -8,12 +8,16 @@ use calbridge_e2e::{
 };
 use calbridge_proto::v1::{BookingStatus, PersonPayload, SubmitOutcome::*, Trigger};
 use calbridge_service::store::{
-    Position, Store, StoreError,
+    Position, Purgeable, Store, StoreError,
     postgres::{OpenError, Options, PostgresStore},
 };
 use tokio::task::JoinSet;
 
-use crate::{laws, support::*};
+use crate::{
+    laws,
+    retention::{commit_aged, purge},
+    support::*,
+};
 
 /// A server of its own, gone after the test.
 pub(crate) struct Server(Postgres);
@@ -314,4 +318,80 @@ async fn texts_that_a_server_cannot_hold_are_kept_without_their_nuls() {
     let nameless = booking(Trigger::BookingCreated, "u\0", 2, |_| {});
     assert_eq!(outcomes(&commit(&store, &[hostile, nameless]).await), [Applied, Recorded]);
     assert_eq!(read(&store, "u1").await.unwrap().title, "a\0b");
+}
+
+#[tokio::test]
+async fn what_is_missing_and_was_not_purged_is_damage() {
+    let server = Server::default();
+    let store = server.open().await;
+    let old = commit_aged(&store, 40, &[created("u1", 1)]).await[0].first.delivery_id;
+    let young = commit_aged(&store, 1, &[created("u2", 1)]).await[0].first.delivery_id;
+    purge(&store, Purgeable::Bodies, 30).await;
+    let _ = server.0.query("DELETE FROM bodies");
+    assert!(store.delivery(TENANT, old, true).await.unwrap().unwrap().raw_body_purged);
+    let missing = store.delivery(TENANT, young, true).await;
+    assert!(matches!(missing, Err(StoreError::Damaged { what: "body", .. })), "{missing:?}");
+    assert!(store.journal(None, Position::default(), 10).await.is_err());
+}
+
+#[tokio::test]
+async fn replicas_that_purge_at_once_take_each_row_once_and_leave_nothing() {
+    let server = Server::default();
+    let (one, other) = (server.open().await, server.open().await);
+    let life = [rescheduled("u2", "u1", 2), recording("nowhere", 3), unparsed(b"?")];
+    commit_aged(&one, 100, &life).await;
+    commit_aged(&one, 99, &life).await;
+    for n in 0..10 {
+        let round: Vec<_> = (0..100).map(|m| created(&format!("v{}", 100 * n + m), 1)).collect();
+        commit_aged(&one, 98, &round).await;
+    }
+    for (what, rows) in [(Purgeable::Bodies, 1_003), (Purgeable::Deliveries, 1_003), (Purgeable::Transitions, 1_002)] {
+        let mut purged = 0;
+        // One that finds the other about it leaves it alone, so neither has to take all.
+        while purged < rows {
+            let (mine, its) = tokio::join!(purge(&one, what, 90), purge(&other, what, 90));
+            purged += mine + its;
+        }
+        assert_eq!(purged, rows, "{what:?}");
+    }
+    let count = |table: &str| server.0.query(&format!("SELECT count(*) FROM {table}"));
+    let tables = ["deliveries", "bodies", "duplicates", "mentions", "transitions", "bookings", "retention"];
+    assert_eq!(tables.map(count), ["0", "0", "0", "0", "0", "1002", "1"]);
+}
+
+#[tokio::test]
+async fn a_purge_passes_by_a_tenant_that_another_service_is_about() {
+    let server = Server::default();
+    let store = server.open().await;
+    commit_aged(&store, 100, &[created("u1", 1)]).await;
+    let mut other = raw(&server).await;
+    let about = other.transaction().await.unwrap();
+    about.batch_execute("INSERT INTO retention (tenant) VALUES ('acme')").await.unwrap();
+    about.commit().await.unwrap();
+    let about = other.transaction().await.unwrap();
+    about.batch_execute("SELECT * FROM retention FOR UPDATE").await.unwrap();
+    assert_eq!(purge(&store, Purgeable::Bodies, 30).await, 0);
+    about.rollback().await.unwrap();
+    assert_eq!(purge(&store, Purgeable::Bodies, 30).await, 1);
+}
+
+#[tokio::test]
+async fn a_copy_that_meets_the_purge_of_its_delivery_is_noted_nowhere() {
+    let server = Server::default();
+    let store = Arc::new(server.open().await);
+    let first = commit_aged(&*store, 100, &[created("u1", 1)]).await.remove(0).first;
+    // A purge, in the middle of its chunk.
+    let (mut slow, look) = (raw(&server).await, raw(&server).await);
+    let chunk = slow.transaction().await.unwrap();
+    chunk.batch_execute("DELETE FROM deliveries; DELETE FROM mentions").await.unwrap();
+    let copy = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { commit(&*store, &[created("u1", 1)]).await }
+    });
+    somebody_waits(&look).await;
+    chunk.commit().await.unwrap();
+    let answered = copy.await.unwrap().remove(0);
+    assert_eq!((answered.outcome, answered.first), (Duplicate, first));
+    let left = server.0.query("SELECT (SELECT count(*) FROM mentions), (SELECT count(*) FROM duplicates)");
+    assert_eq!(left, "0|0");
 }

@@ -4,14 +4,18 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::PathBuf
 
 use calbridge_proto::v1::{BookingStatus, PersonPayload, SubmitOutcome::*, TransitionSource, Trigger};
 use calbridge_service::store::{
-    BookingQuery, ClockPolicies, Condition, Position, Store, StoreError,
+    BookingQuery, ClockPolicies, Condition, Position, Purgeable, Store, StoreError,
     sqlite::{OpenError, Options, SqliteStore, Synchronous},
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::{laws, support::*};
+use crate::{
+    laws,
+    retention::{commit_aged, purge, purge_all},
+    support::*,
+};
 
 /// A folder of its own, gone after the test.
 pub(crate) struct Sqlite {
@@ -149,6 +153,44 @@ async fn damage_elsewhere_is_told_as_well() {
     backend.raw().execute("UPDATE head SET position = 0", []).unwrap();
     let refused = backend.try_open().unwrap_err();
     assert!(refused.to_string().contains("head"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_is_missing_and_was_not_purged_is_damage() {
+    let backend = Sqlite::default();
+    let store = backend.open().await;
+    let old = commit_aged(&store, 40, &[created("u1", 1)]).await[0].first.delivery_id;
+    let young = commit_aged(&store, 1, &[created("u2", 1)]).await[0].first.delivery_id;
+    purge(&store, Purgeable::Bodies, 30).await;
+    drop(store);
+    backend.raw().execute("DELETE FROM bodies", []).unwrap();
+
+    let store = backend.open().await;
+    assert!(store.delivery(TENANT, old, true).await.unwrap().unwrap().raw_body_purged);
+    let missing = store.delivery(TENANT, young, true).await;
+    assert!(matches!(missing, Err(StoreError::Damaged { what: "body", .. })), "{missing:?}");
+    assert!(!store.delivery(TENANT, young, false).await.unwrap().unwrap().raw_body_purged);
+    assert!(store.journal(None, Position::default(), 10).await.is_err());
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_what_was_purged_but_the_bookings() {
+    let backend = Sqlite::default();
+    let store = backend.open().await;
+    let life = [created("u1", 1), rescheduled("u2", "u1", 2), recording("nowhere", 3), unparsed(b"?")];
+    commit_aged(&store, 100, &life).await;
+    commit_aged(&store, 99, &life).await;
+    purge_all(&store, 90).await;
+    drop(store);
+    let raw = backend.raw();
+    let count =
+        |table: &str| -> i64 { raw.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap() };
+    let tables = ["deliveries", "bodies", "duplicates", "mentions", "transitions", "bookings", "retention"];
+    assert_eq!(tables.map(count), [0, 0, 0, 0, 0, 2, 1]);
+    drop(raw);
+    let store = backend.open().await;
+    assert_eq!(outcomes(&commit(&store, &[recording("nowhere", 3)]).await), [Recorded]);
+    assert_eq!(timeline(&store, "nowhere").await.len(), 1);
 }
 
 #[tokio::test]
