@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 pub use calbridge_process::Retention;
 use uuid::Uuid;
 
-use super::{Micros, Position, clock::SKEW};
+use super::{Micros, Position, clock::SKEW, mentioned};
 
 /// Rows of one chunk: some milliseconds of a writer, which ingest waits behind.
 pub const PURGE_ROWS_MAX: usize = 256;
@@ -83,7 +83,11 @@ pub(crate) struct Candidate {
     /// When the service took it in; `None` where that can't be read.
     pub(crate) time: Option<Micros>,
     /// What it costs beside its row: bytes, or timelines.
-    pub(crate) weight: usize,
+    weight: usize,
+    /// The bookings in whose timelines it stands.
+    pub(crate) uids: Vec<String>,
+    /// Copies of it were noted.
+    pub(crate) has_copies: bool,
 }
 
 impl RetentionPolicies {
@@ -144,6 +148,41 @@ impl Purge {
     }
 }
 
+impl Candidate {
+    pub(crate) fn body(position: i64, delivery_id: Uuid, bytes: i64) -> Self {
+        let weight = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let (position, time) = (Position(position), time_of(delivery_id));
+        Self { position, time, weight, uids: Vec::new(), has_copies: false }
+    }
+
+    pub(crate) fn delivery(
+        position: i64,
+        delivery_id: Uuid,
+        about: Option<String>,
+        mentioned: Option<Vec<u8>>,
+        copies: i64,
+    ) -> Self {
+        // One that can't be read keeps nothing back: a line without its delivery is not shown.
+        let uids = mentioned::decode(about, mentioned).unwrap_or_default();
+        let (position, time) = (Position(position), time_of(delivery_id));
+        Self { position, time, weight: uids.len(), uids, has_copies: copies > 0 }
+    }
+
+    pub(crate) fn transition(position: i64, commit_time: Micros, bytes: i64, uid: String) -> Self {
+        let weight = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let (position, time) = (Position(position), Some(commit_time));
+        Self { position, time, weight, uids: vec![uid], has_copies: false }
+    }
+}
+
+/// The bookings in whose timelines any of them stands, each once and in order.
+pub(crate) fn timelines(gone: &[Candidate]) -> Vec<&str> {
+    let mut uids: Vec<&str> = gone.iter().flat_map(|gone| &gone.uids).map(String::as_str).collect();
+    uids.sort_unstable();
+    uids.dedup();
+    uids
+}
+
 impl Watermarks {
     pub(crate) fn of(self, what: Purgeable) -> Position {
         match what {
@@ -166,7 +205,7 @@ impl Watermarks {
 }
 
 /// When the service made the id of a delivery.
-pub(crate) fn time_of(delivery_id: Uuid) -> Option<Micros> {
+fn time_of(delivery_id: Uuid) -> Option<Micros> {
     let (seconds, nanos) = delivery_id.get_timestamp()?.to_unix();
     Micros::try_from(seconds).ok()?.checked_mul(1_000_000)?.checked_add(Micros::from(nanos / 1_000))
 }

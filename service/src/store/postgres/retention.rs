@@ -7,13 +7,11 @@
 
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::{Error, Row};
-use uuid::Uuid;
 
 use crate::store::{
     PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, StoreError, Watermarks,
     fold::FoldedBooking,
-    mentioned,
-    retention::{Candidate, time_of},
+    retention::{Candidate, timelines},
 };
 
 const WATERMARKS: &str = "SELECT bodies, deliveries, transitions FROM retention WHERE tenant = $1";
@@ -65,7 +63,7 @@ pub(super) async fn watermarks(client: &ClientWrapper, tenant: &str) -> Result<W
 pub(super) async fn purge(client: &ClientWrapper, purge: &Purge) -> Result<Purged, StoreError> {
     // Looked at before anything is locked: nearly always nothing is due.
     let before = watermarks(client, &purge.tenant).await?;
-    if reach(purge, &candidates(client, purge, before).await?).rows == 0 {
+    if purge.reach(&candidates(client, purge, before).await?).rows == 0 {
         return Ok(Purged::default());
     }
     let (make, lock) = (client.prepare_cached(MAKE).await?, client.prepare_cached(LOCK).await?);
@@ -80,21 +78,11 @@ pub(super) async fn purge(client: &ClientWrapper, purge: &Purge) -> Result<Purge
     Ok(purged)
 }
 
-/// A row that may be past its retention.
-struct Found {
-    position: Position,
-    time: Option<i64>,
-    bytes: i64,
-    /// The bookings in whose timelines it stands.
-    uids: Vec<String>,
-    copies: i64,
-}
-
-type Read = fn(&Row) -> Result<Found, Error>;
+type Read = fn(&Row) -> Result<Candidate, Error>;
 
 async fn purge_behind(client: &ClientWrapper, purge: &Purge, before: Watermarks) -> Result<Purged, StoreError> {
     let mut found = candidates(client, purge, before).await?;
-    let purged = reach(purge, &found);
+    let purged = purge.reach(&found);
     found.truncate(purged.rows);
     let Some(last) = found.last() else { return Ok(purged) };
     let through = last.position;
@@ -110,17 +98,8 @@ async fn purge_behind(client: &ClientWrapper, purge: &Purge, before: Watermarks)
     Ok(purged)
 }
 
-fn reach(purge: &Purge, found: &[Found]) -> Purged {
-    let candidate = |found: &Found| Candidate {
-        position: found.position,
-        time: found.time,
-        weight: usize::try_from(found.bytes).unwrap_or(usize::MAX).max(found.uids.len()),
-    };
-    purge.reach(&found.iter().map(candidate).collect::<Vec<_>>())
-}
-
 /// The rows behind the watermark.
-async fn candidates(client: &ClientWrapper, purge: &Purge, before: Watermarks) -> Result<Vec<Found>, StoreError> {
+async fn candidates(client: &ClientWrapper, purge: &Purge, before: Watermarks) -> Result<Vec<Candidate>, StoreError> {
     let (statement, read): (_, Read) = match purge.what {
         Purgeable::Bodies => (BODIES, read_body),
         Purgeable::Deliveries => (DELIVERIES, read_delivery),
@@ -137,21 +116,17 @@ fn read(row: &Row) -> Result<Watermarks, Error> {
     Ok(Watermarks { bodies, deliveries, transitions })
 }
 
-fn read_body(row: &Row) -> Result<Found, Error> {
-    let time = time_of(row.try_get::<_, Uuid>(1)?);
-    Ok(Found { position: Position(row.try_get(0)?), time, bytes: row.try_get(2)?, uids: Vec::new(), copies: 0 })
+fn read_body(row: &Row) -> Result<Candidate, Error> {
+    Ok(Candidate::body(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
 }
 
-fn read_delivery(row: &Row) -> Result<Found, Error> {
-    // One that can't be read keeps nothing back: a line without its delivery is not shown.
-    let uids = mentioned::decode(row.try_get(2)?, row.try_get(3)?).unwrap_or_default();
-    let time = time_of(row.try_get::<_, Uuid>(1)?);
-    Ok(Found { position: Position(row.try_get(0)?), time, bytes: 0, uids, copies: row.try_get(4)? })
+fn read_delivery(row: &Row) -> Result<Candidate, Error> {
+    Ok(Candidate::delivery(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
 }
 
-fn read_transition(row: &Row) -> Result<Found, Error> {
-    let (time, bytes) = (Some(row.try_get(1)?), i64::from(row.try_get::<_, i32>(2)?));
-    Ok(Found { position: Position(row.try_get(0)?), time, bytes, uids: vec![row.try_get(3)?], copies: 0 })
+fn read_transition(row: &Row) -> Result<Candidate, Error> {
+    let bytes: i32 = row.try_get(2)?;
+    Ok(Candidate::transition(row.try_get(0)?, row.try_get(1)?, bytes.into(), row.try_get(3)?))
 }
 
 async fn delete(client: &ClientWrapper, statement: &str, positions: &[i64]) -> Result<(), StoreError> {
@@ -164,20 +139,17 @@ async fn delete(client: &ClientWrapper, statement: &str, positions: &[i64]) -> R
 async fn deliveries(
     client: &ClientWrapper,
     tenant: &str,
-    found: &[Found],
+    found: &[Candidate],
     positions: &[i64],
 ) -> Result<(), StoreError> {
     delete(client, DELETE_DELIVERIES, positions).await?;
     delete(client, DELETE_BODIES, positions).await?;
-    let copied: Vec<i64> = found.iter().filter(|found| found.copies > 0).map(|found| found.position.0).collect();
+    let copied: Vec<i64> = found.iter().filter(|found| found.has_copies).map(|found| found.position.0).collect();
     if !copied.is_empty() {
         delete(client, DELETE_NOTES, &copied).await?;
     }
-    let mut uids: Vec<&str> = found.iter().flat_map(|found| &found.uids).map(String::as_str).collect();
-    uids.sort_unstable();
-    uids.dedup();
     let delete_lines = client.prepare_cached(DELETE_LINES).await?;
-    client.execute(&delete_lines, &[&tenant, &uids, &positions.last()]).await?;
+    client.execute(&delete_lines, &[&tenant, &timelines(found), &positions.last()]).await?;
     Ok(())
 }
 
@@ -185,7 +157,7 @@ async fn deliveries(
 async fn transitions(
     client: &ClientWrapper,
     tenant: &str,
-    found: &[Found],
+    found: &[Candidate],
     positions: &[i64],
 ) -> Result<(), StoreError> {
     delete(client, DELETE_TRANSITIONS, positions).await?;

@@ -16,6 +16,8 @@ fn aged(days: &[Option<Micros>]) -> Vec<Candidate> {
         position: Position(position),
         time: days.map(|days| NOW - days * DAY),
         weight: 1,
+        uids: Vec::new(),
+        has_copies: false,
     };
     (1..).zip(days).map(at).collect()
 }
@@ -96,6 +98,14 @@ fn a_tenant_has_its_own_periods_or_the_common_ones() {
     let policies = RetentionPolicies { otherwise: Retention::DEFAULT, tenants: [("own".to_owned(), own)].into() };
     assert_eq!((policies.of("own"), policies.of("other")), (own, Retention::DEFAULT));
     assert_eq!(Purgeable::ALL.map(|what| what.period(own)), [own.bodies, None, None]);
+}
+
+#[test]
+fn what_can_not_be_read_of_a_delivery_keeps_nothing_back() {
+    let told = Candidate::delivery(1, new_id(NOW), Some("u1".to_owned()), Some(vec![0xff]), 3);
+    assert_eq!((told.uids.len(), told.has_copies, told.time), (0, true, Some(NOW)));
+    let other = Candidate::delivery(2, new_id(NOW), Some("u1".to_owned()), None, 0);
+    assert_eq!((timelines(&[told, other]), Candidate::body(1, new_id(NOW), 7).weight), (vec!["u1"], 7));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use uuid::Uuid;
 
 use crate::store::{
-    PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, StoreError, Watermarks, mentioned,
-    retention::{Candidate, time_of},
+    PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, StoreError, Watermarks,
+    retention::{Candidate, timelines},
 };
 
 /// The next tenant behind this name of whom anything is kept. Where there are transitions there is a booking.
@@ -30,7 +30,7 @@ pub(super) fn watermarks(connection: &Connection, tenant: &str) -> Result<Waterm
 pub(super) fn is_due(connection: &Connection, purge: &Purge) -> Result<bool, StoreError> {
     let before = watermarks(connection, &purge.tenant)?;
     let found = candidates(connection, purge, before)?;
-    Ok(purge.reach(&found.iter().map(|found| found.candidate()).collect::<Vec<_>>()).rows > 0)
+    Ok(purge.reach(&found).rows > 0)
 }
 
 /// Takes one chunk away.
@@ -38,7 +38,7 @@ pub(super) fn purge(connection: &mut Connection, purge: &Purge) -> Result<Purged
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let before = watermarks(&transaction, &purge.tenant)?;
     let mut found = candidates(&transaction, purge, before)?;
-    let purged = purge.reach(&found.iter().map(|found| found.candidate()).collect::<Vec<_>>());
+    let purged = purge.reach(&found);
     found.truncate(purged.rows);
     let Some(last) = found.last() else { return Ok(purged) };
     let through = last.position;
@@ -52,27 +52,10 @@ pub(super) fn purge(connection: &mut Connection, purge: &Purge) -> Result<Purged
     Ok(purged)
 }
 
-/// A row that may be past its retention.
-struct Found {
-    position: Position,
-    time: Option<i64>,
-    bytes: i64,
-    /// The bookings in whose timelines it stands.
-    uids: Vec<String>,
-    copies: i64,
-}
-
-type Read = fn(&Row<'_>) -> rusqlite::Result<Found>;
-
-impl Found {
-    fn candidate(&self) -> Candidate {
-        let weight = usize::try_from(self.bytes).unwrap_or(usize::MAX).max(self.uids.len());
-        Candidate { position: self.position, time: self.time, weight }
-    }
-}
+type Read = fn(&Row<'_>) -> rusqlite::Result<Candidate>;
 
 /// The rows behind the watermark.
-fn candidates(connection: &Connection, purge: &Purge, before: Watermarks) -> Result<Vec<Found>, StoreError> {
+fn candidates(connection: &Connection, purge: &Purge, before: Watermarks) -> Result<Vec<Candidate>, StoreError> {
     const BODIES: &str = "SELECT position, delivery_id, body_size FROM deliveries
         WHERE tenant = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
     const DELIVERIES: &str = "SELECT position, delivery_id, booking_uid, mentioned, duplicate_count FROM deliveries
@@ -90,24 +73,20 @@ fn candidates(connection: &Connection, purge: &Purge, before: Watermarks) -> Res
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-fn read_body(row: &Row<'_>) -> rusqlite::Result<Found> {
-    let time = time_of(Uuid::from_bytes(row.get(1)?));
-    Ok(Found { position: Position(row.get(0)?), time, bytes: row.get(2)?, uids: Vec::new(), copies: 0 })
+fn read_body(row: &Row<'_>) -> rusqlite::Result<Candidate> {
+    Ok(Candidate::body(row.get(0)?, Uuid::from_bytes(row.get(1)?), row.get(2)?))
 }
 
-fn read_delivery(row: &Row<'_>) -> rusqlite::Result<Found> {
-    // One that can't be read keeps nothing back: a line without its delivery is not shown.
-    let uids = mentioned::decode(row.get(2)?, row.get(3)?).unwrap_or_default();
-    let time = time_of(Uuid::from_bytes(row.get(1)?));
-    Ok(Found { position: Position(row.get(0)?), time, bytes: 0, uids, copies: row.get(4)? })
+fn read_delivery(row: &Row<'_>) -> rusqlite::Result<Candidate> {
+    let id = Uuid::from_bytes(row.get(1)?);
+    Ok(Candidate::delivery(row.get(0)?, id, row.get(2)?, row.get(3)?, row.get(4)?))
 }
 
-fn read_transition(row: &Row<'_>) -> rusqlite::Result<Found> {
-    let (time, uids) = (Some(row.get(1)?), vec![row.get(3)?]);
-    Ok(Found { position: Position(row.get(0)?), time, bytes: row.get(2)?, uids, copies: 0 })
+fn read_transition(row: &Row<'_>) -> rusqlite::Result<Candidate> {
+    Ok(Candidate::transition(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
 }
 
-fn delete_each(transaction: &Transaction<'_>, statement: &str, found: &[Found]) -> Result<(), StoreError> {
+fn delete_each(transaction: &Transaction<'_>, statement: &str, found: &[Candidate]) -> Result<(), StoreError> {
     let mut delete = transaction.prepare_cached(statement)?;
     for found in found {
         delete.execute([found.position.0])?;
@@ -119,7 +98,7 @@ fn delete_each(transaction: &Transaction<'_>, statement: &str, found: &[Found]) 
 fn deliveries(
     transaction: &Transaction<'_>,
     tenant: &str,
-    found: &[Found],
+    found: &[Candidate],
     through: Position,
 ) -> Result<(), StoreError> {
     const NUMBER: &str = "SELECT id FROM bookings WHERE tenant = ?1 AND uid = ?2";
@@ -132,15 +111,12 @@ fn deliveries(
     delete_each(transaction, "DELETE FROM deliveries WHERE position = ?1", found)?;
     delete_each(transaction, "DELETE FROM bodies WHERE position = ?1", found)?;
     let mut delete_notes = transaction.prepare_cached(NOTES)?;
-    for copied in found.iter().filter(|found| found.copies > 0) {
+    for copied in found.iter().filter(|found| found.has_copies) {
         delete_notes.execute([copied.position.0])?;
     }
-    let mut uids: Vec<&str> = found.iter().flat_map(|found| &found.uids).map(String::as_str).collect();
-    uids.sort_unstable();
-    uids.dedup();
     let (mut number, mut lines) = (transaction.prepare_cached(NUMBER)?, transaction.prepare_cached(LINES)?);
     let mut name = transaction.prepare_cached(NAME)?;
-    for uid in uids {
+    for uid in timelines(found) {
         let Some(booking) = number.query_row([tenant, uid], |row| row.get::<_, i64>(0)).optional()? else { continue };
         lines.execute(params![booking, through.0, uid, tenant])?;
         name.execute([booking])?;
@@ -149,7 +125,7 @@ fn deliveries(
 }
 
 /// Transitions, each with its line where the delivery is gone as well, or the clock made it.
-fn transitions(transaction: &Transaction<'_>, tenant: &str, found: &[Found]) -> Result<(), StoreError> {
+fn transitions(transaction: &Transaction<'_>, tenant: &str, found: &[Candidate]) -> Result<(), StoreError> {
     const LINE: &str = "DELETE FROM mentions
         WHERE booking = (SELECT id FROM bookings WHERE tenant = ?1 AND uid = ?2) AND position = ?3
         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.position = mentions.delivery)";
