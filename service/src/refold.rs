@@ -166,8 +166,8 @@ impl<S: Store> Refold<S> {
         Ok(Phase::Fold(Box::new(Phase::CatchUp { waiting, tries: tries + 1 })))
     }
 
-    /// Through which positions the bodies of these tenants are gone. Asked after the rows were read: a body that is kept
-    /// now was there when the journal was folded.
+    /// Through which positions the bodies of these tenants are gone. Asked after the rows were read: a body that is
+    /// kept now was there when the journal was folded.
     async fn purged(&self, tenants: BTreeSet<Arc<str>>) -> Result<HashMap<Arc<str>, Position>, StoreError> {
         let mut purged = HashMap::with_capacity(tenants.len());
         for tenant in tenants {
