@@ -21,7 +21,7 @@ const SERVICE_ADMIN: &str = "127.0.0.1:9091";
 const SERVICE: &str = "http://127.0.0.1:50051";
 /// Cal.com's senders give up within minutes; replays by hand come days later.
 const REDIS_TTL: Duration = Duration::from_hours(7 * 24);
-/// A server of PostgreSQL has 100 by default: room for some services.
+/// A server of `PostgreSQL` has 100 by default: room for some services.
 const DATABASE_CONNECTIONS: usize = 8;
 /// Redis counts in seconds here.
 const REDIS_TTL_MIN: Duration = Duration::from_secs(1);
@@ -111,7 +111,7 @@ pub struct Config {
 pub enum Database {
     /// A file on this machine.
     Sqlite(PathBuf),
-    /// PostgreSQL, or what speaks its protocol: shared by any number of services.
+    /// `PostgreSQL`, or what speaks its protocol: shared by any number of services.
     Postgres {
         /// It may hold a password.
         url: SecretString,

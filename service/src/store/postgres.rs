@@ -1,4 +1,4 @@
-//! The store in PostgreSQL, or in what speaks its protocol: any number of services on one database.
+//! The store in `PostgreSQL`, or in what speaks its protocol: any number of services on one database.
 //!
 //! A round is one transaction behind the lock of one row, the head; what [`Store::commit`] answered is on stable
 //! storage. No extension is needed, and no table is locked.
@@ -104,7 +104,7 @@ pub enum OpenError {
     },
 }
 
-/// Everything that is kept, in one PostgreSQL database.
+/// Everything that is kept, in one `PostgreSQL` database.
 #[derive(Debug)]
 pub struct PostgresStore {
     readers: Connections,
@@ -228,7 +228,7 @@ impl Store for PostgresStore {
         let commit = self.write(|| {
             let (batch, packer) = (Arc::clone(&batch), Arc::clone(&self.packer));
             self.run(&self.writers, ROUND_TIMEOUT, move |client| {
-                async move { commit::commit(client, &packer, &batch).await }.boxed()
+                async move { Box::pin(commit::commit(client, &packer, &batch)).await }.boxed()
             })
         });
         self.observer.watch(observe::COMMIT_DELIVERIES, rows, commit).await
@@ -287,9 +287,10 @@ impl Store for PostgresStore {
         let (tenant, uid) = (tenant.to_owned(), uid.to_owned());
         let read = self.read(move |client| {
             async move {
-                match follow_reschedules {
-                    true => queries::bookings::last(client, &tenant, &uid).await,
-                    false => queries::bookings::one(client, &tenant, &uid).await,
+                if follow_reschedules {
+                    queries::bookings::last(client, &tenant, &uid).await
+                } else {
+                    queries::bookings::one(client, &tenant, &uid).await
                 }
             }
             .boxed()

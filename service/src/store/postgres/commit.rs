@@ -95,20 +95,16 @@ pub(super) async fn replay(client: &ClientWrapper, replay: &Replay) -> Result<Op
         tokio::try_join!(biased; client.query_opt(&select, &key), load(client, fold::touched([delivery])))
     })
     .await?;
-    let plan = match kept {
-        Some(row) => Some(replay::plan(replay, read_kept(&row)?, head, &rows)?),
-        None => None,
-    };
-    let Some(plan) = plan else {
+    let Some(kept) = kept else {
         client.batch_execute("ROLLBACK").await?;
         return Ok(None);
     };
-    match &plan.changes {
-        Some(changes) => write_changes(client, &write, plan.kept.as_ref(), changes, head).await?,
-        None => {
-            let end = if plan.kept.is_some() { "COMMIT" } else { "ROLLBACK" };
-            tokio::try_join!(biased; write.kept(plan.kept.as_ref()), client.batch_execute(end))?;
-        }
+    let plan = replay::plan(replay, read_kept(&kept)?, head, &rows)?;
+    if let Some(changes) = &plan.changes {
+        write_changes(client, &write, plan.kept.as_ref(), changes, head).await?;
+    } else {
+        let end = if plan.kept.is_some() { "COMMIT" } else { "ROLLBACK" };
+        tokio::try_join!(biased; write.kept(plan.kept.as_ref()), client.batch_execute(end))?;
     }
     Ok(Some(plan.replayed))
 }

@@ -220,13 +220,12 @@ fn hidden(
     const UPDATE: &str = "UPDATE bookings SET state = ?2, rescheduled_from = ?3, link = ?4 WHERE id = ?1";
     let (tenant, uid) = &booking.key;
     let (from, evidence) = link.map_or((None, 0), |(from, evidence)| (Some(from), *evidence));
-    match known {
-        Some(number) => transaction.prepare_cached(UPDATE)?.execute(params![number, booking.state, from, evidence])?,
-        None => {
-            let values = params![tenant, uid, booking.state, first.0, from, evidence];
-            transaction.prepare_cached(INSERT)?.execute(values)?
-        }
-    };
+    if let Some(number) = known {
+        transaction.prepare_cached(UPDATE)?.execute(params![number, booking.state, from, evidence])?;
+    } else {
+        let values = params![tenant, uid, booking.state, first.0, from, evidence];
+        transaction.prepare_cached(INSERT)?.execute(values)?;
+    }
     Ok(())
 }
 

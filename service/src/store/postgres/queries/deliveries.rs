@@ -34,19 +34,15 @@ pub(super) async fn behind(
     after: Position,
     limit: usize,
 ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
-    let found = match tenant {
-        Some(tenant) => {
-            let statement = format!(
-                "SELECT {COLUMNS} FROM deliveries WHERE tenant = $1 AND position > $2 ORDER BY position LIMIT $3"
-            );
-            let select = client.prepare_cached(&statement).await?;
-            client.query(&select, &[&tenant, &after.0, &super::limit(limit)]).await?
-        }
-        None => {
-            let statement = format!("SELECT {COLUMNS} FROM deliveries WHERE position > $1 ORDER BY position LIMIT $2");
-            let select = client.prepare_cached(&statement).await?;
-            client.query(&select, &[&after.0, &super::limit(limit)]).await?
-        }
+    // A tenant's own index, or the log itself.
+    let statement =
+        |own: &str| format!("SELECT {COLUMNS} FROM deliveries WHERE {own} position > $1 ORDER BY position LIMIT $2");
+    let found = if let Some(tenant) = tenant {
+        let select = client.prepare_cached(&statement("tenant = $3 AND")).await?;
+        client.query(&select, &[&after.0, &super::limit(limit), &tenant]).await?
+    } else {
+        let select = client.prepare_cached(&statement("")).await?;
+        client.query(&select, &[&after.0, &super::limit(limit)]).await?
     };
     collect(found.iter().map(|row| Ok(read(row)?)), |(_, delivery)| delivery.encoded_len())
 }
