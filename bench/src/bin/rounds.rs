@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use calbridge_bench::numbers::mix;
 use calbridge_booking::Subject;
 use calbridge_calcom::golden::{self, Golden, Person};
 use calbridge_proto::v1::{BookingEvent, Trigger};
@@ -133,12 +134,4 @@ fn prepare(body: Vec<u8>, number: u64) -> NewDelivery {
 fn id(number: u64, of: u64) -> Uuid {
     let millis = u64::try_from(BEGIN).unwrap_or_default() * 1_000 + number / 5;
     Uuid::from_u64_pair((millis << 16) | 0x7000 | (number % 5), mix(number ^ (of << 60)) | (1 << 63))
-}
-
-/// A number that looks like any other.
-fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678_9abc_def1);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

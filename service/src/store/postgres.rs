@@ -30,8 +30,8 @@ use self::connection::{ASYNCHRONOUS, Address, Connections, Lease, Role};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
     LineagePage, Micros, Position, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
-    body::Packer,
     observe::{self, Observer, Place},
+    pack::Packer,
 };
 
 /// Connections that write: the ingest's rounds, and the clock's, replays' and probes' beside them.
@@ -255,9 +255,9 @@ impl Store for PostgresStore {
         let rows = round.keys.len();
         let round = Arc::new(round);
         let hear = self.write(|| {
-            let round = Arc::clone(&round);
+            let (round, packer) = (Arc::clone(&round), Arc::clone(&self.packer));
             self.run(&self.writers, ROUND_TIMEOUT, move |client| {
-                async move { commit::hear_clock(client, &round).await }.boxed()
+                async move { commit::hear_clock(client, &packer, &round).await }.boxed()
             })
         });
         self.observer.watch(observe::COMMIT_BOOKINGS, rows, hear).await
@@ -266,9 +266,9 @@ impl Store for PostgresStore {
     async fn replay(&self, replay: Replay) -> Result<Option<Replayed>, StoreError> {
         let replay = Arc::new(replay);
         let work = self.write(|| {
-            let replay = Arc::clone(&replay);
+            let (replay, packer) = (Arc::clone(&replay), Arc::clone(&self.packer));
             self.run(&self.writers, ROUND_TIMEOUT, move |client| {
-                async move { commit::replay(client, &replay).await }.boxed()
+                async move { commit::replay(client, &packer, &replay).await }.boxed()
             })
         });
         self.observer.watch(observe::COMMIT_BOOKINGS, 1, work).await

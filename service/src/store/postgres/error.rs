@@ -1,5 +1,5 @@
-//! What `PostgreSQL`'s errors mean to a caller. Its messages name tables and columns; values stand in details, which are
-//! not repeated.
+//! What `PostgreSQL`'s errors mean to a caller. Its messages name tables and columns; values stand in details, which
+//! are not repeated.
 
 use tokio_postgres::{Error, error::SqlState};
 

@@ -13,9 +13,9 @@ use tokio_postgres::{Error, Statement};
 
 use crate::store::{
     Position,
-    body::Packer,
     changes::{Changes, DeliveryRow, MentionRow, TransitionRow},
     fold::{Columns, FoldedBooking, Shows},
+    pack::Packer,
     replay::Kept,
     round::Plan,
 };
@@ -154,7 +154,7 @@ impl<'c> Statements<'c> {
     pub(super) async fn bodies(&self, packer: &Mutex<Packer>, changes: &Changes<'_>) -> Result<(), Error> {
         let rows: Vec<_> = {
             let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
-            changes.bodies().map(|(position, body)| (position, packer.pack(body))).collect()
+            changes.bodies().map(|(position, body)| (position, packer.body(body))).collect()
         };
         if rows.is_empty() {
             return Ok(());
@@ -173,8 +173,15 @@ impl<'c> Statements<'c> {
     }
 
     /// The log.
-    pub(super) async fn transitions(&self, changes: &Changes<'_>) -> Result<(), Error> {
-        let rows: Vec<TransitionRow<'_>> = changes.transitions().collect();
+    pub(super) async fn transitions(&self, packer: &Mutex<Packer>, changes: &Changes<'_>) -> Result<(), Error> {
+        let rows: Vec<TransitionRow<'_>> = {
+            let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut rows: Vec<_> = changes.transitions().collect();
+            for row in &mut rows {
+                row.booking = packer.booking(std::mem::take(&mut row.booking));
+            }
+            rows
+        };
         if rows.is_empty() {
             return Ok(());
         }

@@ -8,9 +8,9 @@ use super::{
 };
 use crate::store::{
     NewDelivery, Position, StoreError,
-    body::Packer,
     changes::{Changes, MentionRow, TransitionRow},
     fold::{Columns, FoldedBooking, Shows},
+    pack::Packer,
     replay::Kept,
     round::{Note, Plan},
 };
@@ -53,14 +53,18 @@ pub(super) fn deliveries(
             row.delivery.trace_id,
             row.delivery.leaves_siblings_silent,
         ])?;
-        let body = packer.pack(&event.raw_body);
+        let body = packer.body(&event.raw_body);
         insert_body.execute(params![row.position.0, body.encoding, &body.bytes[..]])?;
     }
     Ok(())
 }
 
 /// The log.
-pub(super) fn transitions(transaction: &Transaction<'_>, changes: &Changes<'_>) -> Result<(), StoreError> {
+pub(super) fn transitions(
+    transaction: &Transaction<'_>,
+    packer: &mut Packer,
+    changes: &Changes<'_>,
+) -> Result<(), StoreError> {
     const INSERT: &str = "INSERT INTO transitions (position, delivery, tenant, uid, kind, from_status, to_status,
             rule, source, commit_time, booking, trace_id)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
@@ -77,7 +81,7 @@ pub(super) fn transitions(transaction: &Transaction<'_>, changes: &Changes<'_>) 
             made.rule,
             made.source,
             commit_time,
-            booking,
+            packer.booking(booking),
             trace_id,
         ])?;
     }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     settings::PROBE_INTERVAL,
-    store::{Batch, ClockRound, Committed, Replay, Replayed, StoreError, body::Packer},
+    store::{Batch, ClockRound, Committed, Replay, Replayed, StoreError, pack::Packer},
 };
 
 /// Commands that may wait: the next round and a probe, with room for the callers of tests. More would only hide a
@@ -163,10 +163,10 @@ impl Worker {
                     let _ = reply.send(answer);
                 }
                 Command::Clock(round, reply) => {
-                    let _ = reply.send(self.change(|connection, _| clock::hear(connection, &round)));
+                    let _ = reply.send(self.change(|connection, packer| clock::hear(connection, packer, &round)));
                 }
                 Command::Replay(of, reply) => {
-                    let _ = reply.send(self.change(|connection, _| replay::replay(connection, &of)));
+                    let _ = reply.send(self.change(|connection, packer| replay::replay(connection, packer, &of)));
                 }
                 Command::Merge(step, reply) => {
                     let _ = reply.send(self.with(|connection, _| postings::take_up(connection, step)));

@@ -6,7 +6,7 @@ use prost::Message;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-use crate::store::{Position, StoreError, body, found::collect, time::timestamp};
+use crate::store::{Position, StoreError, found::collect, pack, time::timestamp};
 
 const COLUMNS: &str = "position, tenant, delivery_id, trigger, trigger_name, receive_time, event_time, disposition,
     outcome, secret_id, coalesce(body_sha256, identity), body_size, booking_uid, trace_id, duplicate_count,
@@ -73,7 +73,7 @@ pub(super) async fn raw_body(
     let select = client.prepare_cached("SELECT encoding, body FROM bodies WHERE position = $1").await?;
     let missing = || StoreError::Damaged { what: "body", why: "it is missing".to_owned() };
     let row = client.query_opt(&select, &[&position.0]).await?.ok_or_else(missing)?;
-    body::unpack(row.try_get(0)?, row.try_get(1)?, delivery.body_size, &delivery.body_sha256)
+    pack::body(row.try_get(0)?, row.try_get(1)?, delivery.body_size, &delivery.body_sha256)
 }
 
 fn read(row: &Row) -> Result<(Position, v1::Delivery), Error> {
