@@ -102,10 +102,10 @@ fn other(golden: &Golden, random: u64) -> Golden {
     let mut golden = golden.clone();
     let later = SignedDuration::from_secs(i64::try_from(random % 40_000_000).unwrap_or_default());
     let moved = |time: Timestamp| time.saturating_add(later).unwrap_or(time);
-    let uid = |uid: &str| golden_uid(uid, random);
-    golden.uid = uid(&golden.uid);
-    golden.ical_uid_of = golden.ical_uid_of.as_deref().map(uid);
-    golden.reschedule_uid = golden.reschedule_uid.as_deref().map(uid);
+    let other_uid = |uid: &str| golden_uid(uid, random);
+    golden.ical_uid_of = golden.ical_uid_of.as_deref().map(other_uid);
+    golden.reschedule_uid = golden.reschedule_uid.as_deref().map(other_uid);
+    golden.uid = golden_uid(&golden.uid, random);
     golden.booking_id += i64::try_from(random % 1_000_000).unwrap_or_default();
     golden.created_at = moved(golden.created_at);
     golden.start = moved(golden.start);
