@@ -76,7 +76,8 @@ pub enum OpenError {
     },
     /// A newer release wrote it.
     #[error(
-        "the database at {server} has schema version {found}, and this release knows versions up to {known}; run a newer release"
+        "the database at {server} has schema version {found}, and this release knows versions up to {known}; \
+        run a newer release"
     )]
     Newer {
         /// Host and port.
@@ -94,7 +95,8 @@ pub enum OpenError {
     },
     /// The database refused, or does not answer.
     #[error(
-        "cannot open the database at {server}: {source}; check that it runs, and the user and the database in --database-url"
+        "cannot open the database at {server}: {source}; check that it runs, and the user and the database in \
+        --database-url"
     )]
     Store {
         /// Host and port.
