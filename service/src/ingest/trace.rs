@@ -87,30 +87,39 @@ pub(super) fn describe(span: &Span, delivery: &NewDelivery) {
     span.record(semconv::DELIVERY_DISPOSITION, disposition);
 }
 
-/// The span of a round. Each sampled event is linked to it, and it to as many of them as a span may have links.
-pub(super) fn round_span(events: &[Submission]) -> Span {
-    let span = info_span!(
+/// The span of a round.
+pub(super) fn round_span() -> Span {
+    info_span!(
         parent: None,
         semconv::span::INGEST_ROUND,
         { otel::KIND } = "internal",
         { otel::STATUS_CODE } = Empty,
         { semconv::MESSAGING_SYSTEM } = semconv::MESSAGING_SYSTEM_VALUE,
         { semconv::MESSAGING_OPERATION_NAME } = "round",
-        // OpenTelemetry's integers are signed; an unsigned one would be exported as a string.
-        { semconv::MESSAGING_BATCH_MESSAGE_COUNT } = i64::try_from(events.len()).unwrap_or(i64::MAX),
+        { semconv::MESSAGING_BATCH_MESSAGE_COUNT } = Empty,
         { semconv::ERROR_TYPE } = Empty,
-    );
-    if propagation::is_sampled(&span) {
-        let spans = events.iter().map(|event| &event.receipt.span);
-        let sampled = spans.filter(|event| !event.is_none() && propagation::is_sampled(event));
-        for (number, event) in sampled.enumerate() {
-            propagation::link_spans(event, &span);
-            if number < SPAN_LINKS {
-                propagation::link_spans(&span, event);
-            }
+    )
+}
+
+/// Events come into a round. Each sampled one is linked to it, and it to as many of them as a span may have links.
+pub(super) fn join_round(round: &Span, events: &[Submission], before: usize) {
+    if !propagation::is_sampled(round) {
+        return;
+    }
+    let spans = events.iter().map(|event| &event.receipt.span);
+    let sampled = spans.filter(|event| !event.is_none() && propagation::is_sampled(event));
+    for (number, event) in (before..).zip(sampled) {
+        propagation::link_spans(event, round);
+        if number < SPAN_LINKS {
+            propagation::link_spans(round, event);
         }
     }
-    span
+}
+
+/// So many events came into it.
+pub(super) fn close_round(round: &Span, events: usize) {
+    // OpenTelemetry's integers are signed; an unsigned one would be exported as a string.
+    round.record(semconv::MESSAGING_BATCH_MESSAGE_COUNT, i64::try_from(events).unwrap_or(i64::MAX));
 }
 
 /// Who recognised the duplicate.
