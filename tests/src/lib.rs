@@ -15,6 +15,7 @@ pub mod collector;
 pub mod corpus;
 pub mod metrics;
 pub mod port;
+pub mod postgres;
 pub mod program;
 pub mod redis_server;
 pub mod socket;

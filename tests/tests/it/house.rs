@@ -30,7 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("calbridge-e2e", &["calbridge-proto", "calbridge-calcom"]),
-    ("calbridge-bench", &["calbridge-proto", "calbridge-booking", "calbridge-calcom"]),
+    ("calbridge-bench", &["calbridge-proto", "calbridge-booking", "calbridge-calcom", "calbridge-e2e"]),
 ];
 
 /// Packages that a pure room may not touch: no I/O, no runtime, no store.
