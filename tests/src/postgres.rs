@@ -1,4 +1,4 @@
-//! A real PostgreSQL server with a cluster of its own, and everything bad that can happen to one.
+//! A real `PostgreSQL` server with a cluster of its own, and everything bad that can happen to one.
 //!
 //! It refuses to run as root: there it runs as the user `postgres`, who is given the cluster's folder.
 
@@ -39,7 +39,7 @@ pub struct Settings {
     pub beside: Option<PathBuf>,
 }
 
-/// One PostgreSQL server. It and its cluster are gone when it is dropped.
+/// One `PostgreSQL` server. It and its cluster are gone when it is dropped.
 #[derive(Debug)]
 pub struct Postgres {
     child: Child,
@@ -97,10 +97,16 @@ impl Postgres {
 
     /// Makes an empty database.
     pub fn create_database(&self, name: &str) {
-        self.ask("postgres", &format!("CREATE DATABASE \"{name}\""));
+        self.execute("postgres", &format!("CREATE DATABASE \"{name}\""));
     }
 
-    /// Runs SQL and returns what it answers, a line for each row, columns divided by `|`.
+    /// Runs statements, divided by `; `.
+    pub fn execute(&self, database: &str, sql: &str) {
+        let _ = self.ask(database, sql);
+    }
+
+    /// The same; returns what they answer, a line for each row, columns divided by `|`.
+    #[must_use]
     pub fn ask(&self, database: &str, sql: &str) -> String {
         let mut psql = Command::new(program("psql").unwrap_or_else(|why| panic!("{why}")));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database)]);
@@ -158,7 +164,9 @@ impl Postgres {
     fn end(&mut self, signals: &[Signal]) {
         let family = self.family();
         for signal in signals {
-            family.iter().for_each(|process| send(*process, *signal));
+            for process in &family {
+                send(*process, *signal);
+            }
         }
         self.child.wait().unwrap();
         let end = Instant::now() + PATIENCE;
@@ -317,9 +325,9 @@ mod tests {
     fn what_was_committed_outlives_every_end() {
         let mut postgres = Postgres::start(true);
         postgres.create_database("kept");
-        postgres.ask("kept", "CREATE TABLE kept (number int)");
+        postgres.execute("kept", "CREATE TABLE kept (number int)");
         for (number, end) in [(1, Postgres::kill as fn(&mut Postgres)), (2, Postgres::stop_immediately)] {
-            postgres.ask("kept", &format!("INSERT INTO kept VALUES ({number})"));
+            postgres.execute("kept", &format!("INSERT INTO kept VALUES ({number})"));
             end(&mut postgres);
             postgres.restart();
         }

@@ -84,13 +84,13 @@ struct Options {
     /// How many of a hundred webhooks are copies of earlier ones
     #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=90))]
     copies: u64,
-    /// Leave PostgreSQL out
+    /// Leave `PostgreSQL` out
     #[arg(long)]
     no_postgres: bool,
-    /// Instead: compare SQLite stores that are seeded with so many bookings, the fewest first, as in 10000,1000000
+    /// Instead: compare `SQLite` stores that are seeded with so many bookings, the fewest first, as in 10000,1000000
     #[arg(long, value_name = "COUNTS", value_delimiter = ',', conflicts_with = "endurance")]
     seed_bookings: Vec<u64>,
-    /// Instead: send so many webhooks to one SQLite store and look at memory after every 100,000
+    /// Instead: send so many webhooks to one `SQLite` store and look at memory after every 100,000
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     endurance: Option<u64>,
 }
@@ -112,7 +112,7 @@ fn rate(text: &str) -> Result<u32, String> {
 
 fn main() -> ExitCode {
     let Arguments { part, options } = Arguments::parse();
-    match run(part, options) {
+    match run(part.as_ref(), &options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("webhooks: {why:#}");
@@ -121,10 +121,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(part: Option<Part>, options: Options) -> anyhow::Result<()> {
+fn run(part: Option<&Part>, options: &Options) -> anyhow::Result<()> {
     match part {
         // As the adapter has it.
-        Some(Part::Limit { limit }) => tokio::runtime::Runtime::new()?.block_on(limits::serve(limit)),
+        Some(Part::Limit { limit }) => tokio::runtime::Runtime::new()?.block_on(limits::serve(*limit)),
         Some(Part::Sink) => single()?.block_on(sink::serve()),
         None => single()?.block_on(async {
             tokio::select! {
@@ -140,7 +140,7 @@ fn single() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-async fn bench(options: Options) -> anyhow::Result<()> {
+async fn bench(options: &Options) -> anyhow::Result<()> {
     let target = place("webhooks").parent().and_then(Path::parent).context("no target folder")?.join("bench");
     let data = options.data.clone().unwrap_or_else(|| target.clone());
     let traffic = Traffic { mix: options.mix, copies_per_thousand: options.copies * 10 };
@@ -153,7 +153,7 @@ async fn bench(options: Options) -> anyhow::Result<()> {
     if machine.keeps_nothing() {
         eprintln!("WARNING: {} lies in memory; name a folder on a disk with --data", data.display());
     }
-    let (name, mut report) = measure(&ground, &options).await?;
+    let (name, mut report) = measure(&ground, options).await?;
     let file = options.json.clone().unwrap_or_else(|| target.join(name));
     report["machine"] = machine.json();
     report["options"] = json!({

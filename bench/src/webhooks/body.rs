@@ -146,13 +146,17 @@ pub(super) fn seeded_uid(number: u64) -> String {
 
 /// A half-hour with a guest more, as long as Cal.com's bodies are.
 fn first_booking() -> Golden {
-    let mut host = Person::new(marker(Slot::HostName), marker(Slot::HostEmail));
-    host.id = slot::HOST_ID;
-    host.username = marker(Slot::HostUser).to_owned();
-    host.time_zone = "Europe/Lisbon".to_owned();
-    let mut guest = Person::new(marker(Slot::GuestName), marker(Slot::GuestEmail));
-    guest.time_zone = "America/Sao_Paulo".to_owned();
-    guest.utc_offset_minutes = -180;
+    let host = Person {
+        id: slot::HOST_ID,
+        username: marker(Slot::HostUser).to_owned(),
+        time_zone: "Europe/Lisbon".to_owned(),
+        ..Person::new(marker(Slot::HostName), marker(Slot::HostEmail))
+    };
+    let guest = Person {
+        time_zone: "America/Sao_Paulo".to_owned(),
+        utc_offset_minutes: -180,
+        ..Person::new(marker(Slot::GuestName), marker(Slot::GuestEmail))
+    };
     let golden = Golden::new(marker(Slot::Uid), slot::BOOKING_ID, slot::CREATED, slot::START);
     Golden {
         event_type: golden::EventType {

@@ -87,7 +87,7 @@ pub struct Cell {
 pub struct Disk {
     /// Whose.
     pub case: Case,
-    /// Files, after the service was stopped; of PostgreSQL the database.
+    /// Files, after the service was stopped; of `PostgreSQL` the database.
     pub bytes: u64,
     /// Webhooks in it.
     pub webhooks: u64,
@@ -100,8 +100,8 @@ pub struct Results {
     pub cells: Vec<Cell>,
     /// Of the full paths under closed loops.
     pub disks: Vec<Disk>,
-    /// Cases that could not be measured, and why.
-    pub missing: Vec<(Case, String)>,
+    /// Why nothing was measured on `PostgreSQL`, where nothing was.
+    pub no_postgres: Option<String>,
 }
 
 impl Results {
@@ -183,8 +183,7 @@ pub async fn run(ground: &Ground, extent: &Extent) -> anyhow::Result<Results> {
     stop(ground, subjects, &mut results).await?;
 
     let paths = [Store::Sqlite, Store::Postgres].map(|store| Case::Full(store, Traces::Tenth));
-    let measurable = paths.into_iter().filter(|case| results.missing.iter().all(|(missing, _)| missing != case));
-    let subjects = start(ground, "open", measurable.collect::<Vec<_>>(), &mut results).await?;
+    let subjects = start(ground, "open", paths, &mut results).await?;
     for round in 1..=extent.rounds {
         for rate in &extent.rates {
             let schedule = Schedule { rate: *rate, warm_up: WARM_UP, counted: extent.open_window };
@@ -297,6 +296,8 @@ async fn start(
                 let (program, target) = ground.limit(limit).await?;
                 subjects.push(Subject { case, target, up: Up::Limit { _program: program } });
             }
+            // What held the first of them up holds up the next.
+            Case::Full(Store::Postgres, _) if results.no_postgres.is_some() => {}
             Case::Full(store, traces) => match ground.rig(&format!("{part}-{number}"), store, traces).await {
                 Ok(rig) => {
                     let target = Arc::clone(&rig.target);
@@ -304,7 +305,7 @@ async fn start(
                 }
                 Err(why) if store == Store::Postgres => {
                     eprintln!("PostgreSQL: not measured: {why:#}");
-                    results.missing.push((case, format!("{why:#}")));
+                    results.no_postgres = Some(format!("{why:#}"));
                 }
                 Err(why) => return Err(why.context(case.name())),
             },

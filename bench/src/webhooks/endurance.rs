@@ -29,7 +29,7 @@ pub struct Endurance {
     webhooks: u64,
 }
 
-/// Sends so many webhooks to SQLite and Redis with one trace in ten, as fast as they are taken.
+/// Sends so many webhooks to `SQLite` and Redis with one trace in ten, as fast as they are taken.
 ///
 /// # Errors
 ///
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn memory_strays_in_both_directions() {
-        assert_eq!(strays([100.0, 104.0, 93.0].into_iter()), Some(7.0));
+        assert_eq!(strays([128.0, 132.0, 120.0].into_iter()), Some(6.25));
         assert_eq!(strays([100.0].into_iter()), None);
     }
 }

@@ -22,10 +22,13 @@ impl Default for Latency {
 
 impl Latency {
     /// Without a time in it.
+    ///
+    /// # Panics
+    ///
+    /// Never: its bounds are constants that a histogram can be made of.
     #[must_use]
     pub fn new() -> Self {
         let longest = u64::try_from(LONGEST.as_micros()).unwrap_or(u64::MAX);
-        #[expect(clippy::expect_used, reason = "the bounds are constants that a histogram can be made of")]
         Self(Histogram::new_with_max(longest, DIGITS).expect("constant bounds"))
     }
 

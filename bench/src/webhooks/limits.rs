@@ -19,7 +19,10 @@ use tokio::net::{TcpListener, TcpStream};
 use super::target;
 
 /// What such a server answers: as long as calbridge's own answer.
-const ANSWER: &str = r#"{"status":"processed","event":"BOOKING_CREATED","outcome":"applied","delivery_id":"01998a3c-0000-7000-8000-000000000000"}"#;
+const ANSWER: &str = concat!(
+    r#"{"status":"processed","event":"BOOKING_CREATED","outcome":"applied","#,
+    r#""delivery_id":"01998a3c-0000-7000-8000-000000000000"}"#
+);
 
 /// How much it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -71,7 +71,9 @@ pub fn run(target: &Arc<Target>, connections: usize, schedule: Schedule) -> anyh
     thread::scope(|scope| {
         let sending = scope.spawn(move || send_all(target, connections, dues, &start));
         // Nothing comes where connecting failed; what the thread returns says why.
-        let paced = started.recv().ok().map(|()| pace(target, schedule, hand));
+        let paced = started.recv().ok().map(|()| pace(target, schedule, &hand));
+        // Without this the connections would wait for more.
+        drop(hand);
         let tally = sending.join().map_err(|_| anyhow!("a connection panicked"))??;
         let (pace, spent, memory) = paced.context("the generator did not begin")?;
         let cpu = for_each_answer(spent, tally.answers);
@@ -86,7 +88,7 @@ type Resident = std::collections::BTreeMap<&'static str, super::meter::Memory>;
 
 /// Hands each webhook over when it is due. A thread that sleeps is woken within a fraction of the millisecond that is a
 /// timer's step inside the runtime.
-fn pace(target: &Target, schedule: Schedule, hand: mpsc::Sender<Due>) -> (Pace, Spent, Resident) {
+fn pace(target: &Target, schedule: Schedule, hand: &mpsc::Sender<Due>) -> (Pace, Spent, Resident) {
     let began = Instant::now();
     let mut late = Latency::new();
     let mut costs = None;

@@ -1,6 +1,6 @@
 //! What a run showed, as tables for people and as JSON for programs.
 
-use std::{fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
@@ -24,17 +24,18 @@ pub fn tables(results: &Results) -> String {
         ("Memory, the most under load, and disk", storage(results)),
         ("The speed to reach", goals_table(&goals::of(results))),
     ];
+    // Into a String nothing fails.
     let mut text = String::new();
     for (title, table) in parts {
-        text.push_str(&format!("{title}\n\n{table}\n\n"));
+        let _ = write!(text, "{title}\n\n{table}\n\n");
     }
-    for (case, why) in &results.missing {
-        text.push_str(&format!("not measured: {}: {why}\n", case.name()));
+    if let Some(why) = &results.no_postgres {
+        let _ = writeln!(text, "PostgreSQL: not measured: {why}");
     }
     for cell in &results.cells {
-        let faults = cell.samples.iter().filter_map(|sample| sample.pace?.fault());
-        if let Some(fault) = faults.last() {
-            text.push_str(&format!("not held: {}, {}: {fault}\n", cell.case.name(), cell.load.name()));
+        let mut faults = cell.samples.iter().filter_map(|sample| sample.pace?.fault());
+        if let Some(fault) = faults.next_back() {
+            let _ = writeln!(text, "not held: {}, {}: {fault}", cell.case.name(), cell.load.name());
         }
     }
     text
@@ -161,15 +162,8 @@ pub fn table(head: &[&str], numbers: usize) -> Table {
 /// Three digits, and no more than are needed.
 #[must_use]
 pub fn short(value: f64) -> String {
-    let digits = if value.abs() < 1.0 {
-        3
-    } else if value.abs() < 10.0 {
-        2
-    } else if value.abs() < 100.0 {
-        1
-    } else {
-        0
-    };
+    let steps = [(1.0, 3), (10.0, 2), (100.0, 1)];
+    let digits = steps.into_iter().find(|(below, _)| value.abs() < *below).map_or(0, |(_, digits)| digits);
     let text = format!("{value:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
@@ -201,8 +195,7 @@ pub fn json(results: &Results) -> Value {
         "disks": results.disks.iter().map(|of| json!({
             "case": of.case.name(), "bytes": of.bytes, "webhooks": of.webhooks, "bytes_per_webhook": disk(of.case),
         })).collect::<Vec<_>>(),
-        "missing": results.missing.iter()
-            .map(|(case, why)| json!({ "case": case.name(), "why": why })).collect::<Vec<_>>(),
+        "no_postgres": results.no_postgres,
         "goals": goals::of(results).iter().map(Goal::json).collect::<Vec<_>>(),
     })
 }

@@ -27,7 +27,7 @@ use super::{
 /// The programs that are measured.
 const PROGRAMS: [&str; 2] = ["calbridge-adapter", "calbridge-service"];
 
-/// PostgreSQL's own default is made for the smallest machine there is; a quarter of a small server's memory is what
+/// `PostgreSQL`'s own default is made for the smallest machine there is; a quarter of a small server's memory is what
 /// its manual begins with. All else is as it ships: fsync on, `synchronous_commit` on.
 const SHARED_BUFFERS: &str = "512MB";
 
@@ -108,7 +108,7 @@ impl Ground {
     ///
     /// # Errors
     ///
-    /// Something is missing on this machine. PostgreSQL alone may be.
+    /// Something is missing on this machine. `PostgreSQL` alone may be.
     pub async fn prepare(data: &Path, origin: Timestamp, traffic: Traffic, postgres: bool) -> anyhow::Result<Self> {
         check_built()?;
         fs::create_dir_all(data).with_context(|| format!("making {}", data.display()))?;
@@ -187,14 +187,14 @@ impl Ground {
                 (service.flag("--database-url", postgres.url(&database)), Some(database))
             }
         };
-        let service = service.try_serve().await.map_err(|why| anyhow!("calbridge-service: {why}"))?;
+        let service = service.try_serve().await.map_err(anyhow::Error::msg)?;
         let adapter = self
             .telemetry(Start::new("calbridge-adapter"), traces)
             .flag("--http", "127.0.0.1:0")
             .flag("--admin", "127.0.0.1:0")
             .flag("--config", &config)
             .flag("--service", format!("http://{}", service.listening().grpc()));
-        let adapter = adapter.try_serve().await.map_err(|why| anyhow!("calbridge-adapter: {why}"))?;
+        let adapter = adapter.try_serve().await.map_err(anyhow::Error::msg)?;
         ready(&adapter).await;
         let target = self.target(&adapter, &service, &redis, database.is_some());
         Ok(Rig { adapter, service, target: Arc::new(target), data, database, _redis: redis })

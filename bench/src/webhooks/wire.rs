@@ -97,8 +97,10 @@ impl Connection {
     }
 }
 
+type Parts<'a> = (&'a [u8], &'a [u8]);
+
 /// Status and body of an answer, once all of it is there.
-fn whole(answer: &[u8]) -> Result<Option<(&[u8], &[u8])>, Failure> {
+fn whole(answer: &[u8]) -> Result<Option<Parts<'_>>, Failure> {
     let Some(head) = answer.windows(HEAD_END.len()).position(|window| window == HEAD_END) else { return Ok(None) };
     let body = &answer[head + HEAD_END.len()..];
     let mut lines = answer[..head].split(|byte| *byte == b'\n');

@@ -28,7 +28,7 @@ fn slow_at_first(pause: Duration) -> std::net::SocketAddr {
         let (mut stream, _) = listener.accept().unwrap();
         let mut pause = Some(pause);
         let mut read = Vec::new();
-        let mut room = [0; 64 * 1024];
+        let mut room = [0; 8 * 1024];
         loop {
             let count = stream.read(&mut room).unwrap_or(0);
             if count == 0 {
