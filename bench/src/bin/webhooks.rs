@@ -19,6 +19,7 @@ use calbridge_bench::webhooks::{
     report,
     rig::Ground,
     sink,
+    wire::Client,
 };
 use calbridge_e2e::program::place;
 use clap::{Args, Parser, Subcommand};
@@ -84,6 +85,10 @@ struct Options {
     /// How many of a hundred webhooks are copies of earlier ones
     #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=90))]
     copies: u64,
+    /// What the closed loops send with: bare sockets, or hyper's client, which leaves less of the machine to what is
+    /// measured and so makes the ratios to bare hyper greater
+    #[arg(long, value_enum, default_value = "lean")]
+    client: Client,
     /// Leave `PostgreSQL` out
     #[arg(long)]
     no_postgres: bool,
@@ -161,6 +166,7 @@ async fn bench(options: &Options) -> anyhow::Result<()> {
         "window_s": options.window.as_secs_f64(),
         "open_window_s": options.open_window.as_secs_f64(),
         "mix": format!("{:?}", options.mix).to_lowercase(),
+        "client": format!("{:?}", options.client).to_lowercase(),
         "copies_percent": options.copies,
     });
     report::write(&file, &report)?;
@@ -177,6 +183,7 @@ async fn measure(ground: &Ground, options: &Options) -> anyhow::Result<(&'static
         open_window: options.open_window,
         connections: options.connections.clone(),
         rates: options.rates.clone(),
+        client: options.client,
         all_new: options.copies == 0,
     };
     if let Some(webhooks) = options.endurance {

@@ -17,8 +17,19 @@ use tokio::{runtime, time::timeout};
 use super::{
     sample::{Costs, Sample, Tally, for_each_answer},
     target::{Next, Target},
-    wire::Connection,
+    wire::{Client, Wire},
 };
+
+/// What is done to the target.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// What is sent with.
+    pub client: Client,
+    /// Each has one webhook under way.
+    pub connections: usize,
+    /// What is sent.
+    pub next: Next,
+}
 
 /// How long one window is.
 #[derive(Debug, Clone, Copy)]
@@ -52,15 +63,19 @@ const OVER: u8 = 2;
 /// # Errors
 ///
 /// A webhook that was not answered with 200.
-pub fn run(target: &Arc<Target>, connections: usize, next: Next, window: Window) -> anyhow::Result<Sample> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(connections);
-    let phase = AtomicU8::new(WARMING);
+pub fn run(target: &Arc<Target>, load: Load, window: Window) -> anyhow::Result<Sample> {
+    let threads = match load.client {
+        Client::Lean => thread::available_parallelism().map_or(1, NonZero::get).min(load.connections),
+        // Its runtime has threads of its own.
+        Client::Hyper => 1,
+    };
+    let phase = Arc::new(AtomicU8::new(WARMING));
     let connected = Barrier::new(threads + 1);
     thread::scope(|scope| {
         let spawn = |thread: usize| {
-            let share = connections / threads + usize::from(thread < connections % threads);
+            let connections = load.connections / threads + usize::from(thread < load.connections % threads);
             let (phase, connected) = (&phase, &connected);
-            scope.spawn(move || thread_of(target, share, next, window.until, phase, connected))
+            scope.spawn(move || thread_of(target, Load { connections, ..load }, window.until, phase, connected))
         };
         let threads: Vec<_> = (0..threads).map(spawn).collect();
         connected.wait();
@@ -93,16 +108,19 @@ fn wait(target: &Target, until: Until, all_ended: impl Fn() -> bool) {
 
 /// A thread with a runtime of its own: no webhook wanders between threads, which would cost more than sending it.
 fn thread_of(
-    target: &Target,
-    connections: usize,
-    next: Next,
+    target: &Arc<Target>,
+    load: Load,
     until: Until,
-    phase: &AtomicU8,
+    phase: &Arc<AtomicU8>,
     connected: &Barrier,
 ) -> anyhow::Result<Tally> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match load.client {
+        Client::Lean => runtime::Builder::new_current_thread().enable_all().build(),
+        Client::Hyper => runtime::Builder::new_multi_thread().enable_all().build(),
+    };
     let opened = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
-        let opened = runtime.block_on(join_all((0..connections).map(|_| Connection::open(target.address))));
+        let opening = (0..load.connections).map(|_| Wire::open(load.client, target.address));
+        let opened = runtime.block_on(join_all(opening));
         let opened = opened.into_iter().collect::<Result<Vec<_>, _>>();
         Ok((runtime, opened.with_context(|| format!("connecting to {}", target.address))?))
     });
@@ -110,13 +128,22 @@ fn thread_of(
     connected.wait();
     let (runtime, opened) = opened?;
     let patience = LAST_ANSWER + if let Until::Passed(time) = until { time } else { Duration::MAX / 2 };
-    let work = opened.into_iter().map(|connection| send(target, connection, next, until, phase));
-    let all = runtime.block_on(async { timeout(patience, join_all(work)).await });
-    let all = all.map_err(|_| anyhow!("webhooks were not answered within {LAST_ANSWER:?}"))?;
-    Tally::sum(all)
+    let all = runtime.block_on(async {
+        let work = opened.into_iter().map(|wire| send(Arc::clone(target), wire, load.next, until, Arc::clone(phase)));
+        match load.client {
+            Client::Lean => timeout(patience, join_all(work)).await.map(Ok),
+            // Only a task of its own can be taken up by another thread.
+            Client::Hyper => {
+                let tasks: Vec<_> = work.map(tokio::spawn).collect();
+                timeout(patience, join_all(tasks)).await.map(|tallies| tallies.into_iter().collect())
+            }
+        }
+    });
+    let all: Result<Vec<_>, _> = all.map_err(|_| anyhow!("webhooks were not answered within {LAST_ANSWER:?}"))?;
+    Tally::sum(all?)
 }
 
-async fn send(target: &Target, mut connection: Connection, next: Next, until: Until, phase: &AtomicU8) -> Tally {
+async fn send(target: Arc<Target>, mut wire: Wire, next: Next, until: Until, phase: Arc<AtomicU8>) -> Tally {
     let mut tally = Tally::default();
     let last = if let Until::Sent(count) = until { count } else { u64::MAX };
     while phase.load(Ordering::Relaxed) != OVER {
@@ -124,9 +151,9 @@ async fn send(target: &Target, mut connection: Connection, next: Next, until: Un
         if number >= last {
             break;
         }
-        connection.prepare(&target.sender, number);
+        wire.prepare(&target.sender, number);
         let sent = Instant::now();
-        match connection.exchange().await {
+        match wire.exchange().await {
             Ok(outcome) if phase.load(Ordering::Relaxed) == COUNTING => tally.answer(outcome, sent.elapsed()),
             Ok(_) => {}
             Err(failure) => {

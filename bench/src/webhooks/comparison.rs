@@ -13,6 +13,7 @@ use super::{
     rig::{Ground, Rig, Store, Traces},
     sample::Sample,
     target::{Next, Target},
+    wire::Client,
 };
 
 /// Under load before anything counts.
@@ -35,6 +36,8 @@ pub struct Extent {
     pub connections: Vec<usize>,
     /// Webhooks a second of the open loops.
     pub rates: Vec<u32>,
+    /// What the closed loops send with.
+    pub client: Client,
     /// Whether webhooks are new ones alone: then a duplicate is a fault.
     pub all_new: bool,
 }
@@ -207,15 +210,16 @@ async fn closed_round(
     results: &mut Results,
 ) -> anyhow::Result<()> {
     let times = Window { warm_up: WARM_UP, until: Until::Passed(extent.window) };
+    let client = extent.client;
     let first = extent.connections.first() == Some(&connections);
     for subject in subjects {
         let target = Arc::clone(&subject.target);
-        let work = move || closed::run(&target, connections, Next::New, times);
+        let work = move || closed::run(&target, closed::Load { client, connections, next: Next::New }, times);
         window(subject, Load::Closed(connections), round, extent, results, work).await?;
         // Once, and right behind the rate with which it is compared.
         if first && subject.case == Case::Full(Store::Sqlite, Traces::Tenth) {
             let target = Arc::clone(&subject.target);
-            let work = move || closed::run(&target, connections, Next::TheFirst, times);
+            let work = move || closed::run(&target, closed::Load { client, connections, next: Next::TheFirst }, times);
             window(subject, Load::Storm(connections), round, extent, results, work).await?;
         }
     }

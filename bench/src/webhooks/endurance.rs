@@ -7,17 +7,18 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::{
-    closed::{self, Until, Window},
+    closed::{self, Load, Until, Window},
     goals::{Goal, of_endurance},
     report::{sample_json, short},
     rig::{Ground, Store, Traces},
     sample::{Sample, count},
     target::Next,
+    wire::Client,
 };
 
 /// After how many webhooks memory is looked at; the first look is what all others are compared with.
 pub const STEP: u64 = 100_000;
-const CONNECTIONS: usize = 64;
+const LOAD: Load = Load { client: Client::Lean, connections: 64, next: Next::New };
 const ROLES: [&str; 2] = ["adapter", "service"];
 const MIB: f64 = 1_024.0 * 1_024.0;
 
@@ -41,7 +42,7 @@ pub async fn run(ground: &Ground, webhooks: u64) -> anyhow::Result<Endurance> {
         let until = (step * STEP).min(webhooks);
         let window = Window { warm_up: Duration::ZERO, until: Until::Sent(until) };
         let target = Arc::clone(&rig.target);
-        let sample = spawn_blocking(move || closed::run(&target, CONNECTIONS, Next::New, window)).await?;
+        let sample = spawn_blocking(move || closed::run(&target, LOAD, window)).await?;
         let sample = sample.with_context(|| rig.said())?;
         let anonymous = ROLES.map(|role| format!("{role} {:.1} MiB", mib(&sample, role).unwrap_or_default()));
         let percentiles = sample.latency.percentiles();

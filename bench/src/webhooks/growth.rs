@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::{
-    closed::{self, Until, Window},
+    closed::{self, Load, Until, Window},
     comparison::{Extent, median},
     goals::{Goal, of_growth},
     report::{sample_json, table},
@@ -15,11 +15,12 @@ use super::{
     sample::Sample,
     seed,
     target::Next,
+    wire::Client,
 };
 
 /// Bookings that the service writes itself; the others are made after them.
 const TEMPLATES: u64 = 2_000;
-const CONNECTIONS: usize = 64;
+const LOAD: Load = Load { client: Client::Lean, connections: 64, next: Next::New };
 /// Longer than between empty stores: pages of the indexes have to be met again.
 const WARM_UP: Duration = Duration::from_secs(1);
 
@@ -46,7 +47,7 @@ pub async fn run(ground: &Ground, extent: &Extent, bookings: &[u64]) -> anyhow::
     for round in 1..=extent.rounds {
         for (rig, grown) in rigs.iter().zip(&mut grown) {
             let target = Arc::clone(&rig.target);
-            let sample = spawn_blocking(move || closed::run(&target, CONNECTIONS, Next::New, window)).await?;
+            let sample = spawn_blocking(move || closed::run(&target, LOAD, window)).await?;
             let sample = sample.with_context(|| rig.said())?;
             eprintln!("round {round}/{}  {} bookings: {:.0}/s", extent.rounds, grown.bookings, sample.rate());
             grown.samples.push(sample);
@@ -65,7 +66,7 @@ async fn seeded(ground: &Ground, bookings: u64) -> anyhow::Result<Rig> {
     let rig = ground.rig_over(&name, &folder, Store::Sqlite, Traces::Tenth).await?;
     let window = Window { warm_up: Duration::ZERO, until: Until::Sent(TEMPLATES) };
     let target = Arc::clone(&rig.target);
-    spawn_blocking(move || closed::run(&target, CONNECTIONS, Next::New, window)).await??;
+    spawn_blocking(move || closed::run(&target, LOAD, window)).await??;
     let sent = rig.target.sent();
     let data = rig.data().to_owned();
     rig.stop(ground).await?;
@@ -103,7 +104,7 @@ pub fn tables(grown: &[Grown]) -> String {
             format!("{:.2}", median(&|sample| sample.latency.percentiles().p99)),
         ]);
     }
-    format!("SQLite + Redis, traces 10 %, {CONNECTIONS} connections\n\n{table}\n")
+    format!("SQLite + Redis, traces 10 %, {} connections\n\n{table}\n", LOAD.connections)
 }
 
 /// For programs.

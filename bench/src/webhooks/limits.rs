@@ -121,8 +121,9 @@ mod tests {
     use super::*;
     use crate::webhooks::{
         body::{Bodies, Mix, Traffic},
-        closed::{self, Until, Window},
+        closed::{self, Load, Until, Window},
         target::{Next, Target},
+        wire::Client,
     };
 
     #[test]
@@ -141,9 +142,12 @@ mod tests {
             });
             let bodies = Bodies::new(Timestamp::UNIX_EPOCH, Traffic { mix: Mix::Life, copies_per_thousand: 0 });
             let target = Arc::new(Target::new(address, bodies, Vec::new()));
-            let window = Window { warm_up: Duration::ZERO, until: Until::Sent(300) };
-            let sample = closed::run(&target, 4, Next::New, window).unwrap();
-            assert!(sample.answers <= 300 && target.sent() >= 300);
+            for (client, until) in [(Client::Lean, 300), (Client::Hyper, 600)] {
+                let load = Load { client, connections: 4, next: Next::New };
+                let window = Window { warm_up: Duration::ZERO, until: Until::Sent(until) };
+                let sample = closed::run(&target, load, window).unwrap();
+                assert!(sample.answers <= 300 && target.sent() >= until);
+            }
         }
     }
 }

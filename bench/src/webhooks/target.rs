@@ -14,6 +14,9 @@ use sha2::Sha256;
 
 use super::{body::Bodies, meter::Watched};
 
+/// Where webhooks go; the tenant's name follows.
+pub(super) const PATH: &str = "/webhooks/calcom/";
+
 /// Signs webhooks and prints them as requests.
 #[derive(Debug)]
 pub struct Sender {
@@ -28,14 +31,14 @@ impl Sender {
     #[must_use]
     pub fn new(bodies: Bodies, address: SocketAddr) -> Self {
         let head = format!(
-            "POST /webhooks/calcom/{TENANT} HTTP/1.1\r\nHost: {address}\r\nAccept: */*\r\nUser-Agent: node\r\n\
+            "POST {PATH}{TENANT} HTTP/1.1\r\nHost: {address}\r\nAccept: */*\r\nUser-Agent: node\r\n\
              Content-Type: application/json\r\nX-Cal-Webhook-Version: 2021-10-20\r\n{SIGNATURE}: "
         );
         Self { bodies, key: key(), head: head.into_bytes() }
     }
 
-    /// Writes a whole request; `body` is room for its body.
-    pub fn write(&self, number: u64, body: &mut Vec<u8>, request: &mut Vec<u8>) {
+    /// Writes a webhook's body and returns its signature.
+    pub fn sign(&self, number: u64, body: &mut Vec<u8>) -> [u8; 64] {
         body.clear();
         self.bodies.write(number, body);
         let mut mac = self.key.clone();
@@ -43,6 +46,12 @@ impl Sender {
         let mut signature = [0; 64];
         // Twice the digest's length, so it fits.
         let _ = hex::encode_to_slice(mac.finalize().into_bytes(), &mut signature);
+        signature
+    }
+
+    /// Writes a whole request; `body` is room for its body.
+    pub fn write(&self, number: u64, body: &mut Vec<u8>, request: &mut Vec<u8>) {
+        let signature = self.sign(number, body);
         request.extend_from_slice(&self.head);
         request.extend_from_slice(&signature);
         request.extend_from_slice(format!("\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes());

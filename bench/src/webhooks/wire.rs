@@ -1,12 +1,17 @@
-//! One keep-alive connection of HTTP/1.1, as lean as can be: the generator shares its cores with what it measures.
+//! One keep-alive connection of HTTP/1.1: as lean as can be, for the generator shares its cores with what it measures;
+//! or a hyper client's, which costs the generator what it costs most senders.
+
+mod common;
 
 use std::{fmt, io, net::SocketAddr, str};
 
+use clap::ValueEnum;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
+pub use self::common::Common;
 use super::target::Sender;
 
 /// An answer of calbridge is a few hundred bytes; more than this is none.
@@ -45,6 +50,58 @@ impl fmt::Display for Failure {
 impl From<io::Error> for Failure {
     fn from(why: io::Error) -> Self {
         Self::Connection(why)
+    }
+}
+
+/// What the generator sends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Client {
+    /// Bare sockets on a thread for each core.
+    Lean,
+    /// hyper's client on a runtime of many threads.
+    Hyper,
+}
+
+/// A connection of either kind.
+#[derive(Debug)]
+pub enum Wire {
+    /// See [`Client::Lean`].
+    Lean(Connection),
+    /// See [`Client::Hyper`].
+    Hyper(Common),
+}
+
+impl Wire {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// What the system said.
+    pub async fn open(client: Client, address: SocketAddr) -> io::Result<Self> {
+        Ok(match client {
+            Client::Lean => Self::Lean(Connection::open(address).await?),
+            Client::Hyper => Self::Hyper(Common::open(address).await?),
+        })
+    }
+
+    /// Makes and signs the webhook that is sent next.
+    pub fn prepare(&mut self, sender: &Sender, number: u64) {
+        match self {
+            Self::Lean(connection) => connection.prepare(sender, number),
+            Self::Hyper(connection) => connection.prepare(sender, number),
+        }
+    }
+
+    /// Sends what was prepared and reads the answer.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke, or the answer was not 200.
+    pub async fn exchange(&mut self) -> Result<Outcome, Failure> {
+        match self {
+            Self::Lean(connection) => connection.exchange().await,
+            Self::Hyper(connection) => connection.exchange().await,
+        }
     }
 }
 
