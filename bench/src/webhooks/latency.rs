@@ -37,6 +37,12 @@ impl Latency {
         self.0.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
     /// Adds all of another.
     pub fn add(&mut self, other: &Self) {
         // Both have the same bounds, so no time of the one lies outside the other.

@@ -4,7 +4,10 @@
 //! what the generator itself comes late.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -68,16 +71,19 @@ pub fn run(target: &Arc<Target>, connections: usize, schedule: Schedule) -> anyh
     let room = usize::try_from(schedule.count()).context("the rate is too high")?.max(1);
     let (hand, dues) = mpsc::channel(room);
     let (start, started) = std::sync::mpsc::channel();
+    // What is answered after the window was not done within it.
+    let answered = AtomicU64::new(0);
     thread::scope(|scope| {
-        let sending = scope.spawn(move || send_all(target, connections, dues, &start));
+        let answered = &answered;
+        let sending = scope.spawn(move || send_all(target, connections, dues, answered, &start));
         // Nothing comes where connecting failed; what the thread returns says why.
-        let paced = started.recv().ok().map(|()| pace(target, schedule, &hand));
+        let paced = started.recv().ok().map(|()| (pace(target, schedule, &hand), answered.load(Ordering::Relaxed)));
         // Without this the connections would wait for more.
         drop(hand);
         let tally = sending.join().map_err(|_| anyhow!("a connection panicked"))??;
-        let (pace, spent, memory) = paced.context("the generator did not begin")?;
-        let cpu = for_each_answer(spent, tally.answers);
-        let Tally { answers, duplicates, latency, .. } = tally;
+        let ((pace, spent, memory), answers) = paced.context("the generator did not begin")?;
+        let cpu = for_each_answer(spent, answers);
+        let Tally { duplicates, latency, .. } = tally;
         let seconds = schedule.counted.as_secs_f64();
         Ok(Sample { seconds, answers, duplicates, latency, cpu, memory, pace: Some(pace) })
     })
@@ -117,6 +123,7 @@ fn send_all(
     target: &Target,
     connections: usize,
     dues: mpsc::Receiver<Due>,
+    answered: &AtomicU64,
     start: &std::sync::mpsc::Sender<()>,
 ) -> anyhow::Result<Tally> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -127,13 +134,18 @@ fn send_all(
         let dues = Mutex::new(dues);
         // The other side waits for this.
         start.send(()).map_err(|_| anyhow!("the generator ended"))?;
-        let tallies = join_all(opened.into_iter().map(|connection| send(target, connection, &dues))).await;
+        let tallies = join_all(opened.into_iter().map(|connection| send(target, connection, &dues, answered))).await;
         Tally::sum(tallies)
     })
 }
 
 /// Takes whatever is due next until there is no more.
-async fn send(target: &Target, mut connection: Connection, dues: &Mutex<mpsc::Receiver<Due>>) -> Tally {
+async fn send(
+    target: &Target,
+    mut connection: Connection,
+    dues: &Mutex<mpsc::Receiver<Due>>,
+    answered: &AtomicU64,
+) -> Tally {
     let mut tally = Tally::default();
     loop {
         let due = dues.lock().await.recv().await;
@@ -141,7 +153,10 @@ async fn send(target: &Target, mut connection: Connection, dues: &Mutex<mpsc::Re
         connection.prepare(&target.sender, target.next(Next::New));
         let exchanged = timeout(LAST_ANSWER, connection.exchange()).await;
         match exchanged.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())) {
-            Ok(outcome) if due.counts => tally.answer(outcome, due.at.elapsed()),
+            Ok(outcome) if due.counts => {
+                tally.answer(outcome, due.at.elapsed());
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
             Ok(_) => {}
             Err(failure) => {
                 tally.failure(&failure);

@@ -59,7 +59,8 @@ pub struct Sample {
     pub answers: u64,
     /// How many of these said *duplicate*.
     pub duplicates: u64,
-    /// How long answers took.
+    /// How long answers took. Where webhooks were sent at a rate also of those that were due within the window and
+    /// answered after it.
     pub latency: Latency,
     /// Microseconds on a core for each answer, by role.
     pub cpu: BTreeMap<&'static str, f64>,
