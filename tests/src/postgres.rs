@@ -151,12 +151,11 @@ impl Postgres {
     }
 
     fn signal_all(&self, signal: Signal) {
-        let postmaster = self.child.id();
-        let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap_or_default();
+        let children = children(self.child.id());
         // The first of them first: it would start others in place of those that are gone.
-        let _ = signal::kill(pid(postmaster), signal);
-        for child in children.split_whitespace() {
-            let _ = signal::kill(pid(child.parse().unwrap()), signal);
+        let _ = signal::kill(pid(self.child.id()), signal);
+        for child in children {
+            let _ = signal::kill(pid(child), signal);
         }
     }
 }
@@ -166,6 +165,19 @@ impl Drop for Postgres {
         self.signal_all(Signal::SIGKILL);
         let _ = self.child.wait();
     }
+}
+
+/// The processes that a process has started and not yet waited for.
+#[must_use]
+pub fn children(parent: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+/// Whether there is a server to start on this machine.
+#[must_use]
+pub fn is_installed() -> bool {
+    find("postgres").is_some()
 }
 
 /// Nothing where it ended by itself: the port is taken.
@@ -251,16 +263,17 @@ fn give_to_user(folder: &Path) {
 
 /// On the path, or where Debian has it.
 fn program(name: &str) -> PathBuf {
+    find(name).unwrap_or_else(|| panic!("{name} is not there: install PostgreSQL, on Debian `apt install postgresql`"))
+}
+
+fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian =
         fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
     let mut releases: Vec<PathBuf> = debian.collect();
     releases.sort();
-    let found = std::env::split_paths(&path).chain(releases.into_iter().rev()).map(|folder| folder.join(name));
-    found
-        .into_iter()
-        .find(|program| program.is_file())
-        .unwrap_or_else(|| panic!("{name} is not there: install PostgreSQL, on Debian `apt install postgresql`"))
+    let mut found = std::env::split_paths(&path).chain(releases.into_iter().rev()).map(|folder| folder.join(name));
+    found.find(|program| program.is_file())
 }
 
 fn pid(id: u32) -> Pid {
