@@ -250,8 +250,13 @@ fn give_to_user(folder: &Path) {
     assert!(fs::metadata(folder).unwrap().mode() & 0o077 == 0);
 }
 
-/// On the path, or where Debian has it.
-fn program(name: &str) -> PathBuf {
+/// A program of PostgreSQL's: on the path, or where Debian has it.
+///
+/// # Panics
+///
+/// Where it is not there.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian =
         fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));

@@ -15,5 +15,6 @@ mod house;
 mod programs;
 mod redis;
 mod socket;
+
 mod story;
 mod trace;
