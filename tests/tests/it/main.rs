@@ -15,6 +15,7 @@ mod house;
 mod programs;
 mod redis;
 mod socket;
+mod store_tool;
 
 mod story;
 mod trace;

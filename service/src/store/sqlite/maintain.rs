@@ -72,10 +72,9 @@ fn open_to_read(path: &Path) -> Result<Connection, MaintainError> {
 
 /// A file that is there and ours, which nobody else has.
 fn open_to_write(path: &Path) -> Result<(Claimed, Connection), MaintainError> {
-    refuse_absent(path)?;
+    // Before anything is made beside what may be something else's.
+    schema::version(path, &open_to_read(path)?)?;
     let claimed = file::claim(path)?;
-    // Before anything is changed in what may be something else's.
-    schema::version(&claimed.path, &open_to_read(&claimed.path)?)?;
     let connection = schema::writer(&claimed.path, Options::default()).map_err(failed(&claimed.path))?;
     Ok((claimed, connection))
 }

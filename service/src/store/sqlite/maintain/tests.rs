@@ -1,9 +1,17 @@
-use rusqlite::Connection;
+use std::{fs, path::Path};
 
-use super::counts::{Span, all, occupied, sampled};
+use rusqlite::Connection;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    super::OpenError,
+    advance_head, backup,
+    counts::{Span, all, occupied, sampled},
+    stats, vacuum,
+};
 use crate::store::{
-    StoreError,
-    maintain::{Count, Precision},
+    Position, StoreError,
+    maintain::{Backup, Count, MaintainError, Precision},
 };
 
 /// The neighbours of a key among spans that are full.
@@ -61,4 +69,70 @@ fn many_rows_are_estimated_and_all_are_counted_where_asked_for() {
         let sampled = ["bodies", "bookings_hidden"].contains(name);
         assert_eq!(count.precision == Precision::Estimate, sampled, "{name}");
     }
+}
+
+/// A store as its first release made it, with something in it.
+fn first_release(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    let file = format!("{}/migrations/sqlite/0001_first.sql", env!("CARGO_MANIFEST_DIR"));
+    connection.execute_batch(&fs::read_to_string(file).unwrap()).unwrap();
+    let mark = format!("PRAGMA journal_mode = WAL; PRAGMA application_id = {}; PRAGMA user_version = 1;", 0x4341_4c42);
+    connection.execute_batch(&mark).unwrap();
+    connection.execute_batch("UPDATE head SET position = 9; INSERT INTO bodies VALUES (9, 0, x'00');").unwrap();
+}
+
+#[tokio::test]
+async fn an_older_store_can_be_looked_at_and_backed_up_before_its_upgrade() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, to) = (folder.path().join("calbridge.db"), folder.path().join("backup"));
+    first_release(&path);
+    let looked = stats(&path, false).await.unwrap();
+    assert_eq!((looked.schema_version, looked.head), (1, Position(9)));
+    assert_eq!(looked.counts[1], ("bodies", Count::exact(1)));
+    let made = backup(&path, &to, &CancellationToken::new()).await.unwrap();
+    assert_eq!(made, Backup { head: Position(9), bytes: fs::metadata(&to).unwrap().len() });
+    assert_eq!(stats(&to, true).await.unwrap().schema_version, 1, "nobody brought it up to date");
+}
+
+#[tokio::test]
+async fn a_backup_that_is_stopped_or_unsound_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, to) = (folder.path().join("calbridge.db"), folder.path().join("backups"));
+    first_release(&path);
+    fs::create_dir(&to).unwrap();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let stopped = backup(&path, &to.join("one"), &stop).await.unwrap_err();
+    assert!(matches!(stopped, MaintainError::Stopped), "{stopped}");
+    assert_eq!(fs::read_dir(&to).unwrap().count(), 0);
+
+    Connection::open(&path).unwrap().execute("UPDATE head SET position = 3", []).unwrap();
+    Connection::open(&path).unwrap().execute("INSERT INTO duplicates VALUES (7, 1, 0, '', '')", []).unwrap();
+    let unsound = backup(&path, &to.join("one"), &CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(&unsound, MaintainError::Unsound { why, .. } if why.contains("head")), "{unsound}");
+    assert_eq!(fs::read_dir(&to).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_no_store_of_ours_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.db");
+    let missing = vacuum(&path).await.unwrap_err();
+    assert!(matches!(missing, MaintainError::Absent { .. }), "{missing}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is made in the wrong place");
+
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE head (position INTEGER)").unwrap();
+    let before = fs::read(&path).unwrap();
+    let to = folder.path().join("backup");
+    let refusals = [
+        stats(&path, false).await.unwrap_err(),
+        backup(&path, &to, &CancellationToken::new()).await.unwrap_err(),
+        vacuum(&path).await.unwrap_err(),
+        advance_head(&path, 1).await.unwrap_err(),
+    ];
+    for refused in refusals {
+        assert!(matches!(refused, MaintainError::Sqlite(OpenError::Foreign { .. })), "{refused}");
+    }
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -31,7 +31,7 @@ fn libpq_is_told_what_the_url_says() {
     let variables = told("postgres://ann@localhost", 15).unwrap();
     assert_eq!(said(&variables, "PGDATABASE"), Some("ann"), "as the server would choose");
     assert_eq!(said(&variables, "PGPASSWORD"), None);
-    assert_eq!(said(&variables, "PGPORT"), None);
+    assert_eq!(said(&variables, "PGPORT"), Some("5432"));
 }
 
 #[test]
