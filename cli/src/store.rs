@@ -111,7 +111,7 @@ impl Store {
 impl Place {
     /// The database, and how to print what comes of it.
     fn read(self) -> anyhow::Result<(Database, Format)> {
-        Ok((calbridge_process::store(self.database_url, self.data_dir, self.config)?, self.output))
+        Ok((calbridge_process::store(self.data_dir, self.database_url, self.config)?, self.output))
     }
 }
 

@@ -187,11 +187,11 @@ pub fn service_address(said: Option<String>, config: Option<PathBuf>) -> Result<
 ///
 /// A file that can't be read, a URL that is none, or no place for data.
 pub fn store(
-    database_url: Option<SecretString>,
     data_dir: Option<PathBuf>,
+    database_url: Option<SecretString>,
     config: Option<PathBuf>,
 ) -> Result<Database, ConfigError> {
-    let options = with_file(Options { database_url, data_dir, config, ..Options::default() })?;
+    let options = with_file(Options { data_dir, database_url, config, ..Options::default() })?;
     let data_dir = match options.data_dir {
         Some(path) => path,
         None if options.database_url.is_some() => PathBuf::new(),

@@ -142,12 +142,12 @@ pub enum MaintainError {
         place: String,
     },
     /// The store refused.
-    #[error("the store at {place} can't be worked on: {source}")]
+    #[error("the store at {place} can't be worked on: {why}")]
     Store {
         /// Which.
         place: String,
         /// What went wrong.
-        source: StoreError,
+        why: StoreError,
     },
     /// A file in the backup's place.
     #[error("{path} is there already, and a backup replaces no file; name another one")]
@@ -157,13 +157,13 @@ pub enum MaintainError {
     },
     /// The backup can't be written.
     #[error(
-        "cannot write the backup {path}: {source}; name a file in a folder that is there, can be written and has room"
+        "cannot write the backup {path}: {why}; name a file in a folder that is there, can be written and has room"
     )]
     Unwritable {
         /// As given.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        why: io::Error,
     },
     /// What was written is not what was read.
     #[error(

@@ -25,7 +25,7 @@ pub(in crate::store) struct Draft {
 impl Draft {
     /// An empty one beside a place that nothing has yet.
     pub(in crate::store) fn beside(to: &Path) -> Result<Self, MaintainError> {
-        let unwritable = |source| MaintainError::Unwritable { path: to.to_owned(), source };
+        let unwritable = |why| MaintainError::Unwritable { path: to.to_owned(), why };
         if to.symlink_metadata().is_ok() {
             return Err(MaintainError::Exists { path: to.to_owned() });
         }
@@ -42,7 +42,7 @@ impl Draft {
     /// Gives it its name, unless somebody else has taken that meanwhile. Answers its bytes.
     pub(in crate::store) fn publish(self) -> Result<u64, MaintainError> {
         let Self { file, to } = self;
-        let unwritable = |source| MaintainError::Unwritable { path: to.clone(), source };
+        let unwritable = |why| MaintainError::Unwritable { path: to.clone(), why };
         let written = File::open(&file).map_err(unwritable)?;
         written.sync_all().map_err(unwritable)?;
         let bytes = written.metadata().map_err(unwritable)?.len();

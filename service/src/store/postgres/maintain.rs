@@ -53,7 +53,7 @@ pub(in crate::store) async fn backup(
 ) -> Result<Backup, MaintainError> {
     let desk = Desk::open(url).await?;
     desk.unbind().await?;
-    let snapshot = dump::snapshot(&desk.lease).await.map_err(|source| desk.failed(source))?;
+    let snapshot = dump::snapshot(&desk.lease).await.map_err(|why| desk.failed(why))?;
     let backup = dump::dump(&desk.address, &snapshot, to, programs, stop).await?;
     desk.close(Ok(backup))
 }
@@ -113,12 +113,12 @@ impl Desk {
         Ok(())
     }
 
-    fn failed(&self, source: StoreError) -> MaintainError {
-        MaintainError::Store { place: self.place.clone(), source }
+    fn failed(&self, why: StoreError) -> MaintainError {
+        MaintainError::Store { place: self.place.clone(), why }
     }
 
     /// The connection is closed with it.
     fn close<T>(self, done: Result<T, StoreError>) -> Result<T, MaintainError> {
-        done.map_err(|source| self.failed(source))
+        done.map_err(|why| self.failed(why))
     }
 }

@@ -101,7 +101,7 @@ fn explained(error: StoreError) -> StoreError {
 
 fn failed(path: &Path) -> impl Fn(StoreError) -> MaintainError {
     let place = path.display().to_string();
-    move |source| MaintainError::Store { place: place.clone(), source }
+    move |why| MaintainError::Store { place: place.clone(), why }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -1,13 +1,18 @@
 //! `pg_dump` at a snapshot of ours, so that we know up to where it goes. It is told the connection by its environment:
 //! arguments can be read by everybody on the machine.
 
-use std::{ffi::OsString, path::Path, process::Stdio};
+use std::{ffi::OsString, path::Path, process::Stdio, time::Duration};
 
 use deadpool_postgres::ClientWrapper;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tokio::{
     io::{self, AsyncReadExt as _},
-    process::{ChildStderr, Command},
+    process::{Child, ChildStderr, Command},
     select,
+    time::timeout,
 };
 use tokio_postgres::config::Host;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +28,8 @@ use crate::store::{
 
 /// For a table that somebody has locked whole: then the dump fails, and says which.
 const LOCK_WAIT: &str = "--lock-wait-timeout=60s";
+/// For it to end when it is asked to: it then sends the server a word, which takes a moment where the server is far.
+const END_PATIENCE: Duration = Duration::from_secs(5);
 /// What is shown of its errors: their first lines say what is wrong.
 const SHOWN_BYTES: u64 = 2_000;
 /// The first release whose client trusts the certificates of the system.
@@ -94,8 +101,7 @@ pub(super) async fn dump(
     let (status, said) = select! {
         ended = async { tokio::join!(child.wait(), first_lines(errors)) } => ended,
         () = stop.cancelled() => {
-            // Waits until it is gone: it would go on writing a file that has no name any more.
-            let _ = child.kill().await;
+            end(&mut child).await;
             return Err(MaintainError::Stopped);
         }
     };
@@ -104,6 +110,17 @@ pub(super) async fn dump(
         Ok(status) => Err(failed(format!("it ended with {status} and said: {said}"))),
         Err(error) => Err(failed(format!("it was lost: {error}"))),
     }
+}
+
+/// Asks it to end, as it then also tells the server, which else would not hear of it before it has a lock to give; and
+/// waits until it is gone, for it writes a file that is to go.
+async fn end(child: &mut Child) {
+    let asked = child.id().and_then(|id| i32::try_from(id).ok()).map(|id| kill(Pid::from_raw(id), Signal::SIGTERM));
+    if asked == Some(Ok(())) && timeout(END_PATIENCE, child.wait()).await.is_ok() {
+        return;
+    }
+    // There is nothing to do about one that can't be killed.
+    let _ = child.kill().await;
 }
 
 /// All of it is read, so that nobody waits for us, and little is kept.

@@ -110,7 +110,7 @@ async fn counted(client: &ClientWrapper, rows: &str, said: Option<u64>, exact: b
     let select = if exact {
         format!("SELECT count(*) FROM {rows}")
     } else {
-        format!("SELECT count(*) FROM (SELECT 1 FROM {rows} LIMIT {}) AS some", COUNTED_ROWS + 1)
+        format!("SELECT count(*) FROM (SELECT 1 FROM {rows} LIMIT {}) AS bounded", COUNTED_ROWS + 1)
     };
     let count = unsigned(client.query_one(&select, &[]).await?.try_get(0)?);
     Ok(match said {

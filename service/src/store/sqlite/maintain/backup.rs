@@ -26,8 +26,8 @@ pub(in crate::store) async fn backup(
     schema::version(path, &source)?;
     let draft = Draft::beside(to)?;
     let Some(target) = draft.path().to_str().map(str::to_owned) else {
-        let source = std::io::Error::other("its name is not UTF-8");
-        return Err(MaintainError::Unwritable { path: to.to_owned(), source });
+        let why = std::io::Error::other("its name is not UTF-8");
+        return Err(MaintainError::Unwritable { path: to.to_owned(), why });
     };
     interruptible(source, stop, move |source| copy(source, &target)).await?.map_err(failed(path))?;
 
