@@ -118,9 +118,9 @@ async fn pg_dump_is_told_no_password_in_an_argument_and_is_stopped_cleanly() {
     let mut locker = std::process::Command::new(postgres::program("psql"));
     locker.args(["-X", "-q", "-c", "BEGIN; LOCK TABLE bodies; SELECT pg_sleep(60)", &server.url()]);
     let mut locker = locker.stdout(std::process::Stdio::null()).spawn().unwrap();
-    let locked = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted
+    let holds = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted
         AND relation = 'bodies'::regclass";
-    wait::until("the table is locked", || std::future::ready((server.query(locked) == "1").then_some(()))).await;
+    wait::until("the table is locked", || std::future::ready((server.query(holds) == "1").then_some(()))).await;
     let mut waiting = backup("second").spawn();
     let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'bodies'::regclass";
     wait::until("pg_dump waits", || std::future::ready((server.query(waits) != "0").then_some(()))).await;
