@@ -180,8 +180,8 @@ pub fn service_address(said: Option<String>, config: Option<PathBuf>) -> Result<
     service(with_file(Options { service: said, config, ..Options::default() })?.service)
 }
 
-/// The store, for a program that works on it beside the service: what was said, else what the config file says, else the
-/// default. Secrets and listeners are not looked at.
+/// The store, for a program that works on it beside the service: what was said, else what the config file says, else
+/// the default. Secrets and listeners are not looked at.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! `calbridge store` on both stores, beside running programs: backups under load and what is restored from them, numbers,
-//! and room given back.
+//! `calbridge store` on both stores, beside running programs: backups under load and what is restored from them,
+//! numbers, and room given back.
 
 mod refusals;
 mod restore;
