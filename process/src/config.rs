@@ -199,6 +199,26 @@ pub fn service_addresses(said: Option<String>, config: Option<PathBuf>) -> Resul
     services(with_file(Options { service: said, config, ..Options::default() })?.service.as_deref())
 }
 
+/// The store, for a program that works on it beside the service: what was said, else what the config file says, else
+/// the default. Secrets and listeners are not looked at.
+///
+/// # Errors
+///
+/// A file that can't be read, a URL that is none, or no place for data.
+pub fn store(
+    data_dir: Option<PathBuf>,
+    database_url: Option<SecretString>,
+    config: Option<PathBuf>,
+) -> Result<Database, ConfigError> {
+    let options = with_file(Options { data_dir, database_url, config, ..Options::default() })?;
+    let data_dir = match options.data_dir {
+        Some(path) => path,
+        None if options.database_url.is_some() => PathBuf::new(),
+        None => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
+    };
+    database(options.database_url.as_ref(), &data_dir, options.database_connections)
+}
+
 fn with_file(options: Options) -> Result<Options, ConfigError> {
     match options.config.clone() {
         Some(path) => Ok(options.over(read_file(&path)?)),

@@ -10,6 +10,7 @@ pub(crate) mod filter;
 pub(crate) mod fold;
 pub(crate) mod found;
 pub(crate) mod lineage;
+pub mod maintain;
 pub(crate) mod mentioned;
 pub(crate) mod observe;
 pub(crate) mod pack;

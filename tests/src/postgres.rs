@@ -261,8 +261,13 @@ fn give_to_user(folder: &Path) {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
-/// On the path, or where Debian has it.
-fn program(name: &str) -> PathBuf {
+/// A program of `PostgreSQL`'s: on the path, or where Debian has it.
+///
+/// # Panics
+///
+/// Where it is not there.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
     find(name).unwrap_or_else(|| panic!("{name} is not there: install PostgreSQL, on Debian `apt install postgresql`"))
 }
 

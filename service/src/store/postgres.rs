@@ -6,6 +6,7 @@
 mod commit;
 mod connection;
 mod error;
+pub(super) mod maintain;
 mod queries;
 mod schema;
 mod write;

@@ -8,6 +8,7 @@ mod clock;
 mod commit;
 mod error;
 mod file;
+pub(super) mod maintain;
 mod names;
 mod postings;
 mod queries;
@@ -25,6 +26,7 @@ use std::{
 use calbridge_proto::v1;
 use uuid::Uuid;
 
+pub(super) use self::file::sync_folder;
 use self::{reader::Readers, writer::Writer};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,

@@ -16,5 +16,7 @@ mod programs;
 mod redis;
 mod replicas;
 mod socket;
+mod store_tool;
+
 mod story;
 mod trace;

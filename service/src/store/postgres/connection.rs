@@ -56,7 +56,9 @@ pub(super) enum Role {
 /// Where the database is, read from a URL.
 #[derive(Clone)]
 pub(super) struct Address {
-    config: Config,
+    pub(super) config: Config,
+    /// What the URL says of TLS, where connections are to have it.
+    pub(super) said: Option<Tls>,
     tls: Option<Arc<ClientConfig>>,
 }
 
@@ -77,7 +79,7 @@ impl Address {
     /// Of `sslmode` there is `disable` and `verify-full`: whatever lies between sends passwords to whoever answers.
     pub(super) fn read(url: &str) -> Result<Self, OpenError> {
         let refuse = |why: &str| OpenError::Address { why: why.to_owned() };
-        let (bare, tls) = Tls::cut_out(url)?;
+        let (bare, said) = Tls::cut_out(url)?;
         let mut config: Config = bare.parse().map_err(|_| refuse("it is not of the form postgres://USER@HOST/NAME"))?;
         if config.get_hosts().is_empty() {
             return Err(refuse("it names no host"));
@@ -88,10 +90,10 @@ impl Address {
             .tcp_user_timeout(USER_TIMEOUT)
             .keepalives_idle(USER_TIMEOUT);
         let is_far = config.get_hosts().iter().any(|host| !is_here(host));
-        let tls = match tls.mode.as_deref() {
+        let tls = match said.mode.as_deref() {
             Some("disable") => None,
             None if !is_far => None,
-            None | Some("verify-full" | "verify-ca" | "require") => Some(tls.client()?),
+            None | Some("verify-full" | "verify-ca" | "require") => Some(said.client()?),
             Some(_) => {
                 return Err(refuse("sslmode is disable, or verify-full with sslrootcert=FILE for a CA of your own"));
             }
@@ -100,7 +102,7 @@ impl Address {
             Some(_) => tokio_postgres::config::SslMode::Require,
             None => tokio_postgres::config::SslMode::Disable,
         });
-        Ok(Self { config, tls })
+        Ok(Self { config, said: tls.is_some().then_some(said), tls })
     }
 
     /// `database|schema` as telemetry has it; the schema is the one that the connection finds first.
@@ -228,12 +230,12 @@ fn is_here(host: &Host) -> bool {
 }
 
 /// What a URL says of TLS.
-#[derive(Default)]
-struct Tls {
+#[derive(Clone, Default)]
+pub(super) struct Tls {
     mode: Option<String>,
-    root: Option<String>,
-    certificate: Option<String>,
-    key: Option<String>,
+    pub(super) root: Option<String>,
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
 }
 
 impl Tls {
