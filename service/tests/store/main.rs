@@ -10,6 +10,7 @@ mod filters;
 mod histories;
 mod laws;
 mod lineage;
+mod memory;
 mod order;
 mod pages;
 mod postgres;
