@@ -4,7 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers as well")]
 
+mod chance;
 mod clock;
+mod differential;
 mod exhaustive;
 mod filters;
 mod histories;
@@ -58,6 +60,9 @@ macro_rules! laws {
                 the_clock_goes_through_every_tenant_in_bounded_rounds,
                 lists_agree_with_what_the_clock_has_said,
                 every_order_ends_alike_at_one_now,
+            };
+            differential::{
+                whatever_it_is_told_it_answers_as_the_model,
             };
             filters::{
                 a_filter_lists_what_it_says_in_each_order,
