@@ -23,7 +23,7 @@ const PEOPLE: [&str; 5] = ["a@x.example", "B@x.example", " c@X.example ", "ä@x.
 const TITLES: [&str; 3] = ["One", "Two", "Über"];
 const CAMPAIGNS: [&str; 3] = ["spring", "Spring", ""];
 /// Keys that one webhook in some brings: enough postings that those of a term come to lie in several runs.
-const MANY_KEYS: u64 = 150;
+const MANY_KEYS: u64 = 400;
 /// When bookings begin, in seconds after 1970.
 const STARTS: u64 = 5;
 
