@@ -22,8 +22,9 @@ pub(super) const UIDS: [&str; 10] = ["u1", "U1", "u10", "u2", "u 3", "u_4", "ü5
 const PEOPLE: [&str; 5] = ["a@x.example", "B@x.example", " c@X.example ", "ä@x.example", "a@y.example"];
 const TITLES: [&str; 3] = ["One", "Two", "Über"];
 const CAMPAIGNS: [&str; 3] = ["spring", "Spring", ""];
-/// Keys that one webhook in some brings: enough postings that those of a term come to lie in several runs.
-const MANY_KEYS: u64 = 400;
+/// Keys that one webhook in two brings: so many postings that those of one term come to lie in several of the runs that
+/// the store in a file sorts them into, and that runs are merged.
+const MANY_KEYS: u64 = 240;
 /// When bookings begin, in seconds after 1970.
 const STARTS: u64 = 5;
 
@@ -127,7 +128,7 @@ fn metadata(chance: &mut Chance) -> BTreeMap<String, String> {
     if chance.once_in(2) {
         metadata.insert("campaign".to_owned(), chance.of(&CAMPAIGNS).to_owned());
     }
-    if chance.once_in(6) {
+    if chance.once_in(2) {
         metadata.extend((0..MANY_KEYS).map(|key| (format!("key {key}"), chance.below(2).to_string())));
     }
     metadata
