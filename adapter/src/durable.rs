@@ -11,9 +11,8 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, Span, field::Empty, info_span};
 
 use crate::{
-    forward::{Accepted, Forwarder, Refused},
+    forward::{Accepted, Forwarder, Refused, Ticket},
     metrics::Metrics,
-    peer::Peer,
 };
 
 /// Where events are made durable.
@@ -27,8 +26,9 @@ pub(crate) struct Durable {
 struct Sending<'a> {
     began: Instant,
     metrics: &'a Metrics,
-    peer: &'a Peer,
     span: Span,
+    /// Knows which replica had the event in the end.
+    ticket: Option<Ticket>,
     error: Option<&'static str>,
 }
 
@@ -40,37 +40,25 @@ impl Durable {
 
     /// Keeps the event, under a span that becomes the parent of all that the service does with it.
     pub(crate) async fn keep(&self, mut event: BookingEvent) -> Result<Accepted, Refused> {
-        let span = self.send_span(&event);
-        event.trace_parent = propagation::traceparent(&span);
+        let request = Span::current();
+        // A child that is not sampled is none: the service goes on from the request itself.
+        let is_sampled = propagation::is_sampled(&request);
+        let span = if is_sampled { send_span(&event) } else { Span::none() };
+        event.trace_parent = propagation::traceparent(if is_sampled { &span } else { &request });
         let mut sending = Sending {
             began: Instant::now(),
             metrics: &self.metrics,
-            peer: self.forwarder.peer(),
             span: span.clone(),
+            ticket: None,
             error: Some(semconv::CLIENT_GONE),
         };
-        let result = self.forwarder.forward(&event).instrument(span).await;
+        let way = async {
+            let ticket = sending.ticket.insert(self.forwarder.submit(&event)?);
+            self.forwarder.answer(ticket).await
+        };
+        let result = way.instrument(span).await;
         sending.error = result.as_ref().err().map(|refused| refused.reason);
         result
-    }
-
-    fn send_span(&self, event: &BookingEvent) -> Span {
-        let peer = self.forwarder.peer();
-        info_span!(
-            "send ingest",
-            { semconv::otel::NAME } = semconv::span::SEND_INGEST,
-            { semconv::otel::KIND } = "client",
-            { semconv::MESSAGING_SYSTEM } = semconv::MESSAGING_SYSTEM_VALUE,
-            { semconv::MESSAGING_OPERATION_NAME } = semconv::MESSAGING_SEND,
-            { semconv::MESSAGING_OPERATION_TYPE } = semconv::MESSAGING_SEND,
-            { semconv::MESSAGING_DESTINATION_NAME } = semconv::MESSAGING_INGEST,
-            { semconv::MESSAGING_MESSAGE_ID } = event.request_id,
-            { semconv::MESSAGING_MESSAGE_BODY_SIZE } = i64::try_from(event.raw_body.len()).unwrap_or(i64::MAX),
-            { semconv::SERVER_ADDRESS } = peer.host,
-            { semconv::SERVER_PORT } = i64::from(peer.port),
-            { semconv::ERROR_TYPE } = Empty,
-            { semconv::otel::STATUS_CODE } = Empty,
-        )
     }
 }
 
@@ -80,6 +68,30 @@ impl Drop for Sending<'_> {
             self.span.record(semconv::ERROR_TYPE, error);
             self.span.record(semconv::otel::STATUS_CODE, "ERROR");
         }
-        self.metrics.sent(self.peer, self.error, self.began.elapsed());
+        let peer = self.ticket.as_mut().and_then(Ticket::end);
+        if let Some(peer) = &peer {
+            self.span.record(semconv::SERVER_ADDRESS, &*peer.host);
+            self.span.record(semconv::SERVER_PORT, i64::from(peer.port));
+        }
+        self.metrics.sent(peer.as_deref(), self.error, self.began.elapsed());
     }
+}
+
+/// The span of one event's way to the service and back; the replica is added when it is known.
+fn send_span(event: &BookingEvent) -> Span {
+    info_span!(
+        "send ingest",
+        { semconv::otel::NAME } = semconv::span::SEND_INGEST,
+        { semconv::otel::KIND } = "client",
+        { semconv::MESSAGING_SYSTEM } = semconv::MESSAGING_SYSTEM_VALUE,
+        { semconv::MESSAGING_OPERATION_NAME } = semconv::MESSAGING_SEND,
+        { semconv::MESSAGING_OPERATION_TYPE } = semconv::MESSAGING_SEND,
+        { semconv::MESSAGING_DESTINATION_NAME } = semconv::MESSAGING_INGEST,
+        { semconv::MESSAGING_MESSAGE_ID } = event.request_id,
+        { semconv::MESSAGING_MESSAGE_BODY_SIZE } = i64::try_from(event.raw_body.len()).unwrap_or(i64::MAX),
+        { semconv::SERVER_ADDRESS } = Empty,
+        { semconv::SERVER_PORT } = Empty,
+        { semconv::ERROR_TYPE } = Empty,
+        { semconv::otel::STATUS_CODE } = Empty,
+    )
 }

@@ -1,26 +1,33 @@
-//! Handing events to the booking service: one multiplexed `SubmitEvents` stream that comes back by itself.
+//! Handing events to the booking service: one multiplexed `SubmitEvents` stream to each replica, which comes back by
+//! itself.
 //!
 //! An event is encoded once, by the request that brings it. It waits in the [`outbox`] until it is answered or given
-//! up, and is sent again, with the same request id, on every stream that opens in between. `Ok` means committed.
+//! up. What a replica does not answer, because its stream breaks, because it is silent or because it can't, goes to
+//! another with the same request id. `Ok` means committed.
 
 mod backoff;
 mod codec;
 mod health;
 mod link;
 mod outbox;
+mod replicas;
 
 use std::{sync::Arc, time::Duration};
 
 use calbridge_proto::v1::{BookingEvent, SubmitOutcome};
 use calbridge_telemetry::Check;
 use prost::Message as _;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 
-use crate::{metrics::Metrics, peer::Peer};
+use crate::{Settings, metrics::Metrics};
 
-use self::{link::Link, outbox::Outbox};
+use self::{
+    outbox::Outbox,
+    replicas::{Replicas, Target},
+};
+
+pub(crate) use self::outbox::Ticket;
 
 /// The service's health name, and the service that the stream calls.
 const INGEST_SERVICE: &str = "calbridge.v1.IngestService";
@@ -29,16 +36,6 @@ const INGEST_SERVICE: &str = "calbridge.v1.IngestService";
 /// the body is nothing but tiny values. The service takes messages of 32 MiB; the stream adds a few bytes to each
 /// event.
 pub const MAX_EVENT_BYTES: usize = 32 * 1024 * 1024 - 1024;
-
-/// A service on the same continent answers a connect in well under a second; a dead one should not hold the next try
-/// up.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Between two pings of a connection, also of an idle one: a peer that vanished without a word is found this soon.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
-
-/// For the answer to a ping; then the connection counts as dead and everything unanswered goes to a new one.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// When another try makes sense while the service is away: a restart takes a few seconds.
 const RETRY_AFTER_AWAY: Duration = Duration::from_secs(5);
@@ -75,7 +72,7 @@ impl Refused {
     }
 }
 
-/// The service's address can't be used.
+/// An address of the service can't be used.
 #[derive(Debug, thiserror::Error)]
 #[error("--service = {address}: {why}")]
 pub struct AddressError {
@@ -83,111 +80,68 @@ pub struct AddressError {
     why: String,
 }
 
-/// A handle on the stream.
+/// A handle on the streams.
 #[derive(Clone)]
 pub(crate) struct Forwarder {
     outbox: Arc<Outbox>,
     deadline: Duration,
-    peer: Arc<Peer>,
 }
 
 /// The tasks behind the handle.
 pub(crate) struct Running {
+    outbox: Arc<Outbox>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
 
-/// Starts the stream and the health check. `waiting_most` bounds the events that wait for an answer. The check is not
-/// ready any more from `shutdown` on; the stream stays open until [`Running::stop`].
+/// Starts the streams and what watches over them. The check is ready while a replica is that has an open stream, and
+/// not any more from `shutdown` on; the streams stay open until [`Running::stop`].
 pub(crate) fn start(
-    address: &str,
-    deadline: Duration,
-    waiting_most: usize,
+    settings: &Settings,
     check: Check,
     metrics: &Arc<Metrics>,
     shutdown: &CancellationToken,
 ) -> Result<(Forwarder, Running), AddressError> {
-    let (channel, peer) = connect(address)?;
-    let outbox = Arc::new(Outbox::new(waiting_most));
-    let forwarder = Forwarder { outbox: Arc::clone(&outbox), deadline, peer: Arc::new(peer) };
+    let targets = settings.services.iter().map(|address| Target::parse(address)).collect::<Result<_, _>>()?;
+    let deadline = settings.limits.forward_deadline;
+    let outbox = Arc::new(Outbox::new(settings.limits.in_flight, deadline, check));
     let stop = CancellationToken::new();
-    let (open, is_open) = watch::channel(false);
+    let replicas = Replicas::new(
+        targets,
+        settings.resolver.clone(),
+        Arc::clone(&outbox),
+        deadline,
+        Arc::clone(metrics),
+        stop.clone(),
+    );
     let mut tasks = JoinSet::new();
-    let link = Link {
-        outbox,
-        channel: channel.clone(),
-        peer: Arc::clone(&forwarder.peer),
-        open,
-        patience: deadline,
-        metrics: Arc::clone(metrics),
-        stop: stop.clone(),
-    };
-    tasks.spawn(link.run());
-    tasks.spawn(health::watch(channel, is_open, check, shutdown.clone()));
-    Ok((forwarder, Running { tasks, stop }))
+    tasks.spawn(replicas.run());
+    tasks.spawn(replicas::watch(Arc::clone(&outbox), Arc::clone(metrics), shutdown.clone(), stop.clone()));
+    Ok((Forwarder { outbox: Arc::clone(&outbox), deadline }, Running { outbox, tasks, stop }))
 }
 
 impl Forwarder {
-    /// Has the service commit the event, or says that it did not within the deadline.
-    pub(crate) async fn forward(&self, event: &BookingEvent) -> Result<Accepted, Refused> {
+    /// Sends the event on its way.
+    pub(crate) fn submit(&self, event: &BookingEvent) -> Result<Ticket, Refused> {
         // Encoding measures the event as well; asking for its length before would measure it twice.
         let encoded = event.encode_to_vec();
         if encoded.len() > MAX_EVENT_BYTES {
             return Err(Refused::away("too_large"));
         }
-        let ticket = self.outbox.submit(encoded.into())?;
-        tokio::time::timeout(self.deadline, ticket.answer()).await.unwrap_or(Err(Refused::away("deadline_exceeded")))
+        self.outbox.submit(encoded.into())
     }
 
-    /// Where the events go.
-    pub(crate) fn peer(&self) -> &Peer {
-        &self.peer
+    /// That it is committed, or that it is not within the deadline.
+    pub(crate) async fn answer(&self, ticket: &mut Ticket) -> Result<Accepted, Refused> {
+        tokio::time::timeout(self.deadline, ticket.answer()).await.unwrap_or(Err(Refused::away("deadline_exceeded")))
     }
 }
 
 impl Running {
-    /// Ends the stream from our side and waits for its end; the caller has seen to it that no event waits any more.
+    /// Ends the streams from our side and waits for their end; the caller has seen to it that no event waits any more.
     pub(crate) async fn stop(mut self) {
+        self.outbox.end();
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
-    }
-}
-
-/// A channel that connects when it is first used, and again whenever it must.
-fn connect(address: &str) -> Result<(Channel, Peer), AddressError> {
-    let refuse = |why: &str| AddressError { address: address.to_owned(), why: why.to_owned() };
-    let uri: http::Uri = address.parse().map_err(|_| refuse("must be http://HOST:PORT"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(refuse("must begin with http://"));
-    }
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| refuse("names no host"))?.to_owned();
-    let port = uri.port_u16().ok_or_else(|| refuse("names no port"))?;
-    let endpoint = Endpoint::from(uri)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
-    Ok((endpoint.connect_lazy(), Peer { host, port }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_a_scheme_a_host_and_a_port() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let _inside = runtime.enter();
-        for address in
-            ["", "127.0.0.1:50051", "https://127.0.0.1:50051", "http://127.0.0.1", "http://", "not an address"]
-        {
-            let why = connect(address).expect_err(address).to_string();
-            assert!(why.starts_with("--service = "), "{why}");
-        }
-        let (_, peer) = connect("http://ingest.internal:50051").unwrap();
-        assert_eq!((peer.host.as_str(), peer.port), ("ingest.internal", 50051));
-        let (_, peer) = connect("http://[::1]:50051").unwrap();
-        assert_eq!((peer.host.as_str(), peer.port), ("[::1]", 50051));
     }
 }

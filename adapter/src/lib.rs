@@ -1,5 +1,5 @@
 //! The HTTP edge of calbridge: takes Cal.com's webhooks in, verifies and types them, and has the booking service commit
-//! them over one gRPC stream.
+//! them over one gRPC stream to each of its replicas.
 //!
 //! A 2xx means stored: it is answered after the service's commit and never before. Nothing of a body is read before its
 //! signature is verified. Every byte, second and request that a stranger can cost is bounded.
@@ -14,6 +14,7 @@ mod metrics;
 mod moment;
 mod observe;
 mod peer;
+mod resolve;
 mod route;
 mod server;
 mod settings;
@@ -30,13 +31,14 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     forward::{AddressError, MAX_EVENT_BYTES},
     moment::Moment,
+    resolve::Resolver,
     settings::Settings,
 };
 
 /// Why the adapter can't run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The service's address is to be corrected.
+    /// An address of the service is to be corrected.
     #[error(transparent)]
     Service(#[from] AddressError),
     /// The listener does not know its own address, so it is of no use.
@@ -46,7 +48,7 @@ pub enum Error {
 
 /// Serves webhooks on the listener until `shutdown`, then finishes what it has accepted, within the grace.
 ///
-/// Registers the readiness check `service`: ready while the stream is open and the service says that it serves.
+/// Registers the readiness check `service`: ready while a stream is open to a replica that says that it serves.
 pub async fn run(
     settings: Settings,
     listener: TcpListener,
@@ -55,12 +57,10 @@ pub async fn run(
 ) -> Result<(), Error> {
     let limits = settings.limits;
     let metrics = Arc::new(metrics::Metrics::new());
-    let check = readiness.check("service");
-    let (forwarder, forwarding) =
-        forward::start(&settings.service, limits.forward_deadline, limits.in_flight, check, &metrics, &shutdown)?;
+    let (forwarder, forwarding) = forward::start(&settings, readiness.check("service"), &metrics, &shutdown)?;
     let edge = edge::Edge::new(settings, durable::Durable::new(forwarder, Arc::clone(&metrics)), metrics);
     let served = server::serve(listener, Arc::new(edge), limits, server::Patience::DEFAULT, shutdown).await;
-    // The requests are done: nothing waits on the stream any more.
+    // The requests are done: nothing waits on the streams any more.
     forwarding.stop().await;
     Ok(served?)
 }

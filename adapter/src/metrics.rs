@@ -1,6 +1,6 @@
 //! The adapter's instruments, made once. No attribute has a value that a sender chooses.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use calbridge_telemetry::{
     meter,
@@ -8,7 +8,7 @@ use calbridge_telemetry::{
 };
 use http::StatusCode;
 use opentelemetry::{
-    KeyValue,
+    KeyValue, StringValue,
     metrics::{Counter, Gauge, Histogram, UpDownCounter},
 };
 
@@ -26,7 +26,9 @@ pub(crate) struct Metrics {
     ack_duration: Histogram<f64>,
     verifications: Counter<u64>,
     unsigned_tenants: Gauge<u64>,
+    streams: UpDownCounter<i64>,
     reconnects: Counter<u64>,
+    reroutes: Counter<u64>,
     stream_duration: Histogram<f64>,
     sent: Counter<u64>,
     send_duration: Histogram<f64>,
@@ -69,6 +71,14 @@ impl Metrics {
                 .with_description("Tenants that let unsigned webhooks in")
                 .build(),
             reconnects: count(metric::FORWARD_RECONNECTS, "Streams to the service that ended, or did not open").build(),
+            streams: meter
+                .i64_up_down_counter(metric::FORWARD_STREAMS)
+                .with_unit(unit::STREAMS)
+                .with_description("Open streams to the service, one to each replica")
+                .build(),
+            reroutes: count(metric::FORWARD_REROUTES, "Events that went on from one replica to another")
+                .with_unit(unit::MESSAGES)
+                .build(),
             stream_duration: seconds(metric::RPC_CLIENT_CALL_DURATION, "Whole streams to the service"),
             sent: count(metric::MESSAGING_CLIENT_SENT_MESSAGES, "Events handed to the stream, by how that ended")
                 .with_unit(unit::MESSAGES)
@@ -129,20 +139,29 @@ impl Metrics {
         self.unsigned_tenants.record(count as u64, &[]);
     }
 
-    /// An event was handed to the stream, and committed if there is no error.
-    pub(crate) fn sent(&self, peer: &Peer, error: Option<&'static str>, took: Duration) {
+    /// An event was handed to a stream, if there was one, and committed if there is no error.
+    pub(crate) fn sent(&self, peer: Option<&Peer>, error: Option<&'static str>, took: Duration) {
         let mut attributes = vec![
             KeyValue::new(semconv::MESSAGING_SYSTEM, semconv::MESSAGING_SYSTEM_VALUE),
             KeyValue::new(semconv::MESSAGING_OPERATION_NAME, semconv::MESSAGING_SEND),
             KeyValue::new(semconv::MESSAGING_DESTINATION_NAME, semconv::MESSAGING_INGEST),
-            KeyValue::new(semconv::SERVER_ADDRESS, peer.host.clone()),
-            KeyValue::new(semconv::SERVER_PORT, i64::from(peer.port)),
         ];
+        attributes.extend(peer.into_iter().flat_map(replica));
         attributes.extend(error.map(|error| KeyValue::new(semconv::ERROR_TYPE, error)));
         self.sent.add(1, &attributes);
         // The conventions have the type on the histogram alone.
         attributes.push(KeyValue::new(semconv::MESSAGING_OPERATION_TYPE, semconv::MESSAGING_SEND));
         self.send_duration.record(took.as_secs_f64(), &attributes);
+    }
+
+    /// So many more streams to this replica are open.
+    pub(crate) fn streams(&self, peer: &Peer, more: i64) {
+        self.streams.add(more, &replica(peer));
+    }
+
+    /// So many events went on to another replica.
+    pub(crate) fn rerouted(&self, events: u64) {
+        self.reroutes.add(events, &[]);
     }
 
     /// The stream ended or did not open, and another is tried.
@@ -155,15 +174,20 @@ impl Metrics {
         let mut attributes = vec![
             KeyValue::new(semconv::RPC_SYSTEM_NAME, semconv::RPC_SYSTEM_GRPC),
             KeyValue::new(semconv::RPC_METHOD, rpc),
-            KeyValue::new(semconv::SERVER_ADDRESS, peer.host.clone()),
-            KeyValue::new(semconv::SERVER_PORT, i64::from(peer.port)),
             KeyValue::new(semconv::RPC_STATUS_CODE, code),
         ];
+        attributes.extend(replica(peer));
         if code != "OK" {
             attributes.push(KeyValue::new(semconv::ERROR_TYPE, code));
         }
         self.stream_duration.record(took.as_secs_f64(), &attributes);
     }
+}
+
+/// Which replica: as many values as there are replicas.
+fn replica(peer: &Peer) -> [KeyValue; 2] {
+    let host = StringValue::from(Arc::clone(&peer.host));
+    [KeyValue::new(semconv::SERVER_ADDRESS, host), KeyValue::new(semconv::SERVER_PORT, i64::from(peer.port))]
 }
 
 impl Drop for Active<'_> {

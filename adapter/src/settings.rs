@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use calbridge_process::{Config, Limits, Tenant};
 
-use crate::Moment;
+use crate::{Moment, Resolver};
 
 /// The adapter's share of the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Who may send, and with which secrets.
     pub tenants: BTreeMap<String, Tenant>,
-    /// The booking service: `http://HOST:PORT`.
-    pub service: String,
+    /// The booking service, each `http://HOST:PORT`: every address and every address of a name is a replica.
+    pub services: Vec<String>,
+    /// Answers the addresses of the names among them.
+    pub resolver: Resolver,
     /// Every bound in force.
     pub limits: Limits,
     /// Asked once for each request: the time, and an id.
@@ -23,7 +25,8 @@ impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Self {
             tenants: config.tenants.clone(),
-            service: config.service.clone(),
+            services: config.services.clone(),
+            resolver: Resolver::system(),
             limits: config.limits,
             moment: Moment::now,
         }
@@ -42,7 +45,7 @@ mod tests {
         let options = Options { data_dir: Some("unused".into()), ..Options::default() };
         let config = resolve(options, Program::Adapter, &environment).unwrap();
         let settings = Settings::from(&config);
-        assert_eq!((settings.service.as_str(), settings.tenants.len()), ("http://127.0.0.1:50051", 1));
+        assert_eq!((settings.services[0].as_str(), settings.tenants.len()), ("http://127.0.0.1:50051", 1));
         let shown = format!("{settings:?}");
         assert!(shown.contains("CALCOM_WEBHOOK_SECRET") && !shown.contains("hunter2"), "{shown}");
     }

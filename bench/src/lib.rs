@@ -3,6 +3,8 @@
 //! Invariant: cases that are compared take their batches round by round, one after the other, so that a busy moment of
 //! the machine falls on all of them alike and their ratios hold where their times don't.
 
+pub mod numbers;
+
 use std::{hint::black_box, time::Instant};
 
 /// Calls that are timed as one: the clock costs about as much as the cheapest of them.

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::anyhow;
-use calbridge_process::service_address;
+use calbridge_process::service_addresses;
 use calbridge_proto::v1::{
     booking_service_client::BookingServiceClient, delivery_service_client::DeliveryServiceClient,
 };
@@ -30,8 +30,9 @@ pub(crate) const PAGE_SIZE: i32 = 1000;
 /// Where to read, whose bookings, and how to print them.
 #[derive(Args)]
 pub(crate) struct Reader {
-    /// The booking service [default: http://127.0.0.1:50051]
-    #[arg(long, env = "CALBRIDGE_SERVICE", value_name = "http://HOST:PORT")]
+    /// The booking service; of several addresses, joined by commas, the first that answers [default:
+    /// http://127.0.0.1:50051]
+    #[arg(long, env = "CALBRIDGE_SERVICE", value_name = "http://HOST:PORT,…")]
     #[allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "this comment is the help text of a terminal")]
     pub(crate) service: Option<String>,
     /// The config file; of it only `service` counts here
@@ -63,33 +64,40 @@ impl Reader {
 
     /// Connects to the booking service.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
-        connect(&self.address()?).await
+        connect(&self.addresses()?).await
     }
 
     /// The same, to speak of deliveries.
     pub(crate) async fn connect_to_deliveries(&self) -> anyhow::Result<Deliveries> {
-        let client = DeliveryServiceClient::new(channel(&self.address()?).await?);
+        let client = DeliveryServiceClient::new(channel(&self.addresses()?).await?);
         Ok(client.max_decoding_message_size(MAX_MESSAGE))
     }
 
-    fn address(&self) -> anyhow::Result<String> {
-        Ok(service_address(self.service.clone(), self.config.clone())?)
+    fn addresses(&self) -> anyhow::Result<Vec<String>> {
+        Ok(service_addresses(self.service.clone(), self.config.clone())?)
     }
 }
 
-/// Connects to the booking service at `http://HOST:PORT`.
-pub(crate) async fn connect(service: &str) -> anyhow::Result<Client> {
-    Ok(BookingServiceClient::new(channel(service).await?).max_decoding_message_size(MAX_MESSAGE))
+/// Connects to the booking service at the first of these `http://HOST:PORT` that answers.
+pub(crate) async fn connect(services: &[String]) -> anyhow::Result<Client> {
+    Ok(BookingServiceClient::new(channel(services).await?).max_decoding_message_size(MAX_MESSAGE))
 }
 
-async fn channel(service: &str) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(service.to_owned()).map_err(|_| {
-        anyhow!("--service = {service}: write it as http://HOST:PORT, for example http://127.0.0.1:50051")
-    })?;
-    let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT).connect().await;
-    channel.map_err(|_| {
-        anyhow!("no booking service answers at {service}; is `calbridge up` running there? (another place: --service)")
-    })
+/// One after the other: replicas read one store, so whichever is there will do.
+async fn channel(services: &[String]) -> anyhow::Result<Channel> {
+    for service in services {
+        let endpoint = Endpoint::from_shared(service.clone()).map_err(|_| {
+            anyhow!("--service = {service}: write it as http://HOST:PORT, for example http://127.0.0.1:50051")
+        })?;
+        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT).connect().await;
+        if let Ok(channel) = channel {
+            return Ok(channel);
+        }
+    }
+    Err(anyhow!(
+        "no booking service answers at {}; is `calbridge up` running there? (another place: --service)",
+        services.join(" or ")
+    ))
 }
 
 /// The service's refusal in one line: its message, and the reason that scripts can match.

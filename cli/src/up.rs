@@ -60,6 +60,7 @@ async fn run(config: Config, process: Process, demo: bool) -> anyhow::Result<()>
     let admin = listen("--admin", &config.admin).await?;
     let at = Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
     calbridge_service::check_exposure(&config, at.grpc)?;
+    calbridge_service::check_redis(&config)?;
     calbridge_adapter::check_exposure(&config, at.http)?;
 
     let readiness = process.readiness.clone();
@@ -69,7 +70,7 @@ async fn run(config: Config, process: Process, demo: bool) -> anyhow::Result<()>
     let admin = tokio::spawn(admin::serve(admin, readiness.clone(), process.metrics.clone(), stop_admin.clone()));
     let service =
         Part::start("service", |stop| calbridge_service::run((&config).into(), grpc, readiness.clone(), stop));
-    let to_own_service = Config { service: format!("http://{}", reachable(at.grpc)), ..config.clone() };
+    let to_own_service = Config { services: vec![format!("http://{}", reachable(at.grpc))], ..config.clone() };
     let adapter =
         Part::start("adapter", |stop| calbridge_adapter::run((&to_own_service).into(), http, readiness, stop));
 
@@ -170,7 +171,7 @@ async fn play(config: &Config, at: Addresses) -> anyhow::Result<()> {
     let secret = config.tenants.get(demo::TENANT).and_then(|tenant| tenant.secrets.first());
     let secret = secret.with_context(|| format!("the demo needs a tenant {} with a secret", demo::TENANT))?;
     let url = format!("http://{}/webhooks/calcom/{}", reachable(at.http), demo::TENANT).parse()?;
-    let mut client = client::connect(&format!("http://{}", reachable(at.grpc))).await?;
+    let mut client = client::connect(&[format!("http://{}", reachable(at.grpc))]).await?;
     demo::run(&url, &secret.value, &mut client, time::now()).await?;
     say("\nserving until Ctrl-C");
     Ok(())

@@ -21,15 +21,23 @@ const SERVICE_ADMIN: &str = "127.0.0.1:9091";
 const SERVICE: &str = "http://127.0.0.1:50051";
 /// Cal.com's senders give up within minutes; replays by hand come days later.
 const REDIS_TTL: Duration = Duration::from_hours(7 * 24);
-/// A server of PostgreSQL has 100 by default: room for some services.
+/// A server of `PostgreSQL` has 100 by default: room for some services.
 const DATABASE_CONNECTIONS: usize = 8;
+/// Redis counts in seconds here.
+const REDIS_TTL_MIN: Duration = Duration::from_secs(1);
+/// As long as deliveries are kept: of an older one there is nothing to recognise.
+const REDIS_TTL_MAX: Duration = Duration::from_hours(90 * 24);
 /// About 20 MB at the most.
 const DEDUPE_KEYS: usize = 100_000;
 /// How long after its end an accepted booking counts as over, where the operator says nothing: meetings run late, and
 /// Cal.com's own timer comes within a minute.
 pub const COMPLETE_GRACE: Duration = Duration::from_mins(10);
+/// How many addresses of the booking service may be said. Each may be a name with many addresses of its own.
+pub const SERVICES_MOST: usize = 32;
 /// A config file is read whole; the longest that makes sense is far shorter.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// All authorities of the public web together have a quarter of it.
+const MAX_PEM_BYTES: u64 = 1024 * 1024;
 
 /// Which program asks: some defaults and duties differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +79,8 @@ pub struct Config {
     pub grpc: String,
     /// `HOST:PORT` of the admin listener; port 0 lets the kernel pick.
     pub admin: String,
-    /// The booking service to talk to: `http://HOST:PORT`.
-    pub service: String,
+    /// The booking service to talk to, each `http://HOST:PORT`: at least one, at most [`SERVICES_MOST`].
+    pub services: Vec<String>,
     /// Where data lies, unless `database` says otherwise. Not created yet; empty for a program that keeps none.
     pub data_dir: PathBuf,
     /// The store.
@@ -103,7 +111,7 @@ pub struct Config {
 pub enum Database {
     /// A file on this machine.
     Sqlite(PathBuf),
-    /// PostgreSQL, or what speaks its protocol: shared by any number of services.
+    /// `PostgreSQL`, or what speaks its protocol: shared by any number of services.
     Postgres {
         /// It may hold a password.
         url: SecretString,
@@ -119,6 +127,17 @@ pub struct RedisSettings {
     pub urls: Vec<SecretString>,
     /// How long a delivery is remembered.
     pub ttl: Duration,
+    /// The operator's own certificates, where there are some.
+    pub tls: Option<RedisTls>,
+}
+
+/// Certificates for `rediss://`, in PEM form as they were read.
+#[derive(Debug, Clone)]
+pub struct RedisTls {
+    /// Who may vouch for a server, instead of the public authorities.
+    pub ca: Option<String>,
+    /// What we show to a server that asks who we are: a certificate and its key.
+    pub client: Option<(String, SecretString)>,
 }
 
 /// Reads the config file, puts flags and environment over it, and fills the rest with the defaults. What the program
@@ -139,22 +158,22 @@ pub fn resolve(
     if takes && tenants.is_empty() {
         return Err(ConfigError::NoSecret);
     }
+    let redis = if keeps { redis(&options)? } else { None };
     let data_dir = match options.data_dir {
         Some(path) => path,
         None if keeps => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
         None => PathBuf::new(),
     };
     let database_url = options.database_url.as_ref().filter(|_| keeps);
-    let redis_urls = options.redis_url.filter(|_| keeps);
     let admin_default = if program == Program::Service { SERVICE_ADMIN } else { ADMIN };
     Ok(Config {
         http: listener("--http", options.http.filter(|_| takes), HTTP)?,
         grpc: listener("--grpc", options.grpc.filter(|_| keeps), GRPC)?,
         admin: listener("--admin", options.admin, admin_default)?,
-        service: service(options.service.filter(|_| program == Program::Adapter))?,
+        services: services(options.service.as_deref().filter(|_| program == Program::Adapter))?,
         database: database(database_url, &data_dir, options.database_connections)?,
         data_dir,
-        redis: redis_urls.map(|urls| redis(&urls, options.redis_ttl.map(|ttl| ttl.0))).transpose()?,
+        redis,
         dedupe_keys: options.dedupe_keys.unwrap_or(DEDUPE_KEYS),
         completion: if keeps { tenant::completion(&options.tenants)? } else { BTreeMap::new() },
         tenants,
@@ -170,14 +189,14 @@ pub fn resolve(
     })
 }
 
-/// The booking service's address for a program that only reads: the one that was said, else that of the config file,
-/// else the default.
+/// The booking service's addresses for a program that only reads: those that were said, else those of the config file,
+/// else the default. Any of them will do: all of them read one store.
 ///
 /// # Errors
 ///
 /// A file that can't be read, or an address that is none.
-pub fn service_address(said: Option<String>, config: Option<PathBuf>) -> Result<String, ConfigError> {
-    service(with_file(Options { service: said, config, ..Options::default() })?.service)
+pub fn service_addresses(said: Option<String>, config: Option<PathBuf>) -> Result<Vec<String>, ConfigError> {
+    services(with_file(Options { service: said, config, ..Options::default() })?.service.as_deref())
 }
 
 fn with_file(options: Options) -> Result<Options, ConfigError> {
@@ -224,13 +243,32 @@ fn listener(option: &'static str, said: Option<String>, default: &str) -> Result
     Err(ConfigError::Value { option, value: address, mend })
 }
 
-fn service(said: Option<String>) -> Result<String, ConfigError> {
-    let url = said.unwrap_or_else(|| SERVICE.to_owned());
+/// Addresses joined by commas; one that is said twice counts once.
+fn services(said: Option<&str>) -> Result<Vec<String>, ConfigError> {
+    let mut services = Vec::new();
+    for said in said.unwrap_or(SERVICE).split(',') {
+        let url = service(said.trim())?;
+        if !services.contains(&url) {
+            services.push(url);
+        }
+        if services.len() > SERVICES_MOST {
+            let value = format!("more than {SERVICES_MOST} addresses");
+            let mend = "write fewer, or a name that stands for many".to_owned();
+            return Err(ConfigError::Value { option: "--service", value, mend });
+        }
+    }
+    Ok(services)
+}
+
+fn service(said: &str) -> Result<String, ConfigError> {
+    let url = said.to_owned();
     let authority = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
     if authority.is_some_and(has_host_and_port) && Url::parse(&url).is_ok() {
         return Ok(url);
     }
-    let mend = "write it as http://HOST:PORT, for example http://127.0.0.1:50051".to_owned();
+    let mend =
+        "write it as http://HOST:PORT, for example http://127.0.0.1:50051; several, joined by commas, are replicas"
+            .to_owned();
     Err(ConfigError::Value { option: "--service", value: url, mend })
 }
 
@@ -262,27 +300,64 @@ fn database(url: Option<&SecretString>, data_dir: &Path, connections: Option<usi
     }
 }
 
-fn redis(urls: &SecretString, ttl: Option<Duration>) -> Result<RedisSettings, ConfigError> {
-    let refuse = |option, value: &str, mend: &str| {
-        Err(ConfigError::Value { option, value: value.to_owned(), mend: mend.to_owned() })
-    };
+fn redis(options: &Options) -> Result<Option<RedisSettings>, ConfigError> {
+    let Some(urls) = &options.redis_url else { return Ok(None) };
+    let refuse = |option, value: String, mend: &str| Err(ConfigError::Value { option, value, mend: mend.to_owned() });
     let urls: Vec<SecretString> = urls.expose_secret().split(',').map(|url| url.trim().into()).collect();
-    let known = |url: &SecretString| {
+    let is_of = |url: &SecretString, schemes: &[&str]| {
         let url = Url::parse(url.expose_secret());
-        url.is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.host().is_some())
+        url.is_ok_and(|url| schemes.contains(&url.scheme()) && url.host().is_some())
     };
-    if !urls.iter().all(known) {
-        return refuse(
-            "--redis-url",
-            "…",
-            "write redis://HOST:PORT or rediss://HOST:PORT; several, joined by commas, for a cluster",
-        );
+    if !urls.iter().all(|url| is_of(url, &["redis", "rediss"])) {
+        let mend = "write redis://HOST:PORT or rediss://HOST:PORT; several, joined by commas, for a cluster";
+        return refuse("--redis-url", "…".to_owned(), mend);
     }
-    let ttl = ttl.unwrap_or(REDIS_TTL);
-    if ttl < Duration::from_secs(1) {
-        return refuse("--redis-ttl", "less than 1s", "Redis counts in seconds here: at least 1s");
+    let ttl = options.redis_ttl.map_or(REDIS_TTL, |ttl| ttl.0);
+    if ttl < REDIS_TTL_MIN {
+        return refuse("--redis-ttl", "less than 1s".to_owned(), "Redis counts in seconds here: at least 1s");
     }
-    Ok(RedisSettings { urls, ttl })
+    if ttl > REDIS_TTL_MAX {
+        let mend = "deliveries are kept for 90 days, so a longer memory recognises nothing: at most 90days";
+        return refuse("--redis-ttl", format!("{} s", ttl.as_secs()), mend);
+    }
+    let tls = redis_tls(options)?;
+    if tls.is_some() && !urls.iter().all(|url| is_of(url, &["rediss"])) {
+        let mend = "only TLS knows certificates: write rediss://HOST:PORT, or leave --redis-ca-file, \
+                    --redis-cert-file and --redis-key-file out";
+        return refuse("--redis-url", "redis://…".to_owned(), mend);
+    }
+    Ok(Some(RedisSettings { urls, ttl, tls }))
+}
+
+/// What the files hold; whether that is a certificate is found out by whoever connects.
+fn redis_tls(options: &Options) -> Result<Option<RedisTls>, ConfigError> {
+    let read = |option, path: &Option<PathBuf>| path.as_ref().map(|path| read_pem(option, path)).transpose();
+    let ca = read("--redis-ca-file", &options.redis_ca_file)?;
+    let certificate = read("--redis-cert-file", &options.redis_cert_file)?;
+    let key = read("--redis-key-file", &options.redis_key_file)?.map(SecretString::from);
+    let alone = |option, other, path: &Option<PathBuf>| {
+        let value = path.as_ref().map_or_else(String::new, |path| path.display().to_string());
+        Err(ConfigError::Value { option, value, mend: format!("a certificate and its key go together: say {other}") })
+    };
+    let client = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => return alone("--redis-cert-file", "--redis-key-file", &options.redis_cert_file),
+        (None, Some(_)) => return alone("--redis-key-file", "--redis-cert-file", &options.redis_key_file),
+    };
+    Ok((ca.is_some() || client.is_some()).then_some(RedisTls { ca, client }))
+}
+
+fn read_pem(option: &'static str, path: &Path) -> Result<String, ConfigError> {
+    let refuse = |why: String| {
+        let mend = format!("{why}; name a file with PEM text in it");
+        ConfigError::Value { option, value: path.display().to_string(), mend }
+    };
+    let size = fs::metadata(path).map_err(|why| refuse(format!("it can't be read: {why}")))?.len();
+    if size > MAX_PEM_BYTES {
+        return Err(refuse(format!("it has {size} bytes, and at most {MAX_PEM_BYTES} are read")));
+    }
+    fs::read_to_string(path).map_err(|why| refuse(format!("it can't be read: {why}")))
 }
 
 #[cfg(test)]

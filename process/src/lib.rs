@@ -12,7 +12,9 @@ mod options;
 mod period;
 mod tenant;
 
-pub use config::{COMPLETE_GRACE, Config, Database, Program, RedisSettings, resolve, service_address};
+pub use config::{
+    COMPLETE_GRACE, Config, Database, Program, RedisSettings, RedisTls, SERVICES_MOST, resolve, service_addresses,
+};
 pub use error::ConfigError;
 pub use frame::{Process, announce, arguments, environment, exit_code, listen, loopback_or, start, start_with};
 pub use limits::Limits;

@@ -1,10 +1,13 @@
 //! The options that the programs share: one list, read from flags, environment and config file alike.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
 
 use crate::Period;
 
@@ -25,8 +28,10 @@ pub struct Options {
     #[arg(long, env = "CALBRIDGE_ADMIN", value_name = "HOST:PORT")]
     pub admin: Option<String>,
 
-    /// The booking service to talk to [default: http://127.0.0.1:50051]
-    #[arg(long, env = "CALBRIDGE_SERVICE", value_name = "http://HOST:PORT")]
+    /// The booking service to talk to; several addresses, joined by commas, and all addresses of a name are replicas
+    /// [default: http://127.0.0.1:50051]
+    #[arg(long, env = "CALBRIDGE_SERVICE", value_name = "http://HOST:PORT,…")]
+    #[serde(deserialize_with = "one_or_many")]
     pub service: Option<String>,
 
     /// Where data lies [default: the platform's data directory]
@@ -44,6 +49,18 @@ pub struct Options {
     /// Redis as the dedupe hint; several URLs, joined by commas, are a cluster [default: a cache in the process]
     #[arg(long, env = "CALBRIDGE_REDIS_URL", value_name = "redis://…|rediss://…", hide_env_values = true)]
     pub redis_url: Option<SecretString>,
+
+    /// Who may vouch for the servers of rediss://, in PEM form [default: the public authorities]
+    #[arg(long, env = "CALBRIDGE_REDIS_CA_FILE", value_name = "FILE")]
+    pub redis_ca_file: Option<PathBuf>,
+
+    /// The certificate that rediss:// shows to servers which ask for one, in PEM form
+    #[arg(long, env = "CALBRIDGE_REDIS_CERT_FILE", value_name = "FILE")]
+    pub redis_cert_file: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM form
+    #[arg(long, env = "CALBRIDGE_REDIS_KEY_FILE", value_name = "FILE")]
+    pub redis_key_file: Option<PathBuf>,
 
     /// How long Redis remembers a delivery [default: 7days]
     #[arg(long, env = "CALBRIDGE_REDIS_TTL", value_name = "TIME")]
@@ -161,6 +178,9 @@ impl Options {
             database_url: self.database_url.or(below.database_url),
             database_connections: self.database_connections.or(below.database_connections),
             redis_url: self.redis_url.or(below.redis_url),
+            redis_ca_file: self.redis_ca_file.or(below.redis_ca_file),
+            redis_cert_file: self.redis_cert_file.or(below.redis_cert_file),
+            redis_key_file: self.redis_key_file.or(below.redis_key_file),
             redis_ttl: self.redis_ttl.or(below.redis_ttl),
             dedupe_keys: self.dedupe_keys.or(below.dedupe_keys),
             config: self.config.or(below.config),
@@ -189,4 +209,31 @@ impl LimitOptions {
             shutdown_grace: self.shutdown_grace.or(below.shutdown_grace),
         }
     }
+}
+
+/// A text, or several that are joined by commas as they would be in a flag.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    struct OneOrMany;
+
+    impl<'de> Visitor<'de> for OneOrMany {
+        type Value = String;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a string or an array of strings")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<String, A::Error> {
+            let mut all = Vec::new();
+            while let Some(text) = texts.next_element::<String>()? {
+                all.push(text);
+            }
+            Ok(all.join(","))
+        }
+    }
+
+    deserializer.deserialize_any(OneOrMany).map(Some)
 }

@@ -133,6 +133,23 @@ pub fn check_exposure(config: &Config, address: SocketAddr) -> Result<(), Config
     loopback_or(config.insecure, "--grpc", address, mend)
 }
 
+/// Refuses an address, a certificate or a key for Redis that can't be used, before anything is opened. Whether Redis
+/// answers is no condition of the start.
+///
+/// # Errors
+///
+/// With the option and what to do about it.
+pub fn check_redis(config: &Config) -> Result<(), ConfigError> {
+    match config.redis.as_ref().map(dedupe::check) {
+        Some(Err(error)) => {
+            let (option, mend) = (error.option(), error.mend());
+            // Anything of an address may be a password, and a file's path was found good.
+            Err(ConfigError::Value { option, value: "…".to_owned(), mend })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Opens and serves, in one.
 ///
 /// # Errors

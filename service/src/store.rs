@@ -3,7 +3,6 @@
 //! `commit` is the only writer. Positions rise in commit order and are never handed out twice, so a reader that follows
 //! them misses nothing. SQL lives below this file and nowhere else.
 
-pub(crate) mod body;
 pub(crate) mod candidates;
 pub(crate) mod changes;
 pub(crate) mod clock;
@@ -14,6 +13,7 @@ pub(crate) mod lineage;
 pub mod memory;
 pub(crate) mod mentioned;
 pub(crate) mod observe;
+pub(crate) mod pack;
 mod position;
 pub mod postgres;
 pub(crate) mod replay;

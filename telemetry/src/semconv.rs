@@ -39,6 +39,8 @@ pub mod span {
     /// INTERNAL root: one round of the batcher.
     pub const INGEST_ROUND: &str = "ingest round";
     /// CLIENT: Redis asked for the whole round.
+    pub const REDIS_MGET: &str = "MGET";
+    /// CLIENT: a Redis cluster asked for the whole round.
     pub const REDIS_PIPELINE_EXISTS: &str = "PIPELINE EXISTS";
     /// CLIENT: Redis told about the whole round, after the commit.
     pub const REDIS_PIPELINE_SET: &str = "PIPELINE SET";
@@ -248,6 +250,10 @@ pub mod metric {
     pub const SIGNATURE_UNSIGNED_TENANTS: &str = "calbridge.signature.unsigned_tenants";
     /// Counter by status: streams from the adapter to the service that ended or did not open.
     pub const FORWARD_RECONNECTS: &str = "calbridge.forward.reconnects";
+    /// Up-down counter by replica: open streams from the adapter to the service.
+    pub const FORWARD_STREAMS: &str = "calbridge.forward.streams";
+    /// Counter: events that went on from one replica of the service to another.
+    pub const FORWARD_REROUTES: &str = "calbridge.forward.reroutes";
     /// Counter by signal: spans, log records and collections whose export failed.
     pub const TELEMETRY_LOST: &str = "calbridge.telemetry.lost";
 }
@@ -264,6 +270,8 @@ pub mod unit {
     pub const MESSAGES: &str = "{message}";
     /// Deliveries.
     pub const DELIVERIES: &str = "{delivery}";
+    /// Streams.
+    pub const STREAMS: &str = "{stream}";
     /// Transitions.
     pub const TRANSITIONS: &str = "{transition}";
 }

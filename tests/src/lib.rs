@@ -11,8 +11,10 @@
 )]
 
 pub mod api;
+pub mod authority;
 pub mod collector;
 pub mod corpus;
+pub mod fleet;
 pub mod metrics;
 pub mod port;
 pub mod postgres;

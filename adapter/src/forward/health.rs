@@ -1,14 +1,15 @@
-//! Whether a webhook could be made durable now: the stream is open, and the service says that it serves.
+//! Whether one replica could make a webhook durable now: its stream is open, and it says that it serves.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use calbridge_telemetry::Check;
 use tokio::{select, sync::watch, time};
-use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use super::INGEST_SERVICE;
+use super::{
+    INGEST_SERVICE,
+    outbox::{Outbox, StreamId},
+};
 
 /// Between two questions while all is well: so old may a `ready` be.
 const PAUSE_READY: Duration = Duration::from_secs(1);
@@ -19,25 +20,27 @@ const PAUSE_WAITING: Duration = Duration::from_millis(100);
 /// For one answer; a service that takes longer takes no webhooks in either.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Keeps the check true to the service until `stop`, and leaves it not ready.
-pub(crate) async fn watch(channel: Channel, mut is_open: watch::Receiver<bool>, check: Check, stop: CancellationToken) {
+/// Tells the outbox what the replica says, for as long as there is a link to it.
+pub(crate) async fn watch(channel: Channel, mut open: watch::Receiver<Option<StreamId>>, outbox: Arc<Outbox>) {
     let mut client = HealthClient::new(channel);
     loop {
-        let open = *is_open.borrow_and_update();
-        let serves = open && select! { serves = probe(&mut client) => serves, () = stop.cancelled() => false };
-        if serves {
-            check.ready();
-        } else {
-            check.not_ready();
+        let stream = *open.borrow_and_update();
+        let mut serves = false;
+        if let Some(stream) = stream {
+            serves = probe(&mut client).await;
+            outbox.report(stream, serves);
         }
-        let pause = if serves { PAUSE_READY } else { PAUSE_WAITING };
+        let pause = async {
+            match stream {
+                Some(_) => time::sleep(if serves { PAUSE_READY } else { PAUSE_WAITING }).await,
+                None => std::future::pending().await,
+            }
+        };
         select! {
-            () = stop.cancelled() => break,
-            changed = is_open.changed() => if changed.is_err() { break },
-            () = time::sleep(pause) => {}
+            changed = open.changed() => if changed.is_err() { break },
+            () = pause => {}
         }
     }
-    check.not_ready();
 }
 
 async fn probe(client: &mut HealthClient<Channel>) -> bool {

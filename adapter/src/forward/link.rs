@@ -1,7 +1,7 @@
-//! The task that keeps one `SubmitEvents` stream open: connects, hands answers to the outbox, and comes back when it
-//! breaks.
+//! The task that keeps one `SubmitEvents` stream open, to one replica: connects, hands answers to the outbox, and comes
+//! back when it breaks.
 //!
-//! It decides nothing about events: which of them are sent, and again, is the outbox's business.
+//! It decides nothing about events: which of them are sent, where, and again, is the outbox's business.
 
 use std::{
     collections::hash_map::RandomState,
@@ -15,14 +15,19 @@ use calbridge_telemetry::{propagation, rpc::code_name, semconv};
 use http::uri::PathAndQuery;
 use tokio::{
     select,
-    sync::watch,
+    sync::{Notify, watch},
     time::{self, Instant},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{Code, Request, Status, Streaming, client::Grpc, transport::Channel};
 use tracing::{Span, debug, field::Empty, info, info_span, warn};
 
-use super::{backoff, codec::SubmitCodec, outbox::Outbox};
+use super::{
+    backoff,
+    codec::SubmitCodec,
+    health,
+    outbox::{Attached, Outbox, Outgoing, Place, StreamId},
+};
 use crate::{metrics::Metrics, peer::Peer};
 
 /// The method, as spans and metrics name it.
@@ -46,14 +51,15 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Everything the task needs.
 pub(crate) struct Link {
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) place: Place,
     pub(crate) channel: Channel,
     pub(crate) peer: Arc<Peer>,
-    /// Whether a stream is open.
-    pub(crate) open: watch::Sender<bool>,
-    /// How long an outage may last before new events are refused at once.
+    /// The longest that an event waits for its answer.
     pub(crate) patience: Duration,
     pub(crate) metrics: Arc<Metrics>,
-    /// Ends the stream, then the task.
+    /// Told when the stream ends or does not open: the replica may be elsewhere by now.
+    pub(crate) failed: Arc<Notify>,
+    /// Ends the stream once all on it is answered, then the task.
     pub(crate) stop: CancellationToken,
 }
 
@@ -70,23 +76,31 @@ enum End {
 impl Link {
     /// Runs until stopped.
     pub(crate) async fn run(self) {
+        let (open, is_open) = watch::channel(None);
+        let _asking = AbortOnDropHandle::new(tokio::spawn(health::watch(
+            self.channel.clone(),
+            is_open,
+            Arc::clone(&self.outbox),
+        )));
         let mut failures = 0_u32;
-        let mut down_since = Instant::now();
         while !self.stop.is_cancelled() {
             let span = self.stream_span();
             let began = Instant::now();
+            let Attached { id, outgoing, over } = self.place.attach();
             let opened = select! {
-                opened = self.open(&span) => opened,
+                opened = self.open(outgoing, &span) => opened,
                 () = self.stop.cancelled() => break,
             };
             let end = match opened {
                 Ok(answers) => {
-                    self.outbox.set_away(false);
-                    self.open.send_replace(true);
-                    info!(attempts = failures + 1, "the stream to the booking service is open");
-                    let end = self.serve(answers).await;
-                    self.open.send_replace(false);
-                    down_since = Instant::now();
+                    self.outbox.opened(id);
+                    open.send_replace(Some(id));
+                    self.metrics.streams(&self.peer, 1);
+                    self.say_open(failures + 1);
+                    let end = self.serve(id, answers, &over).await;
+                    open.send_replace(None);
+                    self.place.close();
+                    self.metrics.streams(&self.peer, -1);
                     failures = if began.elapsed() >= STABLE { 0 } else { failures };
                     end
                 }
@@ -97,24 +111,21 @@ impl Link {
                 break;
             }
             self.metrics.reconnect(code);
-            if down_since.elapsed() >= self.patience {
-                self.outbox.set_away(true);
-            }
+            self.failed.notify_one();
             failures = failures.saturating_add(1);
             select! {
                 () = time::sleep(backoff::pause(failures, random())) => {}
                 () = self.stop.cancelled() => {}
             }
         }
-        self.outbox.end();
     }
 
     /// Connects where necessary and opens a stream.
-    async fn open(&self, span: &Span) -> Result<Streaming<SubmitEventsResponse>, Status> {
+    async fn open(&self, outgoing: Outgoing, span: &Span) -> Result<Streaming<SubmitEventsResponse>, Status> {
         let opening = async {
             let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
             grpc.ready().await.map_err(|why| Status::unavailable(why.to_string()))?;
-            let mut request = Request::new(self.outbox.open());
+            let mut request = Request::new(outgoing);
             propagation::inject(request.metadata_mut(), span);
             let answers = grpc.streaming(request, PathAndQuery::from_static(PATH), SubmitCodec).await?;
             Ok(answers.into_inner())
@@ -124,28 +135,51 @@ impl Link {
     }
 
     /// Hands answers on until the stream is over.
-    async fn serve(&self, mut answers: Streaming<SubmitEventsResponse>) -> End {
+    async fn serve(&self, id: StreamId, mut answers: Streaming<SubmitEventsResponse>, over: &CancellationToken) -> End {
         loop {
             let answer = select! {
                 answer = answers.message() => answer,
+                () = over.cancelled() => return End::Broken(Status::deadline_exceeded("the service does not answer")),
                 () = self.stop.cancelled() => break,
             };
             match answer {
-                Ok(Some(answer)) => self.outbox.answer(answer),
+                Ok(Some(answer)) => self.hand_on(id, answer),
                 Ok(None) => return End::Closed,
                 Err(status) => return End::Broken(status),
             }
         }
-        self.outbox.end();
+        self.place.drain();
         let rest = async {
             while let Ok(Some(answer)) = answers.message().await {
-                self.outbox.answer(answer);
+                self.hand_on(id, answer);
             }
         };
-        if time::timeout(END_TIMEOUT, rest).await.is_err() {
+        // Nobody waits for an answer any longer than that.
+        if time::timeout(self.patience.max(END_TIMEOUT), rest).await.is_err() {
             debug!("the booking service did not end the stream in time");
         }
         End::Stopped
+    }
+
+    fn hand_on(&self, id: StreamId, answer: SubmitEventsResponse) {
+        if self.outbox.answer(id, answer) {
+            let Peer { host, port } = &*self.peer;
+            info!(
+                { semconv::SERVER_ADDRESS } = %host,
+                { semconv::SERVER_PORT } = port,
+                "the booking service answers again; it gets events as before"
+            );
+        }
+    }
+
+    fn say_open(&self, attempts: u32) {
+        let Peer { host, port } = &*self.peer;
+        info!(
+            { semconv::SERVER_ADDRESS } = %host,
+            { semconv::SERVER_PORT } = port,
+            attempts,
+            "the stream to the booking service is open"
+        );
     }
 
     /// One span for the whole stream, in a trace of its own: the events on it belong to theirs.
@@ -157,7 +191,7 @@ impl Link {
             { semconv::otel::KIND } = "client",
             { semconv::RPC_SYSTEM_NAME } = semconv::RPC_SYSTEM_GRPC,
             { semconv::RPC_METHOD } = METHOD,
-            { semconv::SERVER_ADDRESS } = self.peer.host,
+            { semconv::SERVER_ADDRESS } = &*self.peer.host,
             { semconv::SERVER_PORT } = i64::from(self.peer.port),
             { semconv::RPC_STATUS_CODE } = Empty,
             { semconv::ERROR_TYPE } = Empty,
@@ -179,16 +213,41 @@ impl Link {
         }
         self.metrics.stream_ended(METHOD, &self.peer, name, began.elapsed());
         let _inside = span.enter();
+        let Peer { host, port } = &*self.peer;
         match end {
-            End::Stopped => info!("the stream to the booking service is closed"),
-            // An outage is told once, when it begins; the tries in between are for whoever looks closer.
-            End::Closed if failures == 0 => warn!("the booking service ended the stream; opening another"),
-            End::Broken(status) if failures == 0 => {
-                let why = status.message();
-                warn!({ semconv::RPC_STATUS_CODE } = name, why, "no stream to the booking service; trying again");
+            End::Stopped => {
+                info!(
+                    { semconv::SERVER_ADDRESS } = %host,
+                    { semconv::SERVER_PORT } = port,
+                    "the stream to the booking service is closed"
+                );
             }
-            End::Closed => debug!(failures, "the booking service ended the stream"),
-            End::Broken(_) => debug!({ semconv::RPC_STATUS_CODE } = name, failures, "no stream to the booking service"),
+            // An outage is told once, when it begins; the tries in between are for whoever looks closer.
+            End::Closed | End::Broken(_) if failures > 0 => {
+                debug!(
+                    { semconv::SERVER_ADDRESS } = %host,
+                    { semconv::SERVER_PORT } = port,
+                    { semconv::RPC_STATUS_CODE } = name,
+                    failures,
+                    "no stream to the booking service"
+                );
+            }
+            End::Closed => {
+                warn!(
+                    { semconv::SERVER_ADDRESS } = %host,
+                    { semconv::SERVER_PORT } = port,
+                    "the booking service ended the stream; opening another"
+                );
+            }
+            End::Broken(status) => {
+                warn!(
+                    { semconv::SERVER_ADDRESS } = %host,
+                    { semconv::SERVER_PORT } = port,
+                    { semconv::RPC_STATUS_CODE } = name,
+                    why = status.message(),
+                    "no stream to the booking service; trying again"
+                );
+            }
         }
         name
     }

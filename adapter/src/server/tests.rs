@@ -5,7 +5,7 @@ use calbridge_telemetry::Readiness;
 use http_body_util::Empty;
 
 use super::*;
-use crate::{Moment, Settings, durable::Durable, forward, metrics::Metrics};
+use crate::{Moment, Resolver, Settings, durable::Durable, forward, metrics::Metrics};
 
 /// A bound that these tests wait for.
 const SHORT: Duration = Duration::from_millis(100);
@@ -30,13 +30,16 @@ fn limits() -> Limits {
 
 /// An edge whose service is not there: it still answers what needs none.
 async fn start(limits: Limits, patience: Patience) -> (SocketAddr, CancellationToken) {
-    let settings =
-        Settings { tenants: [].into(), service: "http://127.0.0.1:9".to_owned(), limits, moment: Moment::now };
+    let settings = Settings {
+        tenants: [].into(),
+        services: vec!["http://127.0.0.1:9".to_owned()],
+        resolver: Resolver::system(),
+        limits,
+        moment: Moment::now,
+    };
     let (shutdown, metrics) = (CancellationToken::new(), Arc::new(Metrics::new()));
     let check = Readiness::new().check("service");
-    let (forwarder, running) =
-        forward::start(&settings.service, limits.forward_deadline, limits.in_flight, check, &metrics, &shutdown)
-            .unwrap();
+    let (forwarder, running) = forward::start(&settings, check, &metrics, &shutdown).unwrap();
     let edge = Arc::new(Edge::new(settings, Durable::new(forwarder, Arc::clone(&metrics)), metrics));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

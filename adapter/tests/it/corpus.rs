@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use calbridge_adapter::{Moment, Settings};
+use calbridge_adapter::Settings;
 use calbridge_process::{Secret, Tenant};
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::support::{
     Adapter, limits,
     sender::{Socket, post},
     service::Service,
-    until,
+    settings, until,
 };
 
 /// The folder of recorded webhooks; without it there is nothing to try.
@@ -41,8 +41,7 @@ async fn recorded_webhooks_get_their_answers() {
         })
         .collect();
     let service = Service::start().await;
-    let settings =
-        Settings { tenants, service: format!("http://{}", service.address), limits: limits(), moment: Moment::now };
+    let settings = Settings { tenants, ..settings(&[format!("http://{}", service.address)], limits()) };
     let adapter = Adapter::start_with(settings).await;
     until("the adapter is ready", || adapter.readiness.is_ready()).await;
 

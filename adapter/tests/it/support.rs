@@ -5,7 +5,7 @@ pub(crate) mod service;
 
 use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration};
 
-use calbridge_adapter::{Error, Moment, Settings};
+use calbridge_adapter::{Error, Moment, Resolver, Settings};
 use calbridge_calcom::golden::{self, Golden};
 use calbridge_process::{Limits, Secret, Tenant};
 use calbridge_proto::v1::Trigger;
@@ -35,9 +35,15 @@ pub(crate) struct Adapter {
 impl Adapter {
     /// Starts one that forwards to `service`, with these limits.
     pub(crate) async fn start(service: SocketAddr, limits: Limits) -> Self {
-        let settings =
-            Settings { tenants: tenants(), service: format!("http://{service}"), limits, moment: Moment::now };
-        Self::start_with(settings).await
+        Self::start_with(settings(&[format!("http://{service}")], limits)).await
+    }
+
+    /// Starts one that forwards to all of these, and waits until it could make a webhook durable.
+    pub(crate) async fn among(services: &[service::Service], limits: Limits) -> Self {
+        let services: Vec<String> = services.iter().map(|service| format!("http://{}", service.address)).collect();
+        let adapter = Self::start_with(settings(&services, limits)).await;
+        until("the adapter is ready", || adapter.readiness.is_ready()).await;
+        adapter
     }
 
     pub(crate) async fn start_with(settings: Settings) -> Self {
@@ -54,6 +60,12 @@ impl Adapter {
         until("the adapter is ready", || adapter.readiness.is_ready()).await;
         adapter
     }
+}
+
+/// The tests' tenants, and these services.
+pub(crate) fn settings(services: &[String], limits: Limits) -> Settings {
+    let (services, resolver) = (services.to_vec(), Resolver::system());
+    Settings { tenants: tenants(), services, resolver, limits, moment: Moment::now }
 }
 
 /// The defaults, with waits that suit a test.

@@ -203,6 +203,7 @@ async fn an_accepted_webhook_has_the_attributes_of_the_conventions() {
         ("server.address", "127.0.0.1"),
     ];
     assert_eq!(attributes(send), owned(&expected));
+    assert_eq!(attribute(send, "server.port"), Some(Value::I64(service.address.port().into())));
     let id = Value::from(service.events()[0].request_id.clone());
     assert_eq!(attribute(send, "messaging.message.id"), Some(id));
 }

@@ -74,6 +74,8 @@ fn urls_are_checked_and_never_repeated_whole() {
         ("http = \"nonsense\"".to_owned(), "--http = nonsense"),
         ("admin = \"localhost\"".to_owned(), "HOST:PORT"),
         ("redis_url = \"redis://a,rediss://b\"\nredis_ttl = \"1ms\"".to_owned(), "at least 1s"),
+        ("redis_url = \"redis://a\"\nredis_ttl = \"91days\"".to_owned(), "--redis-ttl = 7862400 s"),
+        ("redis_url = \"redis://a\"\nredis_ttl = \"91days\"".to_owned(), "at most 90days"),
     ] {
         let why = refused(&text, Program::Up);
         assert!(why.contains(part), "{why}");
@@ -81,6 +83,36 @@ fn urls_are_checked_and_never_repeated_whole() {
     let (_folder, options) = file("redis_url = \"redis://a:1, redis://b:2\"\nredis_ttl = \"2h\"");
     let redis = resolve(options, Program::Up, &environment).unwrap().redis.unwrap();
     assert_eq!((redis.urls.len(), redis.ttl), (2, Duration::from_hours(2)));
+}
+
+#[test]
+fn the_files_of_redis_are_read_and_fit_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (ca, cert, key) = (path("ca", "authority"), path("cert", "certificate"), path("key", SECRET));
+    let url = "redis_url = \"rediss://a:1\"";
+    let all = format!("redis_ca_file = {ca:?}\nredis_cert_file = {cert:?}\nredis_key_file = {key:?}\n");
+    let (_folder, options) = file(&format!("{url}\n{all}"));
+    let redis = resolve(options, Program::Service, &environment).unwrap().redis.unwrap();
+    assert!(!format!("{redis:?}").contains(SECRET));
+    let tls = redis.tls.unwrap();
+    assert_eq!(tls.ca.as_deref(), Some("authority"));
+    assert_eq!(tls.client.unwrap().1.expose_secret(), SECRET);
+    let large = path("large", &"x".repeat(2 * 1024 * 1024));
+    for (text, part) in [
+        (format!("{url}\nredis_cert_file = {cert:?}"), "say --redis-key-file"),
+        (format!("{url}\nredis_key_file = {key:?}"), "say --redis-cert-file"),
+        (format!("{url}\nredis_ca_file = \"absent.pem\""), "--redis-ca-file = absent.pem"),
+        (format!("{url}\nredis_ca_file = {large:?}"), "2097152 bytes"),
+        (format!("redis_url = \"rediss://a,redis://b\"\nredis_ca_file = {ca:?}"), "write rediss://HOST:PORT"),
+    ] {
+        let why = refused(&text, Program::Service);
+        assert!(why.contains(part) && !why.contains(SECRET), "{why}");
+    }
 }
 
 #[test]
@@ -102,7 +134,27 @@ fn a_program_looks_only_at_what_it_uses() {
 #[test]
 fn a_program_that_only_reads_finds_the_service_in_the_file() {
     let (_folder, options) = file("service = \"http://bookings.internal:50051\"\nhttp = \"elsewhere\"\n");
-    assert_eq!(service_address(None, options.config.clone()).unwrap(), "http://bookings.internal:50051");
-    assert_eq!(service_address(Some("http://[::1]:1".to_owned()), options.config).unwrap(), "http://[::1]:1");
-    assert_eq!(service_address(None, None).unwrap(), "http://127.0.0.1:50051");
+    assert_eq!(service_addresses(None, options.config.clone()).unwrap(), ["http://bookings.internal:50051"]);
+    assert_eq!(service_addresses(Some("http://[::1]:1".to_owned()), options.config).unwrap(), ["http://[::1]:1"]);
+    assert_eq!(service_addresses(None, None).unwrap(), ["http://127.0.0.1:50051"]);
+}
+
+#[test]
+fn replicas_are_a_text_with_commas_or_an_array() {
+    let three = ["http://a:1", "http://b:2", "http://[::1]:3"];
+    for text in [
+        r#"service = "http://a:1,http://b:2, http://[::1]:3,http://a:1""#,
+        r#"service = ["http://a:1", "http://b:2", "http://[::1]:3"]"#,
+    ] {
+        let (_folder, options) = file(text);
+        assert_eq!(resolve(options, Program::Adapter, &environment).unwrap().services, three, "{text}");
+    }
+    for text in [r#"service = "http://a:1,""#, "service = []", r#"service = ["http://a:1", "b:2"]"#] {
+        assert!(refused(text, Program::Adapter).contains("http://HOST:PORT"), "{text}");
+    }
+    assert!(refused("service = 7", Program::Adapter).contains("a string or an array of strings"));
+    let many = |count: u16| (0..count).map(|port| format!("http://a:{port}")).collect::<Vec<_>>().join(",");
+    assert_eq!(service_addresses(Some(many(32)), None).unwrap().len(), SERVICES_MOST);
+    let why = service_addresses(Some(many(33)), None).unwrap_err().to_string();
+    assert!(why.contains("more than 32"), "{why}");
 }

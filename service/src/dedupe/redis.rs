@@ -1,18 +1,22 @@
-//! Redis as the hint: asked in one pipeline a round, told in one pipeline after the commit.
+//! Redis as the hint: asked once a round, told in one pipeline after the commit. A cluster is so node by node.
 //!
 //! No event ever waits for a connection: a keeper task makes it, tries it, and makes a new one after a failure. A Redis
 //! that is dead or frozen costs one timeout, then nothing until the keeper has it back; one that passes its trial and
 //! fails again is left aside for longer each time. URLs may hold a password: they appear in no error, log, span or
 //! metric.
 
+mod failure;
 mod keeper;
 mod link;
+mod name;
+mod room;
+mod shards;
+mod tls;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use calbridge_process::RedisSettings;
 use calbridge_telemetry::semconv::{self, otel};
-use secrecy::ExposeSecret;
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
@@ -21,22 +25,51 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span, field::Empty, info_span, warn};
 
 use self::{
+    failure::Failure,
     keeper::Voice,
-    link::{Client, Failure, Link, Place},
+    link::{Client, Link, Place},
+    room::Room,
 };
 use super::breaker::Breaker;
 use crate::{
     metrics::Metrics,
     settings::{REDIS_TIMEOUT, REDIS_UNTOLD_ROUNDS},
-    store::{DeliveryKey, Identity},
+    store::DeliveryKey,
 };
 
 /// A Redis that can't even be tried.
 #[derive(Debug, thiserror::Error)]
+#[error("{}: {}", self.option(), self.mend())]
 pub enum RedisError {
-    /// One of the configured addresses is none.
-    #[error("--redis-url: address {0} is not of the form redis://HOST:PORT or rediss://HOST:PORT")]
+    /// One of the configured addresses is none; counted from one.
     Url(usize),
+    /// The addresses are not those of one cluster.
+    Unlike,
+    /// The file of this option does not hold what it should.
+    Pem(&'static str, &'static str),
+}
+
+impl RedisError {
+    /// The option that can't be used.
+    pub(crate) fn option(&self) -> &'static str {
+        match self {
+            Self::Url(_) | Self::Unlike => "--redis-url",
+            Self::Pem(option, _) => option,
+        }
+    }
+
+    /// What is wrong with it, and what to say instead.
+    pub(crate) fn mend(&self) -> String {
+        match self {
+            Self::Url(place) => format!("address {place} is not of the form redis://HOST:PORT or rediss://HOST:PORT"),
+            Self::Unlike => "the nodes of a cluster share one scheme, user, password and database; write the \
+                             addresses alike"
+                .to_owned(),
+            Self::Pem(_, what) => {
+                format!("no {what} can be read from the file; name one in PEM form, which begins with -----BEGIN")
+            }
+        }
+    }
 }
 
 /// A handle on Redis. Its two tasks end with it.
@@ -53,6 +86,8 @@ struct Shared {
     breaker: Breaker<Link>,
     voice: Voice,
     place: Place,
+    /// The name of the operation that asks.
+    asking: &'static str,
     metrics: Arc<Metrics>,
 }
 
@@ -67,22 +102,22 @@ struct Told {
 ///
 /// # Errors
 ///
-/// The first address that is none.
+/// The first address that is none, addresses that do not fit together, a file that holds no certificate or key.
 pub(crate) fn check(settings: &RedisSettings) -> Result<(), RedisError> {
-    client(settings).map(drop)
-}
-
-fn client(settings: &RedisSettings) -> Result<Client, RedisError> {
-    let urls: Vec<&str> = settings.urls.iter().map(ExposeSecret::expose_secret).collect();
-    Client::open(&urls)
+    Client::open(settings).map(drop)
 }
 
 impl Redis {
     /// Begins to connect; inside a runtime.
     pub(crate) fn open(settings: &RedisSettings, metrics: Arc<Metrics>) -> Result<Self, RedisError> {
-        let client = client(settings)?;
-        let shared =
-            Arc::new(Shared { breaker: Breaker::new(), voice: Voice::default(), place: client.place(), metrics });
+        let client = Client::open(settings)?;
+        let shared = Arc::new(Shared {
+            breaker: Breaker::new(),
+            voice: Voice::default(),
+            place: client.place(),
+            asking: client.asking(),
+            metrics,
+        });
         let (untold, told) = mpsc::channel(REDIS_UNTOLD_ROUNDS);
         Ok(Self {
             _keeper: AbortOnDropHandle::new(tokio::spawn(keeper::run(Arc::clone(&shared), client))),
@@ -93,31 +128,32 @@ impl Redis {
     }
 
     pub(super) async fn ask(&self, keys: &[DeliveryKey]) -> Vec<bool> {
-        let names = keys.iter().map(name).collect();
-        let answer = self
-            .shared
-            .operate(semconv::span::REDIS_PIPELINE_EXISTS, keys.len(), &Span::current(), |mut link| async move {
-                link.exist(names).await
-            })
+        let names: Vec<String> = keys.iter().map(name::of).collect();
+        let shared = &self.shared;
+        // However many keys it names, MGET is one command.
+        let commands = if shared.asking == semconv::span::REDIS_MGET { 1 } else { keys.len() };
+        let answer = shared
+            .operate(shared.asking, commands, &Span::current(), |mut link| async move { link.exist(&names).await })
             .await;
-        answer.unwrap_or_else(|| vec![false; keys.len()])
+        answer.and_then(Result::ok).unwrap_or_else(|| vec![false; keys.len()])
     }
 
     pub(super) fn tell(&self, keys: &[DeliveryKey], round: &Span) {
         // Full or closed: Redis stays ignorant of this round, and the store answers for it.
-        let _ = self.untold.try_send(Told { keys: keys.iter().map(name).collect(), round: round.clone() });
+        let _ = self.untold.try_send(Told { keys: keys.iter().map(name::of).collect(), round: round.clone() });
     }
 }
 
 impl Shared {
-    /// Lends the link to one operation under its time limit; none where there is no link or the operation failed.
+    /// Lends the link to one operation under its time limit; none where there is no link. A failure takes the link
+    /// away, but for one of room: such a Redis can be asked.
     async fn operate<T, F>(
         &self,
         operation: &'static str,
         commands: usize,
         parent: &Span,
         work: impl FnOnce(Link) -> F,
-    ) -> Option<T>
+    ) -> Option<Result<T, Failure>>
     where
         F: Future<Output = Result<T, Failure>>,
     {
@@ -128,19 +164,14 @@ impl Shared {
         let result = result.unwrap_or(Err(Failure::Timeout));
         let error = result.as_ref().err().map(Failure::name);
         self.metrics.redis(operation, begun.elapsed(), error);
-        match result {
-            Ok(value) => Some(value),
-            Err(failure) => {
-                failure.record(&span);
-                if self.breaker.open(&loan) && self.voice.is_loud() {
-                    warn!(
-                        { semconv::ERROR_TYPE } = failure.name(),
-                        "Redis failed; it is left aside until it answers again"
-                    );
-                }
-                None
+        if let Err(failure) = &result {
+            failure.record(&span);
+            let lost = !matches!(failure, Failure::Full(_)) && self.breaker.open(&loan);
+            if lost && self.voice.is_loud() {
+                warn!({ semconv::ERROR_TYPE } = failure.name(), "Redis failed ({failure}); it is left aside for now");
             }
         }
+        Some(result)
     }
 
     fn span(&self, operation: &'static str, commands: usize, parent: &Span) -> Span {
@@ -164,24 +195,17 @@ impl Shared {
 
 /// Tells Redis round by round what was committed.
 async fn pass_on(shared: Arc<Shared>, mut told: mpsc::Receiver<Told>, ttl: Duration) {
+    let mut room = Room::default();
     while let Some(Told { keys, round }) = told.recv().await {
         let commands = keys.len();
-        shared
+        let outcome = shared
             .operate(semconv::span::REDIS_PIPELINE_SET, commands, &round, |mut link| async move {
-                link.set(keys, ttl).await
+                link.set(&keys, ttl).await
             })
             .await;
-    }
-}
-
-/// The key of a delivery in Redis: bounded, without personal data, and without braces, which a cluster would read as a
-/// hash tag.
-fn name(key: &DeliveryKey) -> String {
-    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-    let tenant = &key.tenant;
-    match key.identity {
-        Identity::Body(hash) => format!("calbridge:{tenant}:b:{}", URL_SAFE_NO_PAD.encode(hash)),
-        Identity::Request(id) => format!("calbridge:{tenant}:r:{}", id.simple()),
+        if let Some(outcome) = outcome {
+            room.note(outcome.as_ref());
+        }
     }
 }
 

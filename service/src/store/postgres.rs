@@ -1,4 +1,4 @@
-//! The store in PostgreSQL, or in what speaks its protocol: any number of services on one database.
+//! The store in `PostgreSQL`, or in what speaks its protocol: any number of services on one database.
 //!
 //! A round is one transaction behind the lock of one row, the head; what [`Store::commit`] answered is on stable
 //! storage. No extension is needed, and no table is locked.
@@ -30,8 +30,8 @@ use self::connection::{ASYNCHRONOUS, Address, Connections, Lease, Role};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
     LineagePage, Micros, Position, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
-    body::Packer,
     observe::{self, Observer, Place},
+    pack::Packer,
 };
 
 /// Connections that write: the ingest's rounds, and the clock's, replays' and probes' beside them.
@@ -76,7 +76,8 @@ pub enum OpenError {
     },
     /// A newer release wrote it.
     #[error(
-        "the database at {server} has schema version {found}, and this release knows versions up to {known}; run a newer release"
+        "the database at {server} has schema version {found}, and this release knows versions up to {known}; \
+        run a newer release"
     )]
     Newer {
         /// Host and port.
@@ -94,7 +95,8 @@ pub enum OpenError {
     },
     /// The database refused, or does not answer.
     #[error(
-        "cannot open the database at {server}: {source}; check that it runs, and the user and the database in --database-url"
+        "cannot open the database at {server}: {source}; check that it runs, and the user and the database in \
+        --database-url"
     )]
     Store {
         /// Host and port.
@@ -104,7 +106,7 @@ pub enum OpenError {
     },
 }
 
-/// Everything that is kept, in one PostgreSQL database.
+/// Everything that is kept, in one `PostgreSQL` database.
 #[derive(Debug)]
 pub struct PostgresStore {
     readers: Connections,
@@ -228,7 +230,7 @@ impl Store for PostgresStore {
         let commit = self.write(|| {
             let (batch, packer) = (Arc::clone(&batch), Arc::clone(&self.packer));
             self.run(&self.writers, ROUND_TIMEOUT, move |client| {
-                async move { commit::commit(client, &packer, &batch).await }.boxed()
+                async move { Box::pin(commit::commit(client, &packer, &batch)).await }.boxed()
             })
         });
         self.observer.watch(observe::COMMIT_DELIVERIES, rows, commit).await
@@ -255,9 +257,9 @@ impl Store for PostgresStore {
         let rows = round.keys.len();
         let round = Arc::new(round);
         let hear = self.write(|| {
-            let round = Arc::clone(&round);
+            let (round, packer) = (Arc::clone(&round), Arc::clone(&self.packer));
             self.run(&self.writers, ROUND_TIMEOUT, move |client| {
-                async move { commit::hear_clock(client, &round).await }.boxed()
+                async move { commit::hear_clock(client, &packer, &round).await }.boxed()
             })
         });
         self.observer.watch(observe::COMMIT_BOOKINGS, rows, hear).await
@@ -266,9 +268,9 @@ impl Store for PostgresStore {
     async fn replay(&self, replay: Replay) -> Result<Option<Replayed>, StoreError> {
         let replay = Arc::new(replay);
         let work = self.write(|| {
-            let replay = Arc::clone(&replay);
+            let (replay, packer) = (Arc::clone(&replay), Arc::clone(&self.packer));
             self.run(&self.writers, ROUND_TIMEOUT, move |client| {
-                async move { commit::replay(client, &replay).await }.boxed()
+                async move { commit::replay(client, &packer, &replay).await }.boxed()
             })
         });
         self.observer.watch(observe::COMMIT_BOOKINGS, 1, work).await
@@ -287,9 +289,10 @@ impl Store for PostgresStore {
         let (tenant, uid) = (tenant.to_owned(), uid.to_owned());
         let read = self.read(move |client| {
             async move {
-                match follow_reschedules {
-                    true => queries::bookings::last(client, &tenant, &uid).await,
-                    false => queries::bookings::one(client, &tenant, &uid).await,
+                if follow_reschedules {
+                    queries::bookings::last(client, &tenant, &uid).await
+                } else {
+                    queries::bookings::one(client, &tenant, &uid).await
                 }
             }
             .boxed()

@@ -73,13 +73,13 @@ pub(crate) fn sort_out(
         let standing = match repeated.and_then(|index| standings.get(index)) {
             Some(Standing::New(index) | Standing::Repeats(index)) => Standing::Repeats(*index),
             Some(Standing::Kept(first)) => Standing::Kept(first.clone()),
-            None => match kept(&delivery.key)? {
-                Some(first) => Standing::Kept(first),
-                None => {
+            None => kept(&delivery.key)?.map_or_else(
+                || {
                     new.push(delivery);
                     Standing::New(new.len() - 1)
-                }
-            },
+                },
+                Standing::Kept,
+            ),
         };
         standings.push(standing);
     }

@@ -3,6 +3,7 @@
 //! A round is one transaction; what [`Store::commit`] answered is on stable storage. One process at a time has the
 //! file: an operating-system lock beside it, which dies with its process, sees to that.
 
+mod checkpoint;
 mod clock;
 mod commit;
 mod error;

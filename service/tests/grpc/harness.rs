@@ -231,7 +231,7 @@ pub(crate) fn settings() -> Settings {
 
 pub(crate) fn redis(urls: &[String]) -> Settings {
     let urls = urls.iter().map(|url| url.as_str().into()).collect();
-    Settings { redis: Some(RedisSettings { urls, ttl: Duration::from_mins(10) }), ..settings() }
+    Settings { redis: Some(RedisSettings { urls, ttl: Duration::from_mins(10), tls: None }), ..settings() }
 }
 
 impl Harness {

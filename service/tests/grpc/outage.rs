@@ -21,7 +21,7 @@ async fn a_second_service_on_the_same_file_is_refused() {
 #[tokio::test]
 async fn an_address_of_redis_that_is_none_ends_the_start_and_is_not_repeated() {
     let urls = vec!["redis://:hunter2@:port:/".into()];
-    let redis = Some(RedisSettings { urls, ttl: Duration::from_mins(1) });
+    let redis = Some(RedisSettings { urls, ttl: Duration::from_mins(1), tls: None });
     let settings = Settings { redis, ..settings() };
     let at_once = Service::open(settings.clone()).await.unwrap_err().to_string();
     let later = Harness::with(settings).await.ended().await.unwrap_err().to_string();

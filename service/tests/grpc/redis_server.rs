@@ -1,5 +1,7 @@
 //! A redis-server of a test's own: killed when dropped.
 
+pub(crate) mod cluster;
+
 use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
@@ -23,9 +25,14 @@ pub(crate) struct RedisServer {
 impl RedisServer {
     /// One on any free port.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// One on any free port, with these options.
+    pub(crate) fn start_with(more: &[&str]) -> Self {
         for _ in 0..PORT_TRIES {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            if let Some(server) = Self::at(port, &[]) {
+            if let Some(server) = Self::at(port, more) {
                 return server;
             }
         }
@@ -75,6 +82,18 @@ impl RedisServer {
         let mut connection = Box::pin(client.get_multiplexed_async_connection()).await.unwrap();
         let (name, arguments) = command.split_first().unwrap();
         redis::cmd(name).arg(arguments).query_async(&mut connection).await.unwrap()
+    }
+
+    /// Runs many commands on it, one after the other; none may fail.
+    pub(crate) async fn run_all(&self, commands: impl IntoIterator<Item = String>) {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = Box::pin(client.get_multiplexed_async_connection()).await.unwrap();
+        let mut pipeline = redis::Pipeline::new();
+        for command in commands {
+            let mut words = command.split(' ');
+            pipeline.cmd(words.next().unwrap()).arg(words.collect::<Vec<_>>());
+        }
+        pipeline.query_async::<()>(&mut connection).await.unwrap();
     }
 
     pub(crate) async fn keys(&self) -> Vec<String> {

@@ -164,7 +164,7 @@ async fn redis_is_seen_below_the_round() {
     service.submit(created("v")).await.unwrap();
     until("Redis knows v", async || recording.named("PIPELINE SET").len() > 1).await;
     assert_eq!(service.submit(created("v")).await.unwrap().outcome(), SubmitOutcome::Duplicate);
-    let asked = named(&recording, "PIPELINE EXISTS", 1).await.remove(0);
+    let asked = named(&recording, "MGET", 1).await.remove(0);
     let rounds = recording.named("ingest round");
     for span in [told, asked] {
         assert_eq!(span.span_kind, SpanKind::Client);

@@ -14,6 +14,7 @@ mod golden;
 mod house;
 mod programs;
 mod redis;
+mod replicas;
 mod socket;
 mod story;
 mod trace;

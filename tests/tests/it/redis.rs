@@ -1,6 +1,10 @@
 //! Redis is a hint. Whatever becomes of it while webhooks flow, every answer is right, nothing is applied twice, and
 //! nobody waits for it longer than once.
 
+mod access;
+mod room;
+mod tls;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -145,10 +149,9 @@ async fn a_flushed_redis_makes_nothing_new_again() {
 
 /// The key that Redis would have of a body, after the example of a key that it has of another one.
 fn key_like(example: &str, of: &[u8], body: &[u8]) -> String {
-    let forms = |body: &[u8]| [BASE64_URL_SAFE_NO_PAD.encode(sha256(body)), hex::encode(sha256(body))];
-    let (of, body) = (forms(of), forms(body));
-    let form = of.iter().position(|form| example.contains(form)).expect("the key holds the body's hash");
-    example.replace(&of[form], &body[form])
+    let digest = |body: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(&sha256(body)[..16]);
+    assert!(example.contains(&digest(of)), "the key holds the beginning of the body's hash");
+    example.replace(&digest(of), &digest(body))
 }
 
 #[tokio::test]
@@ -174,12 +177,12 @@ async fn a_lying_redis_is_not_believed() {
     }
     let lies = [set, list].concat();
     all_are(&sender, &lies, "applied").await;
-    // A Redis that is too slow for a moment is not asked, so on a busy machine not every lie is heard.
+    // A Redis that is too slow for a moment is not asked, so on a busy machine not every lie is heard. A list is none.
     let heard = disagreements(&system).await;
-    assert!((1.0..=25.0).contains(&heard), "{heard} lies were counted");
+    assert!((1.0..=20.0).contains(&heard), "{heard} lies were counted");
     all_are(&sender, &lies, "duplicate").await;
     is_applied_once(&system, &lies).await;
-    assert!(redis.keys().iter().all(|key| !key.contains('@') && key.len() < 200), "no key holds a person");
+    assert!(redis.keys().iter().all(|key| !key.contains('@') && key.len() < 100), "no key holds a person");
     system.stop().await;
 }
 

@@ -1,7 +1,108 @@
+use calbridge_proto::v1::{SubmitError, SubmitOutcome};
+use calbridge_telemetry::Readiness;
 use futures_util::{FutureExt as _, StreamExt as _};
-use proptest::prelude::*;
 
-use super::*;
+use super::{replica::Standing, *};
+
+mod handover;
+mod laws;
+
+/// Longer than any test counts.
+const PATIENCE: Duration = Duration::from_hours(1);
+
+/// An outbox with some replicas, and what a link keeps for each.
+struct Rig {
+    outbox: Arc<Outbox>,
+    readiness: Readiness,
+    links: Vec<Line>,
+}
+
+struct Line {
+    place: Place,
+    stream: Option<(StreamId, Outgoing, CancellationToken)>,
+}
+
+impl Rig {
+    fn new(replicas: u16, capacity: usize) -> Self {
+        let readiness = Readiness::new();
+        let outbox = Arc::new(Outbox::new(capacity, PATIENCE, readiness.check("service")));
+        let mut rig = Self { outbox, readiness, links: Vec::new() };
+        for port in 1..=replicas {
+            rig.add(port);
+        }
+        rig
+    }
+
+    /// As many replicas with open streams.
+    fn open(replicas: u16, capacity: usize) -> Self {
+        let mut rig = Self::new(replicas, capacity);
+        (0..replicas.into()).for_each(|at| rig.stream(at));
+        rig
+    }
+
+    fn add(&mut self, port: u16) {
+        let place = self.outbox.add(peer(port)).unwrap();
+        self.links.push(Line { place, stream: None });
+    }
+
+    /// Opens a stream to a replica.
+    fn stream(&mut self, at: usize) {
+        let Attached { id, outgoing, over } = self.links[at].place.attach();
+        self.outbox.opened(id);
+        self.links[at].stream = Some((id, outgoing, over));
+    }
+
+    fn close(&mut self, at: usize) {
+        self.links[at].place.close();
+        self.links[at].stream = None;
+    }
+
+    fn id(&self, at: usize) -> StreamId {
+        self.links[at].stream.as_ref().unwrap().0
+    }
+
+    fn submit(&self, text: &str) -> Ticket {
+        self.outbox.submit(event(text)).unwrap()
+    }
+
+    /// What a replica's stream sends now.
+    fn sent(&mut self, at: usize) -> Vec<u64> {
+        sent(&mut self.links[at].stream.as_mut().unwrap().1).into_iter().map(|(sequence, _)| sequence).collect()
+    }
+
+    fn commit(&self, at: usize, sequence: u64) -> bool {
+        self.outbox.answer(self.id(at), committed(sequence))
+    }
+
+    fn refuse(&self, at: usize, sequence: u64, reason: &str) {
+        let error = SubmitError { reason: reason.to_owned(), ..SubmitError::default() };
+        self.outbox.answer(self.id(at), SubmitEventsResponse { sequence, error: Some(error), ..Default::default() });
+    }
+
+    /// Makes every replica a trusted one.
+    fn prove(&mut self) {
+        for at in 0..self.links.len() {
+            let _ticket = self.submit("prove");
+            let sequence = (0..self.links.len()).flat_map(|at| self.sent(at).into_iter().map(move |s| (at, s))).next();
+            let (by, sequence) = sequence.unwrap();
+            assert_eq!(by, at, "those that are not proven take turns");
+            self.commit(by, sequence);
+        }
+    }
+
+    fn ticks(&self, count: u32) -> Vec<u16> {
+        (0..count).flat_map(|_| self.outbox.tick().abandoned).map(|peer| peer.port).collect()
+    }
+
+    fn standing(&self, at: usize) -> Standing {
+        let state = self.outbox.lock();
+        state.replicas[at].as_ref().unwrap().standing(state.tick)
+    }
+}
+
+fn peer(port: u16) -> Arc<Peer> {
+    Arc::new(Peer { host: "10.0.0.1".into(), port })
+}
 
 fn event(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
@@ -18,150 +119,168 @@ fn committed(sequence: u64) -> SubmitEventsResponse {
     SubmitEventsResponse { sequence, outcome, delivery_id: format!("d{sequence}"), ..Default::default() }
 }
 
-fn settled(ticket: Ticket) -> Option<Result<Accepted, Refused>> {
+fn settled(ticket: &mut Ticket) -> Option<Result<Accepted, Refused>> {
     ticket.answer().now_or_never()
+}
+
+fn reason(ticket: &mut Ticket) -> &'static str {
+    settled(ticket).expect("it is settled").unwrap_err().reason
 }
 
 #[test]
 fn an_event_is_sent_once_and_answered_once() {
-    let outbox = Arc::new(Outbox::new(10));
-    let one = outbox.submit(event("one")).unwrap();
-    let mut outgoing = outbox.open();
-    let two = outbox.submit(event("two")).unwrap();
-    assert_eq!(sent(&mut outgoing), [(1, "one".to_owned()), (2, "two".to_owned())]);
-    outbox.answer(committed(2));
-    outbox.answer(committed(2));
-    assert_eq!(settled(two).unwrap().unwrap().delivery_id, "d2");
-    assert_eq!(settled(one), None, "not answered yet");
-    outbox.answer(committed(1));
-    assert_eq!(sent(&mut outgoing), []);
+    let mut rig = Rig::new(1, 10);
+    let mut one = rig.submit("one");
+    rig.stream(0);
+    let mut two = rig.submit("two");
+    let frames = sent(&mut rig.links[0].stream.as_mut().unwrap().1);
+    assert_eq!(frames, [(1, "one".to_owned()), (2, "two".to_owned())]);
+    rig.commit(0, 2);
+    rig.commit(0, 2);
+    assert_eq!(settled(&mut two).unwrap().unwrap().delivery_id, "d2");
+    assert_eq!(two.end().unwrap().port, 1, "and it is known by whom");
+    assert_eq!(settled(&mut one), None, "not answered yet");
+    rig.commit(0, 1);
+    assert_eq!(rig.sent(0), [0; 0]);
 }
 
 #[test]
 fn a_new_stream_sends_what_is_unanswered_and_the_old_one_nothing() {
-    let outbox = Arc::new(Outbox::new(10));
-    let mut old = outbox.open();
-    let tickets: Vec<Ticket> = ["a", "b", "c"].map(|text| outbox.submit(event(text)).unwrap()).into();
-    assert_eq!(sent(&mut old).len(), 3);
-    outbox.answer(committed(2));
-    let mut new = outbox.open();
-    let late = outbox.submit(event("d")).unwrap();
+    let mut rig = Rig::open(1, 10);
+    let tickets = ["a", "b", "c"].map(|text| rig.submit(text));
+    assert_eq!(rig.sent(0), [1, 2, 3]);
+    rig.commit(0, 2);
+    let (_, mut old, over) = rig.links[0].stream.take().unwrap();
+    rig.close(0);
+    rig.stream(0);
+    let late = rig.submit("d");
     assert_eq!(old.next().now_or_never(), Some(None), "the old one is over");
-    let again = [(1, "a".to_owned()), (3, "c".to_owned()), (4, "d".to_owned())];
-    assert_eq!(sent(&mut new), again);
+    assert!(over.is_cancelled());
+    assert_eq!(rig.sent(0), [1, 3, 4]);
     drop((tickets, late));
 }
 
 #[test]
+fn a_stream_that_is_not_open_yet_sends_nothing() {
+    let rig = Rig::new(1, 10);
+    let mut attached = rig.links[0].place.attach();
+    let _ticket = rig.submit("x");
+    assert!(sent(&mut attached.outgoing).is_empty());
+    rig.outbox.opened(attached.id);
+    assert_eq!(sent(&mut attached.outgoing).len(), 1);
+}
+
+#[test]
 fn what_is_given_up_is_neither_sent_nor_kept() {
-    let outbox = Arc::new(Outbox::new(1));
-    let mut outgoing = outbox.open();
-    drop(outbox.submit(event("given up")).unwrap());
-    assert_eq!(sent(&mut outgoing), []);
-    let kept = outbox.submit(event("kept")).unwrap();
-    assert_eq!(outbox.submit(event("one too many")).err().unwrap().reason, "overloaded");
-    assert_eq!(sent(&mut outgoing).len(), 1);
-    drop(kept);
-    assert!(outbox.lock().waiting.is_empty());
-    outbox.answer(committed(2));
+    let mut rig = Rig::open(1, 1);
+    drop(rig.submit("given up"));
+    assert_eq!(rig.sent(0), [0; 0]);
+    let mut kept = rig.submit("kept");
+    assert_eq!(rig.outbox.submit(event("one too many")).err().unwrap().reason, "overloaded");
+    assert_eq!(rig.sent(0), [2]);
+    assert_eq!(kept.end().unwrap().port, 1, "where it went is known although it is not answered");
+    assert!(rig.outbox.lock().waiting.is_empty());
+    rig.commit(0, 2);
 }
 
 #[test]
 fn a_stream_that_is_not_read_gathers_no_numbers_of_what_is_given_up() {
-    let outbox = Arc::new(Outbox::new(4));
-    let mut outgoing = outbox.open();
-    let kept = outbox.submit(event("first")).unwrap();
-    for _ in 0..1000 {
-        drop(outbox.submit(event("given up")).unwrap());
-        assert!(outbox.lock().unsent.len() <= 8);
+    for open in [true, false] {
+        let mut rig = Rig::new(1, 4);
+        if open {
+            rig.stream(0);
+        }
+        let kept = rig.submit("first");
+        for _ in 0..1000 {
+            drop(rig.submit("given up"));
+            let state = rig.outbox.lock();
+            assert!(state.replicas[0].as_ref().unwrap().unsent.len() + state.unplaced.len() <= 8);
+        }
+        let last = rig.submit("last");
+        if !open {
+            rig.stream(0);
+        }
+        assert_eq!(rig.sent(0), [1, 1002], "in the order they came");
+        drop((kept, last));
     }
-    let last = outbox.submit(event("last")).unwrap();
-    assert_eq!(sent(&mut outgoing), [(1, "first".to_owned()), (1002, "last".to_owned())], "in the order they came");
-    drop((kept, last));
 }
 
 #[test]
-fn an_event_is_sent_so_often_and_no_oftener() {
-    let outbox = Arc::new(Outbox::new(10));
-    let ticket = outbox.submit(event("poison")).unwrap();
-    for _ in 0..SENDS_MOST {
-        assert_eq!(sent(&mut outbox.open()).len(), 1);
+fn an_event_breaks_so_many_streams_and_no_more() {
+    let mut rig = Rig::new(1, 10);
+    let mut ticket = rig.submit("poison");
+    for _ in 0..3 {
+        rig.stream(0);
+        assert_eq!(rig.sent(0), [1]);
+        assert_eq!(settled(&mut ticket), None);
+        rig.close(0);
     }
-    assert_eq!(sent(&mut outbox.open()), []);
-    assert_eq!(settled(ticket).unwrap().unwrap_err().reason, "unanswered");
+    assert_eq!(reason(&mut ticket), "unanswered");
 }
 
 #[test]
-fn the_phases_take_in_or_refuse() {
-    let outbox = Arc::new(Outbox::new(10));
-    let reason = |outbox: &Arc<Outbox>| outbox.submit(event("x")).err().map(|refused| refused.reason);
-    assert_eq!(reason(&outbox), None);
-    outbox.set_away(true);
-    assert_eq!(reason(&outbox), Some("service_away"));
-    outbox.set_away(false);
-    let waiting = outbox.submit(event("last")).unwrap();
-    let mut outgoing = outbox.open();
-    outbox.end();
-    outbox.set_away(false);
-    assert_eq!(reason(&outbox), Some("shutting_down"));
-    assert_eq!(outgoing.next().now_or_never().unwrap().unwrap().event, event("last"), "what was taken in is sent");
+fn without_a_stream_events_wait_for_a_while_then_are_refused() {
+    let check = Readiness::new().check("service");
+    let outbox = Arc::new(Outbox::new(10, TICK * 3, check));
+    let refused = || outbox.submit(event("x")).err().map(|refused| refused.reason);
+    assert_eq!(refused(), None);
+    (0..3).for_each(|_| drop(outbox.tick()));
+    assert_eq!(refused(), Some("service_away"));
+    let place = outbox.add(peer(1)).unwrap();
+    outbox.opened(place.attach().id);
+    assert_eq!(refused(), None);
+    (0..3).for_each(|_| drop(outbox.tick()));
+    place.close();
+    (0..2).for_each(|_| drop(outbox.tick()));
+    assert_eq!(refused(), None, "the outage is short so far");
+    outbox.tick();
+    assert_eq!(refused(), Some("service_away"));
+}
+
+#[test]
+fn at_the_end_what_was_taken_in_is_sent_and_nothing_else_taken() {
+    let mut rig = Rig::open(1, 10);
+    let _waiting = rig.submit("last");
+    rig.outbox.end();
+    assert_eq!(rig.outbox.submit(event("x")).err().unwrap().reason, "shutting_down");
+    let outgoing = &mut rig.links[0].stream.as_mut().unwrap().1;
+    assert_eq!(outgoing.next().now_or_never().unwrap().unwrap().event, event("last"));
     assert_eq!(outgoing.next().now_or_never(), Some(None));
-    drop(waiting);
 }
 
 #[tokio::test]
 async fn a_stream_that_waits_is_woken() {
-    let outbox = Arc::new(Outbox::new(10));
-    let mut outgoing = outbox.open();
+    let mut rig = Rig::open(1, 10);
+    let (_, mut outgoing, _) = rig.links[0].stream.take().unwrap();
     let next = tokio::spawn(async move { (outgoing.next().await.unwrap().sequence, outgoing.next().await) });
     tokio::task::yield_now().await;
-    let _ticket = outbox.submit(event("x")).unwrap();
+    let _ticket = rig.submit("x");
     tokio::task::yield_now().await;
-    let _replacing = outbox.open();
+    let _replacing = rig.links[0].place.attach();
     assert_eq!(next.await.unwrap(), (1, None));
 }
 
 #[test]
-fn only_what_says_so_is_committed() {
-    let id = || "id".to_owned();
-    let error = |reason: &str| Some(SubmitError { reason: reason.to_owned(), ..SubmitError::default() });
-    assert_eq!(judge(SubmitOutcome::Applied.into(), id(), error("OVERLOADED")).unwrap_err().reason, "overloaded");
-    assert_eq!(judge(0, id(), error("")).unwrap_err().reason, "_OTHER");
-    assert_eq!(judge(0, id(), None).unwrap_err().reason, "no_outcome");
-    assert_eq!(judge(SubmitOutcome::Unparsed.into(), id(), None).unwrap().outcome, SubmitOutcome::Unparsed);
-    assert_eq!(judge(99, id(), None).unwrap().outcome, SubmitOutcome::Recorded);
-}
-
-proptest! {
-    /// Whatever happens in whatever order: nobody gets another's answer, and nothing is left when all is settled.
-    #[test]
-    fn every_ticket_gets_its_own_answer(
-        steps in proptest::collection::vec((0_u8..4, any::<prop::sample::Index>()), 1..60)
-    ) {
-        let outbox = Arc::new(Outbox::new(8));
-        let mut outgoing = outbox.open();
-        let mut tickets: Vec<Ticket> = Vec::new();
-        for (step, pick) in steps {
-            match step {
-                0 => if let Ok(ticket) = outbox.submit(event("x")) { tickets.push(ticket) },
-                1 if !tickets.is_empty() => drop(tickets.swap_remove(pick.index(tickets.len()))),
-                2 if !tickets.is_empty() => {
-                    let ticket = tickets.swap_remove(pick.index(tickets.len()));
-                    let sequence = ticket.sequence;
-                    outbox.answer(committed(sequence));
-                    match settled(ticket) {
-                        Some(Ok(accepted)) => prop_assert_eq!(accepted.delivery_id, format!("d{sequence}")),
-                        Some(Err(refused)) => prop_assert_eq!(refused.reason, "unanswered"),
-                        None => prop_assert!(false, "an answer was lost"),
-                    }
-                }
-                3 => outgoing = outbox.open(),
-                _ => { sent(&mut outgoing); }
-            }
-            prop_assert!(outbox.lock().waiting.len() <= tickets.len().min(8));
-        }
-        tickets.clear();
-        prop_assert!(outbox.lock().waiting.is_empty());
-        prop_assert_eq!(sent(&mut outgoing), []);
-    }
+fn ready_is_who_has_an_open_stream_that_serves() {
+    let mut rig = Rig::open(2, 10);
+    let ready = |rig: &Rig| rig.readiness.is_ready();
+    assert!(!ready(&rig), "nobody has said so");
+    let old = rig.id(0);
+    rig.outbox.report(old, true);
+    rig.outbox.report(rig.id(1), false);
+    assert!(ready(&rig), "one is enough");
+    rig.close(0);
+    assert!(!ready(&rig));
+    rig.outbox.report(old, true);
+    assert!(!ready(&rig), "what an old stream's probe says is out of date");
+    rig.outbox.report(rig.id(1), true);
+    assert!(ready(&rig));
+    rig.links[1].place.drain();
+    assert!(!ready(&rig), "nothing more goes there");
+    rig.stream(0);
+    rig.outbox.report(rig.id(0), true);
+    assert!(ready(&rig));
+    rig.outbox.stay_unready();
+    rig.outbox.report(rig.id(0), true);
+    assert!(!ready(&rig), "we are about to go");
 }

@@ -51,6 +51,7 @@ struct Shared {
     streams: usize,
     streams_ended: usize,
     metadata: Option<HeaderMap>,
+    authority: Option<String>,
 }
 
 /// A running service. Dropping it is a `kill -9`: its sockets close, whatever is in flight.
@@ -76,9 +77,19 @@ impl Service {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let ingest = IngestServiceServer::new(Ingest(Arc::clone(&shared))).max_decoding_message_size(32 * 1024 * 1024);
         let listener = listener.into_std().unwrap();
+        let seen = Arc::clone(&shared);
+        let look = move |request: &http::Request<()>| {
+            seen.lock().unwrap().authority = request.uri().authority().map(ToString::to_string);
+            tracing::Span::none()
+        };
         runtime.spawn(async move {
             let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-            Server::builder().add_service(health_service).add_service(ingest).serve_with_incoming(incoming).await
+            Server::builder()
+                .trace_fn(look)
+                .add_service(health_service)
+                .add_service(ingest)
+                .serve_with_incoming(incoming)
+                .await
         });
         Self { address, shared, health, runtime: Some(runtime) }
     }
@@ -86,6 +97,16 @@ impl Service {
     /// What becomes of the next events.
     pub(crate) fn script(&self, acts: impl IntoIterator<Item = Act>) {
         self.shared.lock().unwrap().script.extend(acts);
+    }
+
+    /// From now on events are committed.
+    pub(crate) fn forget_script(&self) {
+        self.shared.lock().unwrap().script.clear();
+    }
+
+    /// Whom the newest call was meant for.
+    pub(crate) fn authority(&self) -> Option<String> {
+        self.shared.lock().unwrap().authority.clone()
     }
 
     /// Everything that arrived, in order.

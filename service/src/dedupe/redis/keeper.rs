@@ -15,10 +15,7 @@ use calbridge_telemetry::semconv;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::{
-    Shared,
-    link::{Client, Failure},
-};
+use super::{Shared, failure::Failure, link::Client};
 use crate::settings::{REDIS_PAUSE_MAX, REDIS_STEADY, REDIS_TRIAL_INTERVAL, REDIS_TRIAL_TIMEOUT};
 
 /// Whether the failure of a link is worth a line.
@@ -79,7 +76,7 @@ pub(super) async fn run(shared: Arc<Shared>, client: Client) {
                 if !said {
                     warn!(
                         { semconv::ERROR_TYPE } = failure.name(),
-                        "Redis does not answer; the store alone recognises duplicates"
+                        "Redis is away ({failure}); the store alone recognises duplicates"
                     );
                     said = true;
                 }

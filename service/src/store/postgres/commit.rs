@@ -16,10 +16,10 @@ use tokio_postgres::{Error, Row, types::ToSql};
 use super::write::Statements;
 use crate::store::{
     Batch, BookingKey, ClockRound, Committed, DeliveryKey, FirstResult, Position, Replay, Replayed, StoreError,
-    body::Packer,
     changes::Changes,
     fold::{self, LoadedRows, Occasion},
     mentioned,
+    pack::Packer,
     replay::{self, Kept},
     round::{self, Copies},
     view::LoadedRow,
@@ -62,7 +62,7 @@ pub(super) async fn commit(
         biased;
         write.deliveries(&plan.changes),
         write.bodies(packer, &plan.changes),
-        write.transitions(&plan.changes),
+        write.transitions(packer, &plan.changes),
         write.mentions(plan.mentions()),
         write.counts(&plan),
         write.notes(&plan),
@@ -74,18 +74,26 @@ pub(super) async fn commit(
 }
 
 /// Has the clock speak of bookings, and answers the changes.
-pub(super) async fn hear_clock(client: &ClientWrapper, round: &ClockRound) -> Result<Vec<v1::Transition>, StoreError> {
+pub(super) async fn hear_clock(
+    client: &ClientWrapper,
+    packer: &Mutex<Packer>,
+    round: &ClockRound,
+) -> Result<Vec<v1::Transition>, StoreError> {
     let write = Statements::prepare(client).await?;
     let (head, rows) = begin(client, load(client, round.keys.clone())).await?;
     let source = v1::TransitionSource::Clock;
     let occasion = Occasion { head, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
     let changes = Changes::of_clock(fold::hear_clock(&rows, &occasion)?, round.now);
-    write_changes(client, &write, None, &changes, head).await?;
+    write_changes(client, (&write, packer), None, &changes, head).await?;
     Ok(changes.folded.clock.into_iter().map(|(_, made)| made).collect())
 }
 
 /// Merges a kept delivery again. `None` where it is not kept.
-pub(super) async fn replay(client: &ClientWrapper, replay: &Replay) -> Result<Option<Replayed>, StoreError> {
+pub(super) async fn replay(
+    client: &ClientWrapper,
+    packer: &Mutex<Packer>,
+    replay: &Replay,
+) -> Result<Option<Replayed>, StoreError> {
     let write = Statements::prepare(client).await?;
     let delivery = &replay.delivery;
     let (head, (kept, rows)) = begin(client, async {
@@ -95,20 +103,16 @@ pub(super) async fn replay(client: &ClientWrapper, replay: &Replay) -> Result<Op
         tokio::try_join!(biased; client.query_opt(&select, &key), load(client, fold::touched([delivery])))
     })
     .await?;
-    let plan = match kept {
-        Some(row) => Some(replay::plan(replay, read_kept(&row)?, head, &rows)?),
-        None => None,
-    };
-    let Some(plan) = plan else {
+    let Some(kept) = kept else {
         client.batch_execute("ROLLBACK").await?;
         return Ok(None);
     };
-    match &plan.changes {
-        Some(changes) => write_changes(client, &write, plan.kept.as_ref(), changes, head).await?,
-        None => {
-            let end = if plan.kept.is_some() { "COMMIT" } else { "ROLLBACK" };
-            tokio::try_join!(biased; write.kept(plan.kept.as_ref()), client.batch_execute(end))?;
-        }
+    let plan = replay::plan(replay, read_kept(&kept)?, head, &rows)?;
+    if let Some(changes) = &plan.changes {
+        write_changes(client, (&write, packer), plan.kept.as_ref(), changes, head).await?;
+    } else {
+        let end = if plan.kept.is_some() { "COMMIT" } else { "ROLLBACK" };
+        tokio::try_join!(biased; write.kept(plan.kept.as_ref()), client.batch_execute(end))?;
     }
     Ok(Some(plan.replayed))
 }
@@ -161,7 +165,7 @@ async fn begin<T>(
 
 async fn write_changes(
     client: &ClientWrapper,
-    write: &Statements<'_>,
+    (write, packer): (&Statements<'_>, &Mutex<Packer>),
     kept: Option<&Kept>,
     changes: &Changes<'_>,
     head: Position,
@@ -169,7 +173,7 @@ async fn write_changes(
     tokio::try_join!(
         biased;
         write.kept(kept),
-        write.transitions(changes),
+        write.transitions(packer, changes),
         write.mentions(changes.mentions()),
         write.bookings(changes.bookings(), changes.folded.first),
         write.head(head, changes.folded.head),

@@ -1,5 +1,5 @@
-//! What PostgreSQL's errors mean to a caller. Its messages name tables and columns; values stand in details, which are
-//! not repeated.
+//! What `PostgreSQL`'s errors mean to a caller. Its messages name tables and columns; values stand in details, which
+//! are not repeated.
 
 use tokio_postgres::{Error, error::SqlState};
 
@@ -26,7 +26,7 @@ impl From<Error> for StoreError {
     }
 }
 
-/// Whether the same transaction, begun again, may end well: PostgreSQL chose it as the one to give way.
+/// Whether the same transaction, begun again, may end well: `PostgreSQL` chose it as the one to give way.
 pub(super) fn gave_way(error: &StoreError) -> bool {
     let chosen = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
     let StoreError::Unavailable { code: Some(code), .. } = error else { return false };

@@ -45,8 +45,9 @@ const CACHE_KIB: i64 = 8_192;
 /// How much of the file is mapped into memory, in bytes: reads of cold pages then cost no copy.
 const MMAP_BYTES: i64 = 256 * 1024 * 1024;
 
-/// After how many pages the log is moved into the file. More makes for fewer, longer stops.
-const CHECKPOINT_PAGES: i64 = 1_000;
+/// After how many pages the writer moves the log into the file, so that it begins anew. Nearly all of it is moved aside
+/// before.
+const CHECKPOINT_PAGES: i64 = 8_000;
 
 /// To which size the log is cut after a burst, in bytes.
 const JOURNAL_BYTES: i64 = 64 * 1024 * 1024;

@@ -17,7 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::{
-    OpenError, Options, clock,
+    OpenError, Options,
+    checkpoint::Checkpointer,
+    clock,
     commit::{self, Done},
     file::Claimed,
     postings::{self, Merger, Step},
@@ -25,7 +27,7 @@ use super::{
 };
 use crate::{
     settings::PROBE_INTERVAL,
-    store::{Batch, ClockRound, Committed, Replay, Replayed, StoreError, body::Packer},
+    store::{Batch, ClockRound, Committed, Replay, Replayed, StoreError, pack::Packer},
 };
 
 /// Commands that may wait: the next round and a probe, with room for the callers of tests. More would only hide a
@@ -59,6 +61,7 @@ impl Writer {
         let unwritable = |path: PathBuf| move |source| OpenError::Unwritable { path, source };
         let merger = Merger::start(path.clone(), asking(commands.downgrade())).map_err(unwritable(path.clone()))?;
         merger.wake();
+        let checkpointer = Checkpointer::start(path.clone(), options).map_err(unwritable(path.clone()))?;
         let worker = Worker {
             connection: Some(connection),
             path: path.clone(),
@@ -66,6 +69,7 @@ impl Writer {
             packer: Packer::new(),
             committed: None,
             merger,
+            checkpointer,
             claimed,
         };
         let thread = thread::Builder::new()
@@ -149,6 +153,7 @@ struct Worker {
     /// When a round was written last, if nothing failed since.
     committed: Option<Instant>,
     merger: Merger,
+    checkpointer: Checkpointer,
     #[expect(dead_code, reason = "held for as long as the thread lives")]
     claimed: Claimed,
 }
@@ -163,10 +168,10 @@ impl Worker {
                     let _ = reply.send(answer);
                 }
                 Command::Clock(round, reply) => {
-                    let _ = reply.send(self.change(|connection, _| clock::hear(connection, &round)));
+                    let _ = reply.send(self.change(|connection, packer| clock::hear(connection, packer, &round)));
                 }
                 Command::Replay(of, reply) => {
-                    let _ = reply.send(self.change(|connection, _| replay::replay(connection, &of)));
+                    let _ = reply.send(self.change(|connection, packer| replay::replay(connection, packer, &of)));
                 }
                 Command::Merge(step, reply) => {
                     let _ = reply.send(self.with(|connection, _| postings::take_up(connection, step)));
@@ -178,6 +183,7 @@ impl Worker {
         }
         // Nobody asks any more: it ends by itself.
         self.merger.join();
+        self.checkpointer.join();
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Committed>, StoreError> {
@@ -194,6 +200,7 @@ impl Worker {
         work: impl FnOnce(&mut Connection, &mut Packer) -> Result<Done<T>, StoreError>,
     ) -> Result<T, StoreError> {
         let Done { answer, has_sorted } = self.with(work)?;
+        self.checkpointer.wake();
         if has_sorted {
             self.merger.wake();
         }

@@ -113,6 +113,13 @@ async fn a_word_that_can_not_be_used_is_named_with_its_mend() {
         (
             service(&good)
                 .flag("--grpc", "127.0.0.1:0")
+                .flag("--redis-url", "rediss://localhost")
+                .flag("--redis-ca-file", good.file()),
+            vec!["--redis-ca-file", "PEM", "-----BEGIN"],
+        ),
+        (
+            service(&good)
+                .flag("--grpc", "127.0.0.1:0")
                 .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
                 .env("OTEL_EXPORTER_OTLP_PROTOCOL", "pigeon"),
             vec!["OTEL_EXPORTER_OTLP_PROTOCOL", "pigeon"],

@@ -243,15 +243,11 @@ macro_rules! sqlite {
 
 /// Redis is asked, the store commits, Redis is told.
 pub(super) const ROUND: &[Expected] =
-    &[INGEST_ROUND, redis!("PIPELINE EXISTS"), sqlite!("COMMIT", "COMMIT deliveries"), redis!("PIPELINE SET")];
+    &[INGEST_ROUND, redis!("MGET"), sqlite!("COMMIT", "COMMIT deliveries"), redis!("PIPELINE SET")];
 
 /// Redis knows it, the store confirms it and notes that it came again.
-pub(super) const ROUND_OF_A_DUPLICATE: &[Expected] = &[
-    INGEST_ROUND,
-    redis!("PIPELINE EXISTS"),
-    sqlite!("SELECT", "SELECT deliveries"),
-    sqlite!("COMMIT", "COMMIT deliveries"),
-];
+pub(super) const ROUND_OF_A_DUPLICATE: &[Expected] =
+    &[INGEST_ROUND, redis!("MGET"), sqlite!("SELECT", "SELECT deliveries"), sqlite!("COMMIT", "COMMIT deliveries")];
 
 /// A wrong signature for a tenant that exists.
 pub(super) const FORGED: &[Expected] = &[
