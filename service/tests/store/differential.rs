@@ -290,19 +290,15 @@ fn copy(chance: &mut Chance, first: NewDelivery) -> NewDelivery {
 
 /// Fails with the first line in which two answers differ.
 fn alike<T: Debug + PartialEq>(step: usize, asked: impl Fn() -> String, store: &T, model: &T) {
-    if store == model {
-        return;
-    }
+    assert!(store == model, "step {step}, {}, {}", asked(), difference(store, model));
+}
+
+fn difference<T: Debug>(store: &T, model: &T) -> String {
     let (store, model) = (format!("{store:#?}"), format!("{model:#?}"));
-    let differing = store.lines().zip(model.lines()).take_while(|(one, other)| one == other).count();
+    let alike = store.lines().zip(model.lines()).take_while(|(one, other)| one == other).count();
     let around = |told: &str| {
-        let lines = told.lines().skip(differing.saturating_sub(AROUND)).take(2 * AROUND);
+        let lines = told.lines().skip(alike.saturating_sub(AROUND)).take(2 * AROUND);
         lines.collect::<Vec<_>>().join("\n")
     };
-    panic!(
-        "step {step}, {}, line {differing}\nthe store:\n{}\nthe model:\n{}",
-        asked(),
-        around(&store),
-        around(&model)
-    );
+    format!("line {}\nthe store:\n{}\nthe model:\n{}", alike + 1, around(&store), around(&model))
 }

@@ -74,7 +74,7 @@ fn any_booking(chance: &mut Chance, uid: &str, created: i64) -> Webhook {
 }
 
 fn vary(chance: &mut Chance, trigger: Trigger, uid: &str, payload: &mut BookingPayload) {
-    payload.title = chance.of(&TITLES).to_owned();
+    chance.of(&TITLES).clone_into(&mut payload.title);
     payload.start_time = (!chance.once_in(6)).then(|| start(chance));
     payload.end_time = (!chance.once_in(6)).then(|| end(chance));
     payload.organizer = (!chance.once_in(4)).then(|| person(chance));
