@@ -11,6 +11,7 @@ pub(crate) mod fold;
 pub(crate) mod found;
 pub(crate) mod lineage;
 pub mod maintain;
+pub mod memory;
 pub(crate) mod mentioned;
 pub(crate) mod observe;
 pub(crate) mod pack;
@@ -179,7 +180,7 @@ pub struct Replay {
 }
 
 /// What came of a replay.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Replayed {
     /// APPLIED, `NO_CHANGE`, RECORDED or UNPARSED.
     pub outcome: v1::SubmitOutcome,
@@ -210,7 +211,7 @@ pub struct FirstResult {
 }
 
 /// What became of one delivery of a batch, in the batch's order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Committed {
     /// APPLIED, `NO_CHANGE`, DUPLICATE, RECORDED or UNPARSED.
     pub outcome: v1::SubmitOutcome,

@@ -44,6 +44,24 @@ impl Backend for Server {
 
 laws!(Server);
 
+#[tokio::test]
+async fn what_finds_a_booking_no_more_is_not_kept() {
+    let server = Server::default();
+    let store = server.open().await;
+    let told = |created, guest: &str| {
+        booking(Trigger::BookingCreated, "u1", created, |payload| {
+            payload.title = format!("told at {created}");
+            payload.attendees = vec![PersonPayload { email: guest.to_owned(), ..Default::default() }];
+            payload.start_time = Some(prost_types::Timestamp { seconds: created, nanos: 0 });
+        })
+    };
+    for created in 1..5 {
+        commit(&store, &[told(created, "a@x.example"), told(created + 10, "b@x.example")]).await;
+    }
+    // A list would pass the others by, and be slower for each.
+    assert_eq!(server.0.query("SELECT start_time FROM terms"), "14000000");
+}
+
 /// A connection behind the store's back.
 async fn raw(server: &Server) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(&server.0.url(), tokio_postgres::NoTls).await.unwrap();
