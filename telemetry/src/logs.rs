@@ -31,8 +31,8 @@ const EXPORTERS: [&str; 8] =
 /// What the SDK warns of when a task is dropped with its runtime, after telemetry has ended: as it should be.
 const EXPECTED_AT_EXIT: [&str; 2] = ["BatchSpanProcessor.OnEnd.AfterShutdown", "BatchLogProcessor.Emit.AfterShutdown"];
 
-/// The layer that writes log lines to `writer` in the format that the settings ask for. It sees no spans: it would write
-/// the fields of each into a text that no line shows.
+/// The layer that writes log lines to `writer` in the format that the settings ask for. It sees no spans: it would
+/// write the fields of each into a text that no line shows.
 pub(crate) fn layer<S, W>(settings: &Settings, writer: W) -> Result<Box<dyn Layer<S> + Send + Sync>, InitError>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,

@@ -1,8 +1,8 @@
 //! Puts telemetry together for a process, and takes it down in bounded time.
 //!
 //! The root span of a trace exists whether or not it is exported, so that logs and answers have a trace id. Whether a
-//! trace is sampled is decided at its root, and a caller's decision holds unless the sampler says otherwise; what is not
-//! sampled costs no further spans. Where traces go nowhere, none is.
+//! trace is sampled is decided at its root, and a caller's decision holds unless the sampler says otherwise; what is
+//! not sampled costs no further spans. Where traces go nowhere, none is.
 
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};

@@ -210,8 +210,8 @@ pub async fn stats(database: &Database, exact: bool) -> Result<Stats, MaintainEr
 }
 
 /// Copies a store as it is at one moment into a file that is not there yet, beside a running service. `pg_dump` is the
-/// program to use for `PostgreSQL`, and `path` where it is looked for if none is named. Cancelling `stop` leaves nothing
-/// behind.
+/// program to use for `PostgreSQL`, and `path` where it is looked for if none is named. Cancelling `stop` leaves
+/// nothing behind.
 ///
 /// # Errors
 /// What keeps it from being read or written.
