@@ -233,3 +233,6 @@ fn place(row: &Row) -> Result<Option<usize>, Error> {
     let number: i64 = row.try_get(0)?;
     Ok(usize::try_from(number).ok().and_then(|number| number.checked_sub(1)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,8 +20,10 @@ pub(in crate::store::postgres) async fn page(
     limit: usize,
 ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
     let before = before.map_or(i64::MAX, |before| before.0);
-    let statement =
-        format!("SELECT {COLUMNS} FROM deliveries WHERE tenant = $1 AND position < $2 ORDER BY position DESC LIMIT $3");
+    let statement = format!(
+        "SELECT {COLUMNS} FROM deliveries WHERE tenant = $1 AND position < $2 AND position > 0
+        ORDER BY position DESC LIMIT $3"
+    );
     let select = client.prepare_cached(&statement).await?;
     let found = client.query(&select, &[&tenant, &before, &super::limit(limit)]).await?;
     collect(found.iter().map(|row| Ok(read(row)?)), |(_, delivery)| delivery.encoded_len())
@@ -38,7 +40,7 @@ pub(super) async fn behind(
     let statement =
         |own: &str| format!("SELECT {COLUMNS} FROM deliveries WHERE {own} position > $1 ORDER BY position LIMIT $2");
     let found = if let Some(tenant) = tenant {
-        let select = client.prepare_cached(&statement("tenant = $3 AND")).await?;
+        let select = client.prepare_cached(&statement("tenant = $3 AND position > 0 AND")).await?;
         client.query(&select, &[&after.0, &super::limit(limit), &tenant]).await?
     } else {
         let select = client.prepare_cached(&statement("")).await?;
