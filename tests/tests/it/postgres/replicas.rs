@@ -93,20 +93,25 @@ async fn spray(fleet: &Fleet, posts: Vec<Post>) -> BTreeMap<(String, Vec<u8>), u
     fresh
 }
 
+/// Everything that has a position: a delivery's first change has the delivery's.
+const LOG: &str = "SELECT position, 'delivery' AS kind FROM deliveries
+    UNION ALL SELECT position, 'transition' FROM transitions
+    UNION ALL SELECT position, 'duplicate' FROM duplicates";
+
+/// A row of the log, as far as it matters who comes first.
+type Place = (i64, String);
+
 /// Follows the log by position until told to end: all that it saw, in order, and in how many looks.
-async fn follow(url: String, mut end: oneshot::Receiver<()>) -> (Vec<i64>, usize) {
-    const BEHIND: &str = "SELECT position FROM (
-            SELECT position FROM transitions UNION ALL SELECT position FROM deliveries
-            UNION ALL SELECT position FROM duplicates) AS log
-        WHERE position > $1 ORDER BY position";
+async fn follow(url: String, mut end: oneshot::Receiver<()>) -> (Vec<Place>, usize) {
+    let behind = format!("SELECT position, kind FROM ({LOG}) AS log WHERE position > $1 ORDER BY 1, 2");
     let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
-    let (mut cursor, mut seen, mut looks) = (0_i64, Vec::new(), 0);
+    let (mut cursor, mut seen, mut looks) = (0, Vec::<Place>::new(), 0);
     loop {
         let is_last = end.try_recv().is_ok();
-        let page = client.query(BEHIND, &[&cursor]).await.unwrap();
-        seen.extend(page.iter().map(|row| row.get::<_, i64>(0)));
-        cursor = seen.last().copied().unwrap_or(cursor);
+        let page = client.query(&behind, &[&cursor]).await.unwrap();
+        seen.extend(page.iter().map(|row| (row.get(0), row.get(1))));
+        cursor = seen.last().map_or(cursor, |(position, _)| *position);
         looks += 1;
         if is_last {
             return (seen, looks);
@@ -130,10 +135,14 @@ async fn lives_told_over_two_adapters_to_two_services_are_one_state_without_a_ga
     let posts = posts(&lives, &mut Dice(seed));
     let (began, count) = (Instant::now(), posts.len());
     let fresh = spray(&fleet, posts).await;
+    // A copy that Redis tells is answered at once, and noted with the next round.
+    let copies = (count - fresh.len()).to_string();
+    let noted = || std::future::ready((postgres.query("SELECT count(*) FROM duplicates") == copies).then_some(()));
+    wait::until("every copy is noted", noted).await;
     end.send(()).unwrap();
     let (seen, looks) = wait::within("the follower ends", follower).await.unwrap();
     println!(
-        "{SEED}={seed}: {count} webhooks, {} bodies of {} lives, in {:?}; {} positions followed in {looks} looks",
+        "{SEED}={seed}: {count} webhooks, {} bodies of {} lives, in {:?}; {} rows of the log followed in {looks} looks",
         fresh.len(),
         lives.len(),
         began.elapsed(),
@@ -154,15 +163,20 @@ async fn lives_told_over_two_adapters_to_two_services_are_one_state_without_a_ga
     no_deadlock(&postgres);
 }
 
-/// What was followed is all there is, each position once and in order.
-fn nothing_was_missed(postgres: &Postgres, seen: &[i64]) {
-    assert!(seen.is_sorted_by(|one, next| one < next), "a position is told twice, or behind a later one");
-    let all = postgres.query(
-        "SELECT position FROM transitions UNION ALL SELECT position FROM deliveries
-        UNION ALL SELECT position FROM duplicates ORDER BY 1",
-    );
-    let all: Vec<i64> = all.lines().map(|line| line.parse().unwrap()).collect();
-    assert_eq!(seen, all, "a row appeared behind the cursor");
+/// What was followed is all there is, each row once and in order.
+fn nothing_was_missed(postgres: &Postgres, seen: &[Place]) {
+    assert!(seen.is_sorted_by(|one, next| one < next), "a row is told twice, or behind a later one");
+    let all = postgres.query(&format!("SELECT position, kind FROM ({LOG}) AS log ORDER BY 1, 2"));
+    let all: BTreeSet<Place> = all
+        .lines()
+        .map(|line| {
+            let (position, kind) = line.split_once('|').unwrap();
+            (position.parse().unwrap(), kind.to_owned())
+        })
+        .collect();
+    let seen: BTreeSet<Place> = seen.iter().cloned().collect();
+    let missed: Vec<_> = all.symmetric_difference(&seen).collect();
+    assert!(missed.is_empty(), "rows that appeared behind the cursor, or are gone: {missed:?}");
 }
 
 /// Both services tell the life alike, as it ends, with each body once and each booking's changes as a chain.
