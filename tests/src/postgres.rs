@@ -18,7 +18,10 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::{port, wait::PATIENCE};
+use crate::{
+    port,
+    wait::{self, PATIENCE},
+};
 
 /// How often another port is tried where somebody took the first one in between.
 const TRIES: usize = 10;
@@ -92,10 +95,49 @@ impl Postgres {
         String::from_utf8(told.stdout).unwrap().trim_end().to_owned()
     }
 
+    /// What `psql` says of a statement that the server refuses, or dies of; nothing where it does well.
+    #[must_use]
+    pub fn refusal(&self, sql: &str) -> Option<String> {
+        let told = self.psql(sql);
+        (!told.status.success()).then(|| String::from_utf8_lossy(&told.stderr).into_owned())
+    }
+
     /// The process that the others belong to.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The port it listens at.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Writes a file into its folder that it alone can read, and answers where.
+    #[must_use]
+    pub fn keep_file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        chown_to_user(&path);
+        path
+    }
+
+    /// Changes settings of the running server (`name=value`), and returns when they hold for new connections.
+    pub async fn set(&self, settings: &[(&str, &str)]) {
+        for (name, value) in settings {
+            let _ = self.query(&format!("ALTER SYSTEM SET {name} = '{value}'"));
+        }
+        self.reload().await;
+    }
+
+    /// Has the server read its files again, and returns when what they say holds for new connections.
+    pub async fn reload(&self) {
+        const READ: &str = "SELECT pg_conf_load_time()";
+        let before = self.query(READ);
+        let _ = self.query("SELECT pg_reload_conf()");
+        wait::until("the settings hold", || std::future::ready((self.query(READ) != before).then_some(()))).await;
     }
 
     /// Where its files are.
@@ -147,6 +189,8 @@ impl Postgres {
     fn psql(&self, sql: &str) -> std::process::Output {
         let mut psql = Command::new(program("psql"));
         psql.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url()]);
+        // Timeouts of the server's are for others.
+        psql.env("PGOPTIONS", "-c statement_timeout=0 -c lock_timeout=0");
         psql.stdin(Stdio::null()).output().unwrap()
     }
 
@@ -253,11 +297,16 @@ fn as_user(name: &str) -> Command {
     command
 }
 
-fn give_to_user(folder: &Path) {
+fn chown_to_user(path: &Path) {
     if geteuid().is_root() {
         let user = User::from_name(USER).unwrap().expect("the package of postgres makes its user");
-        std::os::unix::fs::chown(folder, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+        std::os::unix::fs::chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
     }
+}
+
+/// A folder that only the user of the server can enter.
+pub fn give_to_user(folder: &Path) {
+    chown_to_user(folder);
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
 }
 

@@ -274,7 +274,8 @@ impl Program {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    fn await_listening(&mut self) {
+    /// Waits until it says where it listens.
+    pub fn await_listening(&mut self) {
         let line = self.first_line.recv_timeout(PATIENCE).unwrap_or_default();
         let Some(listening) = Listening::parse(&line) else {
             panic!("{} does not say where it listens, but {line:?}\n{}", self.name, self.tail());

@@ -96,15 +96,23 @@ pub enum OpenError {
     },
     /// The database refused, or does not answer.
     #[error(
-        "cannot open the database at {server}: {source}; check that it runs, and the user and the database in \
-        --database-url"
+        "cannot open the database at {server}: {why}; check that it runs, and user, database, sslmode and \
+        sslrootcert in --database-url"
     )]
     Store {
         /// Host and port.
         server: String,
-        /// What went wrong.
-        source: StoreError,
+        /// What went wrong; the message says it, so it is no further cause.
+        why: StoreError,
     },
+}
+
+/// Whether a URL can be used, before anything is opened.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(url: &str) -> Result<(), OpenError> {
+    Address::read(url).map(drop)
 }
 
 /// Everything that is kept, in one `PostgreSQL` database.
@@ -187,18 +195,20 @@ async fn first_lease(connections: &Connections, patience: Duration, server: &str
     let began = Instant::now();
     let mut said = false;
     loop {
-        match connections.lease().await {
+        let error = match connections.try_lease().await {
             Ok(lease) => return Ok(lease),
-            // A refusal has a code, and will not become another answer.
-            Err(source @ StoreError::Unavailable { code: None, .. }) if began.elapsed() < patience => {
-                if !said {
-                    warn!(server, %source, "the database does not answer yet; waiting for it");
-                    said = true;
-                }
-                sleep(START_PAUSE).await;
-            }
-            Err(source) => return Err(OpenError::Store { server: server.to_owned(), source }),
+            Err(error) => error,
+        };
+        let passes = error::passes(&error);
+        let why = StoreError::from(error);
+        if !passes || began.elapsed() >= patience {
+            return Err(OpenError::Store { server: server.to_owned(), why });
         }
+        if !said {
+            warn!(server, %why, "the database does not answer yet; waiting for it");
+            said = true;
+        }
+        sleep(START_PAUSE).await;
     }
 }
 

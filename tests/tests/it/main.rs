@@ -12,6 +12,7 @@ mod corpus;
 mod crash;
 mod golden;
 mod house;
+mod postgres;
 mod programs;
 mod redis;
 mod replicas;

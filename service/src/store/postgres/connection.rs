@@ -12,7 +12,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use tokio_postgres::{Config, NoTls, config::Host};
+use tokio_postgres::{Config, NoTls, config::Host, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::OpenError;
@@ -27,7 +27,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every connection is told. The planner sees tables that were empty a minute ago: where an index is there it is
 /// to be walked, and the joins are of some hundred keys with a table. A server that does not know one of them has other
-/// means, so its refusal is no failure.
+/// means, so its refusal is no failure; that a timeout came first is one.
 const SETTINGS: [&str; 7] = [
     "SET enable_seqscan = off",
     "SET enable_bitmapscan = off",
@@ -145,6 +145,11 @@ impl Address {
 
 impl Connections {
     pub(super) async fn lease(&self) -> Result<Lease, StoreError> {
+        Ok(self.try_lease().await?)
+    }
+
+    /// The same, for whom the reason matters.
+    pub(super) async fn try_lease(&self) -> Result<Lease, PoolError> {
         Ok(Lease { object: Some(self.pool.get().await?) })
     }
 
@@ -202,9 +207,10 @@ impl From<PoolError> for StoreError {
 /// Tells a new connection what holds on it.
 async fn tell(client: &ClientWrapper, role: Role) -> Result<(), deadpool_postgres::HookError> {
     let timeouts = STATEMENT_TIMEOUT.iter().filter(|(of, _)| *of == role).map(|(_, setting)| *setting);
-    for setting in SETTINGS.into_iter().chain(timeouts) {
+    // First the timeouts: the operator's own may be too short for the rest.
+    for setting in timeouts.chain(SETTINGS) {
         if let Err(error) = client.batch_execute(setting).await
-            && error.as_db_error().is_none()
+            && error.code().is_none_or(|code| *code == SqlState::QUERY_CANCELED)
         {
             return Err(deadpool_postgres::HookError::Backend(error));
         }

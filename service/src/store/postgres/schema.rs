@@ -25,7 +25,7 @@ const TABLE_TRIES: usize = 10;
 
 /// The tables are there and up to date when this returns.
 pub(super) async fn migrate(client: &Lease, server: &str) -> Result<(), OpenError> {
-    let failed = |source: StoreError| OpenError::Store { server: server.to_owned(), source };
+    let failed = |why: StoreError| OpenError::Store { server: server.to_owned(), why };
     // A migration takes as long as it takes, and so does waiting for another replica's.
     for setting in ["SET statement_timeout = 0", "SET lock_timeout = 0", "SET idle_in_transaction_session_timeout = 0"]
     {
@@ -66,7 +66,7 @@ pub(super) async fn found(client: &Lease, server: &str) -> Result<Option<i64>, O
     match ask().await {
         Ok(Some(found)) if found > known => Err(OpenError::Newer { server: server.to_owned(), found, known }),
         Ok(found) => Ok(found.filter(|found| *found > 0)),
-        Err(source) => Err(OpenError::Store { server: server.to_owned(), source }),
+        Err(why) => Err(OpenError::Store { server: server.to_owned(), why }),
     }
 }
 
