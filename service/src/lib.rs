@@ -150,7 +150,7 @@ pub fn check_redis(config: &Config) -> Result<(), ConfigError> {
     }
 }
 
-/// Refuses a URL of PostgreSQL that can't be used, before anything is opened. Whether the database answers is another
+/// Refuses a URL of `PostgreSQL` that can't be used, before anything is opened. Whether the database answers is another
 /// matter.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
-//! The built programs on one PostgreSQL: several services that write at once, and whatever becomes of the server while
-//! webhooks flow. What was answered 200 is there once, and nobody has to restart calbridge.
+//! The built programs on one `PostgreSQL`: several services that write at once, and whatever becomes of the server
+//! while webhooks flow. What was answered 200 is there once, and nobody has to restart calbridge.
 
 mod away;
 mod disk;

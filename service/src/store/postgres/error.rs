@@ -1,5 +1,5 @@
-//! What PostgreSQL's errors mean to a caller. Its messages name tables and columns; values stand in details, which are
-//! not repeated.
+//! What `PostgreSQL`'s errors mean to a caller. Its messages name tables and columns; values stand in details, which
+//! are not repeated.
 
 use std::{error::Error as _, io, iter};
 
@@ -29,7 +29,7 @@ impl From<Error> for StoreError {
     }
 }
 
-/// Whether the same transaction, begun again, may end well: PostgreSQL chose it as the one to give way.
+/// Whether the same transaction, begun again, may end well: `PostgreSQL` chose it as the one to give way.
 pub(super) fn gave_way(error: &StoreError) -> bool {
     let chosen = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
     let StoreError::Unavailable { code: Some(code), .. } = error else { return false };
@@ -49,7 +49,8 @@ pub(super) fn passes(error: &PoolError) -> bool {
 
 /// TLS speaks through the errors of a socket as well.
 fn is_of_the_network(error: &io::Error) -> bool {
-    !error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+    let Some(inner) = error.get_ref() else { return true };
+    !inner.is::<rustls::Error>()
 }
 
 /// "error performing TLS handshake" alone helps nobody.

@@ -1,10 +1,11 @@
-//! Two services and two adapters on one PostgreSQL and one Redis: golden lives, told several times over both adapters
+//! Two services and two adapters on one `PostgreSQL` and one Redis: golden lives, told several times over both adapters
 //! and in no order, become one state, and whoever follows the log by positions misses nothing of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, hash_map::RandomState},
+    hash::{BuildHasher, Hasher},
     sync::{Arc, Mutex},
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use calbridge_calcom::golden::{
@@ -121,8 +122,8 @@ async fn follow(url: String, mut end: oneshot::Receiver<()>) -> (Vec<Place>, usi
 
 #[tokio::test]
 async fn lives_told_over_two_adapters_to_two_services_are_one_state_without_a_gap() {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let seed = std::env::var(SEED).map_or(now, |seed| seed.parse().unwrap());
+    let again = std::env::var_os(SEED).map(|seed| seed.to_str().unwrap().parse().unwrap());
+    let seed: u64 = again.unwrap_or_else(|| RandomState::new().build_hasher().finish());
     let (postgres, redis) = (Postgres::start(Durability::Synced), RedisServer::start());
     let lives = lives::all();
     let plan = Plan::new(2, 2, DEADLINE)
@@ -140,16 +141,16 @@ async fn lives_told_over_two_adapters_to_two_services_are_one_state_without_a_ga
     let noted = || std::future::ready((postgres.query("SELECT count(*) FROM duplicates") == copies).then_some(()));
     wait::until("every copy is noted", noted).await;
     end.send(()).unwrap();
-    let (seen, looks) = wait::within("the follower ends", follower).await.unwrap();
+    let (followed, looks) = wait::within("the follower ends", follower).await.unwrap();
     println!(
         "{SEED}={seed}: {count} webhooks, {} bodies of {} lives, in {:?}; {} rows of the log followed in {looks} looks",
         fresh.len(),
         lives.len(),
         began.elapsed(),
-        seen.len(),
+        followed.len(),
     );
     assert!(fresh.values().all(|fresh| *fresh == 1), "each body is new once");
-    nothing_was_missed(&postgres, &seen);
+    nothing_was_missed(&postgres, &followed);
     for life in &lives {
         is_one_state(&fleet, life).await;
     }

@@ -1,4 +1,4 @@
-//! PostgreSQL behind TLS, passwords and certificates: what works, and how the service says what does not. No password
+//! `PostgreSQL` behind TLS, passwords and certificates: what works, and how the service says what does not. No password
 //! is ever shown.
 
 use std::time::{Duration, Instant};
