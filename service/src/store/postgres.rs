@@ -20,14 +20,11 @@ use std::{
 use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::{
-    sync::RwLock,
-    time::{Instant, sleep, timeout},
-};
+use tokio::{sync::RwLock, time::timeout};
 use tracing::warn;
 use uuid::Uuid;
 
-use self::connection::{ASYNCHRONOUS, Address, Connections, Lease, Role};
+use self::connection::{ASYNCHRONOUS, Address, Connections, Role};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
     LineagePage, Micros, Position, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
@@ -48,8 +45,6 @@ const ROUND_TIMEOUT: Duration = Duration::from_secs(6);
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// For the database to answer at the start: it may be starting as well.
 const START_PATIENCE: Duration = Duration::from_secs(30);
-/// Between two tries.
-const START_PAUSE: Duration = Duration::from_millis(500);
 
 /// How a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +142,7 @@ impl PostgresStore {
         };
         // A pool of its own: a migration takes off the bounds that hold on a connection.
         let first = address.connections(Role::Reader, 1)?;
-        let lease = first_lease(&first, options.patience, &server).await?;
+        let lease = first.first(options.patience, &server).await?;
         check_durability(&lease).await;
         schema::migrate(&lease, &server).await?;
         Ok(store)
@@ -187,28 +182,6 @@ impl PostgresStore {
             }
         }
         work().await
-    }
-}
-
-/// The first connection, however long the database takes to start.
-async fn first_lease(connections: &Connections, patience: Duration, server: &str) -> Result<Lease, OpenError> {
-    let began = Instant::now();
-    let mut said = false;
-    loop {
-        let error = match connections.try_lease().await {
-            Ok(lease) => return Ok(lease),
-            Err(error) => error,
-        };
-        let passes = error::passes(&error);
-        let why = StoreError::from(error);
-        if !passes || began.elapsed() >= patience {
-            return Err(OpenError::Store { server: server.to_owned(), why });
-        }
-        if !said {
-            warn!(server, %why, "the database does not answer yet; waiting for it");
-            said = true;
-        }
-        sleep(START_PAUSE).await;
     }
 }
 

@@ -12,16 +12,20 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
+use tokio::time::{Instant, sleep};
 use tokio_postgres::{Config, NoTls, config::Host, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::warn;
 
-use super::OpenError;
+use super::{OpenError, error};
 use crate::store::StoreError;
 
 /// For a connection to be made: TCP, TLS, password.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For a free connection of a pool. A round that waits longer helps no caller.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two tries of the first connection.
+const START_PAUSE: Duration = Duration::from_millis(500);
 /// For the server's machine to confirm what was sent; then the connection counts as dead.
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -148,8 +152,29 @@ impl Connections {
         Ok(self.try_lease().await?)
     }
 
-    /// The same, for whom the reason matters.
-    pub(super) async fn try_lease(&self) -> Result<Lease, PoolError> {
+    /// The first connection, however long the database takes to start.
+    pub(super) async fn first(&self, patience: Duration, server: &str) -> Result<Lease, OpenError> {
+        let began = Instant::now();
+        let mut said = false;
+        loop {
+            let error = match self.try_lease().await {
+                Ok(lease) => return Ok(lease),
+                Err(error) => error,
+            };
+            let passes = error::passes(&error);
+            let why = StoreError::from(error);
+            if !passes || began.elapsed() >= patience {
+                return Err(OpenError::Store { server: server.to_owned(), why });
+            }
+            if !said {
+                warn!(server, %why, "the database does not answer yet; waiting for it");
+                said = true;
+            }
+            sleep(START_PAUSE).await;
+        }
+    }
+
+    async fn try_lease(&self) -> Result<Lease, PoolError> {
         Ok(Lease { object: Some(self.pool.get().await?) })
     }
 

@@ -49,7 +49,8 @@ pub(super) fn passes(error: &PoolError) -> bool {
 
 /// TLS speaks through the errors of a socket as well.
 fn is_of_the_network(error: &io::Error) -> bool {
-    !error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+    let Some(inner) = error.get_ref() else { return true };
+    !inner.is::<rustls::Error>()
 }
 
 /// "error performing TLS handshake" alone helps nobody.
