@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::{Address, Lease, Role},
-    first_lease, schema,
+    schema,
 };
 use crate::store::{
     Position, StoreError,
@@ -95,7 +95,7 @@ impl Desk {
         let server = format!("{host}:{port}");
         let place = format!("postgresql://{server}/{}", address.database());
         // Who types a command does not wait for a server that is not there.
-        let lease = first_lease(&address.connections(role, 1)?, Duration::ZERO, &server).await?;
+        let lease = address.connections(role, 1)?.first(Duration::ZERO, &server).await?;
         match schema::found(&lease, &server).await? {
             Some(schema_version) => Ok(Self { address, place, schema_version, lease }),
             None => Err(MaintainError::Absent { place }),

@@ -120,13 +120,6 @@ async fn follow(url: String, mut end: oneshot::Receiver<()>) -> (Vec<Place>, usi
     }
 }
 
-/// The one that was asked for, or one that no other run has.
-#[expect(clippy::disallowed_methods, reason = "which history is told is the test run's business")]
-fn seed() -> u64 {
-    let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    std::env::var(SEED).map_or_else(|_| now(), |seed| seed.parse().unwrap())
-}
-
 #[tokio::test]
 async fn lives_told_over_two_adapters_to_two_services_are_one_state_without_a_gap() {
     let again = std::env::var_os(SEED).map(|seed| seed.to_str().unwrap().parse().unwrap());
@@ -148,16 +141,16 @@ async fn lives_told_over_two_adapters_to_two_services_are_one_state_without_a_ga
     let noted = || std::future::ready((postgres.query("SELECT count(*) FROM duplicates") == copies).then_some(()));
     wait::until("every copy is noted", noted).await;
     end.send(()).unwrap();
-    let (followed, looks) = wait::within("the follower ends", follower).await.unwrap();
+    let (rows, looks) = wait::within("the follower ends", follower).await.unwrap();
     println!(
         "{SEED}={seed}: {count} webhooks, {} bodies of {} lives, in {:?}; {} rows of the log followed in {looks} looks",
         fresh.len(),
         lives.len(),
         began.elapsed(),
-        followed.len(),
+        rows.len(),
     );
     assert!(fresh.values().all(|fresh| *fresh == 1), "each body is new once");
-    nothing_was_missed(&postgres, &followed);
+    nothing_was_missed(&postgres, &rows);
     for life in &lives {
         is_one_state(&fleet, life).await;
     }
