@@ -25,7 +25,7 @@ const REDIS_TTL: Duration = Duration::from_hours(7 * 24);
 const DATABASE_CONNECTIONS: usize = 8;
 /// Redis counts in seconds here.
 const REDIS_TTL_MIN: Duration = Duration::from_secs(1);
-/// As long as deliveries are kept: of an older one there is nothing to recognise.
+/// Nobody sends a webhook again after so long, and Redis would only fill.
 const REDIS_TTL_MAX: Duration = Duration::from_hours(90 * 24);
 /// About 20 MB at the most.
 const DEDUPE_KEYS: usize = 100_000;

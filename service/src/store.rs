@@ -135,6 +135,19 @@ pub struct DuplicateNote {
     pub trace_id: String,
 }
 
+impl DuplicateNote {
+    /// A delivery that turned out to repeat one that is kept.
+    pub(crate) fn of(delivery: &NewDelivery, first: FirstResult) -> Self {
+        Self {
+            first,
+            tenant: Arc::clone(&delivery.key.tenant),
+            receive_time: delivery.event.receive_time.as_ref().map_or(0, time::micros),
+            secret_id: delivery.event.secret_id.clone(),
+            trace_id: delivery.trace_id.clone(),
+        }
+    }
+}
+
 /// One round: everything in it is committed together.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {

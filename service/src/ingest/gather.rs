@@ -16,7 +16,7 @@ use tracing::{Instrument, Span, warn};
 use super::{Answer, Receipt, Shared, Submission, trace};
 use crate::{
     settings::{CONFIRM_TIMEOUT, ROUND_BYTES, ROUND_EVENTS},
-    store::{DeliveryKey, DuplicateNote, FirstResult, Micros, NewDelivery, Store, time::micros},
+    store::{DeliveryKey, DuplicateNote, FirstResult, Micros, Store},
 };
 
 /// A round on its way to the commit.
@@ -129,7 +129,7 @@ async fn recognise<S: Store>(shared: &Shared<S>, round: &mut Gathering, events: 
     for (event, first) in events.into_iter().zip(firsts) {
         match first {
             Some(first) => {
-                round.notes.push(note(&event.delivery, first.clone()));
+                round.notes.push(DuplicateNote::of(&event.delivery, first.clone()));
                 answer_duplicate(shared, event.receipt, first);
             }
             None => round.fresh.push(event),
@@ -161,16 +161,6 @@ async fn confirm<S: Store>(shared: &Shared<S>, keys: Vec<DeliveryKey>, hits: &[b
     shared.metrics.disagreements(asked - confirmed.iter().flatten().count());
     let mut confirmed = confirmed.into_iter();
     hits.iter().map(|hit| if *hit { confirmed.next().flatten() } else { None }).collect()
-}
-
-fn note(delivery: &NewDelivery, first: FirstResult) -> DuplicateNote {
-    DuplicateNote {
-        first,
-        tenant: Arc::clone(&delivery.key.tenant),
-        receive_time: delivery.event.receive_time.as_ref().map_or(0, micros),
-        secret_id: delivery.event.secret_id.clone(),
-        trace_id: delivery.trace_id.clone(),
-    }
 }
 
 fn answer_duplicate<S>(shared: &Shared<S>, receipt: Receipt, first: FirstResult) {

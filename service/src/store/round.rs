@@ -2,10 +2,7 @@
 //!
 //! A store looks up what [`sort_out`] and [`Sorted`] ask for, has it planned, and writes the plan in one transaction.
 
-use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use calbridge_proto::v1::{self, TransitionSource};
 
@@ -14,7 +11,6 @@ use super::{
     StoreError,
     changes::{Changes, MentionRow},
     fold::{self, LoadedRows, Occasion},
-    time::micros,
 };
 
 /// A batch, told apart.
@@ -149,7 +145,7 @@ impl Plan<'_> {
     fn note_copies(&mut self, batch: &Batch, mut copies: HashMap<Position, Copies>) {
         let repeated = batch.deliveries.iter().zip(&self.standings).filter_map(|(delivery, standing)| {
             let first = standing.repeated(&self.firsts)?;
-            Some(copy_of(first, delivery))
+            Some(DuplicateNote::of(delivery, first.clone()))
         });
         for copy in repeated.chain(batch.duplicates.iter().cloned()).collect::<Vec<_>>() {
             let first = copy.first.position;
@@ -221,16 +217,6 @@ impl Note {
             outcome: v1::SubmitOutcome::Duplicate,
             source: TransitionSource::Webhook,
         })
-    }
-}
-
-fn copy_of(first: &FirstResult, delivery: &NewDelivery) -> DuplicateNote {
-    DuplicateNote {
-        first: first.clone(),
-        tenant: Arc::clone(&delivery.key.tenant),
-        receive_time: delivery.event.receive_time.as_ref().map_or(0, micros),
-        secret_id: delivery.event.secret_id.clone(),
-        trace_id: delivery.trace_id.clone(),
     }
 }
 

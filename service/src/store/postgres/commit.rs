@@ -1,5 +1,6 @@
 //! One round as one transaction in two round trips: what must be known is asked for in the first, behind the lock of
-//! the head, and what is planned is written in the second. An error anywhere undoes all of it.
+//! the head, and what is planned is written in the second. One that repeats kept deliveries asks for their copies in
+//! between. An error anywhere undoes all of it.
 //!
 //! Whoever writes locks the head before anything else, so that no two writers ever wait for each other, and positions
 //! become visible in the order in which they were handed out.
@@ -49,10 +50,8 @@ pub(super) async fn commit(
     let write = Statements::prepare(client).await?;
     let keys: Vec<&DeliveryKey> = batch.deliveries.iter().map(|delivery| &delivery.key).collect();
     let touched = fold::touched(&batch.deliveries);
-    let (head, firsts, rows) =
-        begin(client, async { tokio::try_join!(biased; first_results(client, &keys), load(client, touched)) })
-            .await
-            .map(|(head, (firsts, rows))| (head, firsts, rows))?;
+    let known = async { tokio::try_join!(biased; first_results(client, &keys), load(client, touched)) };
+    let (head, (firsts, rows)) = begin(client, known).await?;
     let mut firsts: HashMap<&DeliveryKey, FirstResult> =
         keys.into_iter().zip(firsts).filter_map(|(key, first)| Some((key, first?))).collect();
     let sorted = round::sort_out(batch, |key| Ok(firsts.remove(key)))?;
