@@ -40,8 +40,11 @@ impl Durable {
 
     /// Keeps the event, under a span that becomes the parent of all that the service does with it.
     pub(crate) async fn keep(&self, mut event: BookingEvent) -> Result<Accepted, Refused> {
-        let span = send_span(&event);
-        event.trace_parent = propagation::traceparent(&span);
+        let request = Span::current();
+        // A child that is not sampled is none: the service goes on from the request itself.
+        let is_sampled = propagation::is_sampled(&request);
+        let span = if is_sampled { send_span(&event) } else { Span::none() };
+        event.trace_parent = propagation::traceparent(if is_sampled { &span } else { &request });
         let mut sending = Sending {
             began: Instant::now(),
             metrics: &self.metrics,

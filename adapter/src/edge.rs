@@ -12,8 +12,8 @@ use calbridge_telemetry::{propagation, semconv};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use http_body_util::Full;
 use hyper::body::Body;
-use tokio::{sync::Semaphore, time::Instant};
-use tracing::{Instrument as _, Span, debug, info_span, warn};
+use tokio::sync::Semaphore;
+use tracing::{Instrument as _, debug, info_span, warn};
 
 use crate::{
     Settings,
@@ -97,10 +97,10 @@ impl Edge {
         let route = route::resolve(head.uri.path());
         let labels = RequestLabels::of(&head, route);
         let tenant_known = route.is_some_and(|route| self.keyring.knows(route.tenant));
-        let span = observe::server_span(&head, route, tenant_known, ends);
+        let (span, sampled) = observe::server_span(&head, route, tenant_known, ends);
 
-        let serving = Serving::new(&self.metrics, labels, span.clone());
-        let (answer, traced) = self.serve(&head, route, labels, body, serving.started).instrument(span.clone()).await;
+        let serving = Serving::new(&self.metrics, labels, sampled);
+        let (answer, traced) = self.serve(&head, route, &serving, body).instrument(span.clone()).await;
         serving.answered(answer.status());
         let mut response = answer.into_response(head.version < Version::HTTP_2);
         // Only who holds a secret is told: the refusals of all others are the same bytes.
@@ -112,25 +112,18 @@ impl Edge {
     }
 
     /// The answer, and whether the sender may learn of the trace.
-    async fn serve<B>(
-        &self,
-        head: &Parts,
-        route: Option<Route<'_>>,
-        labels: RequestLabels,
-        body: B,
-        started: Instant,
-    ) -> (Answer, bool)
+    async fn serve<B>(&self, head: &Parts, route: Option<Route<'_>>, serving: &Serving<'_>, body: B) -> (Answer, bool)
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let verified = async {
             let route = self.admit(head, route, &body)?;
-            let body = self.read(labels, body).await?;
+            let body = self.read(serving, body).await?;
             let place = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| self.full("requests"))?;
-            Ok((route, self.verify(head, route, body).await?, place))
+            Ok((route, self.verify(head, route, serving, body).await?, place))
         };
         match verified.await {
-            Ok((route, verified, _place)) => (self.accept(head, route, verified, started).await, true),
+            Ok((route, verified, _place)) => (self.accept(head, route, serving, verified).await, true),
             Err(answer) => (answer, false),
         }
     }
@@ -155,7 +148,7 @@ impl Edge {
     }
 
     /// Reads the body to its end.
-    async fn read<B>(&self, labels: RequestLabels, body: B) -> Result<Received, Answer>
+    async fn read<B>(&self, serving: &Serving<'_>, body: B) -> Result<Received, Answer>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -169,15 +162,22 @@ impl Edge {
                 BodyError::NoRoom => self.full("bytes"),
             }
         })?;
-        self.metrics.body(labels, body.bytes.len());
+        self.metrics.body(serving.labels, body.bytes.len());
         let size = i64::try_from(body.bytes.len()).unwrap_or(i64::MAX);
-        Span::current().record(semconv::HTTP_REQUEST_BODY_SIZE, size);
+        serving.span.record(semconv::HTTP_REQUEST_BODY_SIZE, size);
         Ok(body)
     }
 
     /// Checks who sent the body.
-    async fn verify(&self, head: &Parts, route: Route<'_>, body: Received) -> Result<Verified, Answer> {
-        let span = info_span!("verify signature", { semconv::otel::NAME } = semconv::span::VERIFY_SIGNATURE);
+    async fn verify(
+        &self,
+        head: &Parts,
+        route: Route<'_>,
+        serving: &Serving<'_>,
+        body: Received,
+    ) -> Result<Verified, Answer> {
+        let make = || info_span!("verify signature", { semconv::otel::NAME } = semconv::span::VERIFY_SIGNATURE);
+        let span = serving.child(make);
         let verdict = self.keyring.verify(route.tenant, &head.headers, &body.bytes).instrument(span).await;
         let (result, secret_id) = match &verdict {
             Verdict::Signed(id) => ("valid", Some(id)),
@@ -195,10 +195,11 @@ impl Edge {
     }
 
     /// Types the body and has it made durable.
-    async fn accept(&self, head: &Parts, route: Route<'_>, verified: Verified, started: Instant) -> Answer {
+    async fn accept(&self, head: &Parts, route: Route<'_>, serving: &Serving<'_>, verified: Verified) -> Answer {
         let Moment { time, request_id } = (self.settings.moment)();
         let bytes = verified.body.bytes.clone();
-        let parse = info_span!("parse webhook", { semconv::otel::NAME } = semconv::span::PARSE_WEBHOOK);
+        let make = || info_span!("parse webhook", { semconv::otel::NAME } = semconv::span::PARSE_WEBHOOK);
+        let parse = serving.child(make);
         let typed = parse.in_scope(|| calbridge_calcom::type_body(&bytes));
         let trigger = labels::trigger_label(typed.trigger);
         let disposition = labels::disposition_label(&typed);
@@ -213,7 +214,7 @@ impl Edge {
             ..BookingEvent::default()
         };
         typed.into_event(&mut event);
-        let span = Span::current();
+        let span = &serving.span;
         span.record(semconv::SECRET_ID, event.secret_id.as_str());
         span.record(semconv::TRIGGER, trigger);
         span.record(semconv::DELIVERY_DISPOSITION, disposition);
@@ -223,7 +224,7 @@ impl Edge {
         let name = event.trigger_name.clone();
         match self.durable.keep(event).await {
             Ok(accepted) => {
-                self.metrics.accepted(trigger, disposition, started.elapsed());
+                self.metrics.accepted(trigger, disposition, serving.started.elapsed());
                 span.record(semconv::DELIVERY_ID, accepted.delivery_id.as_str());
                 span.record(semconv::DELIVERY_OUTCOME, outcome_word(accepted.outcome));
                 Answer::Processed { event: name, outcome: accepted.outcome, delivery_id: accepted.delivery_id }

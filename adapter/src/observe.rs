@@ -8,7 +8,11 @@ use std::net::SocketAddr;
 use calbridge_telemetry::{propagation, semconv};
 use http::{StatusCode, header, request::Parts};
 use tokio::time::Instant;
-use tracing::{Span, field::Empty, info_span};
+use tracing::{
+    Span,
+    field::{Empty, display},
+    info_span,
+};
 
 use crate::{
     labels::{RequestLabels, error_type},
@@ -38,8 +42,9 @@ pub(crate) struct Serving<'a> {
     /// When its head was here.
     pub(crate) started: Instant,
     metrics: &'a Metrics,
-    labels: RequestLabels,
-    span: Span,
+    pub(crate) labels: RequestLabels,
+    /// Not there where nobody will see it.
+    pub(crate) span: Span,
     status: Option<StatusCode>,
     _active: Active<'a>,
 }
@@ -47,6 +52,11 @@ pub(crate) struct Serving<'a> {
 impl<'a> Serving<'a> {
     pub(crate) fn new(metrics: &'a Metrics, labels: RequestLabels, span: Span) -> Self {
         Self { started: Instant::now(), metrics, labels, span, status: None, _active: metrics.active(labels) }
+    }
+
+    /// A span in this one, if it is sampled.
+    pub(crate) fn child(&self, make: impl FnOnce() -> Span) -> Span {
+        if self.span.is_none() { Span::none() } else { make() }
     }
 
     /// It is answered.
@@ -62,36 +72,32 @@ impl Drop for Serving<'_> {
     }
 }
 
-/// The SERVER span of one request, the root of its trace. What came in as `traceparent` is anybody's claim: a link.
-pub(crate) fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: bool, ends: Ends) -> Span {
+/// The SERVER span of one request, the root of its trace, and the same where it is sampled: nothing is written down in
+/// one that nobody will see. What came in as `traceparent` is anybody's claim: a link.
+pub(crate) fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: bool, ends: Ends) -> (Span, Span) {
     let labels = RequestLabels::of(head, route);
     let method = if labels.method == semconv::OTHER { "HTTP" } else { labels.method };
     let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {}", route.template));
-    let path = match route {
-        Some(_) if tenant_known => head.uri.path(),
-        Some(route) => route.template,
-        None => NO_ROUTE,
-    };
     let span = info_span!(
         parent: None,
         "http server",
         { semconv::otel::NAME } = name,
         { semconv::otel::KIND } = "server",
         { semconv::otel::STATUS_CODE } = Empty,
-        { semconv::HTTP_REQUEST_METHOD } = labels.method,
-        { semconv::HTTP_REQUEST_METHOD_ORIGINAL } = unknown_method(head, labels),
-        { semconv::HTTP_ROUTE } = labels.route,
+        { semconv::HTTP_REQUEST_METHOD } = Empty,
+        { semconv::HTTP_REQUEST_METHOD_ORIGINAL } = Empty,
+        { semconv::HTTP_ROUTE } = Empty,
         { semconv::HTTP_RESPONSE_STATUS_CODE } = Empty,
         { semconv::HTTP_REQUEST_BODY_SIZE } = Empty,
-        { semconv::URL_PATH } = path,
-        { semconv::URL_SCHEME } = "http",
-        { semconv::NETWORK_PROTOCOL_NAME } = "http",
-        { semconv::NETWORK_PROTOCOL_VERSION } = labels.version,
-        { semconv::NETWORK_PEER_ADDRESS } = %ends.peer.ip(),
-        { semconv::NETWORK_PEER_PORT } = i64::from(ends.peer.port()),
-        { semconv::SERVER_ADDRESS } = %ends.local.ip(),
-        { semconv::SERVER_PORT } = i64::from(ends.local.port()),
-        { semconv::USER_AGENT_ORIGINAL } = user_agent(head),
+        { semconv::URL_PATH } = Empty,
+        { semconv::URL_SCHEME } = Empty,
+        { semconv::NETWORK_PROTOCOL_NAME } = Empty,
+        { semconv::NETWORK_PROTOCOL_VERSION } = Empty,
+        { semconv::NETWORK_PEER_ADDRESS } = Empty,
+        { semconv::NETWORK_PEER_PORT } = Empty,
+        { semconv::SERVER_ADDRESS } = Empty,
+        { semconv::SERVER_PORT } = Empty,
+        { semconv::USER_AGENT_ORIGINAL } = Empty,
         { semconv::ERROR_TYPE } = Empty,
         { semconv::TENANT_ID } = Empty,
         { semconv::SECRET_ID } = Empty,
@@ -101,13 +107,39 @@ pub(crate) fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: 
         { semconv::DELIVERY_DISPOSITION } = Empty,
         { semconv::DELIVERY_OUTCOME } = Empty,
     );
+    if !propagation::is_sampled(&span) {
+        return (span, Span::none());
+    }
+    let path = match route {
+        Some(_) if tenant_known => head.uri.path(),
+        Some(route) => route.template,
+        None => NO_ROUTE,
+    };
+    span.record(semconv::HTTP_REQUEST_METHOD, labels.method);
+    if let Some(method) = unknown_method(head, labels) {
+        span.record(semconv::HTTP_REQUEST_METHOD_ORIGINAL, method);
+    }
+    if let Some(route) = labels.route {
+        span.record(semconv::HTTP_ROUTE, route);
+    }
+    span.record(semconv::URL_PATH, path);
+    span.record(semconv::URL_SCHEME, "http");
+    span.record(semconv::NETWORK_PROTOCOL_NAME, "http");
+    span.record(semconv::NETWORK_PROTOCOL_VERSION, labels.version);
+    span.record(semconv::NETWORK_PEER_ADDRESS, display(ends.peer.ip()));
+    span.record(semconv::NETWORK_PEER_PORT, i64::from(ends.peer.port()));
+    span.record(semconv::SERVER_ADDRESS, display(ends.local.ip()));
+    span.record(semconv::SERVER_PORT, i64::from(ends.local.port()));
+    if let Some(agent) = user_agent(head) {
+        span.record(semconv::USER_AGENT_ORIGINAL, agent);
+    }
     if let (Some(route), true) = (route, tenant_known) {
         span.record(semconv::TENANT_ID, route.tenant);
     }
     if let Some(traceparent) = head.headers.get(propagation::TRACEPARENT).and_then(|value| value.to_str().ok()) {
         propagation::link(&span, traceparent);
     }
-    span
+    (span.clone(), span)
 }
 
 fn conclude(span: &Span, status: Option<StatusCode>) {

@@ -1,5 +1,5 @@
 //! The `calbridge` program: runs everything on one machine (`up`), plays Cal.com (`send`), reads what is known (`get`,
-//! `list`, `lineage`, `timeline`), and folds it again (`replay`).
+//! `list`, `lineage`, `timeline`), folds it again (`replay`), and looks after the store (`store`).
 
 mod client;
 mod demo;
@@ -7,6 +7,7 @@ mod output;
 mod read;
 mod replay;
 mod send;
+mod store;
 mod time;
 mod timeline;
 mod up;
@@ -47,6 +48,8 @@ enum Command {
     Timeline(timeline::Timeline),
     /// Type and merge kept webhooks again, or check what that would change
     Replay(replay::Replay),
+    /// Look at the store, back it up, give room back
+    Store(store::Store),
 }
 
 fn main() -> ExitCode {
@@ -76,5 +79,6 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Lineage(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Timeline(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Replay(arguments) => arguments.run().await,
+        Command::Store(arguments) => arguments.run().await,
     }
 }

@@ -15,7 +15,7 @@ use serde_json::ser::Formatter;
 pub(crate) enum Format {
     /// For people.
     Table,
-    /// The protobuf JSON mapping, with the field names of the schema.
+    /// For programs; of what is a message, the protobuf JSON mapping with the field names of the schema.
     Json,
 }
 
@@ -63,6 +63,11 @@ pub(crate) fn report(text: impl std::fmt::Display) {
 /// Prints a message of `calbridge.v1` as JSON.
 pub(crate) fn print_json(message_name: &str, message: &impl Message) -> anyhow::Result<()> {
     print(json(message_name, message)?)
+}
+
+/// Prints a value that is no message of the schema as JSON.
+pub(crate) fn print_value(value: &serde_json::Value) -> anyhow::Result<()> {
+    print(format_args!("{value:#}"))
 }
 
 /// Prints one of many messages as JSON, in a line of its own.

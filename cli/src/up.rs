@@ -61,6 +61,7 @@ async fn run(config: Config, process: Process, demo: bool) -> anyhow::Result<()>
     let at = Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
     calbridge_service::check_exposure(&config, at.grpc)?;
     calbridge_service::check_redis(&config)?;
+    calbridge_service::check_database(&config)?;
     calbridge_adapter::check_exposure(&config, at.http)?;
 
     let readiness = process.readiness.clone();

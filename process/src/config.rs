@@ -21,11 +21,11 @@ const SERVICE_ADMIN: &str = "127.0.0.1:9091";
 const SERVICE: &str = "http://127.0.0.1:50051";
 /// Cal.com's senders give up within minutes; replays by hand come days later.
 const REDIS_TTL: Duration = Duration::from_hours(7 * 24);
-/// A server of PostgreSQL has 100 by default: room for some services.
+/// A server of `PostgreSQL` has 100 by default: room for some services.
 const DATABASE_CONNECTIONS: usize = 8;
 /// Redis counts in seconds here.
 const REDIS_TTL_MIN: Duration = Duration::from_secs(1);
-/// As long as deliveries are kept: of an older one there is nothing to recognise.
+/// Nobody sends a webhook again after so long, and Redis would only fill.
 const REDIS_TTL_MAX: Duration = Duration::from_hours(90 * 24);
 /// About 20 MB at the most.
 const DEDUPE_KEYS: usize = 100_000;
@@ -115,7 +115,7 @@ pub struct Config {
 pub enum Database {
     /// A file on this machine.
     Sqlite(PathBuf),
-    /// PostgreSQL, or what speaks its protocol: shared by any number of services.
+    /// `PostgreSQL`, or what speaks its protocol: shared by any number of services.
     Postgres {
         /// It may hold a password.
         url: SecretString,
@@ -208,6 +208,26 @@ pub fn resolve(
 /// A file that can't be read, or an address that is none.
 pub fn service_addresses(said: Option<String>, config: Option<PathBuf>) -> Result<Vec<String>, ConfigError> {
     services(with_file(Options { service: said, config, ..Options::default() })?.service.as_deref())
+}
+
+/// The store, for a program that works on it beside the service: what was said, else what the config file says, else
+/// the default. Secrets and listeners are not looked at.
+///
+/// # Errors
+///
+/// A file that can't be read, a URL that is none, or no place for data.
+pub fn store(
+    data_dir: Option<PathBuf>,
+    database_url: Option<SecretString>,
+    config: Option<PathBuf>,
+) -> Result<Database, ConfigError> {
+    let options = with_file(Options { data_dir, database_url, config, ..Options::default() })?;
+    let data_dir = match options.data_dir {
+        Some(path) => path,
+        None if options.database_url.is_some() => PathBuf::new(),
+        None => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
+    };
+    database(options.database_url.as_ref(), &data_dir, options.database_connections)
 }
 
 fn with_file(options: Options) -> Result<Options, ConfigError> {

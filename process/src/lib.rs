@@ -15,6 +15,7 @@ mod tenant;
 
 pub use config::{
     COMPLETE_GRACE, Config, Database, Program, RedisSettings, RedisTls, SERVICES_MOST, resolve, service_addresses,
+    store,
 };
 pub use error::ConfigError;
 pub use frame::{Process, announce, arguments, environment, exit_code, listen, loopback_or, start, start_with};

@@ -126,7 +126,7 @@ impl Ingest {
         stopping: CancellationToken,
     ) -> (Self, Rounds) {
         let (queue, submissions) = mpsc::channel(QUEUE_EVENTS);
-        // One round may wait while another is being committed.
+        // A round is on its way only when the one before it is committed.
         let (to_commit, rounds) = mpsc::channel(1);
         let bytes = Arc::new(Semaphore::new(QUEUE_BYTES));
         let ingest = Self { queue, bytes, stopping: stopping.clone(), metrics: Arc::clone(&metrics), clock };

@@ -151,6 +151,22 @@ pub fn check_redis(config: &Config) -> Result<(), ConfigError> {
     }
 }
 
+/// Refuses a URL of `PostgreSQL` that can't be used, before anything is opened. Whether the database answers is another
+/// matter.
+///
+/// # Errors
+///
+/// With the option and what is wrong with it; what it holds may be a password, and is not repeated.
+pub fn check_database(config: &Config) -> Result<(), ConfigError> {
+    let Database::Postgres { url, .. } = &config.database else { return Ok(()) };
+    match postgres::check(url.expose_secret()) {
+        Err(postgres::OpenError::Address { why: mend }) => {
+            Err(ConfigError::Value { option: "--database-url", value: "postgres://…".to_owned(), mend })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Opens and serves, in one.
 ///
 /// # Errors

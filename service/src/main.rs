@@ -29,6 +29,7 @@ async fn run(config: Config, process: Process) -> anyhow::Result<()> {
     let address = grpc.local_addr()?;
     calbridge_service::check_exposure(&config, address)?;
     calbridge_service::check_redis(&config)?;
+    calbridge_service::check_database(&config)?;
     let admin = listen("--admin", &config.admin).await?;
     let admin_address = admin.local_addr()?;
     let service = Service::open(Settings::from(&config)).await?;

@@ -1,9 +1,12 @@
-//! Purging: at its start and once an hour the service takes away what is past its retention, tenant by tenant, in
-//! chunks with pauses between them, so that no webhook waits for more than one.
+//! Purging: at its start and once an hour the service takes away what is past its retention, in chunks with pauses
+//! between them, so that no webhook waits for more than one: deliveries tenant by tenant, and the log in one walk for
+//! all tenants that keep it equally long.
 //!
-//! Nothing is kept of a run but what the store's watermarks say: one that was cut short is gone on with by the next.
+//! Nothing is kept of a run but what the store says: one that was cut short is gone on with by the next. How far the
+//! walks have come is remembered for as long as the process lives; a new one begins at the log's beginning.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,7 +21,7 @@ use crate::{
     clock::Clock,
     metrics::Metrics,
     settings::{PURGE_INTERVAL, PURGE_PAUSE_MAX, PURGE_PAUSE_MIN, PURGE_REST, PURGE_RETRY},
-    store::{Purge, Purgeable, Purged, RetentionPolicies, Store, StoreError},
+    store::{LogKeepers, LogPurge, Position, Purge, Purgeable, Purged, RetentionPolicies, Store, StoreError},
 };
 
 /// What the task needs.
@@ -29,19 +32,33 @@ pub(crate) struct Purging<S> {
     pub(crate) metrics: Arc<Metrics>,
 }
 
+/// One run.
+struct Run<'a, S> {
+    of: &'a Purging<S>,
+    stopping: &'a CancellationToken,
+    gone: Counts,
+}
+
 /// What a run took away.
 #[derive(Default)]
-struct Counts([u64; Purgeable::ALL.len()]);
+struct Counts {
+    bodies: u64,
+    deliveries: u64,
+    transitions: u64,
+}
+
+/// Behind where each walk goes on, by how long it keeps.
+type Walks = BTreeMap<Duration, Position>;
 
 impl<S: Store> Purging<S> {
     /// Runs until `stopping` fires. A chunk under way is finished.
     pub(crate) async fn run(self, stopping: CancellationToken) {
-        let mut failing = false;
+        let (mut walks, mut failing) = (Walks::new(), false);
         while !stopping.is_cancelled() {
-            let mut counts = Counts::default();
-            let done = self.purge_all(&mut counts, &stopping).await;
-            if !counts.is_empty() {
-                info!("what was past its retention is purged: {counts}");
+            let mut run = Run { of: &self, stopping: &stopping, gone: Counts::default() };
+            let done = run.purge_all(&mut walks).await;
+            if !run.gone.is_empty() {
+                info!("what was past its retention is purged: {}", run.gone);
             }
             // An outage is said once, and its end once.
             match &done {
@@ -53,55 +70,103 @@ impl<S: Store> Purging<S> {
             pause(if failing { PURGE_RETRY } else { PURGE_INTERVAL }, &stopping).await;
         }
     }
+}
 
-    async fn purge_all(&self, counts: &mut Counts, stopping: &CancellationToken) -> Result<(), StoreError> {
-        let mut behind = String::new();
-        while let Some(tenant) = self.store.next_tenant(&behind).await? {
+impl<S: Store> Run<'_, S> {
+    async fn purge_all(&mut self, walks: &mut Walks) -> Result<(), StoreError> {
+        let (mut behind, mut floors) = (String::new(), BTreeMap::new());
+        while let Some(tenant) = self.of.store.next_tenant(&behind).await? {
             // Bodies before their deliveries: a chunk of those is bounded by what else goes with them.
             for what in Purgeable::ALL {
-                match self.purge(&tenant, what, counts, stopping).await {
-                    Err(StoreError::Damaged { what, why }) => {
-                        error!(what, why, "a purge leaves a tenant's damaged rows until the next");
-                    }
-                    done => done?,
-                }
-                if stopping.is_cancelled() {
+                let done = self.purge(&tenant, what).await;
+                go_on(done)?;
+                if self.stopping.is_cancelled() {
                     return Ok(());
                 }
             }
+            if let Some(floor) = self.of.store.transitions_floor(&tenant).await? {
+                floors.insert(tenant.clone(), floor);
+            }
             behind = tenant;
+        }
+        let keepers = Arc::new(LogKeepers { policies: Arc::clone(&self.of.policies), floors });
+        for period in keepers.periods() {
+            let done = self.walk(period, &keepers, walks.entry(period).or_default()).await;
+            go_on(done)?;
+            if self.stopping.is_cancelled() {
+                return Ok(());
+            }
         }
         Ok(())
     }
 
     /// All of one kind, chunk by chunk.
-    async fn purge(
-        &self,
-        tenant: &str,
-        what: Purgeable,
-        counts: &mut Counts,
-        stopping: &CancellationToken,
-    ) -> Result<(), StoreError> {
-        let Some(period) = what.period(self.policies.of(tenant)) else { return Ok(()) };
+    async fn purge(&mut self, tenant: &str, what: Purgeable) -> Result<(), StoreError> {
+        let Some(period) = what.period(self.of.policies.of(tenant)) else { return Ok(()) };
         loop {
-            let floor = match what {
-                Purgeable::Transitions => self.store.transitions_floor(tenant).await?,
-                Purgeable::Bodies | Purgeable::Deliveries => None,
-            };
             let began = Instant::now();
-            let purge = Purge { tenant: tenant.into(), what, period, now: (self.clock)(), floor };
-            let Purged { rows, more } = self.store.purge(purge).await?;
-            if rows > 0 {
-                counts.add(what, rows);
-                self.metrics.purged(name(what), rows);
-                let rest = began.elapsed() * PURGE_REST;
-                pause(rest.clamp(PURGE_PAUSE_MIN, PURGE_PAUSE_MAX), stopping).await;
-            }
-            if !more || stopping.is_cancelled() {
+            let purge = Purge { tenant: tenant.into(), what, period, now: (self.of.clock)() };
+            let Purged { rows, more } = self.of.store.purge(purge).await?;
+            let (kind, count) = match what {
+                Purgeable::Bodies => (semconv::RETENTION_BODIES, &mut self.gone.bodies),
+                Purgeable::Deliveries => (semconv::RETENTION_DELIVERIES, &mut self.gone.deliveries),
+            };
+            add(count, rows);
+            self.rest(began, kind, rows).await;
+            if !more || self.stopping.is_cancelled() {
                 return Ok(());
             }
         }
     }
+
+    /// Along the log from where the run before came to.
+    async fn walk(
+        &mut self,
+        period: Duration,
+        keepers: &Arc<LogKeepers>,
+        start: &mut Position,
+    ) -> Result<(), StoreError> {
+        let (mut after, mut held) = (*start, None);
+        loop {
+            let began = Instant::now();
+            let purge = LogPurge { after, period, keepers: Arc::clone(keepers), now: (self.of.clock)() };
+            let purged = self.of.store.purge_log(purge).await?;
+            after = purged.through;
+            // The next run begins before the first that waits for its reader.
+            held = held.or(purged.held);
+            *start = held.map_or(after, |held| Position(held.0 - 1));
+            add(&mut self.gone.transitions, purged.rows);
+            self.rest(began, semconv::RETENTION_TRANSITIONS, purged.rows).await;
+            if !purged.more || self.stopping.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// After a chunk, so that others have most of the time.
+    async fn rest(&self, began: Instant, kind: &'static str, rows: usize) {
+        let least = if rows > 0 { PURGE_PAUSE_MIN } else { Duration::ZERO };
+        if rows > 0 {
+            self.of.metrics.purged(kind, rows);
+        }
+        let rest = began.elapsed() * PURGE_REST;
+        pause(rest.clamp(least, PURGE_PAUSE_MAX), self.stopping).await;
+    }
+}
+
+/// Damage ends one purge, and not the others.
+fn go_on(done: Result<(), StoreError>) -> Result<(), StoreError> {
+    match done {
+        Err(StoreError::Damaged { what, why }) => {
+            error!(what, why, "a purge leaves damaged rows, and those behind them, until the next");
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+fn add(count: &mut u64, rows: usize) {
+    *count += u64::try_from(rows).unwrap_or(u64::MAX);
 }
 
 async fn pause(duration: Duration, stopping: &CancellationToken) {
@@ -111,31 +176,15 @@ async fn pause(duration: Duration, stopping: &CancellationToken) {
     }
 }
 
-/// As logs and metrics write it.
-fn name(what: Purgeable) -> &'static str {
-    match what {
-        Purgeable::Bodies => semconv::RETENTION_BODIES,
-        Purgeable::Deliveries => semconv::RETENTION_DELIVERIES,
-        Purgeable::Transitions => semconv::RETENTION_TRANSITIONS,
-    }
-}
-
 impl Counts {
-    fn add(&mut self, what: Purgeable, rows: usize) {
-        let places = Purgeable::ALL.iter().zip(&mut self.0);
-        for (_, count) in places.filter(|(kind, _)| **kind == what) {
-            *count += u64::try_from(rows).unwrap_or(u64::MAX);
-        }
-    }
-
     fn is_empty(&self) -> bool {
-        self.0.iter().all(|count| *count == 0)
+        self.bodies + self.deliveries + self.transitions == 0
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [bodies, deliveries, transitions] = self.0;
+        let Self { bodies, deliveries, transitions } = self;
         write!(out, "{bodies} bodies, {deliveries} deliveries, {transitions} transitions")
     }
 }

@@ -3,7 +3,6 @@
 //! `commit` is the only writer. Positions rise in commit order and are never handed out twice, so a reader that follows
 //! them misses nothing. SQL lives below this file and nowhere else.
 
-pub(crate) mod body;
 pub(crate) mod candidates;
 pub(crate) mod changes;
 pub(crate) mod clock;
@@ -11,8 +10,11 @@ pub(crate) mod filter;
 pub(crate) mod fold;
 pub(crate) mod found;
 pub(crate) mod lineage;
+pub mod maintain;
+pub mod memory;
 pub(crate) mod mentioned;
 pub(crate) mod observe;
+pub(crate) mod pack;
 mod position;
 pub mod postgres;
 pub(crate) mod replay;
@@ -37,8 +39,8 @@ pub use self::{
     filter::{Comparison, Condition, Filter},
     position::Position,
     retention::{
-        CONSUMER_LAG_MAX, PURGE_BYTES_MAX, PURGE_ROWS_MAX, PURGE_TIMELINES_MAX, Purge, Purgeable, Purged, Retention,
-        RetentionPolicies, Watermarks,
+        CONSUMER_LAG_MAX, LogKeepers, LogPurge, LogPurged, PURGE_BYTES_MAX, PURGE_ROWS_MAX, PURGE_TIMELINES_MAX, Purge,
+        Purgeable, Purged, Retention, RetentionPolicies, Watermarks,
     },
 };
 
@@ -141,6 +143,19 @@ pub struct DuplicateNote {
     pub trace_id: String,
 }
 
+impl DuplicateNote {
+    /// A delivery that turned out to repeat one that is kept.
+    pub(crate) fn of(delivery: &NewDelivery, first: FirstResult) -> Self {
+        Self {
+            first,
+            tenant: Arc::clone(&delivery.key.tenant),
+            receive_time: delivery.event.receive_time.as_ref().map_or(0, time::micros),
+            secret_id: delivery.event.secret_id.clone(),
+            trace_id: delivery.trace_id.clone(),
+        }
+    }
+}
+
 /// One round: everything in it is committed together.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
@@ -186,7 +201,7 @@ pub struct Replay {
 }
 
 /// What came of a replay.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Replayed {
     /// APPLIED, `NO_CHANGE`, RECORDED or UNPARSED.
     pub outcome: v1::SubmitOutcome,
@@ -219,7 +234,7 @@ pub struct FirstResult {
 }
 
 /// What became of one delivery of a batch, in the batch's order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Committed {
     /// APPLIED, `NO_CHANGE`, DUPLICATE, RECORDED or UNPARSED.
     pub outcome: v1::SubmitOutcome,
@@ -428,9 +443,13 @@ pub trait Store: Send + Sync + 'static {
     /// The next tenant behind this name, in the order of bytes, of whom anything is kept.
     fn next_tenant(&self, behind: &str) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
 
-    /// Takes away what is past its retention, oldest first: at most [`PURGE_ROWS_MAX`] rows and what belongs to them.
-    /// Nothing where another service is about it.
+    /// Takes away what a tenant has past its retention, oldest first: at most [`PURGE_ROWS_MAX`] rows and what belongs
+    /// to them. Nothing where another service purges.
     fn purge(&self, purge: Purge) -> impl Future<Output = Result<Purged, StoreError>> + Send;
+
+    /// Walks along [`PURGE_ROWS_MAX`] transitions at the most, and takes away those that are past their retention, each
+    /// with its line where nothing else is kept of that. Nothing where another service purges.
+    fn purge_log(&self, purge: LogPurge) -> impl Future<Output = Result<LogPurged, StoreError>> + Send;
 
     /// What is gone of a tenant's.
     fn watermarks(&self, tenant: &str) -> impl Future<Output = Result<Watermarks, StoreError>> + Send;

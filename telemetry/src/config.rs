@@ -74,6 +74,13 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Whether a trace that its parent left out is left out here as well.
+    pub(crate) fn follows_parents(&self) -> bool {
+        self.traces.is_none() || matches!(self.sampler, Sampler::ParentBased(_))
+    }
+}
+
 impl Export {
     /// None when the signal is switched off, or when nobody said where to send it.
     fn of(signal: Signal, environment: Environment<'_>) -> Result<Option<Self>, InitError> {

@@ -31,13 +31,16 @@ const EXPORTERS: [&str; 8] =
 /// What the SDK warns of when a task is dropped with its runtime, after telemetry has ended: as it should be.
 const EXPECTED_AT_EXIT: [&str; 2] = ["BatchSpanProcessor.OnEnd.AfterShutdown", "BatchLogProcessor.Emit.AfterShutdown"];
 
-/// The layer that writes log lines to `writer` in the format that the settings ask for.
+/// The layer that writes log lines to `writer` in the format that the settings ask for. It sees no spans: it would
+/// write the fields of each into a text that no line shows.
 pub(crate) fn layer<S, W>(settings: &Settings, writer: W) -> Result<Box<dyn Layer<S> + Send + Sync>, InitError>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = filter(settings)?.and(filter_fn(|metadata| !EXPECTED_AT_EXIT.contains(&metadata.name())));
+    let wanted =
+        filter_fn(|metadata: &Metadata<'_>| metadata.is_event() && !EXPECTED_AT_EXIT.contains(&metadata.name()));
+    let filter = filter(settings)?.and(wanted);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     Ok(match settings.log_format.resolved() {
         LogFormat::Json => layer.with_ansi(false).event_format(Json).with_filter(filter).boxed(),
@@ -50,7 +53,7 @@ pub(crate) fn export_filter<S>(settings: &Settings) -> Result<impl Filter<S> + u
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    Ok(filter(settings)?.and(filter_fn(|metadata| !is_of_exporters(metadata))))
+    Ok(filter(settings)?.and(filter_fn(|metadata| metadata.is_event() && !is_of_exporters(metadata))))
 }
 
 /// What becomes a span of a trace: our spans. Log lines stay log lines and are not repeated as span events.

@@ -4,6 +4,7 @@
 //! Reading a span's context starts it, so [`adopt`] comes before every other function here.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
@@ -15,6 +16,9 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// The header that carries trace and span id.
 pub const TRACEPARENT: &str = "traceparent";
+
+/// The length of a `traceparent` of version 00, in bytes (W3C Trace Context, section 3.2.2).
+const TRACEPARENT_BYTES: usize = 55;
 
 /// The longest `traceparent` that is looked at, in bytes. Version 00 has 55; a later version may add to it.
 const TRACEPARENT_BYTES_MAX: usize = 256;
@@ -38,6 +42,25 @@ pub fn parent_from(traceparent: &str) -> Option<Context> {
     }
     let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
     valid(TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier))
+}
+
+/// Whether the sampler of this process leaves out what a parent left out. It does not until [`follow_parents`].
+static FOLLOWS_PARENTS: AtomicBool = AtomicBool::new(false);
+
+/// From here on what a parent left out is left out.
+pub(crate) fn follow_parents() {
+    FOLLOWS_PARENTS.store(true, Ordering::Relaxed);
+}
+
+/// Whether a child of the context that a `traceparent` names is not sampled in any case, so that it need not be made.
+#[must_use]
+pub fn is_left_out(traceparent: &str) -> bool {
+    // Version 00: two digits of flags at the end, the last bit of which says "sampled".
+    let unsampled = |digit: u8| (digit as char).to_digit(16).is_some_and(|digit| digit & 1 == 0);
+    FOLLOWS_PARENTS.load(Ordering::Relaxed)
+        && traceparent.len() == TRACEPARENT_BYTES
+        && traceparent.starts_with("00-")
+        && traceparent.as_bytes().last().copied().is_some_and(unsampled)
 }
 
 /// Makes the span a child of the context that the `traceparent` names; an invalid one is ignored. The span must not

@@ -1,7 +1,8 @@
 //! Puts telemetry together for a process, and takes it down in bounded time.
 //!
-//! Spans exist whether or not they are exported, so that logs and answers always have a trace id. The sampling of a
-//! trace is decided at its root: a caller's decision holds.
+//! The root span of a trace exists whether or not it is exported, so that logs and answers have a trace id. Whether a
+//! trace is sampled is decided at its root, and a caller's decision holds unless the sampler says otherwise; what is
+//! not sampled costs no further spans. Where traces go nowhere, none is.
 
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::registry::LookupSpan;
@@ -20,7 +21,7 @@ use tracing_subscriber::{Layer, layer::SubscriberExt};
 use crate::config::{self, Config};
 use crate::metrics::{MetricsPage, meter, observe_lost, scope};
 use crate::otlp::{self, Lost};
-use crate::{InitError, Settings, logs};
+use crate::{InitError, Settings, logs, propagation};
 
 /// How long [`Telemetry::shutdown`] may take: with a collector that answers it is over in milliseconds, and one that
 /// does not must not eat the grace that an orchestrator gives a process (10 s and more).
@@ -46,6 +47,9 @@ pub fn init(settings: &Settings) -> Result<Telemetry, InitError> {
         return Err(InitError::NoRuntime);
     }
     let config = Config::from_environment(&settings.environment)?;
+    if config.follows_parents() {
+        propagation::follow_parents();
+    }
     let (telemetry, lost) = build(&config, settings)?;
     let spans = telemetry.traces.as_ref().map(span_layer);
     let bridge = match &telemetry.logs {
@@ -96,10 +100,13 @@ fn build(config: &Config, settings: &Settings) -> Result<(Telemetry, Arc<Lost>),
 }
 
 fn tracer_provider(config: &Config, resource: &Resource, lost: &Arc<Lost>) -> Result<SdkTracerProvider, InitError> {
-    let provider = SdkTracerProvider::builder().with_sampler(config.sampler.clone()).with_resource(resource.clone());
+    let provider = SdkTracerProvider::builder().with_resource(resource.clone());
     Ok(match &config.traces {
-        Some(export) => provider.with_batch_exporter(otlp::span_exporter(export, lost)?).build(),
-        None => provider.build(),
+        Some(export) => {
+            let exporter = otlp::span_exporter(export, lost)?;
+            provider.with_sampler(config.sampler.clone()).with_batch_exporter(exporter).build()
+        }
+        None => provider.with_sampler(Sampler::AlwaysOff).build(),
     })
 }
 

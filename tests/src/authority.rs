@@ -48,7 +48,10 @@ impl Authority {
     #[must_use]
     pub fn certify(&self, name: &str) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let mut parameters = CertificateParams::new([name.to_owned()]).unwrap();
+        // Where a client's certificate says who it is.
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         let write = |end: &str, text: String| {
             let path = self.folder.path().join(format!("{name}.{end}"));
             fs::write(&path, text).unwrap();

@@ -8,20 +8,90 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     metrics::Page,
     port,
     program::{Program, Start},
-    system::{SECRET, TENANT, ready, tenants},
+    system::{SECRET, TENANT, config_of, ready},
     wait,
     webhook::Sender,
 };
+
+/// Between a refusal and the sender's next webhook: Cal.com does not hammer either.
+const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+
+/// How a fleet is built.
+#[derive(Debug)]
+pub struct Plan {
+    services: usize,
+    adapters: usize,
+    deadline: &'static str,
+    tenants: BTreeMap<String, String>,
+    service: Vec<(&'static str, String)>,
+    clock: bool,
+}
+
+impl Plan {
+    /// A number of each, and the adapters' deadline for a commit. Tenant `default` with [`SECRET`].
+    #[must_use]
+    pub fn new(services: usize, adapters: usize, deadline: &'static str) -> Self {
+        let tenants = BTreeMap::from([(TENANT.to_owned(), SECRET.to_owned())]);
+        Self { services, adapters, deadline, tenants, service: Vec::new(), clock: true }
+    }
+
+    /// Adds tenants, all with [`SECRET`].
+    #[must_use]
+    pub fn tenants(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.tenants.extend(names.into_iter().map(|name| (name, SECRET.to_owned())));
+        self
+    }
+
+    /// Adds a flag for every service.
+    #[must_use]
+    pub fn service(mut self, flag: &'static str, value: impl Into<String>) -> Self {
+        self.service.push((flag, value.into()));
+        self
+    }
+
+    /// Keeps the clock from completing bookings: what they are does not depend on when the test runs.
+    #[must_use]
+    pub fn without_clock(mut self) -> Self {
+        self.clock = false;
+        self
+    }
+
+    fn service_start(&self, number: usize, folder: &Path, database: String) -> Start {
+        let start = Start::new("calbridge-service")
+            .flag("--grpc", format!("127.0.0.1:{}", port::free()))
+            .flag("--admin", "127.0.0.1:0")
+            .flag("--data-dir", folder.join(format!("data{number}")))
+            .flag("--database-url", database)
+            .flag("--config", folder.join(CONFIG));
+        self.service.iter().fold(start, |start, (flag, value)| start.flag(flag, value))
+    }
+
+    fn adapter_start(&self, services: &[Program], folder: &Path) -> Start {
+        let addresses = services.iter().map(|service| format!("http://{}", service.listening().grpc()));
+        Start::new("calbridge-adapter")
+            .flag("--http", "127.0.0.1:0")
+            .flag("--admin", "127.0.0.1:0")
+            .flag("--service", addresses.collect::<Vec<_>>().join(","))
+            .flag("--forward-deadline", self.deadline)
+            // Longer than any deadline of a test.
+            .flag("--shutdown-grace", "30s")
+            .flag("--config", folder.join(CONFIG))
+    }
+}
+
+/// One file for all programs.
+const CONFIG: &str = "calbridge.toml";
 
 /// A number of each; every adapter knows every service.
 #[derive(Debug)]
@@ -40,42 +110,38 @@ impl Fleet {
     pub async fn start(
         services: usize,
         adapters: usize,
-        deadline: &str,
+        deadline: &'static str,
         database: impl Fn(usize, &Path) -> String,
     ) -> Self {
+        Self::of(Plan::new(services, adapters, deadline), database).await
+    }
+
+    /// The same by a plan. The services start at the same moment.
+    pub async fn of(plan: Plan, database: impl Fn(usize, &Path) -> String) -> Self {
         let folder = TempDir::new().unwrap();
-        let config = folder.path().join("calbridge.toml");
-        fs::write(&config, tenants(&BTreeMap::from([(TENANT.to_owned(), SECRET.to_owned())]))).unwrap();
-        let starts: Vec<Start> = (0..services)
-            .map(|number| {
-                Start::new("calbridge-service")
-                    .flag("--grpc", format!("127.0.0.1:{}", port::free()))
-                    .flag("--admin", "127.0.0.1:0")
-                    .flag("--data-dir", folder.path().join(format!("data{number}")))
-                    .flag("--database-url", database(number, folder.path()))
-                    .flag("--config", &config)
-            })
+        fs::write(folder.path().join(CONFIG), config_of(&plan.tenants, plan.clock)).unwrap();
+        let starts: Vec<Start> = (0..plan.services)
+            .map(|number| plan.service_start(number, folder.path(), database(number, folder.path())))
             .collect();
-        let services: Vec<Program> = starts.iter().map(Start::serve).collect();
-        let addresses: Vec<String> =
-            services.iter().map(|service| format!("http://{}", service.listening().grpc())).collect();
-        let adapter = Start::new("calbridge-adapter")
-            .flag("--http", "127.0.0.1:0")
-            .flag("--admin", "127.0.0.1:0")
-            .flag("--service", addresses.join(","))
-            .flag("--forward-deadline", deadline)
-            // Longer than any deadline of a test.
-            .flag("--shutdown-grace", "30s")
-            .flag("--config", &config);
-        let adapters = (0..adapters).map(|_| adapter.serve()).collect();
+        let services: Vec<Program> = thread::scope(|scope| {
+            let serving: Vec<_> = starts.iter().map(|start| scope.spawn(|| start.serve())).collect();
+            serving.into_iter().map(|serving| serving.join().unwrap()).collect()
+        });
+        let adapter = plan.adapter_start(&services, folder.path());
+        let adapters = (0..plan.adapters).map(|_| adapter.serve()).collect();
         let fleet = Self { services, adapters, starts, _folder: folder };
-        for adapter in &fleet.adapters {
-            ready(adapter).await;
-        }
+        fleet.ready().await;
         for service in 0..fleet.services.len() {
             fleet.linked(service, true).await;
         }
         fleet
+    }
+
+    /// Waits until every adapter can make a webhook durable.
+    pub async fn ready(&self) {
+        for adapter in &self.adapters {
+            ready(adapter).await;
+        }
     }
 
     /// Starts a service anew after its end, as it was started first.
@@ -115,8 +181,14 @@ impl Fleet {
 #[derive(Debug)]
 pub struct Load {
     senders: JoinSet<Vec<Sent>>,
-    answered: Arc<AtomicUsize>,
-    end: Arc<AtomicBool>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    accepted: AtomicUsize,
+    refused: AtomicUsize,
+    end: AtomicBool,
 }
 
 /// One webhook and how it was answered.
@@ -126,6 +198,10 @@ pub struct Sent {
     pub body: Vec<u8>,
     /// The answer's status.
     pub status: u16,
+    /// `outcome` of a 200; empty where there is none.
+    pub outcome: String,
+    /// `Retry-After`, where the answer says it.
+    pub retry_after: Option<u64>,
     /// How long the answer took.
     pub took: Duration,
 }
@@ -134,37 +210,57 @@ impl Load {
     /// So many senders; `body` makes a body that no other call makes, of two numbers.
     pub fn start(fleet: &Fleet, senders: usize, body: fn(usize, usize) -> Vec<u8>) -> Self {
         let edges: Vec<_> = fleet.adapters.iter().map(|adapter| adapter.listening().http()).collect();
-        let (answered, end) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let mut load = Self { senders: JoinSet::new(), answered, end };
+        let mut load = Self { senders: JoinSet::new(), counts: Arc::default() };
         for number in 0..senders {
             let edges: Vec<Sender> = edges.iter().map(|edge| Sender::new(*edge)).collect();
-            let (answered, end) = (Arc::clone(&load.answered), Arc::clone(&load.end));
+            let counts = Arc::clone(&load.counts);
             load.senders.spawn(async move {
-                let mut sent = Vec::new();
-                while !end.load(Ordering::Relaxed) {
-                    let body = body(number, sent.len());
-                    let edge = &edges[(number + sent.len()) % edges.len()];
-                    let began = Instant::now();
-                    let status = edge.send(TENANT, SECRET, body.clone()).await.status.as_u16();
-                    sent.push(Sent { body, status, took: began.elapsed() });
-                    answered.fetch_add(1, Ordering::Relaxed);
+                let mut all = Vec::new();
+                while !counts.end.load(Ordering::Relaxed) {
+                    let edge = &edges[(number + all.len()) % edges.len()];
+                    let sent = send(edge, body(number, all.len())).await;
+                    let accepted = sent.status == 200;
+                    all.push(sent);
+                    if accepted {
+                        counts.accepted.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        counts.refused.fetch_add(1, Ordering::Relaxed);
+                        sleep(REFUSED_PAUSE).await;
+                    }
                 }
-                sent
+                all
             });
         }
         load
     }
 
-    /// Waits until so many more are answered.
+    /// Waits until so many more are answered 200.
     pub async fn flows(&self, more: usize) {
-        let enough = self.answered.load(Ordering::Relaxed) + more;
-        let look = || std::future::ready((self.answered.load(Ordering::Relaxed) >= enough).then_some(()));
-        wait::until("webhooks are answered", look).await;
+        grows("webhooks are answered", &self.counts.accepted, more).await;
+    }
+
+    /// Waits until so many more are answered otherwise.
+    pub async fn is_refused(&self, more: usize) {
+        grows("webhooks are refused", &self.counts.refused, more).await;
     }
 
     /// Ends it; everything that was sent.
     pub async fn end(self) -> Vec<Sent> {
-        self.end.store(true, Ordering::Relaxed);
+        self.counts.end.store(true, Ordering::Relaxed);
         wait::within("the last answers", self.senders.join_all()).await.into_iter().flatten().collect()
     }
+}
+
+/// Sends a body of the tenant `default` and says how it was answered.
+pub async fn send(edge: &Sender, body: Vec<u8>) -> Sent {
+    let began = Instant::now();
+    let answer = edge.send(TENANT, SECRET, body.clone()).await;
+    let took = began.elapsed();
+    let retry_after = answer.headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    Sent { body, status: answer.status.as_u16(), outcome: answer.outcome(), retry_after, took }
+}
+
+async fn grows(what: &str, count: &AtomicUsize, more: usize) {
+    let enough = count.load(Ordering::Relaxed) + more;
+    wait::until(what, || std::future::ready((count.load(Ordering::Relaxed) >= enough).then_some(()))).await;
 }

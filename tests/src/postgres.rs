@@ -1,11 +1,11 @@
-//! A real PostgreSQL server, and everything bad that can happen to one.
+//! A real `PostgreSQL` server, and everything bad that can happen to one.
 //!
 //! Its files are copied from a cluster that is made once and kept beside the system's other temporary files: making one
 //! takes a second, copying it a tenth.
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -18,7 +18,10 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::{port, wait::PATIENCE};
+use crate::{
+    port,
+    wait::{self, PATIENCE},
+};
 
 /// How often another port is tried where somebody took the first one in between.
 const TRIES: usize = 10;
@@ -92,10 +95,49 @@ impl Postgres {
         String::from_utf8(told.stdout).unwrap().trim_end().to_owned()
     }
 
+    /// What `psql` says of a statement that the server refuses, or dies of; nothing where it does well.
+    #[must_use]
+    pub fn refusal(&self, sql: &str) -> Option<String> {
+        let told = self.psql(sql);
+        (!told.status.success()).then(|| String::from_utf8_lossy(&told.stderr).into_owned())
+    }
+
     /// The process that the others belong to.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The port it listens at.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Writes a file into its folder that it alone can read, and answers where.
+    #[must_use]
+    pub fn keep_file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        chown_to_user(&path);
+        path
+    }
+
+    /// Changes settings of the running server (`name=value`), and returns when they hold for new connections.
+    pub async fn set(&self, settings: &[(&str, &str)]) {
+        for (name, value) in settings {
+            let _ = self.query(&format!("ALTER SYSTEM SET {name} = '{value}'"));
+        }
+        self.reload().await;
+    }
+
+    /// Has the server read its files again, and returns when what they say holds for new connections.
+    pub async fn reload(&self) {
+        const READ: &str = "SELECT pg_conf_load_time()";
+        let before = self.query(READ);
+        let _ = self.query("SELECT pg_reload_conf()");
+        wait::until("the settings hold", || std::future::ready((self.query(READ) != before).then_some(()))).await;
     }
 
     /// Where its files are.
@@ -147,16 +189,17 @@ impl Postgres {
     fn psql(&self, sql: &str) -> std::process::Output {
         let mut psql = Command::new(program("psql"));
         psql.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url()]);
+        // Timeouts of the server's are for others.
+        psql.env("PGOPTIONS", "-c statement_timeout=0 -c lock_timeout=0");
         psql.stdin(Stdio::null()).output().unwrap()
     }
 
     fn signal_all(&self, signal: Signal) {
-        let postmaster = self.child.id();
-        let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap_or_default();
+        let children = children(self.child.id());
         // The first of them first: it would start others in place of those that are gone.
-        let _ = signal::kill(pid(postmaster), signal);
-        for child in children.split_whitespace() {
-            let _ = signal::kill(pid(child.parse().unwrap()), signal);
+        let _ = signal::kill(pid(self.child.id()), signal);
+        for child in children {
+            let _ = signal::kill(pid(child), signal);
         }
     }
 }
@@ -166,6 +209,19 @@ impl Drop for Postgres {
         self.signal_all(Signal::SIGKILL);
         let _ = self.child.wait();
     }
+}
+
+/// The processes that a process has started and not yet waited for.
+#[must_use]
+pub fn children(parent: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+/// Whether there is a server to start on this machine.
+#[must_use]
+pub fn is_installed() -> bool {
+    find("postgres").is_some()
 }
 
 /// Nothing where it ended by itself: the port is taken.
@@ -241,27 +297,37 @@ fn as_user(name: &str) -> Command {
     command
 }
 
-fn give_to_user(folder: &Path) {
+fn chown_to_user(path: &Path) {
     if geteuid().is_root() {
         let user = User::from_name(USER).unwrap().expect("the package of postgres makes its user");
-        std::os::unix::fs::chown(folder, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+        std::os::unix::fs::chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
     }
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
-    assert!(fs::metadata(folder).unwrap().mode() & 0o077 == 0);
 }
 
-/// On the path, or where Debian has it.
-fn program(name: &str) -> PathBuf {
+/// A folder that only the user of the server can enter.
+pub fn give_to_user(folder: &Path) {
+    chown_to_user(folder);
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+/// A program of `PostgreSQL`'s: on the path, or where Debian has it.
+///
+/// # Panics
+///
+/// Where it is not there.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    find(name).unwrap_or_else(|| panic!("{name} is not there: install PostgreSQL, on Debian `apt install postgresql`"))
+}
+
+fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian =
         fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
     let mut releases: Vec<PathBuf> = debian.collect();
     releases.sort();
-    let found = std::env::split_paths(&path).chain(releases.into_iter().rev()).map(|folder| folder.join(name));
-    found
-        .into_iter()
-        .find(|program| program.is_file())
-        .unwrap_or_else(|| panic!("{name} is not there: install PostgreSQL, on Debian `apt install postgresql`"))
+    let mut found = std::env::split_paths(&path).chain(releases.into_iter().rev()).map(|folder| folder.join(name));
+    found.find(|program| program.is_file())
 }
 
 fn pid(id: u32) -> Pid {

@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread,
@@ -32,12 +32,19 @@ const SHOWN_OUTPUT: usize = 4 * 1024;
 /// Where it is not built: `cargo test -p` builds no binaries of other packages.
 #[must_use]
 pub fn path(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    // …/target/<profile>/deps/<test>
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let program = profile.join(name);
+    let program = place(name);
     assert!(program.is_file(), "{} is absent: run `cargo build --workspace` first", program.display());
     program
+}
+
+/// Where a program of this workspace lies once it is built as the running one was.
+#[must_use]
+pub fn place(name: &str) -> PathBuf {
+    let running = std::env::current_exe().unwrap();
+    // …/target/<profile>/<program> or …/target/<profile>/deps/<test>
+    let folder = running.parent().unwrap();
+    let profile = if folder.ends_with("deps") { folder.parent().unwrap() } else { folder };
+    profile.join(name)
 }
 
 /// How to start a program. It sees PATH, a HOME of its own, and what is set here; nothing else.
@@ -100,6 +107,21 @@ impl Start {
         let mut program = self.spawn();
         program.await_listening();
         program
+    }
+
+    /// Starts it and waits until it says where it listens, or ends without having said so.
+    ///
+    /// # Errors
+    ///
+    /// What it said on its standard error.
+    pub async fn try_serve(&self) -> Result<Program, String> {
+        let mut program = self.spawn();
+        if program.hears_where() {
+            return Ok(program);
+        }
+        program.exit().await;
+        program.stderr.finish().await;
+        Err(program.stderr().trim().to_owned())
     }
 
     /// Runs it to its end.
@@ -179,6 +201,12 @@ pub struct Program {
 }
 
 impl Program {
+    /// The process's id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn listening(&self) -> &Listening {
@@ -246,12 +274,21 @@ impl Program {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    fn await_listening(&mut self) {
+    /// Waits until it says where it listens.
+    pub fn await_listening(&mut self) {
         let line = self.first_line.recv_timeout(PATIENCE).unwrap_or_default();
         let Some(listening) = Listening::parse(&line) else {
             panic!("{} does not say where it listens, but {line:?}\n{}", self.name, self.tail());
         };
         self.listening = listening;
+    }
+
+    /// False where its output ended before it said anything.
+    fn hears_where(&mut self) -> bool {
+        let listening = self.first_line.recv_timeout(PATIENCE).ok().and_then(|line| Listening::parse(&line));
+        let heard = listening.is_some();
+        self.listening = listening.unwrap_or_default();
+        heard
     }
 
     fn signal(&self, signal: Signal) {

@@ -155,6 +155,12 @@ impl RedisServer {
         panic!("redis-server found no free port in {TRIES} tries");
     }
 
+    /// The process's id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `redis://…`.
     #[must_use]
     pub fn url(&self) -> String {

@@ -94,24 +94,13 @@ impl Plan {
     pub async fn start(self) -> System {
         let folder = TempDir::new().unwrap();
         let port = if self.fixed_port { crate::port::free() } else { 0 };
-        fs::write(config(&folder), self.config()).unwrap();
+        fs::write(config(&folder), config_of(&self.tenants, self.clock)).unwrap();
         let service = self.service_start(&folder, port);
         let service_program = service.serve();
         let adapter = self.adapter_start(&folder, &service_program);
         let system = System { adapter: adapter.serve(), service: service_program, plans: (adapter, service), folder };
         system.ready().await;
         system
-    }
-
-    /// One file for both programs.
-    fn config(&self) -> String {
-        if self.clock {
-            return tenants(&self.tenants);
-        }
-        self.tenants.keys().fold(tenants(&self.tenants), |text, name| {
-            let tenant = format!("[tenants.{name}]\n");
-            text.replace(&tenant, &format!("{tenant}complete_by_clock = false\n"))
-        })
     }
 
     fn service_start(&self, folder: &TempDir, port: u16) -> Start {
@@ -142,9 +131,18 @@ fn config(folder: &TempDir) -> PathBuf {
 /// The tenants' part of a config file.
 #[must_use]
 pub fn tenants(tenants: &BTreeMap<String, String>) -> String {
+    config_of(tenants, true)
+}
+
+/// The tenants' part of a config file; without the clock it completes no booking.
+#[must_use]
+pub fn config_of(tenants: &BTreeMap<String, String>, clock: bool) -> String {
     tenants.iter().fold(String::new(), |mut text, (name, secret)| {
         let secrets = toml::Value::Array(vec![toml::Value::String(secret.clone())]);
         writeln!(text, "[tenants.{name}]\nsecrets = {secrets}").unwrap();
+        if !clock {
+            writeln!(text, "complete_by_clock = false").unwrap();
+        }
         text
     })
 }

@@ -2,9 +2,14 @@
 //!
 //! Prints microseconds and bytes of file per event. It decides nothing.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
+use calbridge_bench::numbers::mix;
 use calbridge_booking::Subject;
 use calbridge_calcom::golden::{self, Golden, Person};
 use calbridge_proto::v1::{BookingEvent, Trigger};
@@ -28,6 +33,8 @@ const PER_SECOND: u64 = 5_000;
 /// How long before a meeting it is booked at the most, in seconds.
 const AHEAD: u64 = 60 * 24 * 3_600;
 const HOSTS: u64 = 200;
+/// Linux counts the time of processes in hundredths of a second.
+const MILLIS_PER_TICK: u64 = 10;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,7 +50,7 @@ fn main() -> anyhow::Result<()> {
                 let store = SqliteStore::open(&path, sqlite::Options::default())?;
                 run(&store, events, round).await?;
                 store.close().await;
-                let bytes: u64 = std::fs::read_dir(folder)?
+                let bytes: u64 = fs::read_dir(folder)?
                     .filter_map(|entry| entry.ok()?.metadata().ok())
                     .map(|metadata| metadata.len())
                     .sum();
@@ -56,33 +63,29 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(store: &impl Store, events: u64, round: u64) -> anyhow::Result<()> {
-    let mut spent = std::time::Duration::ZERO;
-    let mut prepared = cpu()?;
-    let mut used = std::time::Duration::ZERO;
+    let (mut spent, mut used) = (Duration::ZERO, Duration::ZERO);
     for first in (0..events).step_by(usize::try_from(round)?) {
         let deliveries: Vec<NewDelivery> = (first..(first + round).min(events)).map(delivery).collect();
         let now = i64::try_from(first / PER_SECOND)? * 1_000_000 + BEGIN * 1_000_000;
-        prepared = cpu()?;
+        let prepared = cpu()?;
         let began = Instant::now();
         let committed = store.commit(Batch { deliveries, now, ..Batch::default() }).await?;
         spent += began.elapsed();
         used += cpu()?.saturating_sub(prepared);
         std::hint::black_box(committed);
     }
-    let _ = prepared;
-    let each = |time: std::time::Duration| time.as_secs_f64() * 1e6 / events as f64;
+    let number = f64::from(u32::try_from(events.max(1))?);
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / number;
     println!("{events} events in rounds of {round}: {:.1} us each, {:.1} us of CPU", each(spent), each(used));
     Ok(())
 }
 
 /// The processor time of this process.
-fn cpu() -> anyhow::Result<std::time::Duration> {
-    let text = std::fs::read_to_string("/proc/self/schedstat").ok();
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let _ = text;
+fn cpu() -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
     let fields: Vec<&str> = stat.rsplit(") ").next().context("a process without a name")?.split(' ').collect();
     let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    Ok(std::time::Duration::from_millis(ticks * 10))
+    Ok(Duration::from_millis(ticks * MILLIS_PER_TICK))
 }
 
 fn delivery(number: u64) -> NewDelivery {
@@ -90,7 +93,7 @@ fn delivery(number: u64) -> NewDelivery {
     let second = |second: i64| Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH);
     let told = BEGIN + i64::try_from(number / PER_SECOND).unwrap_or_default();
     let start = told + i64::try_from(random % AHEAD / 900 * 900).unwrap_or_default();
-    let uid = format!("{:022x}", u128::from(random) << 20 | u128::from(number));
+    let uid = format!("{:022x}", (u128::from(random) << 20) | u128::from(number));
     let mut golden = Golden::new(&uid, i64::try_from(number).unwrap_or_default(), second(told), second(start));
     golden.attendees = vec![Person::new("Ada Guest", &format!("guest{random:x}@customers.example"))];
     golden.organizer.email = format!("host{}@hosts.example", random % HOSTS);
@@ -130,13 +133,5 @@ fn prepare(body: Vec<u8>, number: u64) -> NewDelivery {
 /// Rising like the ids of a clock.
 fn id(number: u64, of: u64) -> Uuid {
     let millis = u64::try_from(BEGIN).unwrap_or_default() * 1_000 + number / 5;
-    Uuid::from_u64_pair(millis << 16 | 0x7000 | number % 5, mix(number ^ of << 60) | 1 << 63)
-}
-
-/// A number that looks like any other.
-fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678_9abc_def1);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    Uuid::from_u64_pair((millis << 16) | 0x7000 | (number % 5), mix(number ^ (of << 60)) | (1 << 63))
 }

@@ -43,7 +43,9 @@ CREATE TABLE deliveries (
     siblings_silent BOOLEAN NOT NULL DEFAULT FALSE, -- it speaks for a series and names one booking of it
     UNIQUE (tenant, key_time, identity)
 );
-CREATE INDEX deliveries_by_tenant ON deliveries (tenant, position);
+-- All positions are above zero; it is said so that only lists, which say it as well, walk this index. A plan that was
+-- made while the table was empty would otherwise look keys up in it, through all that the tenant has.
+CREATE INDEX deliveries_by_tenant ON deliveries (tenant, position) WHERE position > 0;
 
 -- Apart from the deliveries, which are read far more often.
 CREATE TABLE bodies (

@@ -7,7 +7,6 @@ CREATE TABLE retention (
     transitions INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
--- A tenant's log in its order. The position is part of every entry: SQLite appends the row id.
-CREATE INDEX transitions_by_tenant ON transitions (tenant);
--- The notes of a delivery's copies go with it.
-CREATE INDEX duplicates_by_delivery ON duplicates (delivery);
+-- Notes of copies of what speaks of no booking stand in no timeline, and are not made any more.
+DELETE FROM duplicates WHERE delivery IN
+    (SELECT position FROM deliveries WHERE booking_uid IS NULL AND mentioned IS NULL);

@@ -16,13 +16,16 @@ use crate::{
 
 /// Commits rounds one after the other until the gathering half has ended.
 pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, mut rounds: mpsc::Receiver<Round>) {
-    while let Some(Round { span, now, fresh, notes }) = rounds.recv().await {
+    while let Some(Round { span, now, fresh, notes, turn }) = rounds.recv().await {
         let (deliveries, receipts): (Vec<_>, Vec<_>) =
             fresh.into_iter().map(|event| (event.delivery, event.receipt)).unzip();
         let keys: Vec<DeliveryKey> = deliveries.iter().map(|delivery| delivery.key.clone()).collect();
         let (clock, trace_id) = (Arc::clone(&shared.policies), trace::kept_id(&span));
         let batch = Batch { deliveries, duplicates: notes, now, clock, trace_id };
-        match shared.store.commit(batch).instrument(span.clone()).await {
+        let done = shared.store.commit(batch).instrument(span.clone()).await;
+        // The next round need not wait for this one's answers.
+        drop(turn);
+        match done {
             Ok(committed) => conclude(&shared, receipts, committed, keys, &span),
             Err(failure) => refuse(&shared, receipts, &failure, &span),
         }

@@ -6,14 +6,17 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use calbridge_proto::v1;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, warn};
 
 use super::{Answer, Receipt, Shared, Submission, trace};
 use crate::{
     settings::{CONFIRM_TIMEOUT, ROUND_BYTES, ROUND_EVENTS},
-    store::{DeliveryKey, DuplicateNote, FirstResult, Micros, NewDelivery, Store, time::micros},
+    store::{DeliveryKey, DuplicateNote, FirstResult, Micros, Store},
 };
 
 /// A round on its way to the commit.
@@ -21,33 +24,89 @@ use crate::{
 pub(super) struct Round {
     /// `ingest round`.
     pub(super) span: Span,
-    /// When it began.
+    /// When it was closed.
     pub(super) now: Micros,
     /// What may be new.
     pub(super) fresh: Vec<Submission>,
     /// What is not, answered already.
     pub(super) notes: Vec<DuplicateNote>,
+    /// The turn to commit; given back when it is done.
+    pub(super) turn: OwnedSemaphorePermit,
+}
+
+/// A round that still grows.
+struct Gathering {
+    span: Span,
+    fresh: Vec<Submission>,
+    notes: Vec<DuplicateNote>,
+    /// How many events it took, and how many it may.
+    events: usize,
+    most: usize,
+    bytes: usize,
 }
 
 /// Gathers rounds until `stopping` fires and everything that was taken before is on its way.
+///
+/// A round grows, and its duplicates are looked up, for as long as the one before it is being committed: so rounds are
+/// as large as they can be without anybody waiting for one to fill.
 pub(super) async fn run<S: Store>(
     shared: Arc<Shared<S>>,
     mut queue: mpsc::Receiver<Submission>,
     rounds: mpsc::Sender<Round>,
     stopping: CancellationToken,
 ) {
+    let turns = Arc::new(Semaphore::new(1));
     loop {
-        // A place for the round first: while both places are taken events gather in the queue, and the next round is
-        // the larger for it.
-        let Ok(place) = rounds.reserve().await else { return };
         let Some(first) = next(&mut queue, &stopping).await else { return };
-        let events = take(&shared, first, &mut queue);
-        shared.metrics.round(events.len(), queue.len());
-        let span = trace::round_span(&events);
-        let now = (shared.clock)();
-        let mut round = Round { span: span.clone(), now, fresh: events, notes: Vec::new() };
-        recognise(&shared, &mut round).instrument(span).await;
-        place.send(round);
+        let mut round = Gathering::begin(&shared);
+        round.grow(&shared, first, &mut queue).await;
+        let turn = loop {
+            tokio::select! {
+                biased;
+                turn = Arc::clone(&turns).acquire_owned() => break turn,
+                // Once the service stops the queue is closed by whoever waits for the next first.
+                Some(more) = queue.recv(), if round.has_room() => round.grow(&shared, more, &mut queue).await,
+            }
+        };
+        let Ok(turn) = turn else { return };
+        shared.metrics.round(round.events, queue.len());
+        if rounds.send(round.close((shared.clock)(), turn)).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Gathering {
+    fn begin<S>(shared: &Shared<S>) -> Self {
+        let left = |left: usize| left.checked_sub(1);
+        let careful = shared.careful.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok();
+        let most = if careful { 1 } else { ROUND_EVENTS };
+        Self { span: trace::round_span(), fresh: Vec::new(), notes: Vec::new(), events: 0, most, bytes: 0 }
+    }
+
+    fn has_room(&self) -> bool {
+        self.events < self.most && self.bytes < ROUND_BYTES
+    }
+
+    /// Takes an event and what waits behind it, up to the bounds of a round, and looks up which of it is known.
+    async fn grow<S: Store>(&mut self, shared: &Shared<S>, first: Submission, queue: &mut mpsc::Receiver<Submission>) {
+        let before = self.events;
+        let mut events = Vec::new();
+        let mut next = Some(first);
+        while let Some(event) = next {
+            self.bytes += event.delivery.event.raw_body.len();
+            self.events += 1;
+            events.push(event);
+            next = if self.has_room() { queue.try_recv().ok() } else { None };
+        }
+        trace::join_round(&self.span, &events, before);
+        let span = self.span.clone();
+        recognise(shared, self, events).instrument(span).await;
+    }
+
+    fn close(self, now: Micros, turn: OwnedSemaphorePermit) -> Round {
+        trace::close_round(&self.span, self.events);
+        Round { span: self.span, now, fresh: self.fresh, notes: self.notes, turn }
     }
 }
 
@@ -62,45 +121,15 @@ async fn next(queue: &mut mpsc::Receiver<Submission>, stopping: &CancellationTok
     queue.recv().await
 }
 
-/// The first event and what waits behind it, up to the bounds of a round.
-fn take<S>(shared: &Shared<S>, first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Vec<Submission> {
-    let careful = shared.careful.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
-    let most = if careful { 1 } else { ROUND_EVENTS };
-    let mut bytes = first.delivery.event.raw_body.len();
-    let mut events = vec![first];
-    while events.len() < most && bytes < ROUND_BYTES {
-        let Ok(event) = queue.try_recv() else { break };
-        bytes += event.delivery.event.raw_body.len();
-        events.push(event);
-    }
-    events
-}
-
-/// Takes the confirmed duplicates out of the round and answers them.
-async fn recognise<S: Store>(shared: &Shared<S>, round: &mut Round) {
-    let keys: Vec<DeliveryKey> = round.fresh.iter().map(|event| event.delivery.key.clone()).collect();
+/// Answers the confirmed duplicates among the events; the others go into the round.
+async fn recognise<S: Store>(shared: &Shared<S>, round: &mut Gathering, events: Vec<Submission>) {
+    let keys: Vec<DeliveryKey> = events.iter().map(|event| event.delivery.key.clone()).collect();
     let hits = shared.hint.ask(&keys).await;
-    let hit_keys: Vec<DeliveryKey> = keys.into_iter().zip(&hits).filter_map(|(key, hit)| hit.then_some(key)).collect();
-    if hit_keys.is_empty() {
-        return;
-    }
-    let asked = hit_keys.len();
-    // Without an answer all of them count as fresh: the commit will tell the duplicates all the same, or fail for a
-    // reason of its own.
-    let confirmed = match timeout(CONFIRM_TIMEOUT, shared.store.confirm(hit_keys)).await {
-        Ok(Ok(confirmed)) => confirmed,
-        Ok(Err(error)) => return warn!(%error, "the store could not confirm duplicates"),
-        Err(_) => return warn!(events = asked, "the store did not confirm duplicates in time"),
-    };
-    shared.metrics.disagreements(asked - confirmed.iter().flatten().count());
-    let mut confirmed = confirmed.into_iter();
-    let mut hits = hits.into_iter();
-    let events = std::mem::take(&mut round.fresh);
-    for event in events {
-        let first = if hits.next().unwrap_or(false) { confirmed.next().flatten() } else { None };
+    let firsts = confirm(shared, keys, &hits).await;
+    for (event, first) in events.into_iter().zip(firsts) {
         match first {
             Some(first) => {
-                round.notes.push(note(&event.delivery, first.clone()));
+                round.notes.push(DuplicateNote::of(&event.delivery, first.clone()));
                 answer_duplicate(shared, event.receipt, first);
             }
             None => round.fresh.push(event),
@@ -108,14 +137,30 @@ async fn recognise<S: Store>(shared: &Shared<S>, round: &mut Round) {
     }
 }
 
-fn note(delivery: &NewDelivery, first: FirstResult) -> DuplicateNote {
-    DuplicateNote {
-        first,
-        tenant: Arc::clone(&delivery.key.tenant),
-        receive_time: delivery.event.receive_time.as_ref().map_or(0, micros),
-        secret_id: delivery.event.secret_id.clone(),
-        trace_id: delivery.trace_id.clone(),
+/// The first results of those hits that the store confirms, in the order of the keys.
+async fn confirm<S: Store>(shared: &Shared<S>, keys: Vec<DeliveryKey>, hits: &[bool]) -> Vec<Option<FirstResult>> {
+    let none = vec![None; keys.len()];
+    let hit_keys: Vec<DeliveryKey> = keys.into_iter().zip(hits).filter_map(|(key, hit)| hit.then_some(key)).collect();
+    if hit_keys.is_empty() {
+        return none;
     }
+    let asked = hit_keys.len();
+    // Without an answer all of them count as fresh: the commit will tell the duplicates all the same, or fail for a
+    // reason of its own.
+    let confirmed = match timeout(CONFIRM_TIMEOUT, shared.store.confirm(hit_keys)).await {
+        Ok(Ok(confirmed)) => confirmed,
+        Ok(Err(error)) => {
+            warn!(%error, "the store could not confirm duplicates");
+            return none;
+        }
+        Err(_) => {
+            warn!(events = asked, "the store did not confirm duplicates in time");
+            return none;
+        }
+    };
+    shared.metrics.disagreements(asked - confirmed.iter().flatten().count());
+    let mut confirmed = confirmed.into_iter();
+    hits.iter().map(|hit| if *hit { confirmed.next().flatten() } else { None }).collect()
 }
 
 fn answer_duplicate<S>(shared: &Shared<S>, receipt: Receipt, first: FirstResult) {

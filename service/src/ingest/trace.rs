@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The span of one event. Its parent is the event's `trace_parent`, and the call that brought it a link; where the
-/// event names none, the call is its parent.
+/// event names none, the call is its parent. One that nobody will see is not made.
 pub(super) fn process_span(event: &v1::BookingEvent, caller: &Span) -> Span {
     let span = |parent: Option<tracing::Id>| {
         info_span!(
@@ -44,6 +44,9 @@ pub(super) fn process_span(event: &v1::BookingEvent, caller: &Span) -> Span {
             { semconv::ERROR_TYPE } = Empty,
         )
     };
+    if propagation::is_left_out(&event.trace_parent) {
+        return Span::none();
+    }
     match propagation::parent_from(&event.trace_parent) {
         Some(parent) => {
             let span = span(None);
@@ -59,11 +62,14 @@ pub(super) fn process_span(event: &v1::BookingEvent, caller: &Span) -> Span {
 
 /// The trace id to keep with the delivery: empty where the trace leads nowhere.
 pub(crate) fn kept_id(span: &Span) -> String {
-    if propagation::is_sampled(span) { propagation::trace_id(span) } else { String::new() }
+    if !span.is_none() && propagation::is_sampled(span) { propagation::trace_id(span) } else { String::new() }
 }
 
 /// What is known of the event once it was checked.
 pub(super) fn describe(span: &Span, delivery: &NewDelivery) {
+    if span.is_none() {
+        return;
+    }
     let event = &delivery.event;
     span.record(semconv::TENANT_ID, event.tenant.as_str());
     span.record(semconv::SECRET_ID, event.secret_id.as_str());
@@ -81,29 +87,39 @@ pub(super) fn describe(span: &Span, delivery: &NewDelivery) {
     span.record(semconv::DELIVERY_DISPOSITION, disposition);
 }
 
-/// The span of a round. Each sampled event is linked to it, and it to as many of them as a span may have links.
-pub(super) fn round_span(events: &[Submission]) -> Span {
-    let span = info_span!(
+/// The span of a round.
+pub(super) fn round_span() -> Span {
+    info_span!(
         parent: None,
         semconv::span::INGEST_ROUND,
         { otel::KIND } = "internal",
         { otel::STATUS_CODE } = Empty,
         { semconv::MESSAGING_SYSTEM } = semconv::MESSAGING_SYSTEM_VALUE,
         { semconv::MESSAGING_OPERATION_NAME } = "round",
-        // OpenTelemetry's integers are signed; an unsigned one would be exported as a string.
-        { semconv::MESSAGING_BATCH_MESSAGE_COUNT } = i64::try_from(events.len()).unwrap_or(i64::MAX),
+        { semconv::MESSAGING_BATCH_MESSAGE_COUNT } = Empty,
         { semconv::ERROR_TYPE } = Empty,
-    );
-    if propagation::is_sampled(&span) {
-        let sampled = events.iter().map(|event| &event.receipt.span).filter(|event| propagation::is_sampled(event));
-        for (number, event) in sampled.enumerate() {
-            propagation::link_spans(event, &span);
-            if number < SPAN_LINKS {
-                propagation::link_spans(&span, event);
-            }
+    )
+}
+
+/// Events come into a round. Each sampled one is linked to it, and it to as many of them as a span may have links.
+pub(super) fn join_round(round: &Span, events: &[Submission], before: usize) {
+    if !propagation::is_sampled(round) {
+        return;
+    }
+    let spans = events.iter().map(|event| &event.receipt.span);
+    let sampled = spans.filter(|event| !event.is_none() && propagation::is_sampled(event));
+    for (number, event) in (before..).zip(sampled) {
+        propagation::link_spans(event, round);
+        if number < SPAN_LINKS {
+            propagation::link_spans(round, event);
         }
     }
-    span
+}
+
+/// So many events came into it.
+pub(super) fn close_round(round: &Span, events: usize) {
+    // OpenTelemetry's integers are signed; an unsigned one would be exported as a string.
+    round.record(semconv::MESSAGING_BATCH_MESSAGE_COUNT, i64::try_from(events).unwrap_or(i64::MAX));
 }
 
 /// Who recognised the duplicate.
@@ -114,6 +130,9 @@ pub(super) fn told_by(span: &Span, layer: &'static str) {
 
 /// One span for each change that an event, or the replay of one, made.
 pub(crate) fn transitions(event: &Span, transitions: &[v1::Transition]) {
+    if event.is_none() {
+        return;
+    }
     for transition in transitions {
         info_span!(
             parent: event,
@@ -137,6 +156,9 @@ fn source_name(source: v1::TransitionSource) -> &'static str {
 
 /// The last word on an event.
 pub(super) fn conclude(span: &Span, result: &Result<Answer, Refused>) {
+    if span.is_none() {
+        return;
+    }
     match result {
         Ok(answer) => {
             if answer.outcome != v1::SubmitOutcome::Duplicate {

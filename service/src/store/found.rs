@@ -4,7 +4,9 @@ use calbridge_proto::v1;
 use prost::Message;
 use uuid::Uuid;
 
-use super::{Micros, PAGE_BYTES_MAX, Position, StoreError, lineage::Origin, time::timestamp, view, view::LoadedRow};
+use super::{
+    Micros, PAGE_BYTES_MAX, Position, StoreError, lineage::Origin, pack, time::timestamp, view, view::LoadedRow,
+};
 
 /// A visible row.
 pub(crate) struct FoundBooking {
@@ -66,7 +68,7 @@ impl FoundChange {
         origin: &Origin,
     ) -> Result<v1::Transition, StoreError> {
         let damaged = |_| StoreError::Damaged { what: "transition", why: "its booking can't be read".to_owned() };
-        let mut booking = v1::Booking::decode(&self.booking[..]).map_err(damaged)?;
+        let mut booking = v1::Booking::decode(&pack::booking(self.booking)?[..]).map_err(damaged)?;
         view::seal(&mut booking, origin.clone());
         Ok(v1::Transition {
             position: entry.position.clone(),

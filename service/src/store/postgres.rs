@@ -1,4 +1,4 @@
-//! The store in PostgreSQL, or in what speaks its protocol: any number of services on one database.
+//! The store in `PostgreSQL`, or in what speaks its protocol: any number of services on one database.
 //!
 //! A round is one transaction behind the lock of one row, the head; what [`Store::commit`] answered is on stable
 //! storage. No extension is needed, and no table is locked.
@@ -6,6 +6,7 @@
 mod commit;
 mod connection;
 mod error;
+pub(super) mod maintain;
 mod queries;
 mod retention;
 mod schema;
@@ -20,19 +21,17 @@ use std::{
 use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::{
-    sync::RwLock,
-    time::{Instant, sleep, timeout},
-};
+use tokio::{sync::RwLock, time::timeout};
 use tracing::warn;
 use uuid::Uuid;
 
-use self::connection::{ASYNCHRONOUS, Address, Connections, Lease, Role};
+use self::connection::{ASYNCHRONOUS, Address, Connections, Role};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-    LineagePage, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow, Watermarks,
-    body::Packer,
+    LineagePage, LogPurge, LogPurged, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError,
+    StoredRow, Watermarks,
     observe::{self, Observer, Place},
+    pack::Packer,
 };
 
 /// Connections that write: the ingest's rounds, and the clock's, replays' and probes' beside them.
@@ -48,8 +47,6 @@ const ROUND_TIMEOUT: Duration = Duration::from_secs(6);
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// For the database to answer at the start: it may be starting as well.
 const START_PATIENCE: Duration = Duration::from_secs(30);
-/// Between two tries.
-const START_PAUSE: Duration = Duration::from_millis(500);
 
 /// How a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +74,8 @@ pub enum OpenError {
     },
     /// A newer release wrote it.
     #[error(
-        "the database at {server} has schema version {found}, and this release knows versions up to {known}; run a newer release"
+        "the database at {server} has schema version {found}, and this release knows versions up to {known}; \
+        run a newer release"
     )]
     Newer {
         /// Host and port.
@@ -95,17 +93,26 @@ pub enum OpenError {
     },
     /// The database refused, or does not answer.
     #[error(
-        "cannot open the database at {server}: {source}; check that it runs, and the user and the database in --database-url"
+        "cannot open the database at {server}: {why}; check that it runs, and user, database, sslmode and \
+        sslrootcert in --database-url"
     )]
     Store {
         /// Host and port.
         server: String,
-        /// What went wrong.
-        source: StoreError,
+        /// What went wrong; the message says it, so it is no further cause.
+        why: StoreError,
     },
 }
 
-/// Everything that is kept, in one PostgreSQL database.
+/// Whether a URL can be used, before anything is opened.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(url: &str) -> Result<(), OpenError> {
+    Address::read(url).map(drop)
+}
+
+/// Everything that is kept, in one `PostgreSQL` database.
 #[derive(Debug)]
 pub struct PostgresStore {
     readers: Connections,
@@ -137,7 +144,7 @@ impl PostgresStore {
         };
         // A pool of its own: a migration takes off the bounds that hold on a connection.
         let first = address.connections(Role::Reader, 1)?;
-        let lease = first_lease(&first, options.patience, &server).await?;
+        let lease = first.first(options.patience, &server).await?;
         check_durability(&lease).await;
         schema::migrate(&lease, &server).await?;
         Ok(store)
@@ -180,26 +187,6 @@ impl PostgresStore {
     }
 }
 
-/// The first connection, however long the database takes to start.
-async fn first_lease(connections: &Connections, patience: Duration, server: &str) -> Result<Lease, OpenError> {
-    let began = Instant::now();
-    let mut said = false;
-    loop {
-        match connections.lease().await {
-            Ok(lease) => return Ok(lease),
-            // A refusal has a code, and will not become another answer.
-            Err(source @ StoreError::Unavailable { code: None, .. }) if began.elapsed() < patience => {
-                if !said {
-                    warn!(server, %source, "the database does not answer yet; waiting for it");
-                    said = true;
-                }
-                sleep(START_PAUSE).await;
-            }
-            Err(source) => return Err(OpenError::Store { server: server.to_owned(), source }),
-        }
-    }
-}
-
 /// Says what would make a commit less than stable storage.
 async fn check_durability(client: &ClientWrapper) {
     let ask = async |name: &str| -> Option<String> {
@@ -229,7 +216,7 @@ impl Store for PostgresStore {
         let commit = self.write(|| {
             let (batch, packer) = (Arc::clone(&batch), Arc::clone(&self.packer));
             self.run(&self.writers, ROUND_TIMEOUT, move |client| {
-                async move { commit::commit(client, &packer, &batch).await }.boxed()
+                async move { Box::pin(commit::commit(client, &packer, &batch)).await }.boxed()
             })
         });
         self.observer.watch(observe::COMMIT_DELIVERIES, rows, commit).await
@@ -256,9 +243,9 @@ impl Store for PostgresStore {
         let rows = round.keys.len();
         let round = Arc::new(round);
         let hear = self.write(|| {
-            let round = Arc::clone(&round);
+            let (round, packer) = (Arc::clone(&round), Arc::clone(&self.packer));
             self.run(&self.writers, ROUND_TIMEOUT, move |client| {
-                async move { commit::hear_clock(client, &round).await }.boxed()
+                async move { commit::hear_clock(client, &packer, &round).await }.boxed()
             })
         });
         self.observer.watch(observe::COMMIT_BOOKINGS, rows, hear).await
@@ -267,9 +254,9 @@ impl Store for PostgresStore {
     async fn replay(&self, replay: Replay) -> Result<Option<Replayed>, StoreError> {
         let replay = Arc::new(replay);
         let work = self.write(|| {
-            let replay = Arc::clone(&replay);
+            let (replay, packer) = (Arc::clone(&replay), Arc::clone(&self.packer));
             self.run(&self.writers, ROUND_TIMEOUT, move |client| {
-                async move { commit::replay(client, &replay).await }.boxed()
+                async move { commit::replay(client, &packer, &replay).await }.boxed()
             })
         });
         self.observer.watch(observe::COMMIT_BOOKINGS, 1, work).await
@@ -288,9 +275,10 @@ impl Store for PostgresStore {
         let (tenant, uid) = (tenant.to_owned(), uid.to_owned());
         let read = self.read(move |client| {
             async move {
-                match follow_reschedules {
-                    true => queries::bookings::last(client, &tenant, &uid).await,
-                    false => queries::bookings::one(client, &tenant, &uid).await,
+                if follow_reschedules {
+                    queries::bookings::last(client, &tenant, &uid).await
+                } else {
+                    queries::bookings::one(client, &tenant, &uid).await
                 }
             }
             .boxed()
@@ -390,6 +378,15 @@ impl Store for PostgresStore {
         self.write(|| {
             let purge = Arc::clone(&purge);
             self.read(move |client| async move { retention::purge(client, &purge).await }.boxed())
+        })
+        .await
+    }
+
+    async fn purge_log(&self, purge: LogPurge) -> Result<LogPurged, StoreError> {
+        let purge = Arc::new(purge);
+        self.write(|| {
+            let purge = Arc::clone(&purge);
+            self.read(move |client| async move { retention::purge_log(client, &purge).await }.boxed())
         })
         .await
     }

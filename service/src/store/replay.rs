@@ -57,7 +57,7 @@ pub(crate) fn plan<'a>(
         return Ok(Plan { kept: described(delivery, kept), changes: None, replayed });
     }
     let position = kept.position;
-    let kept = Some(retyped(delivery, told, kept));
+    let kept = Some(retyped(delivery, told, &kept));
     let changes = Changes { of: vec![(delivery, position)], folded, source, now };
     Ok(Plan { kept, changes: Some(changes), replayed })
 }
@@ -82,7 +82,7 @@ fn described(delivery: &NewDelivery, kept: Kept) -> Option<Kept> {
 }
 
 /// What the delivery is by now. How it was taken in stays what it was, and so does the key.
-fn retyped(delivery: &NewDelivery, told: &FoldedDelivery, kept: Kept) -> Kept {
+fn retyped(delivery: &NewDelivery, told: &FoldedDelivery, kept: &Kept) -> Kept {
     let [applied, no_change] = [v1::SubmitOutcome::Applied, v1::SubmitOutcome::NoChange].map(i32::from);
     let outcome = i32::from(told.outcome);
     Kept {

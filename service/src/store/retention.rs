@@ -4,11 +4,14 @@
 //! own clock: by the time in a delivery's id, and by a transition's commit. What a sender or an adapter says decides
 //! nothing.
 
+pub(crate) mod log;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use calbridge_process::Retention;
 use uuid::Uuid;
 
+pub use self::log::{CONSUMER_LAG_MAX, LogKeepers, LogPurge, LogPurged};
 use super::{Micros, Position, clock::SKEW, mentioned};
 
 /// Rows of one chunk: some milliseconds of a writer, which ingest waits behind.
@@ -17,9 +20,6 @@ pub const PURGE_ROWS_MAX: usize = 256;
 pub const PURGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Timelines that the deliveries of one chunk speak in, and one more delivery: a webhook may name hundreds.
 pub const PURGE_TIMELINES_MAX: usize = 1_024;
-
-/// So long at the most a transition is kept for a consumer that has not read it.
-pub const CONSUMER_LAG_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// How long what was received is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,18 +30,16 @@ pub struct RetentionPolicies {
     pub tenants: BTreeMap<String, Retention>,
 }
 
-/// What is purged, each along positions of its own.
+/// What is purged tenant by tenant, each along positions of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purgeable {
     /// Raw bodies.
     Bodies,
     /// Deliveries with their bodies, notes of copies and lines of timelines.
     Deliveries,
-    /// The log.
-    Transitions,
 }
 
-/// One chunk of a purge.
+/// One chunk of a purge of a tenant's.
 #[derive(Debug, Clone)]
 pub struct Purge {
     /// Whose.
@@ -52,14 +50,12 @@ pub struct Purge {
     pub period: Duration,
     /// The service's clock.
     pub now: Micros,
-    /// Up to where every consumer of the tenant's transitions has read; `None`: nobody reads them.
-    pub floor: Option<Position>,
 }
 
 /// What a chunk took away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Purged {
-    /// Bodies, deliveries or transitions.
+    /// Bodies or deliveries.
     pub rows: usize,
     /// There may be more behind it.
     pub more: bool,
@@ -86,8 +82,6 @@ pub(crate) struct Candidate {
     weight: usize,
     /// The bookings in whose timelines it stands.
     pub(crate) uids: Vec<String>,
-    /// Copies of it were noted.
-    pub(crate) has_copies: bool,
 }
 
 impl RetentionPolicies {
@@ -99,20 +93,19 @@ impl RetentionPolicies {
 
 impl Purgeable {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Bodies, Self::Deliveries, Self::Transitions];
+    pub const ALL: [Self; 2] = [Self::Bodies, Self::Deliveries];
 
     /// For how long it is kept; `None`: for ever.
     pub(crate) fn period(self, retention: Retention) -> Option<Duration> {
         match self {
             Self::Bodies => retention.bodies,
             Self::Deliveries => retention.deliveries,
-            Self::Transitions => retention.transitions,
         }
     }
 
     fn weight_max(self) -> usize {
         match self {
-            Self::Bodies | Self::Transitions => PURGE_BYTES_MAX,
+            Self::Bodies => PURGE_BYTES_MAX,
             Self::Deliveries => PURGE_TIMELINES_MAX,
         }
     }
@@ -120,39 +113,43 @@ impl Purgeable {
 
 impl Purge {
     /// How many of the first [`PURGE_ROWS_MAX`] rows behind the watermark may go, and whether to look further.
-    ///
-    /// It ends before the first that is too young. A row of which the time can't be read, or lies ahead of the clock,
-    /// goes with one behind it that is old enough: positions are handed out in the order of the commits.
     pub(crate) fn reach(&self, candidates: &[Candidate]) -> Purged {
-        let (mut reach, mut weight) = (0, 0_usize);
-        for (number, candidate) in (1..).zip(candidates) {
-            let known = candidate.time.filter(|time| *time <= self.now.saturating_add(SKEW));
-            match known {
-                Some(time) if time > self.before(candidate.position) => return Purged { rows: reach, more: false },
-                Some(_) => reach = number,
-                None => {}
-            }
-            weight = weight.saturating_add(candidate.weight);
-            if weight >= self.what.weight_max() && reach > 0 {
-                return Purged { rows: reach, more: true };
-            }
-        }
-        Purged { rows: reach, more: reach > 0 && candidates.len() >= PURGE_ROWS_MAX }
+        reach(candidates.iter(), self.now, self.period, self.what.weight_max())
     }
+}
 
-    /// What was taken in up to here is old enough.
-    fn before(&self, position: Position) -> Micros {
-        let is_unread = self.what == Purgeable::Transitions && self.floor.is_some_and(|floor| position > floor);
-        let period = if is_unread { self.period.max(CONSUMER_LAG_MAX) } else { self.period };
-        self.now.saturating_sub(Micros::try_from(period.as_micros()).unwrap_or(Micros::MAX))
+/// How many of these rows, the first that there are, have been kept for a period, and whether to look further.
+///
+/// It ends before the first that is too young. A row of which the time can't be read, or lies ahead of the clock, goes
+/// with one behind it that is old enough: positions are handed out in the order of the commits.
+fn reach<'c>(
+    candidates: impl ExactSizeIterator<Item = &'c Candidate>,
+    now: Micros,
+    period: Duration,
+    weight_max: usize,
+) -> Purged {
+    let before = now.saturating_sub(Micros::try_from(period.as_micros()).unwrap_or(Micros::MAX));
+    let is_full = candidates.len() >= PURGE_ROWS_MAX;
+    let (mut reach, mut weight) = (0, 0_usize);
+    for (number, candidate) in (1..).zip(candidates) {
+        match candidate.time.filter(|time| *time <= now.saturating_add(SKEW)) {
+            Some(time) if time > before => return Purged { rows: reach, more: false },
+            Some(_) => reach = number,
+            None => {}
+        }
+        weight = weight.saturating_add(candidate.weight);
+        if weight >= weight_max && reach > 0 {
+            return Purged { rows: reach, more: true };
+        }
     }
+    Purged { rows: reach, more: reach > 0 && is_full }
 }
 
 impl Candidate {
     pub(crate) fn body(position: i64, delivery_id: Uuid, bytes: i64) -> Self {
         let weight = usize::try_from(bytes).unwrap_or(usize::MAX);
         let (position, time) = (Position(position), time_of(delivery_id));
-        Self { position, time, weight, uids: Vec::new(), has_copies: false }
+        Self { position, time, weight, uids: Vec::new() }
     }
 
     pub(crate) fn delivery(
@@ -160,18 +157,17 @@ impl Candidate {
         delivery_id: Uuid,
         about: Option<String>,
         mentioned: Option<Vec<u8>>,
-        copies: i64,
     ) -> Self {
         // One that can't be read keeps nothing back: a line without its delivery is not shown.
         let uids = mentioned::decode(about, mentioned).unwrap_or_default();
         let (position, time) = (Position(position), time_of(delivery_id));
-        Self { position, time, weight: uids.len(), uids, has_copies: copies > 0 }
+        Self { position, time, weight: uids.len(), uids }
     }
 
     pub(crate) fn transition(position: i64, commit_time: Micros, bytes: i64, uid: String) -> Self {
         let weight = usize::try_from(bytes).unwrap_or(usize::MAX);
         let (position, time) = (Position(position), Some(commit_time));
-        Self { position, time, weight, uids: vec![uid], has_copies: false }
+        Self { position, time, weight, uids: vec![uid] }
     }
 }
 
@@ -188,7 +184,6 @@ impl Watermarks {
         match what {
             Purgeable::Bodies => self.bodies,
             Purgeable::Deliveries => self.deliveries,
-            Purgeable::Transitions => self.transitions,
         }
     }
 
@@ -199,7 +194,6 @@ impl Watermarks {
             Purgeable::Deliveries => {
                 Self { bodies: self.bodies.max(position), deliveries: self.deliveries.max(position), ..self }
             }
-            Purgeable::Transitions => Self { transitions: self.transitions.max(position), ..self },
         }
     }
 }

@@ -2,10 +2,7 @@
 //!
 //! A store looks up what [`sort_out`] and [`Sorted`] ask for, has it planned, and writes the plan in one transaction.
 
-use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use calbridge_proto::v1::{self, TransitionSource};
 
@@ -14,7 +11,6 @@ use super::{
     StoreError,
     changes::{Changes, MentionRow},
     fold::{self, LoadedRows, Occasion},
-    time::micros,
 };
 
 /// A batch, told apart.
@@ -73,13 +69,13 @@ pub(crate) fn sort_out(
         let standing = match repeated.and_then(|index| standings.get(index)) {
             Some(Standing::New(index) | Standing::Repeats(index)) => Standing::Repeats(*index),
             Some(Standing::Kept(first)) => Standing::Kept(first.clone()),
-            None => match kept(&delivery.key)? {
-                Some(first) => Standing::Kept(first),
-                None => {
+            None => kept(&delivery.key)?.map_or_else(
+                || {
                     new.push(delivery);
                     Standing::New(new.len() - 1)
-                }
-            },
+                },
+                Standing::Kept,
+            ),
         };
         standings.push(standing);
     }
@@ -149,7 +145,7 @@ impl Plan<'_> {
     fn note_copies(&mut self, batch: &Batch, mut copies: HashMap<Position, Copies>) {
         let repeated = batch.deliveries.iter().zip(&self.standings).filter_map(|(delivery, standing)| {
             let first = standing.repeated(&self.firsts)?;
-            Some(copy_of(first, delivery))
+            Some(DuplicateNote::of(delivery, first.clone()))
         });
         for copy in repeated.chain(batch.duplicates.iter().cloned()).collect::<Vec<_>>() {
             let first = copy.first.position;
@@ -162,7 +158,8 @@ impl Plan<'_> {
             };
             known.count += 1;
             self.counts.insert(first, known.count);
-            if known.count <= DUPLICATE_NOTES_MAX {
+            // One that speaks of no booking has no timeline to be noted in.
+            if known.count <= DUPLICATE_NOTES_MAX && !known.uids.is_empty() {
                 self.head.0 += 1;
                 self.notes.push(Note { position: self.head, copy, uids: known.uids.clone() });
             }
@@ -221,16 +218,6 @@ impl Note {
             outcome: v1::SubmitOutcome::Duplicate,
             source: TransitionSource::Webhook,
         })
-    }
-}
-
-fn copy_of(first: &FirstResult, delivery: &NewDelivery) -> DuplicateNote {
-    DuplicateNote {
-        first: first.clone(),
-        tenant: Arc::clone(&delivery.key.tenant),
-        receive_time: delivery.event.receive_time.as_ref().map_or(0, micros),
-        secret_id: delivery.event.secret_id.clone(),
-        trace_id: delivery.trace_id.clone(),
     }
 }
 

@@ -3,10 +3,12 @@
 //! A round is one transaction; what [`Store::commit`] answered is on stable storage. One process at a time has the
 //! file: an operating-system lock beside it, which dies with its process, sees to that.
 
+mod checkpoint;
 mod clock;
 mod commit;
 mod error;
 mod file;
+pub(super) mod maintain;
 mod names;
 mod postings;
 mod queries;
@@ -25,10 +27,12 @@ use std::{
 use calbridge_proto::v1;
 use uuid::Uuid;
 
+pub(super) use self::file::sync_folder;
 use self::{reader::Readers, writer::Writer};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-    LineagePage, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow, Watermarks,
+    LineagePage, LogPurge, LogPurged, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError,
+    StoredRow, Watermarks,
     observe::{self, Observer, Place},
 };
 
@@ -256,6 +260,12 @@ impl Store for SqliteStore {
             return Ok(Purged::default());
         }
         self.writer.purge(purge).await
+    }
+
+    async fn purge_log(&self, purge: LogPurge) -> Result<LogPurged, StoreError> {
+        let asked = purge.clone();
+        let due = self.readers.read(move |connection| retention::log_due(connection, &asked)).await?;
+        if due.rows == 0 { Ok(due) } else { self.writer.purge_log(purge).await }
     }
 
     async fn watermarks(&self, tenant: &str) -> Result<Watermarks, StoreError> {

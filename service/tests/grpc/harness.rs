@@ -18,8 +18,8 @@ use calbridge_service::{
     Error, Settings, serve_store,
     store::{
         Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-        LineagePage, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
-        Watermarks,
+        LineagePage, LogPurge, LogPurged, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store,
+        StoreError, StoredRow, Watermarks,
         sqlite::{Options, SqliteStore},
     },
     system_clock,
@@ -203,6 +203,10 @@ impl Store for Controlled {
 
     async fn purge(&self, purge: Purge) -> Result<Purged, StoreError> {
         self.store.purge(purge).await
+    }
+
+    async fn purge_log(&self, purge: LogPurge) -> Result<LogPurged, StoreError> {
+        self.store.purge_log(purge).await
     }
 
     async fn watermarks(&self, tenant: &str) -> Result<Watermarks, StoreError> {

@@ -8,31 +8,11 @@ use calbridge_service::store::{Batch, ClockPolicies, ClockRound, Comparison, Con
 use prost_types::Timestamp;
 use uuid::Uuid;
 
-use crate::{pages::whole_list, support::*};
+use crate::{chance::Chance, pages::whole_list, support::*};
 
 const HISTORIES: u64 = 150;
 const STEPS: usize = 12;
 const UIDS: [&str; 3] = ["u1", "u2", "u3"];
-
-/// A small generator, so that a history is known by its number.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[usize::try_from(self.below(all.len() as u64)).unwrap()]
-    }
-
-    fn seconds(&mut self, bound: u64) -> i64 {
-        i64::try_from(self.below(bound)).unwrap()
-    }
-}
 
 fn seat(uid: &str, created: i64, email: &str, from: &str) -> Webhook {
     let trigger = if from.is_empty() { Trigger::BookingCreated } else { Trigger::BookingRescheduled };
@@ -76,7 +56,7 @@ pub(crate) async fn the_log_never_jumps_and_says_what_is_read(backend: &impl Bac
     let store = backend.open().await;
     for history in 1..=HISTORIES {
         let tenant: &'static str = format!("history-{history}").leak();
-        let mut chance = Chance(history.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut chance = Chance::new(history);
         let mut kept: Vec<(Webhook, Uuid)> = Vec::new();
         for _ in 0..STEPS {
             let (now, clock) = any_moment(&mut chance);

@@ -112,6 +112,48 @@ pub(crate) async fn rounds_at_once_do_not_share_positions(backend: &impl Backend
     assert_eq!(positions, (1..=80).collect::<Vec<_>>());
 }
 
+pub(crate) async fn who_follows_positions_misses_nothing(backend: &impl Backend) {
+    const WRITERS: i64 = 4;
+    const ROUNDS: i64 = 25;
+    const PAGE: usize = 7;
+    let store = std::sync::Arc::new(backend.open().await);
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let store = std::sync::Arc::clone(&store);
+        writers.spawn(async move {
+            let mut taken = Vec::new();
+            for n in 0..ROUNDS {
+                let uid = format!("u{}", n % 5);
+                let new = booking(v1::Trigger::BookingCreated, &uid, n, |of| of.title = format!("of {writer}"));
+                // Of one body a single one is new, whoever comes first; each copy takes a position as well.
+                let told = [new, unparsed(b"?"), rescheduled("v", &uid, n)];
+                let committed = commit(&*store, &told).await;
+                let kept = committed.into_iter().filter(|committed| committed.outcome != Duplicate);
+                taken.extend(kept.map(|committed| committed.first.position));
+                tokio::task::yield_now().await;
+            }
+            taken
+        });
+    }
+    let all = usize::try_from(WRITERS * ROUNDS * 2 + ROUNDS).unwrap();
+    let follow = async {
+        let (mut cursor, mut followed) = (Position::default(), Vec::new());
+        while followed.len() < all {
+            let page = store.journal(None, cursor, PAGE).await.unwrap();
+            cursor = page.last().map_or(cursor, |(position, _)| *position);
+            followed.extend(page.into_iter().map(|(position, _)| position));
+            tokio::task::yield_now().await;
+        }
+        followed
+    };
+    let followed = calbridge_e2e::wait::within("the follower sees all", follow).await;
+    assert!(followed.is_sorted_by(|one, next| one < next), "each once, in rising order: {followed:?}");
+    let mut taken: Vec<_> = writers.join_all().await.concat();
+    taken.sort_unstable();
+    assert_eq!(followed, taken, "none is skipped");
+    assert_eq!(store.journal(None, taken[all - 1], PAGE).await.unwrap(), []);
+}
+
 pub(crate) async fn a_booking_reads_as_its_last_transition_left_it(backend: &impl Backend) {
     let store = backend.open().await;
     commit(&store, &[created("u1", 1)]).await;

@@ -4,12 +4,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers as well")]
 
+mod chance;
 mod clock;
+mod differential;
 mod exhaustive;
 mod filters;
 mod histories;
 mod laws;
 mod lineage;
+mod memory;
 mod order;
 mod pages;
 mod postgres;
@@ -34,6 +37,7 @@ macro_rules! laws {
                 what_was_confirmed_is_what_was_committed,
                 positions_rise_in_commit_order,
                 rounds_at_once_do_not_share_positions,
+                who_follows_positions_misses_nothing,
                 a_booking_reads_as_its_last_transition_left_it,
                 no_change_leaves_the_visible_booking_alone,
                 a_lineage_begins_where_nothing_precedes_however_late,
@@ -58,6 +62,9 @@ macro_rules! laws {
                 the_clock_goes_through_every_tenant_in_bounded_rounds,
                 lists_agree_with_what_the_clock_has_said,
                 every_order_ends_alike_at_one_now,
+            };
+            differential::{
+                whatever_it_is_told_it_answers_as_the_model,
             };
             filters::{
                 a_filter_lists_what_it_says_in_each_order,
@@ -84,6 +91,7 @@ macro_rules! laws {
                 a_replay_leaves_the_clock_to_speak_for_itself,
                 a_quiet_replay_still_reads_what_is_said_of_a_series,
                 what_was_recorded_is_kept_under_another_booking,
+                what_names_no_booking_any_more_keeps_its_line,
                 a_replay_is_merged_by_its_own_time,
                 a_foreign_delivery_is_not_replayed,
                 the_journal_and_the_rows_are_read_whole_and_in_order,

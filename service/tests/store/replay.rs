@@ -100,6 +100,18 @@ pub(crate) async fn what_was_recorded_is_kept_under_another_booking(backend: &im
     assert!(store.head().await.unwrap() > first.first.position, "the line has a place of its own");
 }
 
+pub(crate) async fn what_names_no_booking_any_more_keeps_its_line(backend: &impl Backend) {
+    let store = backend.open().await;
+    let webhook_of_it = created("u1", 1);
+    let first = commit(&store, std::slice::from_ref(&webhook_of_it)).await.remove(0).first;
+    let ping = webhook(Trigger::Ping, 1, Some(Payload::Ping(v1::PingPayload::default())));
+    let meant = understood(&webhook_of_it, &ping, first.delivery_id);
+    replay(&store, NewDelivery { leaves_siblings_silent: true, ..meant }, false).await.unwrap();
+    let entries = timeline(&store, "u1").await;
+    assert_eq!((entries.len(), entries[0].booking_uid.as_str(), &entries[0].notes[..]), (1, "", &[] as &[i32]));
+    assert_eq!((entries[0].outcome(), entries[0].trigger()), (Applied, Trigger::Ping));
+}
+
 pub(crate) async fn a_replay_is_merged_by_its_own_time(backend: &impl Backend) {
     let store = backend.open().await;
     let kept = unparsed(b"an old word");

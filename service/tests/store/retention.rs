@@ -4,10 +4,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use calbridge_proto::v1::{self, SubmitOutcome::*, TransitionSource};
 use calbridge_service::store::{
-    Batch, ClockPolicies, ClockRound, Committed, NewDelivery, PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged,
-    Replay, Store, Watermarks,
+    Batch, CONSUMER_LAG_MAX, ClockPolicies, ClockRound, Committed, LogKeepers, LogPurge, LogPurged, NewDelivery,
+    PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, Replay, Retention, RetentionPolicies, Store, Watermarks,
 };
-use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::support::*;
 
@@ -22,12 +21,21 @@ pub(crate) async fn commit_aged(store: &impl Store, days: i64, webhooks: &[Webho
     store.commit(Batch { deliveries, now, ..Batch::default() }).await.unwrap()
 }
 
-fn id_at(now: i64) -> Uuid {
-    Uuid::new_v7(Timestamp::from_unix(NoContext, u64::try_from(now / 1_000_000).unwrap(), 0))
+fn past(tenant: &str, what: Purgeable, days: u64) -> Purge {
+    Purge { tenant: tenant.into(), what, period: in_days(days), now: NOW }
 }
 
-fn past(tenant: &str, what: Purgeable, days: u64) -> Purge {
-    Purge { tenant: tenant.into(), what, period: Duration::from_hours(24 * days), now: NOW, floor: None }
+fn in_days(days: u64) -> Duration {
+    Duration::from_hours(24 * days)
+}
+
+/// A walk along the log behind a position, where one tenant keeps it for so many days and the others for ever.
+fn log_past(tenant: &str, days: u64, after: Position, floors: &[(&str, Position)]) -> LogPurge {
+    let own = Retention { transitions: Some(in_days(days)), ..Retention::default() };
+    let tenants = [(tenant.to_owned(), own)].into();
+    let policies = Arc::new(RetentionPolicies { otherwise: Retention::default(), tenants });
+    let floors = floors.iter().map(|(tenant, floor)| ((*tenant).to_owned(), *floor)).collect();
+    LogPurge { after, period: in_days(days), keepers: Arc::new(LogKeepers { policies, floors }), now: NOW }
 }
 
 /// Purges until nothing is left to be purged; the rows that went.
@@ -43,11 +51,26 @@ pub(crate) async fn purge(store: &impl Store, what: Purgeable, days: u64) -> usi
     }
 }
 
+/// Walks along the log to where it is too young; the transitions that went.
+pub(crate) async fn purge_log(store: &impl Store, days: u64) -> usize {
+    let (mut rows, mut after) = (0, Position::default());
+    loop {
+        let chunk = store.purge_log(log_past(TENANT, days, after, &[])).await.unwrap();
+        assert!(chunk.rows <= PURGE_ROWS_MAX && chunk.through >= after && chunk.held.is_none());
+        rows += chunk.rows;
+        after = chunk.through;
+        if !chunk.more {
+            return rows;
+        }
+    }
+}
+
 /// All that is older.
 pub(crate) async fn purge_all(store: &impl Store, days: u64) {
     for what in Purgeable::ALL {
         purge(store, what, days).await;
     }
+    purge_log(store, days).await;
 }
 
 async fn one(store: &impl Store, of: &Committed) -> Option<v1::Delivery> {
@@ -79,7 +102,7 @@ pub(crate) async fn what_is_past_its_retention_goes_and_no_more(backend: &impl B
     assert_eq!((line.outcome(), line.delivery_id.as_str(), line.trigger), (Applied, "", 0), "as long as its change");
     assert_eq!(line.transition.unwrap().kind(), v1::TransitionKind::Appeared);
 
-    assert_eq!(purge(&store, Purgeable::Transitions, 90).await, 1);
+    assert_eq!(purge_log(&store, 90).await, 1);
     assert_eq!(timeline(&store, "u1").await, []);
     assert_eq!(timeline(&store, "u2").await.len(), 1);
     assert_eq!(read(&store, "u1").await.unwrap(), before, "bookings stay");
@@ -109,7 +132,7 @@ pub(crate) async fn a_line_stays_as_long_as_its_delivery_or_its_transition(backe
             (by_clock, v1::SubmitOutcome::Unspecified, true)
         ]
     );
-    assert_eq!(purge(&store, Purgeable::Transitions, 90).await, 2);
+    assert_eq!(purge_log(&store, 90).await, 2);
     assert_eq!(told().await, [(webhook, Applied, false), (webhook, NoChange, false), (webhook, Recorded, false)]);
     assert_eq!(purge(&store, Purgeable::Deliveries, 90).await, 3);
     assert_eq!(told().await, []);
@@ -122,6 +145,13 @@ pub(crate) async fn a_purge_comes_in_bounded_chunks_that_a_crash_may_part(backen
         commit_aged(&store, 100, round).await;
     }
     commit_aged(&store, 1, &[created("young", 1)]).await;
+    // Whatever ended the process, the next one goes on where the last chunk was committed.
+    let again = async |store, chunks: &[usize]| {
+        drop(store);
+        let store = backend.open().await;
+        commit_aged(&store, 0, &[created("meanwhile", i64::try_from(chunks.len()).unwrap())]).await;
+        store
+    };
     for what in Purgeable::ALL {
         let mut chunks = Vec::new();
         loop {
@@ -130,13 +160,22 @@ pub(crate) async fn a_purge_comes_in_bounded_chunks_that_a_crash_may_part(backen
             if !more {
                 break;
             }
-            // Whatever ended the process, the next one goes on where the last chunk was committed.
-            drop(store);
-            store = backend.open().await;
-            commit_aged(&store, 0, &[created("meanwhile", i64::try_from(chunks.len()).unwrap())]).await;
+            store = again(store, &chunks).await;
         }
         assert_eq!(chunks, [PURGE_ROWS_MAX, PURGE_ROWS_MAX, 600 - 2 * PURGE_ROWS_MAX], "{what:?}");
     }
+    let mut chunks = Vec::new();
+    loop {
+        // From its beginning: how far a walk had come, nobody knows any more.
+        let purge = log_past(TENANT, 90, Position::default(), &[]);
+        let LogPurged { rows, more, .. } = store.purge_log(purge).await.unwrap();
+        chunks.push(rows);
+        if !more {
+            break;
+        }
+        store = again(store, &chunks).await;
+    }
+    assert_eq!(chunks, [PURGE_ROWS_MAX, PURGE_ROWS_MAX, 600 - 2 * PURGE_ROWS_MAX]);
     assert_eq!(timeline(&store, "u599").await, []);
     assert_eq!(timeline(&store, "young").await.len(), 1);
     assert!(read(&store, "u599").await.is_some());
@@ -226,13 +265,23 @@ pub(crate) async fn a_late_copy_of_a_purged_delivery_is_no_change(backend: &impl
 pub(crate) async fn transitions_wait_for_their_readers(backend: &impl Backend) {
     let store = backend.open().await;
     let first = commit_aged(&store, 400, &[created("u1", 1)]).await[0].first.position;
+    let foreign = Webhook { tenant: "other", ..created("u1", 1) };
+    commit_aged(&store, 120, &[foreign]).await;
     let second = commit_aged(&store, 100, &[cancelled("u1", 2)]).await[0].first.position;
+    commit_aged(&store, 80, &[created("u2", 2)]).await;
     assert_eq!(store.transitions_floor(TENANT).await.unwrap(), None);
-    let unread = |floor| Purge { floor: Some(floor), ..past(TENANT, Purgeable::Transitions, 90) };
-    assert_eq!(store.purge(unread(Position::default())).await.unwrap().rows, 1, "for a year at the most");
+    let start = Position::default();
+    let unread = |floor| log_past(TENANT, 90, start, &[(TENANT, floor)]);
+    let year = LogPurge { period: CONSUMER_LAG_MAX, ..unread(start) };
+    let held = store.purge_log(unread(start)).await.unwrap();
+    assert_eq!((held.rows, held.held, held.through, held.more), (0, Some(first), second, false));
+    assert_eq!(store.purge_log(year.clone()).await.unwrap().rows, 1, "for a year at the most");
     assert_eq!(store.watermarks(TENANT).await.unwrap().transitions, first);
-    assert_eq!(store.purge(unread(first)).await.unwrap(), Purged::default());
-    assert_eq!(store.purge(unread(second)).await.unwrap().rows, 1);
+    assert_eq!(store.purge_log(year).await.unwrap().rows, 0);
+    assert_eq!(store.purge_log(unread(first)).await.unwrap().held, Some(second));
+    assert_eq!(store.purge_log(unread(second)).await.unwrap().rows, 1);
+    let lines = store.timeline("other", "u1", start, 10).await.unwrap();
+    assert!(lines.len() == 1 && lines[0].1.transition.is_some());
 }
 
 pub(crate) async fn the_journal_goes_on_behind_what_was_purged(backend: &impl Backend) {

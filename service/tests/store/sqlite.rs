@@ -242,7 +242,7 @@ const BACK_TO_ONE: &str = "
     INSERT INTO lines SELECT b.tenant, b.uid, m.position, m.delivery, m.outcome FROM mentions m
         JOIN bookings b ON b.id = m.booking;
     DROP TABLE mentions; ALTER TABLE lines RENAME TO mentions; DELETE FROM bookings WHERE length(state) = 0;
-    DROP TABLE retention; DROP INDEX transitions_by_tenant; DROP INDEX duplicates_by_delivery;
+    DROP TABLE retention;
     DROP TABLE tail; DROP TABLE runs; DROP TABLE blocks; DROP TABLE fences; ALTER TABLE head DROP COLUMN tail;
     DROP INDEX bookings_by_predecessor; DROP INDEX bookings_by_clock;
     ALTER TABLE bookings DROP COLUMN link; ALTER TABLE bookings DROP COLUMN seated;

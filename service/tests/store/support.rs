@@ -128,6 +128,12 @@ pub(crate) fn fresh_id() -> Uuid {
     Uuid::from_u64_pair(0x0190_0000_0000_7000, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// The same, of a service's clock at a time in microseconds.
+pub(crate) fn id_at(now: i64) -> Uuid {
+    let millis = u64::try_from(now / 1_000).unwrap();
+    Uuid::from_u64_pair((millis << 16) | 0x7000, (1 << 63) | fresh_id().as_u64_pair().1)
+}
+
 impl fmt::Debug for Webhook {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&String::from_utf8_lossy(&self.body))

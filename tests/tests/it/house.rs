@@ -30,13 +30,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("calbridge-e2e", &["calbridge-proto", "calbridge-calcom"]),
-    ("calbridge-bench", &["calbridge-proto", "calbridge-booking", "calbridge-calcom"]),
+    (
+        "calbridge-bench",
+        &["calbridge-proto", "calbridge-booking", "calbridge-calcom", "calbridge-service", "calbridge-e2e"],
+    ),
 ];
 
 /// Packages that a pure room may not touch: no I/O, no runtime, no store.
-const IMPURE: &[&str] = &["tokio", "tonic", "hyper", "rusqlite", "sqlx", "redis", "tracing", "opentelemetry"];
+const IMPURE: &[&str] = &["tokio", "tonic", "hyper", "rusqlite", "tokio-postgres", "redis", "tracing", "opentelemetry"];
 /// What the HTTP edge may not know of.
-const STORES: &[&str] = &["rusqlite", "sqlx", "redis"];
+const STORES: &[&str] = &["rusqlite", "tokio-postgres", "redis"];
 
 /// Spans of a second `opentelemetry` would go nowhere, messages of a second `prost` would not fit.
 const ONCE: &[&str] =

@@ -12,9 +12,12 @@ mod corpus;
 mod crash;
 mod golden;
 mod house;
+mod postgres;
 mod programs;
 mod redis;
 mod replicas;
 mod socket;
+mod store_tool;
+
 mod story;
 mod trace;

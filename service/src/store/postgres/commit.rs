@@ -1,5 +1,6 @@
 //! One round as one transaction in two round trips: what must be known is asked for in the first, behind the lock of
-//! the head, and what is planned is written in the second. An error anywhere undoes all of it.
+//! the head, and what is planned is written in the second. One that repeats kept deliveries asks for their copies in
+//! between. An error anywhere undoes all of it.
 //!
 //! Whoever writes locks the head before anything else, so that no two writers ever wait for each other, and positions
 //! become visible in the order in which they were handed out.
@@ -19,10 +20,10 @@ use super::{
 };
 use crate::store::{
     Batch, BookingKey, ClockRound, Committed, DeliveryKey, FirstResult, Position, Replay, Replayed, StoreError,
-    body::Packer,
     changes::Changes,
     fold::{self, LoadedRows, Occasion},
     mentioned,
+    pack::Packer,
     replay::{self, Kept},
     round::{self, Copies},
     view::LoadedRow,
@@ -53,10 +54,8 @@ pub(super) async fn commit(
     let write = Statements::prepare(client).await?;
     let keys: Vec<&DeliveryKey> = batch.deliveries.iter().map(|delivery| &delivery.key).collect();
     let touched = fold::touched(&batch.deliveries);
-    let (head, firsts, rows) =
-        begin(client, async { tokio::try_join!(biased; first_results(client, &keys), load(client, touched)) })
-            .await
-            .map(|(head, (firsts, rows))| (head, firsts, rows))?;
+    let known = async { tokio::try_join!(biased; first_results(client, &keys), load(client, touched)) };
+    let (head, (firsts, rows)) = begin(client, known).await?;
     let mut firsts: HashMap<&DeliveryKey, FirstResult> =
         keys.into_iter().zip(firsts).filter_map(|(key, first)| Some((key, first?))).collect();
     let sorted = round::sort_out(batch, |key| Ok(firsts.remove(key)))?;
@@ -66,7 +65,7 @@ pub(super) async fn commit(
         biased;
         write.deliveries(&plan.changes),
         write.bodies(packer, &plan.changes),
-        write.transitions(&plan.changes),
+        write.transitions(packer, &plan.changes),
         write.mentions(plan.mentions()),
         write.counts(&plan),
         write.notes(&plan),
@@ -78,18 +77,26 @@ pub(super) async fn commit(
 }
 
 /// Has the clock speak of bookings, and answers the changes.
-pub(super) async fn hear_clock(client: &ClientWrapper, round: &ClockRound) -> Result<Vec<v1::Transition>, StoreError> {
+pub(super) async fn hear_clock(
+    client: &ClientWrapper,
+    packer: &Mutex<Packer>,
+    round: &ClockRound,
+) -> Result<Vec<v1::Transition>, StoreError> {
     let write = Statements::prepare(client).await?;
     let (head, rows) = begin(client, load(client, round.keys.clone())).await?;
     let source = v1::TransitionSource::Clock;
     let occasion = Occasion { head, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
     let changes = Changes::of_clock(fold::hear_clock(&rows, &occasion)?, round.now);
-    write_changes(client, &write, None, &changes, head).await?;
+    write_changes(client, (&write, packer), None, &changes, head).await?;
     Ok(changes.folded.clock.into_iter().map(|(_, made)| made).collect())
 }
 
 /// Merges a kept delivery again. `None` where it is not kept.
-pub(super) async fn replay(client: &ClientWrapper, replay: &Replay) -> Result<Option<Replayed>, StoreError> {
+pub(super) async fn replay(
+    client: &ClientWrapper,
+    packer: &Mutex<Packer>,
+    replay: &Replay,
+) -> Result<Option<Replayed>, StoreError> {
     let write = Statements::prepare(client).await?;
     let delivery = &replay.delivery;
     let (head, (kept, rows)) = begin(client, async {
@@ -99,20 +106,16 @@ pub(super) async fn replay(client: &ClientWrapper, replay: &Replay) -> Result<Op
         tokio::try_join!(biased; client.query_opt(&select, &key), load(client, fold::touched([delivery])))
     })
     .await?;
-    let plan = match kept {
-        Some(row) => Some(replay::plan(replay, read_kept(&row)?, head, &rows)?),
-        None => None,
-    };
-    let Some(plan) = plan else {
+    let Some(kept) = kept else {
         client.batch_execute("ROLLBACK").await?;
         return Ok(None);
     };
-    match &plan.changes {
-        Some(changes) => write_changes(client, &write, plan.kept.as_ref(), changes, head).await?,
-        None => {
-            let end = if plan.kept.is_some() { "COMMIT" } else { "ROLLBACK" };
-            tokio::try_join!(biased; write.kept(plan.kept.as_ref()), client.batch_execute(end))?;
-        }
+    let plan = replay::plan(replay, read_kept(&kept)?, head, &rows)?;
+    if let Some(changes) = &plan.changes {
+        write_changes(client, (&write, packer), plan.kept.as_ref(), changes, head).await?;
+    } else {
+        let end = if plan.kept.is_some() { "COMMIT" } else { "ROLLBACK" };
+        tokio::try_join!(biased; write.kept(plan.kept.as_ref()), client.batch_execute(end))?;
     }
     Ok(Some(plan.replayed))
 }
@@ -165,7 +168,7 @@ async fn begin<T>(
 
 async fn write_changes(
     client: &ClientWrapper,
-    write: &Statements<'_>,
+    (write, packer): (&Statements<'_>, &Mutex<Packer>),
     kept: Option<&Kept>,
     changes: &Changes<'_>,
     head: Position,
@@ -173,7 +176,7 @@ async fn write_changes(
     tokio::try_join!(
         biased;
         write.kept(kept),
-        write.transitions(changes),
+        write.transitions(packer, changes),
         write.mentions(changes.mentions()),
         write.bookings(changes.bookings(), changes.folded.first),
         retention::spoke_earlier(client, kept.map(|kept| kept.position), changes.bookings()),
@@ -234,3 +237,6 @@ fn place(row: &Row) -> Result<Option<usize>, Error> {
     let number: i64 = row.try_get(0)?;
     Ok(usize::try_from(number).ok().and_then(|number| number.checked_sub(1)))
 }
+
+#[cfg(test)]
+mod tests;

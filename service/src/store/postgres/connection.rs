@@ -12,22 +12,26 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use tokio_postgres::{Config, NoTls, config::Host};
+use tokio::time::{Instant, sleep};
+use tokio_postgres::{Config, NoTls, config::Host, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::warn;
 
-use super::OpenError;
+use super::{OpenError, error};
 use crate::store::StoreError;
 
 /// For a connection to be made: TCP, TLS, password.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For a free connection of a pool. A round that waits longer helps no caller.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two tries of the first connection.
+const START_PAUSE: Duration = Duration::from_millis(500);
 /// For the server's machine to confirm what was sent; then the connection counts as dead.
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every connection is told. The planner sees tables that were empty a minute ago: where an index is there it is
 /// to be walked, and the joins are of some hundred keys with a table. A server that does not know one of them has other
-/// means, so its refusal is no failure.
+/// means, so its refusal is no failure; that a timeout came first is one.
 const SETTINGS: [&str; 7] = [
     "SET enable_seqscan = off",
     "SET enable_bitmapscan = off",
@@ -56,7 +60,9 @@ pub(super) enum Role {
 /// Where the database is, read from a URL.
 #[derive(Clone)]
 pub(super) struct Address {
-    config: Config,
+    pub(super) config: Config,
+    /// What the URL says of TLS, where connections are to have it.
+    pub(super) said: Option<Tls>,
     tls: Option<Arc<ClientConfig>>,
 }
 
@@ -77,7 +83,7 @@ impl Address {
     /// Of `sslmode` there is `disable` and `verify-full`: whatever lies between sends passwords to whoever answers.
     pub(super) fn read(url: &str) -> Result<Self, OpenError> {
         let refuse = |why: &str| OpenError::Address { why: why.to_owned() };
-        let (bare, tls) = Tls::cut_out(url)?;
+        let (bare, said) = Tls::cut_out(url)?;
         let mut config: Config = bare.parse().map_err(|_| refuse("it is not of the form postgres://USER@HOST/NAME"))?;
         if config.get_hosts().is_empty() {
             return Err(refuse("it names no host"));
@@ -88,10 +94,10 @@ impl Address {
             .tcp_user_timeout(USER_TIMEOUT)
             .keepalives_idle(USER_TIMEOUT);
         let is_far = config.get_hosts().iter().any(|host| !is_here(host));
-        let tls = match tls.mode.as_deref() {
+        let tls = match said.mode.as_deref() {
             Some("disable") => None,
             None if !is_far => None,
-            None | Some("verify-full" | "verify-ca" | "require") => Some(tls.client()?),
+            None | Some("verify-full" | "verify-ca" | "require") => Some(said.client()?),
             Some(_) => {
                 return Err(refuse("sslmode is disable, or verify-full with sslrootcert=FILE for a CA of your own"));
             }
@@ -100,7 +106,7 @@ impl Address {
             Some(_) => tokio_postgres::config::SslMode::Require,
             None => tokio_postgres::config::SslMode::Disable,
         });
-        Ok(Self { config, tls })
+        Ok(Self { config, said: tls.is_some().then_some(said), tls })
     }
 
     /// `database|schema` as telemetry has it; the schema is the one that the connection finds first.
@@ -143,6 +149,32 @@ impl Address {
 
 impl Connections {
     pub(super) async fn lease(&self) -> Result<Lease, StoreError> {
+        Ok(self.try_lease().await?)
+    }
+
+    /// The first connection, however long the database takes to start.
+    pub(super) async fn first(&self, patience: Duration, server: &str) -> Result<Lease, OpenError> {
+        let began = Instant::now();
+        let mut said = false;
+        loop {
+            let error = match self.try_lease().await {
+                Ok(lease) => return Ok(lease),
+                Err(error) => error,
+            };
+            let passes = error::passes(&error);
+            let why = StoreError::from(error);
+            if !passes || began.elapsed() >= patience {
+                return Err(OpenError::Store { server: server.to_owned(), why });
+            }
+            if !said {
+                warn!(server, %why, "the database does not answer yet; waiting for it");
+                said = true;
+            }
+            sleep(START_PAUSE).await;
+        }
+    }
+
+    async fn try_lease(&self) -> Result<Lease, PoolError> {
         Ok(Lease { object: Some(self.pool.get().await?) })
     }
 
@@ -200,9 +232,10 @@ impl From<PoolError> for StoreError {
 /// Tells a new connection what holds on it.
 async fn tell(client: &ClientWrapper, role: Role) -> Result<(), deadpool_postgres::HookError> {
     let timeouts = STATEMENT_TIMEOUT.iter().filter(|(of, _)| *of == role).map(|(_, setting)| *setting);
-    for setting in SETTINGS.into_iter().chain(timeouts) {
+    // First the timeouts: the operator's own may be too short for the rest.
+    for setting in timeouts.chain(SETTINGS) {
         if let Err(error) = client.batch_execute(setting).await
-            && error.as_db_error().is_none()
+            && error.code().is_none_or(|code| *code == SqlState::QUERY_CANCELED)
         {
             return Err(deadpool_postgres::HookError::Backend(error));
         }
@@ -228,12 +261,12 @@ fn is_here(host: &Host) -> bool {
 }
 
 /// What a URL says of TLS.
-#[derive(Default)]
-struct Tls {
+#[derive(Clone, Default)]
+pub(super) struct Tls {
     mode: Option<String>,
-    root: Option<String>,
-    certificate: Option<String>,
-    key: Option<String>,
+    pub(super) root: Option<String>,
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
 }
 
 impl Tls {

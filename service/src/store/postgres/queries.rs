@@ -32,7 +32,7 @@ async fn at_once<T>(
     Ok(found)
 }
 
-/// PostgreSQL's limit is signed. More rows than this no page has.
+/// `PostgreSQL`'s limit is signed. More rows than this no page has.
 pub(super) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

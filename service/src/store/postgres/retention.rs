@@ -1,42 +1,56 @@
-//! Purging: a chunk is one transaction behind the lock of its tenant's watermark, so that of several services one
-//! purges a tenant at a time, and the others pass it by. The head is not locked: what is purged was committed long
-//! before, and takes no position.
+//! Purging: a chunk is one transaction behind a lock of its own, so that of several services one purges at a time, and
+//! the others pass by. The head is not locked: what is purged was committed long before, and takes no position.
 //!
-//! A round meets a chunk only where it notes a copy of a delivery that goes, or a replay merges one: those lock the
-//! delivery's row, in the order of positions as the chunk does. Whoever comes second waits, and sees what came of it.
+//! A round, which holds the head, meets a chunk only where it notes a copy of a delivery that goes, or a replay merges
+//! one: those lock the delivery's row, in the order of positions as the chunk does. Whoever comes second waits, and sees
+//! what came of it; a chunk waits for nothing else that a round has.
 
+use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::{Error, Row};
 
 use crate::store::{
-    PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, StoreError, Watermarks,
+    LogPurge, LogPurged, PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, StoreError, Watermarks,
     fold::FoldedBooking,
-    retention::{Candidate, timelines},
+    retention::{
+        Candidate,
+        log::{self, LogCandidate},
+        timelines,
+    },
 };
 
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+/// The row that is no tenant's.
+const LOCK: &str = "SELECT 1 FROM retention WHERE tenant = '' FOR UPDATE SKIP LOCKED";
 const WATERMARKS: &str = "SELECT bodies, deliveries, transitions FROM retention WHERE tenant = $1";
-const MAKE: &str = "INSERT INTO retention (tenant) VALUES ($1) ON CONFLICT DO NOTHING";
-const LOCK: &str = "SELECT bodies, deliveries, transitions FROM retention WHERE tenant = $1 FOR UPDATE SKIP LOCKED";
-const ADVANCE: &str = "UPDATE retention SET bodies = $2, deliveries = $3, transitions = $4 WHERE tenant = $1";
+const ADVANCE: &str = "INSERT INTO retention (tenant, bodies, deliveries, transitions) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (tenant) DO UPDATE SET bodies = excluded.bodies, deliveries = excluded.deliveries,
+        transitions = excluded.transitions";
 
+// Positions are above zero: said as the index says it.
 const BODIES: &str = "SELECT position, delivery_id, body_size FROM deliveries
-    WHERE tenant = $1 AND position > $2 ORDER BY position LIMIT $3";
-const DELIVERIES: &str = "SELECT position, delivery_id, booking_uid, mentioned, duplicate_count FROM deliveries
-    WHERE tenant = $1 AND position > $2 ORDER BY position LIMIT $3";
-const TRANSITIONS: &str = "SELECT position, commit_time, octet_length(booking), uid FROM transitions
-    WHERE tenant = $1 AND position > $2 ORDER BY position LIMIT $3";
+    WHERE tenant = $1 AND position > $2 AND position > 0 ORDER BY position LIMIT $3";
+const DELIVERIES: &str = "SELECT position, delivery_id, booking_uid, mentioned FROM deliveries
+    WHERE tenant = $1 AND position > $2 AND position > 0 ORDER BY position LIMIT $3";
+const TRANSITIONS: &str = "SELECT tenant, position, commit_time, octet_length(booking), uid FROM transitions
+    WHERE position > $1 ORDER BY position LIMIT $2";
 
+/// As a round locks them.
+const LOCK_DELIVERIES: &str = "SELECT position FROM deliveries WHERE position = ANY($1::bigint[])
+    ORDER BY position FOR UPDATE";
 const DELETE_BODIES: &str = "DELETE FROM bodies WHERE position = ANY($1::bigint[])";
 const DELETE_DELIVERIES: &str = "DELETE FROM deliveries WHERE position = ANY($1::bigint[])";
-const DELETE_NOTES: &str = "DELETE FROM duplicates WHERE delivery = ANY($1::bigint[])";
+const DELETE_NOTES: &str = "DELETE FROM duplicates WHERE position = ANY($1::bigint[])";
 const DELETE_TRANSITIONS: &str = "DELETE FROM transitions WHERE position = ANY($1::bigint[])";
 /// Of deliveries that are gone. A line stays for as long as its transition is kept.
 const DELETE_LINES: &str = "DELETE FROM mentions m USING UNNEST($2::text[]) AS k (uid)
     WHERE m.tenant = $1 AND m.uid = k.uid AND m.delivery BETWEEN 1 AND $3 AND NOT EXISTS
-        (SELECT 1 FROM transitions t WHERE t.position = m.position AND t.tenant = m.tenant AND t.uid = m.uid)";
+        (SELECT 1 FROM transitions t WHERE t.position = m.position AND t.tenant = m.tenant AND t.uid = m.uid)
+    RETURNING m.position, m.outcome";
 /// Of transitions that are gone. A line stays for as long as its delivery is kept; the clock's has none.
-const DELETE_CHANGES: &str = "DELETE FROM mentions m USING UNNEST($2::text[], $3::bigint[]) AS k (uid, position)
-    WHERE m.tenant = $1 AND m.uid = k.uid AND m.position = k.position
+const DELETE_CHANGES: &str = "DELETE FROM mentions m
+    USING UNNEST($1::text[], $2::text[], $3::bigint[]) AS k (tenant, uid, position)
+    WHERE m.tenant = k.tenant AND m.uid = k.uid AND m.position = k.position
         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.position = m.delivery)";
 
 /// A delivery that is replayed may have been kept before anything spoke of the booking.
@@ -63,24 +77,48 @@ pub(super) async fn watermarks(client: &ClientWrapper, tenant: &str) -> Result<W
 pub(super) async fn purge(client: &ClientWrapper, purge: &Purge) -> Result<Purged, StoreError> {
     // Looked at before anything is locked: nearly always nothing is due.
     let before = watermarks(client, &purge.tenant).await?;
-    if purge.reach(&candidates(client, purge, before).await?).rows == 0 {
+    if purge.reach(&candidates(client, purge, before).await?).rows == 0 || !begin(client).await? {
         return Ok(Purged::default());
     }
-    let (make, lock) = (client.prepare_cached(MAKE).await?, client.prepare_cached(LOCK).await?);
-    client.execute(&make, &[&purge.tenant.as_ref()]).await?;
-    client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
-    let purged = match client.query_opt(&lock, &[&purge.tenant.as_ref()]).await? {
-        Some(row) => purge_behind(client, purge, read(&row)?).await?,
-        // Another service is about it.
-        None => Purged::default(),
-    };
+    let purged = purge_behind(client, purge).await?;
     client.batch_execute("COMMIT").await?;
     Ok(purged)
 }
 
+/// Takes one chunk of the log away.
+pub(super) async fn purge_log(client: &ClientWrapper, purge: &LogPurge) -> Result<LogPurged, StoreError> {
+    // As above. Most of a log may be others'.
+    let (gone, due) = purge.choose(log_behind(client, purge.after).await?);
+    if gone.is_empty() {
+        return Ok(due);
+    }
+    if !begin(client).await? {
+        return Ok(purge.nothing());
+    }
+    let (gone, purged) = purge.choose(log_behind(client, purge.after).await?);
+    transitions(client, &gone).await?;
+    for (tenant, transitions) in log::passed(&gone) {
+        advance(client, tenant, Watermarks { transitions, ..watermarks(client, tenant).await? }).await?;
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(purged)
+}
+
+/// Whether a chunk has begun. It has not where another service purges.
+async fn begin(client: &ClientWrapper) -> Result<bool, StoreError> {
+    let lock = client.prepare_cached(LOCK).await?;
+    client.batch_execute(BEGIN).await?;
+    if client.query_opt(&lock, &[]).await?.is_some() {
+        return Ok(true);
+    }
+    client.batch_execute("ROLLBACK").await?;
+    Ok(false)
+}
+
 type Read = fn(&Row) -> Result<Candidate, Error>;
 
-async fn purge_behind(client: &ClientWrapper, purge: &Purge, before: Watermarks) -> Result<Purged, StoreError> {
+async fn purge_behind(client: &ClientWrapper, purge: &Purge) -> Result<Purged, StoreError> {
+    let before = watermarks(client, &purge.tenant).await?;
     let mut found = candidates(client, purge, before).await?;
     let purged = purge.reach(&found);
     found.truncate(purged.rows);
@@ -90,12 +128,15 @@ async fn purge_behind(client: &ClientWrapper, purge: &Purge, before: Watermarks)
     match purge.what {
         Purgeable::Bodies => delete(client, DELETE_BODIES, &positions).await?,
         Purgeable::Deliveries => deliveries(client, &purge.tenant, &found, &positions).await?,
-        Purgeable::Transitions => transitions(client, &purge.tenant, &found, &positions).await?,
     }
-    let Watermarks { bodies, deliveries, transitions } = before.passed(purge.what, through);
-    let advance = client.prepare_cached(ADVANCE).await?;
-    client.execute(&advance, &[&purge.tenant.as_ref(), &bodies.0, &deliveries.0, &transitions.0]).await?;
+    advance(client, &purge.tenant, before.passed(purge.what, through)).await?;
     Ok(purged)
+}
+
+async fn advance(client: &ClientWrapper, tenant: &str, now: Watermarks) -> Result<(), StoreError> {
+    let advance = client.prepare_cached(ADVANCE).await?;
+    client.execute(&advance, &[&tenant, &now.bodies.0, &now.deliveries.0, &now.transitions.0]).await?;
+    Ok(())
 }
 
 /// The rows behind the watermark.
@@ -103,11 +144,22 @@ async fn candidates(client: &ClientWrapper, purge: &Purge, before: Watermarks) -
     let (statement, read): (_, Read) = match purge.what {
         Purgeable::Bodies => (BODIES, read_body),
         Purgeable::Deliveries => (DELIVERIES, read_delivery),
-        Purgeable::Transitions => (TRANSITIONS, read_transition),
     };
     let select = client.prepare_cached(statement).await?;
     let (behind, limit) = (before.of(purge.what).0, super::queries::limit(PURGE_ROWS_MAX));
     let found = client.query(&select, &[&purge.tenant.as_ref(), &behind, &limit]).await?;
+    Ok(found.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// The transitions behind a position, whosesoever.
+async fn log_behind(client: &ClientWrapper, after: Position) -> Result<Vec<LogCandidate>, StoreError> {
+    let select = client.prepare_cached(TRANSITIONS).await?;
+    let found = client.query(&select, &[&after.0, &super::queries::limit(PURGE_ROWS_MAX)]).await?;
+    let read = |row: &Row| -> Result<LogCandidate, Error> {
+        let bytes: i32 = row.try_get(3)?;
+        let transition = Candidate::transition(row.try_get(1)?, row.try_get(2)?, bytes.into(), row.try_get(4)?);
+        Ok(LogCandidate { tenant: row.try_get(0)?, row: transition })
+    };
     Ok(found.iter().map(read).collect::<Result<_, _>>()?)
 }
 
@@ -121,12 +173,7 @@ fn read_body(row: &Row) -> Result<Candidate, Error> {
 }
 
 fn read_delivery(row: &Row) -> Result<Candidate, Error> {
-    Ok(Candidate::delivery(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
-}
-
-fn read_transition(row: &Row) -> Result<Candidate, Error> {
-    let bytes: i32 = row.try_get(2)?;
-    Ok(Candidate::transition(row.try_get(0)?, row.try_get(1)?, bytes.into(), row.try_get(3)?))
+    Ok(Candidate::delivery(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?))
 }
 
 async fn delete(client: &ClientWrapper, statement: &str, positions: &[i64]) -> Result<(), StoreError> {
@@ -142,28 +189,37 @@ async fn deliveries(
     found: &[Candidate],
     positions: &[i64],
 ) -> Result<(), StoreError> {
+    let lock = client.prepare_cached(LOCK_DELIVERIES).await?;
+    client.query(&lock, &[&positions]).await?;
     delete(client, DELETE_DELIVERIES, positions).await?;
     delete(client, DELETE_BODIES, positions).await?;
-    let copied: Vec<i64> = found.iter().filter(|found| found.has_copies).map(|found| found.position.0).collect();
-    if !copied.is_empty() {
-        delete(client, DELETE_NOTES, &copied).await?;
-    }
     let delete_lines = client.prepare_cached(DELETE_LINES).await?;
-    client.execute(&delete_lines, &[&tenant, &timelines(found), &positions.last()]).await?;
+    let lines = client.query(&delete_lines, &[&tenant, &timelines(found), &positions.last()]).await?;
+    let mut copies: Vec<i64> = Vec::new();
+    for line in &lines {
+        if line.try_get::<_, i32>(1)? == i32::from(v1::SubmitOutcome::Duplicate) {
+            copies.push(line.try_get(0)?);
+        }
+    }
+    if !copies.is_empty() {
+        delete(client, DELETE_NOTES, &copies).await?;
+    }
     Ok(())
 }
 
 /// Transitions, each with its line where the delivery is gone as well, or the clock made it.
-async fn transitions(
-    client: &ClientWrapper,
-    tenant: &str,
-    found: &[Candidate],
-    positions: &[i64],
-) -> Result<(), StoreError> {
-    delete(client, DELETE_TRANSITIONS, positions).await?;
-    let uids: Vec<&str> = found.iter().flat_map(|found| &found.uids).map(String::as_str).collect();
+async fn transitions(client: &ClientWrapper, gone: &[LogCandidate]) -> Result<(), StoreError> {
+    let positions: Vec<i64> = gone.iter().map(|gone| gone.row.position.0).collect();
+    delete(client, DELETE_TRANSITIONS, &positions).await?;
+    let told = gone.iter().flat_map(|gone| gone.row.uids.iter().map(move |uid| (gone, uid.as_str())));
+    let (mut tenants, mut uids, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+    for (gone, uid) in told {
+        tenants.push(gone.tenant.as_str());
+        uids.push(uid);
+        lines.push(gone.row.position.0);
+    }
     let delete_changes = client.prepare_cached(DELETE_CHANGES).await?;
-    client.execute(&delete_changes, &[&tenant, &uids, &positions]).await?;
+    client.execute(&delete_changes, &[&tenants, &uids, &lines]).await?;
     Ok(())
 }
 

@@ -28,7 +28,7 @@ const TABLE_TRIES: usize = 10;
 
 /// The tables are there and up to date when this returns.
 pub(super) async fn migrate(client: &Lease, server: &str) -> Result<(), OpenError> {
-    let failed = |source: StoreError| OpenError::Store { server: server.to_owned(), source };
+    let failed = |why: StoreError| OpenError::Store { server: server.to_owned(), why };
     // A migration takes as long as it takes, and so does waiting for another replica's.
     for setting in ["SET statement_timeout = 0", "SET lock_timeout = 0", "SET idle_in_transaction_session_timeout = 0"]
     {
@@ -52,6 +52,34 @@ pub(super) async fn migrate(client: &Lease, server: &str) -> Result<(), OpenErro
         info!(from = found, to = found + 1, "the schema is brought up to date");
         apply(client, migration, found + 1).await.map_err(failed)?;
     }
+}
+
+/// The schema's version, of a database that has a store and no newer one than this program knows; `None` where there is
+/// none.
+pub(super) async fn found(client: &Lease, server: &str) -> Result<Option<i64>, OpenError> {
+    const IS_THERE: &str = "SELECT to_regclass('calbridge_schema') IS NOT NULL";
+    let ask = async || -> Result<Option<i64>, StoreError> {
+        if !client.query_one(IS_THERE, &[]).await?.try_get::<_, bool>(0)? {
+            return Ok(None);
+        }
+        let row = client.query_opt("SELECT version FROM calbridge_schema", &[]).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    };
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    match ask().await {
+        Ok(Some(found)) if found > known => Err(OpenError::Newer { server: server.to_owned(), found, known }),
+        Ok(found) => Ok(found.filter(|found| *found > 0)),
+        Err(why) => Err(OpenError::Store { server: server.to_owned(), why }),
+    }
+}
+
+/// The tables that the migrations make.
+pub(super) fn tables() -> impl Iterator<Item = &'static str> {
+    let made = MIGRATIONS.iter().flat_map(|migration| migration.lines()).filter_map(|line| {
+        let name = line.strip_prefix("CREATE TABLE ")?.split([' ', '(']).next()?;
+        Some(name)
+    });
+    made.chain(["calbridge_schema"])
 }
 
 /// Something else has tables of our names here.
@@ -89,4 +117,18 @@ async fn apply(client: &Lease, migration: &str, version: i64) -> Result<(), Stor
     client.batch_execute(migration).await?;
     client.execute("UPDATE calbridge_schema SET version = $1", &[&version]).await?;
     Ok(client.batch_execute("COMMIT").await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_those_of_the_migrations() {
+        let all: Vec<_> = tables().collect();
+        for table in ["head", "deliveries", "bookings", "mentions", "calbridge_schema"] {
+            assert!(all.contains(&table), "{table} in {all:?}");
+        }
+        assert!(all.iter().all(|name| name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'_'))), "{all:?}");
+    }
 }

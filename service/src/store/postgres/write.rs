@@ -13,9 +13,9 @@ use tokio_postgres::{Error, Statement};
 
 use crate::store::{
     Position,
-    body::Packer,
-    changes::{Changes, MentionRow, TransitionRow},
+    changes::{Changes, DeliveryRow, MentionRow, TransitionRow},
     fold::{Columns, FoldedBooking, Shows},
+    pack::Packer,
     replay::Kept,
     round::Plan,
 };
@@ -128,16 +128,16 @@ impl<'c> Statements<'c> {
                     &column(&rows, |row| row.delivery.key.tenant.as_ref()),
                     &column(&rows, |row| row.delivery.key.time),
                     &column(&rows, |row| row.delivery.key.identity.as_bytes()),
-                    &column(&rows, |row| row.body_sha256()),
-                    &column(&rows, |row| row.body_size()),
+                    &column(&rows, DeliveryRow::body_sha256),
+                    &column(&rows, DeliveryRow::body_size),
                     &column(&rows, |row| row.delivery.event.trigger),
                     &column(&rows, |row| text(&row.delivery.event.trigger_name)),
-                    &column(&rows, |row| row.receive_time()),
-                    &column(&rows, |row| row.event_time()),
+                    &column(&rows, DeliveryRow::receive_time),
+                    &column(&rows, DeliveryRow::event_time),
                     &column(&rows, |row| i32::from(row.disposition())),
                     &column(&rows, |row| i32::from(row.outcome)),
                     &column(&rows, |row| text(&row.delivery.event.secret_id)),
-                    &column(&rows, |row| row.request_id()),
+                    &column(&rows, DeliveryRow::request_id),
                     &column(&rows, |row| text(&row.delivery.event.content_type)),
                     &column(&rows, |row| text(&row.delivery.event.webhook_version)),
                     &column(&rows, |row| row.delivery.booking_uid.as_deref()),
@@ -154,7 +154,7 @@ impl<'c> Statements<'c> {
     pub(super) async fn bodies(&self, packer: &Mutex<Packer>, changes: &Changes<'_>) -> Result<(), Error> {
         let rows: Vec<_> = {
             let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
-            changes.bodies().map(|(position, body)| (position, packer.pack(body))).collect()
+            changes.bodies().map(|(position, body)| (position, packer.body(body))).collect()
         };
         if rows.is_empty() {
             return Ok(());
@@ -173,8 +173,15 @@ impl<'c> Statements<'c> {
     }
 
     /// The log.
-    pub(super) async fn transitions(&self, changes: &Changes<'_>) -> Result<(), Error> {
-        let rows: Vec<TransitionRow<'_>> = changes.transitions().collect();
+    pub(super) async fn transitions(&self, packer: &Mutex<Packer>, changes: &Changes<'_>) -> Result<(), Error> {
+        let rows: Vec<TransitionRow<'_>> = {
+            let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut rows: Vec<_> = changes.transitions().collect();
+            for row in &mut rows {
+                row.booking = packer.booking(std::mem::take(&mut row.booking));
+            }
+            rows
+        };
         if rows.is_empty() {
             return Ok(());
         }
@@ -408,7 +415,7 @@ fn column<'r, R, T>(rows: &'r [R], of: impl Fn(&'r R) -> T) -> Vec<T> {
     rows.iter().map(of).collect()
 }
 
-/// PostgreSQL's texts hold no NUL.
+/// `PostgreSQL`'s texts hold no NUL.
 fn text(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{FFFD}").into() } else { text.into() }
 }

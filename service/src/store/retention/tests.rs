@@ -7,7 +7,7 @@ const NOW: Micros = 1_767_225_600_000_000;
 const DAY: Micros = 86_400_000_000;
 
 fn purge(what: Purgeable, days: u64) -> Purge {
-    Purge { tenant: "acme".into(), what, period: Duration::from_hours(24 * days), now: NOW, floor: None }
+    Purge { tenant: "acme".into(), what, period: Duration::from_hours(24 * days), now: NOW }
 }
 
 /// Candidates at positions 1, 2, …, so many days old.
@@ -17,7 +17,6 @@ fn aged(days: &[Option<Micros>]) -> Vec<Candidate> {
         time: days.map(|days| NOW - days * DAY),
         weight: 1,
         uids: Vec::new(),
-        has_copies: false,
     };
     (1..).zip(days).map(at).collect()
 }
@@ -44,31 +43,10 @@ fn a_chunk_is_bounded_in_rows_and_weight() {
     assert_eq!(purge(Purgeable::Bodies).reach(&aged(&old)), Purged { rows: PURGE_ROWS_MAX, more: true });
     assert_eq!(purge(Purgeable::Bodies).reach(&aged(&old[1..])), Purged { rows: PURGE_ROWS_MAX - 1, more: false });
     assert_eq!(purge(Purgeable::Bodies).reach(&aged(&vec![None; PURGE_ROWS_MAX])), Purged::default());
-    for (what, weight) in [
-        (Purgeable::Bodies, PURGE_BYTES_MAX),
-        (Purgeable::Deliveries, PURGE_TIMELINES_MAX),
-        (Purgeable::Transitions, PURGE_BYTES_MAX),
-    ] {
+    for (what, weight) in [(Purgeable::Bodies, PURGE_BYTES_MAX), (Purgeable::Deliveries, PURGE_TIMELINES_MAX)] {
         let heavy = |weight| aged(&old).into_iter().map(|of| Candidate { weight, ..of }).collect::<Vec<_>>();
         assert_eq!(purge(what).reach(&heavy(weight / 2)), Purged { rows: 2, more: true });
         assert_eq!(purge(what).reach(&heavy(weight * 9)), Purged { rows: 1, more: true }, "one goes, however large");
-    }
-}
-
-#[test]
-fn a_transition_waits_for_its_readers_and_for_a_year_at_the_most() {
-    let days = [Some(400), Some(364), Some(100), Some(91)];
-    let with = |floor: Option<i64>| Purge { floor: floor.map(Position), ..purge(Purgeable::Transitions, 90) };
-    assert_eq!(reached(&with(None), &days), 4, "nobody reads");
-    assert_eq!(reached(&with(Some(9)), &days), 4, "everybody has read");
-    assert_eq!(reached(&with(Some(3)), &days), 3);
-    assert_eq!(reached(&with(Some(1)), &days), 1);
-    assert_eq!(reached(&with(Some(0)), &days), 1, "a consumer that lags a year holds nothing");
-    let long = Purge { floor: Some(Position(0)), ..purge(Purgeable::Transitions, 500) };
-    assert_eq!(reached(&long, &days), 0, "a longer period holds all the same");
-    for what in [Purgeable::Bodies, Purgeable::Deliveries] {
-        let other = Purge { floor: Some(Position(0)), ..purge(what, 90) };
-        assert_eq!(reached(&other, &days), 4, "only the log has readers");
     }
 }
 
@@ -89,7 +67,7 @@ fn a_watermark_only_advances_and_bodies_go_with_their_deliveries() {
     assert_eq!(none.passed(Purgeable::Bodies, Position(5)), at(5, 0, 0));
     assert_eq!(none.passed(Purgeable::Deliveries, Position(5)), at(5, 5, 0));
     assert_eq!(at(9, 0, 0).passed(Purgeable::Deliveries, Position(5)), at(9, 5, 0));
-    assert_eq!(at(9, 5, 3).passed(Purgeable::Transitions, Position(2)), at(9, 5, 3));
+    assert_eq!(at(9, 5, 3).passed(Purgeable::Deliveries, Position(2)), at(9, 5, 3));
 }
 
 #[test]
@@ -97,14 +75,14 @@ fn a_tenant_has_its_own_periods_or_the_common_ones() {
     let own = Retention { bodies: Some(Duration::from_secs(1)), ..Retention::default() };
     let policies = RetentionPolicies { otherwise: Retention::DEFAULT, tenants: [("own".to_owned(), own)].into() };
     assert_eq!((policies.of("own"), policies.of("other")), (own, Retention::DEFAULT));
-    assert_eq!(Purgeable::ALL.map(|what| what.period(own)), [own.bodies, None, None]);
+    assert_eq!(Purgeable::ALL.map(|what| what.period(own)), [own.bodies, None]);
 }
 
 #[test]
 fn what_can_not_be_read_of_a_delivery_keeps_nothing_back() {
-    let told = Candidate::delivery(1, new_id(NOW), Some("u1".to_owned()), Some(vec![0xff]), 3);
-    assert_eq!((told.uids.len(), told.has_copies, told.time), (0, true, Some(NOW)));
-    let other = Candidate::delivery(2, new_id(NOW), Some("u1".to_owned()), None, 0);
+    let told = Candidate::delivery(1, new_id(NOW), Some("u1".to_owned()), Some(vec![0xff]));
+    assert_eq!((told.uids.len(), told.time), (0, Some(NOW)));
+    let other = Candidate::delivery(2, new_id(NOW), Some("u1".to_owned()), None);
     assert_eq!((timelines(&[told, other]), Candidate::body(1, new_id(NOW), 7).weight), (vec!["u1"], 7));
 }
 

@@ -16,6 +16,7 @@ use crate::store::{
     changes::Changes,
     clock::SKEW,
     fold::{self, Occasion},
+    pack::Packer,
 };
 
 /// Bookings of which the log and the clock say different things, at most [`CLOCK_BOOKINGS_MAX`].
@@ -36,7 +37,11 @@ pub(super) fn due(connection: &Connection, clock: &ClockPolicies, now: Micros) -
 }
 
 /// Says it, in one transaction, and answers the changes.
-pub(super) fn hear(connection: &mut Connection, round: &ClockRound) -> Result<Done<Vec<Transition>>, StoreError> {
+pub(super) fn hear(
+    connection: &mut Connection,
+    packer: &mut Packer,
+    round: &ClockRound,
+) -> Result<Done<Vec<Transition>>, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let before = Head::read(&transaction)?;
     let mut names = Names::default();
@@ -45,7 +50,7 @@ pub(super) fn hear(connection: &mut Connection, round: &ClockRound) -> Result<Do
     let occasion =
         Occasion { head: before.position, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
     let changes = Changes::of_clock(fold::hear_clock(&rows, &occasion)?, round.now);
-    let has_sorted = write_changes(&transaction, &mut names, &changes, before)?;
+    let has_sorted = write_changes(&transaction, (&mut names, packer), &changes, before)?;
     transaction.commit()?;
     let answer = changes.folded.clock.into_iter().map(|(_, made)| made).collect();
     Ok(Done { answer, has_sorted })

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::store::{
     Batch, Committed, Position, StoreError,
-    body::Packer,
     changes::Changes,
     mentioned,
+    pack::Packer,
     round::{self, Copies},
 };
 
@@ -38,7 +38,7 @@ pub(super) fn commit(
     let copies = copies(&transaction, &sorted.repeated())?;
     let plan = sorted.plan(before.position, &rows, copies)?;
     write::deliveries(&transaction, packer, &plan.changes)?;
-    write::transitions(&transaction, &plan.changes)?;
+    write::transitions(&transaction, packer, &plan.changes)?;
     let tail = write::bookings(&transaction, &mut names, &plan.changes, before.tail)?;
     write::mentions(&transaction, &mut names, plan.mentions())?;
     write::copies(&transaction, &plan)?;
@@ -50,11 +50,11 @@ pub(super) fn commit(
 /// Writes what the clock or a replay changed, as a part of its transaction; true where a run was made of the tail.
 pub(super) fn write_changes(
     transaction: &Transaction<'_>,
-    names: &mut Names,
+    (names, packer): (&mut Names, &mut Packer),
     changes: &Changes<'_>,
     before: Head,
 ) -> Result<bool, StoreError> {
-    write::transitions(transaction, changes)?;
+    write::transitions(transaction, packer, changes)?;
     let tail = write::bookings(transaction, names, changes, before.tail)?;
     write::mentions(transaction, names, changes.mentions())?;
     Head { position: changes.folded.head, tail }.write(transaction, before)?;

@@ -71,7 +71,7 @@ fn folders_to_sync(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Some systems can't open folders, and need no such care.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(in crate::store) fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     match File::open(folder) {
         Ok(open) => open.sync_all()?,

@@ -60,12 +60,11 @@ impl Names {
             return Ok(number);
         }
         let found = transaction.prepare_cached(SELECT)?.query_row([tenant, uid], |row| row.get(0)).optional()?;
-        let number = match found {
-            Some(number) => number,
-            None => {
-                transaction.prepare_cached(INSERT)?.execute(params![tenant, uid, at.0])?;
-                transaction.last_insert_rowid()
-            }
+        let number = if let Some(number) = found {
+            number
+        } else {
+            transaction.prepare_cached(INSERT)?.execute(params![tenant, uid, at.0])?;
+            transaction.last_insert_rowid()
         };
         self.remember(&Arc::from(tenant), uid, number);
         Ok(number)

@@ -11,11 +11,16 @@ use crate::store::{
     NewDelivery, Position, Replay, Replayed, StoreError,
     changes::Changes,
     fold,
+    pack::Packer,
     replay::{self, Kept},
 };
 
 /// Merges it again. `None` where it is not kept.
-pub(super) fn replay(connection: &mut Connection, replay: &Replay) -> Result<Done<Option<Replayed>>, StoreError> {
+pub(super) fn replay(
+    connection: &mut Connection,
+    packer: &mut Packer,
+    replay: &Replay,
+) -> Result<Done<Option<Replayed>>, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let Some(kept) = kept(&transaction, &replay.delivery)? else {
         return Ok(Done { answer: None, has_sorted: false });
@@ -29,7 +34,7 @@ pub(super) fn replay(connection: &mut Connection, replay: &Replay) -> Result<Don
     }
     let mut has_sorted = false;
     if let Some(changes) = &plan.changes {
-        has_sorted = write_changes(&transaction, &mut names, changes, before)?;
+        has_sorted = write_changes(&transaction, (&mut names, packer), changes, before)?;
         spoke_earlier(&transaction, &names, changes)?;
     }
     if plan.kept.is_some() {

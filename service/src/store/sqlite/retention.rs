@@ -1,12 +1,17 @@
 //! Purging: a chunk is one transaction of the one writer, so that a round waits some milliseconds for it at the most.
 //! Rows and watermark go together; a chunk that was cut short leaves both as they were.
 
+use calbridge_proto::v1;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
 use crate::store::{
-    PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, StoreError, Watermarks,
-    retention::{Candidate, timelines},
+    LogPurge, LogPurged, PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, StoreError, Watermarks,
+    retention::{
+        Candidate,
+        log::{self, LogCandidate},
+        timelines,
+    },
 };
 
 /// The next tenant behind this name of whom anything is kept. Where there are transitions there is a booking.
@@ -45,9 +50,29 @@ pub(super) fn purge(connection: &mut Connection, purge: &Purge) -> Result<Purged
     match purge.what {
         Purgeable::Bodies => delete_each(&transaction, "DELETE FROM bodies WHERE position = ?1", &found)?,
         Purgeable::Deliveries => deliveries(&transaction, &purge.tenant, &found, through)?,
-        Purgeable::Transitions => transitions(&transaction, &purge.tenant, &found)?,
     }
     write(&transaction, &purge.tenant, before.passed(purge.what, through))?;
+    transaction.commit()?;
+    Ok(purged)
+}
+
+/// What a chunk of a walk along the log would take away, asked of a reader: most of a log may be others'.
+pub(super) fn log_due(connection: &Connection, purge: &LogPurge) -> Result<LogPurged, StoreError> {
+    Ok(purge.choose(log_behind(connection, purge.after)?).1)
+}
+
+/// Takes one chunk of the log away.
+pub(super) fn purge_log(connection: &mut Connection, purge: &LogPurge) -> Result<LogPurged, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let (gone, purged) = purge.choose(log_behind(&transaction, purge.after)?);
+    if gone.is_empty() {
+        return Ok(purged);
+    }
+    transitions(&transaction, &gone)?;
+    for (tenant, transitions) in log::passed(&gone) {
+        let now = Watermarks { transitions, ..watermarks(&transaction, tenant)? };
+        write(&transaction, tenant, now)?;
+    }
     transaction.commit()?;
     Ok(purged)
 }
@@ -58,18 +83,27 @@ type Read = fn(&Row<'_>) -> rusqlite::Result<Candidate>;
 fn candidates(connection: &Connection, purge: &Purge, before: Watermarks) -> Result<Vec<Candidate>, StoreError> {
     const BODIES: &str = "SELECT position, delivery_id, body_size FROM deliveries
         WHERE tenant = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
-    const DELIVERIES: &str = "SELECT position, delivery_id, booking_uid, mentioned, duplicate_count FROM deliveries
-        WHERE tenant = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
-    const TRANSITIONS: &str = "SELECT position, commit_time, length(booking), uid FROM transitions
+    const DELIVERIES: &str = "SELECT position, delivery_id, booking_uid, mentioned FROM deliveries
         WHERE tenant = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
     let (statement, read): (_, Read) = match purge.what {
         Purgeable::Bodies => (BODIES, read_body),
         Purgeable::Deliveries => (DELIVERIES, read_delivery),
-        Purgeable::Transitions => (TRANSITIONS, read_transition),
     };
     let values = params![purge.tenant, before.of(purge.what).0, super::queries::limit(PURGE_ROWS_MAX)];
     let mut select = connection.prepare_cached(statement)?;
     let found = select.query_map(values, read)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// The transitions behind a position, whosesoever.
+fn log_behind(connection: &Connection, after: Position) -> Result<Vec<LogCandidate>, StoreError> {
+    const SELECT: &str = "SELECT tenant, position, commit_time, length(booking), uid FROM transitions
+        WHERE position > ?1 ORDER BY position LIMIT ?2";
+    let mut select = connection.prepare_cached(SELECT)?;
+    let found = select.query_map(params![after.0, super::queries::limit(PURGE_ROWS_MAX)], |row| {
+        let transition = Candidate::transition(row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+        Ok(LogCandidate { tenant: row.get(0)?, row: transition })
+    })?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
@@ -79,11 +113,7 @@ fn read_body(row: &Row<'_>) -> rusqlite::Result<Candidate> {
 
 fn read_delivery(row: &Row<'_>) -> rusqlite::Result<Candidate> {
     let id = Uuid::from_bytes(row.get(1)?);
-    Ok(Candidate::delivery(row.get(0)?, id, row.get(2)?, row.get(3)?, row.get(4)?))
-}
-
-fn read_transition(row: &Row<'_>) -> rusqlite::Result<Candidate> {
-    Ok(Candidate::transition(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+    Ok(Candidate::delivery(row.get(0)?, id, row.get(2)?, row.get(3)?))
 }
 
 fn delete_each(transaction: &Transaction<'_>, statement: &str, found: &[Candidate]) -> Result<(), StoreError> {
@@ -102,38 +132,52 @@ fn deliveries(
     through: Position,
 ) -> Result<(), StoreError> {
     const NUMBER: &str = "SELECT id FROM bookings WHERE tenant = ?1 AND uid = ?2";
-    const LINES: &str = "DELETE FROM mentions WHERE booking = ?1 AND delivery BETWEEN 1 AND ?2 AND NOT EXISTS
-        (SELECT 1 FROM transitions t WHERE t.position = mentions.position AND t.uid = ?3 AND t.tenant = ?4)";
     // One that was mentioned and of which no fact was heard is nothing without its lines.
     const NAME: &str = "DELETE FROM bookings WHERE id = ?1 AND length(state) = 0
         AND NOT EXISTS (SELECT 1 FROM mentions m WHERE m.booking = ?1)";
-    const NOTES: &str = "DELETE FROM duplicates WHERE delivery = ?1";
     delete_each(transaction, "DELETE FROM deliveries WHERE position = ?1", found)?;
     delete_each(transaction, "DELETE FROM bodies WHERE position = ?1", found)?;
-    let mut delete_notes = transaction.prepare_cached(NOTES)?;
-    for copied in found.iter().filter(|found| found.has_copies) {
-        delete_notes.execute([copied.position.0])?;
-    }
-    let (mut number, mut lines) = (transaction.prepare_cached(NUMBER)?, transaction.prepare_cached(LINES)?);
-    let mut name = transaction.prepare_cached(NAME)?;
+    let (mut number, mut name) = (transaction.prepare_cached(NUMBER)?, transaction.prepare_cached(NAME)?);
     for uid in timelines(found) {
         let Some(booking) = number.query_row([tenant, uid], |row| row.get::<_, i64>(0)).optional()? else { continue };
-        lines.execute(params![booking, through.0, uid, tenant])?;
+        lines(transaction, booking, (tenant, uid), through)?;
         name.execute([booking])?;
     }
     Ok(())
 }
 
+/// The lines of a booking that speak of deliveries that are gone, and the notes of copies among them.
+fn lines(
+    transaction: &Transaction<'_>,
+    booking: i64,
+    (tenant, uid): (&str, &str),
+    through: Position,
+) -> Result<(), StoreError> {
+    const LINES: &str = "DELETE FROM mentions WHERE booking = ?1 AND delivery BETWEEN 1 AND ?2 AND NOT EXISTS
+        (SELECT 1 FROM transitions t WHERE t.position = mentions.position AND t.uid = ?3 AND t.tenant = ?4)
+        RETURNING position, outcome";
+    const NOTE: &str = "DELETE FROM duplicates WHERE position = ?1";
+    let mut delete = transaction.prepare_cached(LINES)?;
+    let mut gone = delete.query(params![booking, through.0, uid, tenant])?;
+    while let Some(line) = gone.next()? {
+        if line.get::<_, i32>(1)? == i32::from(v1::SubmitOutcome::Duplicate) {
+            transaction.prepare_cached(NOTE)?.execute([line.get::<_, i64>(0)?])?;
+        }
+    }
+    Ok(())
+}
+
 /// Transitions, each with its line where the delivery is gone as well, or the clock made it.
-fn transitions(transaction: &Transaction<'_>, tenant: &str, found: &[Candidate]) -> Result<(), StoreError> {
+fn transitions(transaction: &Transaction<'_>, gone: &[LogCandidate]) -> Result<(), StoreError> {
+    const TRANSITION: &str = "DELETE FROM transitions WHERE position = ?1";
     const LINE: &str = "DELETE FROM mentions
         WHERE booking = (SELECT id FROM bookings WHERE tenant = ?1 AND uid = ?2) AND position = ?3
         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.position = mentions.delivery)";
-    delete_each(transaction, "DELETE FROM transitions WHERE position = ?1", found)?;
-    let mut line = transaction.prepare_cached(LINE)?;
-    for found in found {
-        for uid in &found.uids {
-            line.execute(params![tenant, uid, found.position.0])?;
+    let (mut transition, mut line) = (transaction.prepare_cached(TRANSITION)?, transaction.prepare_cached(LINE)?);
+    for LogCandidate { tenant, row } in gone {
+        transition.execute([row.position.0])?;
+        for uid in &row.uids {
+            line.execute(params![tenant, uid, row.position.0])?;
         }
     }
     Ok(())

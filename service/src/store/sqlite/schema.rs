@@ -46,8 +46,9 @@ const CACHE_KIB: i64 = 8_192;
 /// How much of the file is mapped into memory, in bytes: reads of cold pages then cost no copy.
 const MMAP_BYTES: i64 = 256 * 1024 * 1024;
 
-/// After how many pages the log is moved into the file. More makes for fewer, longer stops.
-const CHECKPOINT_PAGES: i64 = 1_000;
+/// After how many pages the writer moves the log into the file, so that it begins anew. Nearly all of it is moved aside
+/// before.
+const CHECKPOINT_PAGES: i64 = 8_000;
 
 /// To which size the log is cut after a burst, in bytes.
 const JOURNAL_BYTES: i64 = 64 * 1024 * 1024;
@@ -60,16 +61,29 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Connection, OpenErro
     let failed = |source: StoreError| OpenError::Store { path: path.to_owned(), source };
     let mut connection = writer(path, options).map_err(failed)?;
     let (found, application) = identity(&connection).map_err(failed)?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     if application != APPLICATION_ID && (found != 0 || !is_empty(&connection).map_err(failed)?) {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
-    if found > known {
-        return Err(OpenError::Newer { path: path.to_owned(), found, known });
-    }
+    refuse_newer(path, found)?;
     migrate(&mut connection, found).map_err(failed)?;
     check_head(&connection).map_err(failed)?;
     Ok(connection)
+}
+
+/// The schema's version, of a database that is ours and not newer than this program.
+pub(super) fn version(path: &Path, connection: &Connection) -> Result<i64, OpenError> {
+    let failed = |source: StoreError| OpenError::Store { path: path.to_owned(), source };
+    let (found, application) = identity(connection).map_err(failed)?;
+    if application != APPLICATION_ID {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    refuse_newer(path, found)?;
+    Ok(found)
+}
+
+fn refuse_newer(path: &Path, found: i64) -> Result<(), OpenError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known { Err(OpenError::Newer { path: path.to_owned(), found, known }) } else { Ok(()) }
 }
 
 /// A connection that may write.
@@ -142,7 +156,7 @@ fn migrate(connection: &mut Connection, found: i64) -> Result<(), StoreError> {
 }
 
 /// A head behind the log would hand positions out twice.
-fn check_head(connection: &Connection) -> Result<(), StoreError> {
+pub(super) fn check_head(connection: &Connection) -> Result<(), StoreError> {
     const BEHIND: &str = "SELECT (SELECT position FROM head) < max(
         (SELECT coalesce(max(position), 0) FROM deliveries), (SELECT coalesce(max(position), 0) FROM duplicates),
         (SELECT coalesce(max(position), 0) FROM transitions))";

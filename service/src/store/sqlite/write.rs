@@ -8,9 +8,9 @@ use super::{
 };
 use crate::store::{
     NewDelivery, Position, StoreError,
-    body::Packer,
     changes::{Changes, MentionRow, TransitionRow},
     fold::{Columns, FoldedBooking, Shows},
+    pack::Packer,
     replay::Kept,
     round::{Note, Plan},
 };
@@ -53,14 +53,18 @@ pub(super) fn deliveries(
             row.delivery.trace_id,
             row.delivery.leaves_siblings_silent,
         ])?;
-        let body = packer.pack(&event.raw_body);
+        let body = packer.body(&event.raw_body);
         insert_body.execute(params![row.position.0, body.encoding, &body.bytes[..]])?;
     }
     Ok(())
 }
 
 /// The log.
-pub(super) fn transitions(transaction: &Transaction<'_>, changes: &Changes<'_>) -> Result<(), StoreError> {
+pub(super) fn transitions(
+    transaction: &Transaction<'_>,
+    packer: &mut Packer,
+    changes: &Changes<'_>,
+) -> Result<(), StoreError> {
     const INSERT: &str = "INSERT INTO transitions (position, delivery, tenant, uid, kind, from_status, to_status,
             rule, source, commit_time, booking, trace_id)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
@@ -77,7 +81,7 @@ pub(super) fn transitions(transaction: &Transaction<'_>, changes: &Changes<'_>) 
             made.rule,
             made.source,
             commit_time,
-            booking,
+            packer.booking(booking),
             trace_id,
         ])?;
     }
@@ -220,13 +224,12 @@ fn hidden(
     const UPDATE: &str = "UPDATE bookings SET state = ?2, rescheduled_from = ?3, link = ?4 WHERE id = ?1";
     let (tenant, uid) = &booking.key;
     let (from, evidence) = link.map_or((None, 0), |(from, evidence)| (Some(from), *evidence));
-    match known {
-        Some(number) => transaction.prepare_cached(UPDATE)?.execute(params![number, booking.state, from, evidence])?,
-        None => {
-            let values = params![tenant, uid, booking.state, first.0, from, evidence];
-            transaction.prepare_cached(INSERT)?.execute(values)?
-        }
-    };
+    if let Some(number) = known {
+        transaction.prepare_cached(UPDATE)?.execute(params![number, booking.state, from, evidence])?;
+    } else {
+        let values = params![tenant, uid, booking.state, first.0, from, evidence];
+        transaction.prepare_cached(INSERT)?.execute(values)?;
+    }
     Ok(())
 }
 

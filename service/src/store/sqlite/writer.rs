@@ -17,7 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::{
-    OpenError, Options, clock,
+    OpenError, Options,
+    checkpoint::Checkpointer,
+    clock,
     commit::{self, Done},
     file::Claimed,
     postings::{self, Merger, Step},
@@ -25,7 +27,9 @@ use super::{
 };
 use crate::{
     settings::PROBE_INTERVAL,
-    store::{Batch, ClockRound, Committed, Purge, Purged, Replay, Replayed, StoreError, body::Packer},
+    store::{
+        Batch, ClockRound, Committed, LogPurge, LogPurged, Purge, Purged, Replay, Replayed, StoreError, pack::Packer,
+    },
 };
 
 /// Commands that may wait: the next round and a probe, with room for the callers of tests. More would only hide a
@@ -37,6 +41,7 @@ enum Command {
     Clock(ClockRound, oneshot::Sender<Result<Vec<v1::Transition>, StoreError>>),
     Replay(Box<Replay>, oneshot::Sender<Result<Option<Replayed>, StoreError>>),
     Purge(Purge, oneshot::Sender<Result<Purged, StoreError>>),
+    PurgeLog(LogPurge, oneshot::Sender<Result<LogPurged, StoreError>>),
     Probe(oneshot::Sender<Result<(), StoreError>>),
     Merge(Step, oneshot::Sender<Result<i64, StoreError>>),
 }
@@ -60,6 +65,7 @@ impl Writer {
         let unwritable = |path: PathBuf| move |source| OpenError::Unwritable { path, source };
         let merger = Merger::start(path.clone(), asking(commands.downgrade())).map_err(unwritable(path.clone()))?;
         merger.wake();
+        let checkpointer = Checkpointer::start(path.clone(), options).map_err(unwritable(path.clone()))?;
         let worker = Worker {
             connection: Some(connection),
             path: path.clone(),
@@ -67,6 +73,7 @@ impl Writer {
             packer: Packer::new(),
             committed: None,
             merger,
+            checkpointer,
             claimed,
         };
         let thread = thread::Builder::new()
@@ -91,6 +98,10 @@ impl Writer {
 
     pub(super) async fn purge(&self, purge: Purge) -> Result<Purged, StoreError> {
         self.ask(|reply| Command::Purge(purge, reply)).await
+    }
+
+    pub(super) async fn purge_log(&self, purge: LogPurge) -> Result<LogPurged, StoreError> {
+        self.ask(|reply| Command::PurgeLog(purge, reply)).await
     }
 
     pub(super) async fn probe(&self) -> Result<(), StoreError> {
@@ -154,6 +165,7 @@ struct Worker {
     /// When a round was written last, if nothing failed since.
     committed: Option<Instant>,
     merger: Merger,
+    checkpointer: Checkpointer,
     #[expect(dead_code, reason = "held for as long as the thread lives")]
     claimed: Claimed,
 }
@@ -168,13 +180,16 @@ impl Worker {
                     let _ = reply.send(answer);
                 }
                 Command::Clock(round, reply) => {
-                    let _ = reply.send(self.change(|connection, _| clock::hear(connection, &round)));
+                    let _ = reply.send(self.change(|connection, packer| clock::hear(connection, packer, &round)));
                 }
                 Command::Replay(of, reply) => {
-                    let _ = reply.send(self.change(|connection, _| replay::replay(connection, &of)));
+                    let _ = reply.send(self.change(|connection, packer| replay::replay(connection, packer, &of)));
                 }
                 Command::Purge(purge, reply) => {
                     let _ = reply.send(self.with(|connection, _| retention::purge(connection, &purge)));
+                }
+                Command::PurgeLog(purge, reply) => {
+                    let _ = reply.send(self.with(|connection, _| retention::purge_log(connection, &purge)));
                 }
                 Command::Merge(step, reply) => {
                     let _ = reply.send(self.with(|connection, _| postings::take_up(connection, step)));
@@ -186,6 +201,7 @@ impl Worker {
         }
         // Nobody asks any more: it ends by itself.
         self.merger.join();
+        self.checkpointer.join();
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Committed>, StoreError> {
@@ -202,6 +218,7 @@ impl Worker {
         work: impl FnOnce(&mut Connection, &mut Packer) -> Result<Done<T>, StoreError>,
     ) -> Result<T, StoreError> {
         let Done { answer, has_sorted } = self.with(work)?;
+        self.checkpointer.wake();
         if has_sorted {
             self.merger.wake();
         }

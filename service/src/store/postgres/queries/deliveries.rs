@@ -6,7 +6,7 @@ use prost::Message;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-use crate::store::{Position, StoreError, body, found::collect, time::timestamp};
+use crate::store::{Position, StoreError, found::collect, pack, time::timestamp};
 
 const COLUMNS: &str = "position, tenant, delivery_id, trigger, trigger_name, receive_time, event_time, disposition,
     outcome, secret_id, coalesce(body_sha256, identity), body_size, booking_uid, trace_id, duplicate_count,
@@ -21,8 +21,10 @@ pub(in crate::store::postgres) async fn page(
     limit: usize,
 ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
     let before = before.map_or(i64::MAX, |before| before.0);
-    let statement =
-        format!("SELECT {COLUMNS} FROM deliveries WHERE tenant = $1 AND position < $2 ORDER BY position DESC LIMIT $3");
+    let statement = format!(
+        "SELECT {COLUMNS} FROM deliveries WHERE tenant = $1 AND position < $2 AND position > 0
+        ORDER BY position DESC LIMIT $3"
+    );
     let select = client.prepare_cached(&statement).await?;
     let found = client.query(&select, &[&tenant, &before, &super::limit(limit)]).await?;
     collect(found.iter().map(|row| Ok(read(row)?)), |(_, delivery)| delivery.encoded_len())
@@ -35,19 +37,15 @@ pub(super) async fn behind(
     after: Position,
     limit: usize,
 ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
-    let found = match tenant {
-        Some(tenant) => {
-            let statement = format!(
-                "SELECT {COLUMNS} FROM deliveries WHERE tenant = $1 AND position > $2 ORDER BY position LIMIT $3"
-            );
-            let select = client.prepare_cached(&statement).await?;
-            client.query(&select, &[&tenant, &after.0, &super::limit(limit)]).await?
-        }
-        None => {
-            let statement = format!("SELECT {COLUMNS} FROM deliveries WHERE position > $1 ORDER BY position LIMIT $2");
-            let select = client.prepare_cached(&statement).await?;
-            client.query(&select, &[&after.0, &super::limit(limit)]).await?
-        }
+    // A tenant's own index, or the log itself.
+    let statement =
+        |own: &str| format!("SELECT {COLUMNS} FROM deliveries WHERE {own} position > $1 ORDER BY position LIMIT $2");
+    let found = if let Some(tenant) = tenant {
+        let select = client.prepare_cached(&statement("tenant = $3 AND position > 0 AND")).await?;
+        client.query(&select, &[&after.0, &super::limit(limit), &tenant]).await?
+    } else {
+        let select = client.prepare_cached(&statement("")).await?;
+        client.query(&select, &[&after.0, &super::limit(limit)]).await?
     };
     collect(found.iter().map(|row| Ok(read(row)?)), |(_, delivery)| delivery.encoded_len())
 }
@@ -86,7 +84,7 @@ pub(super) async fn raw_body(
     let select = client.prepare_cached("SELECT encoding, body FROM bodies WHERE position = $1").await?;
     let missing = || StoreError::Damaged { what: "body", why: "it is missing".to_owned() };
     let row = client.query_opt(&select, &[&position.0]).await?.ok_or_else(missing)?;
-    body::unpack(row.try_get(0)?, row.try_get(1)?, delivery.body_size, &delivery.body_sha256)
+    pack::body(row.try_get(0)?, row.try_get(1)?, delivery.body_size, &delivery.body_sha256)
 }
 
 /// Where the next body lies that is kept.

@@ -46,7 +46,9 @@ impl Block {
 /// All of them in one, however many.
 pub(super) fn encode(entries: &[Entry]) -> Vec<u8> {
     let mut block = Block::default();
-    entries.iter().for_each(|entry| block.push(entry));
+    for entry in entries {
+        block.push(entry);
+    }
     block.bytes
 }
 

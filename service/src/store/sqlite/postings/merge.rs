@@ -1,8 +1,9 @@
 //! Merging runs, aside from the rounds: a thread reads runs that are full in number and has the writer write the merged
 //! one, a few blocks at a time, so that a round waits for a few milliseconds at the most.
 //!
-//! Runs never change, so they are read without holding on to one state of the database. A merged run is shown, and those
-//! that it replaces are hidden, in one transaction; what a crash leaves half made is removed after the next start.
+//! Runs never change, so they are read without holding on to one state of the database. A merged run is shown, and
+//! those that it replaces are hidden, in one transaction; what a crash leaves half made is removed after the next
+//! start.
 
 use std::{
     path::PathBuf,

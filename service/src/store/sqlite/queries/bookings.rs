@@ -65,7 +65,7 @@ pub(in crate::store::sqlite) fn page(connection: &Connection, query: &BookingQue
         (BookingOrder::UpdateTime, lead) => sorted(connection, query, lead, &mut page)?,
         (BookingOrder::StartTime, lead) => by_start(connection, query, lead, &mut page)?,
     }
-    Ok(page.page)
+    Ok(page.found)
 }
 
 /// By start, which is the time of every term.
@@ -82,7 +82,7 @@ fn by_start(
             break;
         }
         let Some((columns, found)) = row(connection, &query.tenant, &uid)? else { continue };
-        if page.look(columns, found)? {
+        if page.look(&columns, found)? {
             break;
         }
     }
@@ -111,7 +111,7 @@ fn sorted(
     }
     rows.sort_by(|one, other| if query.descending { other.0.cmp(&one.0) } else { one.0.cmp(&other.0) });
     for (_, columns, found) in rows {
-        if page.look(columns, found)? {
+        if page.look(&columns, found)? {
             break;
         }
     }
@@ -131,7 +131,7 @@ fn by_update(connection: &Connection, query: &BookingQuery, page: &mut Page<'_>)
     let mut rows = select.query(params![query.tenant, time, uid])?;
     while let Some(row) = rows.next()? {
         let columns = columns(row)?;
-        if range.is_beyond(query, columns.update_time) || page.look(columns, found::read(row)?)? {
+        if range.is_beyond(query, columns.update_time) || page.look(&columns, found::read(row)?)? {
             break;
         }
     }
@@ -224,7 +224,7 @@ impl Range {
 struct Page<'c> {
     query: &'c BookingQuery,
     origins: Origins<'c>,
-    page: BookingPage,
+    found: BookingPage,
     looks: usize,
     decoded: usize,
     bytes: usize,
@@ -233,31 +233,31 @@ struct Page<'c> {
 impl<'c> Page<'c> {
     fn new(connection: &'c Connection, query: &'c BookingQuery) -> Self {
         let origins = Origins::new(connection, &query.tenant);
-        Self { query, origins, page: BookingPage::default(), looks: 0, decoded: 0, bytes: 0 }
+        Self { query, origins, found: BookingPage::default(), looks: 0, decoded: 0, bytes: 0 }
     }
 
     /// Looks at the next row; true where the page ends behind it.
-    fn look(&mut self, columns: Columns, found: FoundBooking) -> Result<bool, StoreError> {
+    fn look(&mut self, columns: &Columns, row: FoundBooking) -> Result<bool, StoreError> {
         self.looks += 1;
-        let uid = found.uid.clone();
-        if may_match(&self.query.filter, &columns) {
-            let mut booking = found.show(&self.query.tenant)?;
+        let uid = row.uid.clone();
+        if may_match(&self.query.filter, columns) {
+            let mut booking = row.show(&self.query.tenant)?;
             self.decoded += 1;
             if self.query.filter.matches(&booking) {
                 let origin = self.origins.of(&booking.uid)?;
                 view::seal(&mut booking, origin);
                 self.bytes += booking.encoded_len();
-                self.page.bookings.push(booking);
+                self.found.bookings.push(booking);
             }
         }
-        let bookings = self.page.bookings.len();
+        let bookings = self.found.bookings.len();
         let full = bookings >= self.query.limit || (self.bytes > PAGE_BYTES_MAX && bookings > 1);
         if full || self.looks >= PAGE_LOOKS_MAX || self.decoded >= PAGE_DECODED_MAX {
             let time = match self.query.order {
                 BookingOrder::StartTime => columns.start_time,
                 BookingOrder::UpdateTime => columns.update_time,
             };
-            self.page.next = Some(BookingCursor { time, uid });
+            self.found.next = Some(BookingCursor { time, uid });
             return Ok(true);
         }
         Ok(false)

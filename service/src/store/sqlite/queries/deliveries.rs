@@ -5,7 +5,7 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use crate::store::{Position, StoreError, body, found::collect, time::timestamp};
+use crate::store::{Position, StoreError, found::collect, pack, time::timestamp};
 
 const COLUMNS: &str = "position, tenant, delivery_id, trigger, trigger_name, receive_time, event_time, disposition,
     outcome, secret_id, coalesce(body_sha256, identity), body_size, booking_uid, trace_id, duplicate_count,
@@ -77,7 +77,7 @@ pub(super) fn raw_body(
         .optional()?;
     let missing = || StoreError::Damaged { what: "body", why: "it is missing".to_owned() };
     let (encoding, bytes) = stored.ok_or_else(missing)?;
-    body::unpack(encoding, bytes, delivery.body_size, &delivery.body_sha256)
+    pack::body(encoding, bytes, delivery.body_size, &delivery.body_sha256)
 }
 
 /// Where the next body lies that is kept.

@@ -28,7 +28,7 @@ pub(in crate::store::sqlite) fn page(
             coalesce(c.receive_time, d.receive_time), coalesce(c.secret_id, d.secret_id, ''),
             coalesce(nullif(t.trace_id, ''), c.trace_id, d.trace_id, ''),
             t.kind, t.from_status, t.to_status, t.rule, t.source, t.commit_time, t.booking,
-            coalesce(d.booking_uid, ''), m.source, coalesce(d.siblings_silent, 0) AND d.booking_uid = b.uid
+            coalesce(d.booking_uid, ''), m.source, coalesce(d.siblings_silent AND d.booking_uid = b.uid, 0)
         FROM bookings b
         JOIN mentions m ON m.booking = b.id
         LEFT JOIN deliveries d ON d.position = m.delivery

@@ -11,7 +11,17 @@ fn worker(folder: &Path) -> Worker {
     let path = claimed.path.clone();
     let connection = Some(schema::open(&path, Options::default()).unwrap());
     let merger = Merger::start(path.clone(), |_| None).unwrap();
-    Worker { connection, path, options: Options::default(), packer: Packer::new(), committed: None, merger, claimed }
+    let checkpointer = Checkpointer::start(path.clone(), Options::default()).unwrap();
+    Worker {
+        connection,
+        path,
+        options: Options::default(),
+        packer: Packer::new(),
+        committed: None,
+        merger,
+        checkpointer,
+        claimed,
+    }
 }
 
 fn batch() -> Batch {

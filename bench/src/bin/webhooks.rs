@@ -1,0 +1,202 @@
+//! What the built programs can do on this machine under load, beside what hyper alone can, and how near that is to the
+//! speed to reach.
+//!
+//! Prints tables and writes the same as JSON. It decides nothing; a webhook that fails ends it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use calbridge_bench::webhooks::{
+    body::{Mix, Traffic},
+    comparison::{self, Extent},
+    endurance, growth,
+    limits::{self, Limit},
+    machine::Machine,
+    report,
+    rig::Ground,
+    sink,
+    wire::Client,
+};
+use calbridge_e2e::program::place;
+use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// The limits allocate with what the programs that are shipped do.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How fast webhooks are taken in on this machine, beside what hyper alone can do.
+///
+/// Build the programs first: `cargo build --release --workspace`.
+#[derive(Parser)]
+#[command(name = "webhooks", args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Processes that the bench starts itself.
+#[derive(Subcommand)]
+enum Part {
+    /// Serves one of the limits.
+    #[command(hide = true)]
+    Limit {
+        /// How much it does.
+        limit: Limit,
+    },
+    /// Takes OTLP and throws it away.
+    #[command(hide = true)]
+    Sink,
+}
+
+#[derive(Args)]
+struct Options {
+    /// The folder for all data meanwhile; on the disk that is meant, not in memory [default: target/bench]
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Where the results are written as JSON [default: target/bench/webhooks.json, for the long runs of their name]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// How often each window is repeated
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
+    /// How long a window of a closed loop is
+    #[arg(long, default_value = "2s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    window: Duration,
+    /// How long a window at a fixed rate is
+    #[arg(long, default_value = "4s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    open_window: Duration,
+    /// Keep-alive connections of the closed loops
+    #[arg(long, default_value = "64,256", value_name = "COUNTS", value_delimiter = ',', value_parser = connections)]
+    connections: Vec<usize>,
+    /// Webhooks a second of the open loops
+    #[arg(long, default_value = "1000,5000", value_name = "RATES", value_delimiter = ',', value_parser = rate)]
+    rates: Vec<u32>,
+    /// Which webhooks: bookings being created, or their lives (created, moved, then cancelled or held)
+    #[arg(long, value_enum, default_value = "created")]
+    mix: Mix,
+    /// How many of a hundred webhooks are copies of earlier ones
+    #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=90))]
+    copies: u64,
+    /// What the closed loops send with: bare sockets, or hyper's client, which leaves less of the machine to what is
+    /// measured and so makes the ratios to bare hyper greater
+    #[arg(long, value_enum, default_value = "lean")]
+    client: Client,
+    /// Leave `PostgreSQL` out
+    #[arg(long)]
+    no_postgres: bool,
+    /// Instead: compare `SQLite` stores that are seeded with so many bookings, the fewest first, as in 10000,1000000
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', conflicts_with = "endurance")]
+    seed_bookings: Vec<u64>,
+    /// Instead: send so many webhooks to one `SQLite` store and look at memory after every 100,000
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    endurance: Option<u64>,
+}
+
+/// What the adapter takes by default.
+const CONNECTIONS_MOST: usize = 1_000;
+/// A generator on one thread keeps this well.
+const RATE_MOST: u32 = 100_000;
+
+fn connections(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=CONNECTIONS_MOST).contains(count));
+    count.ok_or_else(|| format!("from 1 to {CONNECTIONS_MOST}"))
+}
+
+fn rate(text: &str) -> Result<u32, String> {
+    let rate = text.parse().ok().filter(|rate| (1..=RATE_MOST).contains(rate));
+    rate.ok_or_else(|| format!("from 1 to {RATE_MOST}"))
+}
+
+fn main() -> ExitCode {
+    let Arguments { part, options } = Arguments::parse();
+    match run(part.as_ref(), &options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("webhooks: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(part: Option<&Part>, options: &Options) -> anyhow::Result<()> {
+    match part {
+        // As the adapter has it.
+        Some(Part::Limit { limit }) => tokio::runtime::Runtime::new()?.block_on(limits::serve(*limit)),
+        Some(Part::Sink) => single()?.block_on(sink::serve()),
+        None => single()?.block_on(async {
+            tokio::select! {
+                ended = bench(options) => ended,
+                // What was started and written ends with the future.
+                _ = tokio::signal::ctrl_c() => bail!("stopped"),
+            }
+        }),
+    }
+}
+
+fn single() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+async fn bench(options: &Options) -> anyhow::Result<()> {
+    let target = place("webhooks").parent().and_then(Path::parent).context("no target folder")?.join("bench");
+    let data = options.data.clone().unwrap_or_else(|| target.clone());
+    let traffic = Traffic { mix: options.mix, copies_per_thousand: options.copies * 10 };
+    #[expect(clippy::disallowed_methods, reason = "where this program meets the world: its webhooks are of today")]
+    let origin = Timestamp::now();
+    let compares = options.seed_bookings.is_empty() && options.endurance.is_none();
+    let ground = Ground::prepare(&data, origin, traffic, compares && !options.no_postgres).await?;
+    let machine = Machine::of(&data.canonicalize()?);
+    eprintln!("{}", machine.line());
+    if machine.keeps_nothing() {
+        eprintln!("WARNING: {} lies in memory; name a folder on a disk with --data", data.display());
+    }
+    let (name, mut report) = measure(&ground, options).await?;
+    let file = options.json.clone().unwrap_or_else(|| target.join(name));
+    report["machine"] = machine.json();
+    report["options"] = json!({
+        "rounds": options.rounds,
+        "window_s": options.window.as_secs_f64(),
+        "open_window_s": options.open_window.as_secs_f64(),
+        "mix": format!("{:?}", options.mix).to_lowercase(),
+        "client": format!("{:?}", options.client).to_lowercase(),
+        "copies_percent": options.copies,
+    });
+    report::write(&file, &report)?;
+    println!("{}", machine.line());
+    println!("all of it as JSON: {}", file.display());
+    Ok(())
+}
+
+/// Measures what is asked for, prints it, and says under which name it is kept.
+async fn measure(ground: &Ground, options: &Options) -> anyhow::Result<(&'static str, Value)> {
+    let extent = Extent {
+        rounds: options.rounds,
+        window: options.window,
+        open_window: options.open_window,
+        connections: options.connections.clone(),
+        rates: options.rates.clone(),
+        client: options.client,
+        all_new: options.copies == 0,
+    };
+    if let Some(webhooks) = options.endurance {
+        let endurance = endurance::run(ground, webhooks).await?;
+        println!("{}\n\n{}\n", endurance.line(), report::goals_table(&endurance.goals()));
+        return Ok(("endurance.json", endurance.json()));
+    }
+    if !options.seed_bookings.is_empty() {
+        let grown = growth::run(ground, &extent, &options.seed_bookings).await?;
+        println!("{}\n{}\n", growth::tables(&grown), report::goals_table(&growth::goals(&grown)));
+        return Ok(("growth.json", growth::json(&grown)));
+    }
+    let results = comparison::run(ground, &extent).await?;
+    println!("{}", report::tables(&results));
+    Ok(("webhooks.json", report::json(&results)))
+}

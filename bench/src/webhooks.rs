@@ -1,0 +1,23 @@
+//! The load bench: signed unique webhooks at the built programs, beside the limits of the same machine.
+//!
+//! Invariant: what is compared takes its windows in turn, round by round, so that a busy moment of the machine falls on
+//! all of it alike; ratios are taken within a round. A wrong answer ends the run: nothing that failed is timed.
+
+pub mod body;
+pub mod closed;
+pub mod comparison;
+pub mod endurance;
+pub mod goals;
+pub mod growth;
+pub mod latency;
+pub mod limits;
+pub mod machine;
+pub mod meter;
+pub mod open;
+pub mod report;
+pub mod rig;
+pub mod sample;
+pub mod seed;
+pub mod sink;
+pub mod target;
+pub mod wire;

@@ -1,0 +1,372 @@
+//! The run that compares: limits and full paths, window by window in turn, and the medians of all rounds.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use calbridge_e2e::program::Program;
+use tokio::task::spawn_blocking;
+
+use super::{
+    closed::{self, Until, Window},
+    limits::Limit,
+    open::{self, Schedule},
+    rig::{Ground, Rig, Store, Traces},
+    sample::Sample,
+    target::{Next, Target},
+    wire::Client,
+};
+
+/// Under load before anything counts.
+const WARM_UP: Duration = Duration::from_millis(400);
+/// Connections of the open loop: more than webhooks are ever under way while the rate is held.
+const OPEN_CONNECTIONS: usize = 256;
+/// What of a failed case's log lines is shown.
+const SHOWN_LOG: usize = 2_000;
+
+/// How much is measured.
+#[derive(Debug, Clone)]
+pub struct Extent {
+    /// How often each window is repeated.
+    pub rounds: u32,
+    /// How long a closed window is.
+    pub window: Duration,
+    /// How long an open window is: rare answers are what it looks for.
+    pub open_window: Duration,
+    /// Keep-alive connections of the closed loops.
+    pub connections: Vec<usize>,
+    /// Webhooks a second of the open loops.
+    pub rates: Vec<u32>,
+    /// What the closed loops send with.
+    pub client: Client,
+    /// Whether webhooks are new ones alone: then a duplicate is a fault.
+    pub all_new: bool,
+}
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Case {
+    /// Keeps nothing.
+    Limit(Limit),
+    /// The full durable path.
+    Full(Store, Traces),
+}
+
+impl Case {
+    /// As the report names it.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Limit(limit) => limit.name().to_owned(),
+            Self::Full(Store::Sqlite, traces) => format!("SQLite + Redis, {}", traces.name()),
+            Self::Full(Store::Postgres, traces) => format!("PostgreSQL + Redis, {}", traces.name()),
+        }
+    }
+}
+
+/// How it is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// So many connections, each with one webhook under way.
+    Closed(usize),
+    /// The same with one body over and over.
+    Storm(usize),
+    /// So many webhooks a second.
+    Open(u32),
+}
+
+/// One case under one load: a sample of each round.
+#[derive(Debug)]
+pub struct Cell {
+    /// What.
+    pub case: Case,
+    /// How.
+    pub load: Load,
+    /// In the order of the rounds.
+    pub samples: Vec<Sample>,
+}
+
+/// What a case's store took.
+#[derive(Debug, Clone, Copy)]
+pub struct Disk {
+    /// Whose.
+    pub case: Case,
+    /// Files, after the service was stopped; of `PostgreSQL` the database.
+    pub bytes: u64,
+    /// Webhooks in it.
+    pub webhooks: u64,
+}
+
+/// All that a run showed.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// In the order of the first round.
+    pub cells: Vec<Cell>,
+    /// Of the full paths under closed loops.
+    pub disks: Vec<Disk>,
+    /// Why nothing was measured on `PostgreSQL`, where nothing was.
+    pub no_postgres: Option<String>,
+}
+
+impl Results {
+    /// What was measured of a case under a load.
+    #[must_use]
+    pub fn cell(&self, case: Case, load: Load) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.case == case && cell.load == load)
+    }
+
+    /// Of the rate of bare hyper over as many connections, in the same round.
+    #[must_use]
+    pub fn of_bare(&self, cell: &Cell) -> Option<f64> {
+        let Load::Closed(connections) = cell.load else { return None };
+        let bare = self.cell(Case::Limit(Limit::Bare), Load::Closed(connections))?;
+        cell.ratio(bare)
+    }
+
+    fn add(&mut self, case: Case, load: Load, sample: Sample) {
+        match self.cells.iter_mut().find(|cell| cell.case == case && cell.load == load) {
+            Some(cell) => cell.samples.push(sample),
+            None => self.cells.push(Cell { case, load, samples: vec![sample] }),
+        }
+    }
+}
+
+impl Cell {
+    /// The median of what is read off each sample.
+    #[must_use]
+    pub fn median(&self, read: impl Fn(&Sample) -> f64) -> f64 {
+        median(self.samples.iter().map(read).collect()).unwrap_or_default()
+    }
+
+    /// The median of the ratios of this one's rate to another's, round by round.
+    #[must_use]
+    pub fn ratio(&self, to: &Self) -> Option<f64> {
+        let pairs = self.samples.iter().zip(&to.samples);
+        median(pairs.map(|(sample, to)| sample.rate() / to.rate()).collect())
+    }
+}
+
+/// The one in the middle, or between the two in the middle.
+#[must_use]
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = *values.get(middle)?;
+    if values.len() % 2 == 1 { Some(upper) } else { Some(f64::midpoint(values[middle - 1], upper)) }
+}
+
+/// Something that is up.
+struct Subject {
+    case: Case,
+    target: Arc<Target>,
+    up: Up,
+}
+
+enum Up {
+    Limit { _program: Program },
+    Rig(Box<Rig>),
+}
+
+/// Measures everything.
+///
+/// # Errors
+///
+/// A program does not start, or a webhook failed. A store that can't be used is a missing case instead.
+pub async fn run(ground: &Ground, extent: &Extent) -> anyhow::Result<Results> {
+    let mut results = Results::default();
+    let limits = [Limit::Bare, Limit::Hmac, Limit::Json].map(Case::Limit);
+    let all_traces = [Traces::Off, Traces::Tenth, Traces::All];
+    let paths = [Store::Sqlite, Store::Postgres].map(|store| all_traces.map(|traces| Case::Full(store, traces)));
+    let cases = limits.into_iter().chain(paths.into_iter().flatten());
+    let subjects = start(ground, "closed", cases, &mut results).await?;
+    for round in 1..=extent.rounds {
+        for connections in &extent.connections {
+            closed_round(&subjects, *connections, round, extent, &mut results).await?;
+        }
+    }
+    stop(ground, subjects, &mut results).await?;
+
+    let paths = [Store::Sqlite, Store::Postgres].map(|store| Case::Full(store, Traces::Tenth));
+    let subjects = start(ground, "open", paths, &mut results).await?;
+    for round in 1..=extent.rounds {
+        for rate in &extent.rates {
+            let schedule = Schedule { rate: *rate, warm_up: WARM_UP, counted: extent.open_window };
+            for subject in &subjects {
+                let load = Load::Open(*rate);
+                let target = Arc::clone(&subject.target);
+                let work = move || open::run(&target, OPEN_CONNECTIONS, schedule);
+                window(subject, load, round, extent, &mut results, work).await?;
+            }
+        }
+    }
+    stop(ground, subjects, &mut Results::default()).await?;
+    Ok(results)
+}
+
+async fn closed_round(
+    subjects: &[Subject],
+    connections: usize,
+    round: u32,
+    extent: &Extent,
+    results: &mut Results,
+) -> anyhow::Result<()> {
+    let times = Window { warm_up: WARM_UP, until: Until::Passed(extent.window) };
+    let client = extent.client;
+    let first = extent.connections.first() == Some(&connections);
+    for subject in subjects {
+        let target = Arc::clone(&subject.target);
+        let work = move || closed::run(&target, closed::Load { client, connections, next: Next::New }, times);
+        window(subject, Load::Closed(connections), round, extent, results, work).await?;
+        // Once, and right behind the rate with which it is compared.
+        if first && subject.case == Case::Full(Store::Sqlite, Traces::Tenth) {
+            let target = Arc::clone(&subject.target);
+            let work = move || closed::run(&target, closed::Load { client, connections, next: Next::TheFirst }, times);
+            window(subject, Load::Storm(connections), round, extent, results, work).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn window(
+    subject: &Subject,
+    load: Load,
+    round: u32,
+    extent: &Extent,
+    results: &mut Results,
+    work: impl FnOnce() -> anyhow::Result<Sample> + Send + 'static,
+) -> anyhow::Result<()> {
+    let name = subject.case.name();
+    let sample = spawn_blocking(work).await?;
+    let sample = sample.with_context(|| format!("{name}, {}\n{}", load.name(), subject.tail()))?;
+    check(load, &sample, extent.all_new).with_context(|| format!("{name}, {}", load.name()))?;
+    let rounds = extent.rounds;
+    eprintln!("round {round}/{rounds}  {name}, {}: {:.0}/s", load.name(), sample.rate());
+    if let Some(fault) = sample.pace.and_then(|pace| pace.fault()) {
+        eprintln!("             {fault}");
+    }
+    results.add(subject.case, load, sample);
+    Ok(())
+}
+
+/// Whether what was measured is what was meant.
+fn check(load: Load, sample: &Sample, all_new: bool) -> anyhow::Result<()> {
+    if sample.answers == 0 {
+        bail!("nothing was answered within {:.1} s", sample.seconds);
+    }
+    match load {
+        Load::Storm(_) if sample.duplicates != sample.answers => {
+            bail!("{} of {} copies were no duplicates", sample.answers - sample.duplicates, sample.answers)
+        }
+        Load::Closed(_) | Load::Open(_) if all_new && sample.duplicates > 0 => {
+            bail!("{} of {} new webhooks were answered as duplicates", sample.duplicates, sample.answers)
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Load {
+    /// As the report names it.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Closed(connections) => format!("{connections} connections"),
+            Self::Storm(connections) => format!("{connections} connections, one body over and over"),
+            Self::Open(rate) => format!("{rate}/s"),
+        }
+    }
+}
+
+impl Subject {
+    fn tail(&self) -> String {
+        let Up::Rig(rig) = &self.up else { return String::new() };
+        let said = rig.said();
+        let mut from = said.len().saturating_sub(SHOWN_LOG);
+        while !said.is_char_boundary(from) {
+            from += 1;
+        }
+        said[from..].to_owned()
+    }
+}
+
+async fn start(
+    ground: &Ground,
+    part: &str,
+    cases: impl IntoIterator<Item = Case>,
+    results: &mut Results,
+) -> anyhow::Result<Vec<Subject>> {
+    let mut subjects = Vec::new();
+    for (number, case) in cases.into_iter().enumerate() {
+        match case {
+            Case::Limit(limit) => {
+                let (program, target) = ground.limit(limit).await?;
+                subjects.push(Subject { case, target, up: Up::Limit { _program: program } });
+            }
+            // What held the first of them up holds up the next.
+            Case::Full(Store::Postgres, _) if results.no_postgres.is_some() => {}
+            Case::Full(store, traces) => match ground.rig(&format!("{part}-{number}"), store, traces).await {
+                Ok(rig) => {
+                    let target = Arc::clone(&rig.target);
+                    subjects.push(Subject { case, target, up: Up::Rig(Box::new(rig)) });
+                }
+                Err(why) if store == Store::Postgres => {
+                    eprintln!("PostgreSQL: not measured: {why:#}");
+                    results.no_postgres = Some(format!("{why:#}"));
+                }
+                Err(why) => return Err(why.context(case.name())),
+            },
+        }
+    }
+    Ok(subjects)
+}
+
+async fn stop(ground: &Ground, subjects: Vec<Subject>, results: &mut Results) -> anyhow::Result<()> {
+    for Subject { case, target, up } in subjects {
+        if let Up::Rig(rig) = up {
+            let bytes = rig.stop(ground).await?;
+            results.disks.push(Disk { case, bytes, webhooks: target.sent() });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::webhooks::latency::Latency;
+
+    fn sample(answers: u64, duplicates: u64) -> Sample {
+        let (cpu, memory) = (BTreeMap::new(), BTreeMap::new());
+        Sample { seconds: 2.0, answers, duplicates, latency: Latency::new(), cpu, memory, pace: None }
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(vec![]), None);
+        assert_eq!(median(vec![9.0, 1.0, 4.0]), Some(4.0));
+        assert_eq!(median(vec![9.0, 1.0, 4.0, 2.0]), Some(3.0));
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let mut results = Results::default();
+        let (bare, full) = (Case::Limit(Limit::Bare), Case::Full(Store::Sqlite, Traces::Tenth));
+        // The second round was disturbed: half as much of everything.
+        for (of_bare, of_full) in [(1_000, 200), (500, 100), (1_000, 210)] {
+            results.add(bare, Load::Closed(64), sample(of_bare, 0));
+            results.add(full, Load::Closed(64), sample(of_full, 0));
+        }
+        let cell = results.cell(full, Load::Closed(64)).unwrap();
+        assert_eq!(results.of_bare(cell), Some(0.2));
+        assert!((cell.median(Sample::rate) - 100.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn what_was_not_meant_is_no_result() {
+        assert!(check(Load::Closed(64), &sample(10, 0), true).is_ok());
+        assert!(check(Load::Closed(64), &sample(10, 1), true).is_err());
+        assert!(check(Load::Closed(64), &sample(10, 1), false).is_ok());
+        assert!(check(Load::Storm(64), &sample(10, 9), true).is_err());
+        assert!(check(Load::Open(1_000), &sample(0, 0), true).is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! The speed to reach, line by line, beside what was measured. It informs; nothing fails by it.
+
+use serde_json::{Value, json};
+
+use super::{
+    comparison::{Case, Load, Results},
+    meter::Memory,
+    rig::{Store, Traces},
+    sample::count,
+};
+
+/// The path that the goals speak of.
+const SQLITE: Case = Case::Full(Store::Sqlite, Traces::Tenth);
+const POSTGRES: Case = Case::Full(Store::Postgres, Traces::Tenth);
+const MIB: f64 = 1_024.0 * 1_024.0;
+
+/// A goal and how near it is.
+#[derive(Debug)]
+pub struct Goal {
+    /// What is measured.
+    pub what: String,
+    /// Nothing where it was not.
+    pub measured: Option<f64>,
+    /// What it should be.
+    pub reach: Reach,
+}
+
+/// What a goal asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reach {
+    /// So much or more.
+    AtLeast(f64),
+    /// Less than this.
+    Under(f64),
+}
+
+impl Goal {
+    /// Whether it is reached; nothing where it was not measured.
+    #[must_use]
+    pub fn reached(&self) -> Option<bool> {
+        self.measured.map(|measured| match self.reach {
+            Reach::AtLeast(least) => measured >= least,
+            Reach::Under(most) => measured < most,
+        })
+    }
+
+    /// As the JSON report has it.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let (word, bound) = match self.reach {
+            Reach::AtLeast(least) => ("at_least", least),
+            Reach::Under(most) => ("under", most),
+        };
+        json!({ "what": self.what, "measured": self.measured, word: bound, "reached": self.reached() })
+    }
+}
+
+/// Every goal of the run that compares.
+#[must_use]
+pub fn of(results: &Results) -> Vec<Goal> {
+    let of_bare = |case, connections| results.of_bare(results.cell(case, Load::Closed(connections))?);
+    let p99 =
+        |case, rate| Some(results.cell(case, Load::Open(rate))?.median(|sample| sample.latency.percentiles().p99));
+    let cpu = |case, connections| {
+        Some(results.cell(case, Load::Closed(connections))?.median(|sample| sample.cpu_of(&["adapter", "service"])))
+    };
+    let storm = || results.cell(SQLITE, Load::Storm(64))?.ratio(results.cell(SQLITE, Load::Closed(64))?);
+    let goal = |what: &str, measured, reach| Goal { what: what.to_owned(), measured, reach };
+    vec![
+        goal("SQLite + Redis, 64 connections, of bare hyper", of_bare(SQLITE, 64), Reach::AtLeast(0.15)),
+        goal("SQLite + Redis, 256 connections, of bare hyper", of_bare(SQLITE, 256), Reach::AtLeast(0.18)),
+        goal("PostgreSQL + Redis, 64 connections, of bare hyper", of_bare(POSTGRES, 64), Reach::AtLeast(0.11)),
+        goal("SQLite, p99 at 1,000/s, ms", p99(SQLITE, 1_000), Reach::Under(6.0)),
+        goal("SQLite, p99 at 5,000/s, ms", p99(SQLITE, 5_000), Reach::Under(12.0)),
+        goal("CPU µs a webhook, adapter + service, 64 connections", cpu(SQLITE, 64), Reach::Under(105.0)),
+        goal("CPU µs a webhook, adapter + service, 256 connections", cpu(SQLITE, 256), Reach::Under(105.0)),
+        goal("a retry storm of one body, of the rate of new ones", storm(), Reach::AtLeast(2.0)),
+        goal("SQLite, bytes of file a webhook", disk(results, SQLITE), Reach::Under(3_000.0)),
+        goal("adapter, MiB beside mapped files", memory(results, SQLITE, "adapter"), Reach::Under(40.0)),
+        goal("service, MiB beside mapped files", memory(results, SQLITE, "service"), Reach::Under(120.0)),
+    ]
+}
+
+/// With so many stored bookings against the fewest.
+#[must_use]
+pub fn of_growth(bookings: u64, ratio: Option<f64>) -> Goal {
+    let least = if bookings > 1_000_000 { 0.5 } else { 0.7 };
+    let what = format!("with {bookings} stored bookings, of the rate with the fewest");
+    Goal { what, measured: ratio, reach: Reach::AtLeast(least) }
+}
+
+/// How far a program's memory strays, in percent of what it was at first.
+#[must_use]
+pub fn of_endurance(role: &str, percent: Option<f64>) -> Goal {
+    Goal { what: format!("{role}, memory strays by percent"), measured: percent, reach: Reach::Under(10.0) }
+}
+
+/// Bytes of file for each webhook.
+#[must_use]
+pub fn disk(results: &Results, case: Case) -> Option<f64> {
+    let disk = results.disks.iter().find(|disk| disk.case == case)?;
+    (disk.webhooks > 0).then(|| count(disk.bytes) / count(disk.webhooks))
+}
+
+/// The most that a program held beside mapped files, in MiB, over all windows.
+#[must_use]
+pub fn memory(results: &Results, case: Case, role: &str) -> Option<f64> {
+    most(results, case, role, |memory| memory.anonymous)
+}
+
+/// The most of one part of a program's memory, in MiB.
+#[must_use]
+pub fn most(results: &Results, case: Case, role: &str, part: impl Fn(&Memory) -> u64) -> Option<f64> {
+    let samples = results.cells.iter().filter(|cell| cell.case == case).flat_map(|cell| &cell.samples);
+    let bytes = samples.filter_map(|sample| sample.memory.get(role)).map(part).max()?;
+    Some(count(bytes) / MIB)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_is_reached_on_its_own_side() {
+        let goal = |measured, reach| Goal { what: String::new(), measured, reach };
+        assert_eq!(goal(Some(0.15), Reach::AtLeast(0.15)).reached(), Some(true));
+        assert_eq!(goal(Some(6.0), Reach::Under(6.0)).reached(), Some(false));
+        assert_eq!(goal(None, Reach::Under(6.0)).reached(), None);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_no_zero() {
+        let goals = of(&Results::default());
+        assert_eq!(goals.len(), 11);
+        assert!(goals.iter().all(|goal| goal.measured.is_none()));
+    }
+}

@@ -1,0 +1,123 @@
+//! Whether a store that holds millions of bookings is as quick as one that holds few: seeded stores, compared in turn.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+use super::{
+    closed::{self, Load, Until, Window},
+    comparison::{Extent, median},
+    goals::{Goal, of_growth},
+    report::{sample_json, table},
+    rig::{Ground, Rig, Store, Traces},
+    sample::Sample,
+    seed,
+    target::Next,
+    wire::Client,
+};
+
+/// Bookings that the service writes itself; the others are made after them.
+const TEMPLATES: u64 = 2_000;
+const LOAD: Load = Load { client: Client::Lean, connections: 64, next: Next::New };
+/// Longer than between empty stores: pages of the indexes have to be met again.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// A store with so many bookings.
+#[derive(Debug)]
+pub struct Grown {
+    bookings: u64,
+    samples: Vec<Sample>,
+}
+
+/// Seeds a store for each of these numbers and compares them.
+///
+/// # Errors
+///
+/// A program does not start, a store can't be seeded, or a webhook failed.
+pub async fn run(ground: &Ground, extent: &Extent, bookings: &[u64]) -> anyhow::Result<Vec<Grown>> {
+    let mut rigs = Vec::new();
+    let mut grown = Vec::new();
+    for count in bookings {
+        rigs.push(seeded(ground, *count).await?);
+        grown.push(Grown { bookings: *count, samples: Vec::new() });
+    }
+    let window = Window { warm_up: WARM_UP, until: Until::Passed(extent.window) };
+    for round in 1..=extent.rounds {
+        for (rig, grown) in rigs.iter().zip(&mut grown) {
+            let target = Arc::clone(&rig.target);
+            let sample = spawn_blocking(move || closed::run(&target, LOAD, window)).await?;
+            let sample = sample.with_context(|| rig.said())?;
+            eprintln!("round {round}/{}  {} bookings: {:.0}/s", extent.rounds, grown.bookings, sample.rate());
+            grown.samples.push(sample);
+        }
+    }
+    for rig in rigs {
+        rig.stop(ground).await?;
+    }
+    Ok(grown)
+}
+
+async fn seeded(ground: &Ground, bookings: u64) -> anyhow::Result<Rig> {
+    let name = format!("seeded-{bookings}");
+    let folder = ground.folder().join(&name);
+    fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let rig = ground.rig_over(&name, &folder, Store::Sqlite, Traces::Tenth).await?;
+    let window = Window { warm_up: Duration::ZERO, until: Until::Sent(TEMPLATES) };
+    let target = Arc::clone(&rig.target);
+    spawn_blocking(move || closed::run(&target, LOAD, window)).await??;
+    let sent = rig.target.sent();
+    let data = rig.data().to_owned();
+    rig.stop(ground).await?;
+    spawn_blocking(move || seed::fill(&data, bookings)).await??;
+    let rig = ground.rig_over(&name, &folder, Store::Sqlite, Traces::Tenth).await?;
+    rig.target.skip(sent);
+    Ok(rig)
+}
+
+/// Of the rate with the fewest bookings, round by round.
+fn ratio(grown: &Grown, fewest: &Grown) -> Option<f64> {
+    let pairs = grown.samples.iter().zip(&fewest.samples);
+    median(pairs.map(|(sample, fewest)| sample.rate() / fewest.rate()).collect())
+}
+
+/// How the larger ones compare with the first.
+#[must_use]
+pub fn goals(grown: &[Grown]) -> Vec<Goal> {
+    let Some((fewest, more)) = grown.split_first() else { return Vec::new() };
+    more.iter().map(|grown| of_growth(grown.bookings, ratio(grown, fewest))).collect()
+}
+
+/// For people.
+#[must_use]
+pub fn tables(grown: &[Grown]) -> String {
+    let mut table = table(&["stored bookings", "webhooks/s", "adapter µs", "service µs", "p50 ms", "p99 ms"], 0);
+    for of in grown {
+        let median = |read: &dyn Fn(&Sample) -> f64| median(of.samples.iter().map(read).collect()).unwrap_or_default();
+        table.add_row([
+            of.bookings.to_string(),
+            format!("{:.0}", median(&Sample::rate)),
+            format!("{:.1}", median(&|sample| sample.cpu_of(&["adapter"]))),
+            format!("{:.1}", median(&|sample| sample.cpu_of(&["service"]))),
+            format!("{:.2}", median(&|sample| sample.latency.percentiles().p50)),
+            format!("{:.2}", median(&|sample| sample.latency.percentiles().p99)),
+        ]);
+    }
+    format!("SQLite + Redis, traces 10 %, {} connections\n\n{table}\n", LOAD.connections)
+}
+
+/// For programs.
+#[must_use]
+pub fn json(grown: &[Grown]) -> Value {
+    let one = |grown: &Grown| {
+        json!({
+            "bookings": grown.bookings,
+            "windows": grown.samples.iter().map(sample_json).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "stores": grown.iter().map(one).collect::<Vec<_>>(),
+        "goals": goals(grown).iter().map(Goal::json).collect::<Vec<_>>(),
+    })
+}

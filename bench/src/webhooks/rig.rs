@@ -1,0 +1,287 @@
+//! What is measured, as processes: a limit alone, or adapter and service with Redis and a fresh store.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, anyhow};
+use calbridge_e2e::{
+    postgres::{self, Durability, Postgres},
+    program::{Program, Start, place},
+    redis_server::RedisServer,
+    system::{SECRET, TENANT, ready, tenants},
+};
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::{
+    body::{Bodies, Traffic},
+    limits::Limit,
+    meter::Watched,
+    target::Target,
+};
+
+/// The programs that are measured.
+const PROGRAMS: [&str; 2] = ["calbridge-adapter", "calbridge-service"];
+
+/// `PostgreSQL`'s own default is made for the smallest machine there is; a quarter of a small server's memory is what
+/// its manual begins with. All else is as it ships: fsync on, `synchronous_commit` on.
+const SHARED_BUFFERS: &str = "512MB";
+
+/// Fails with what to do where the measured programs are not built beside this one.
+///
+/// # Errors
+///
+/// A program is not there.
+pub fn check_built() -> anyhow::Result<()> {
+    for program in PROGRAMS {
+        let path = place(program);
+        anyhow::ensure!(
+            path.is_file(),
+            "{} is not built: run `cargo build --release --workspace` first (or with the profile of this program)",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Where the events are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// The embedded one.
+    Sqlite,
+    /// A server's.
+    Postgres,
+}
+
+/// How many traces are exported. Metrics and logs are exported in each case, as they are whenever there is a collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traces {
+    /// None.
+    Off,
+    /// One in ten.
+    Tenth,
+    /// Every one.
+    All,
+}
+
+impl Traces {
+    /// As the report names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "traces off",
+            Self::Tenth => "traces 10 %",
+            Self::All => "traces 100 %",
+        }
+    }
+
+    fn environment(self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Self::Off => vec![("OTEL_TRACES_EXPORTER", "none"), ("OTEL_TRACES_SAMPLER", "always_off")],
+            Self::Tenth => {
+                vec![("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.1")]
+            }
+            Self::All => vec![("OTEL_TRACES_SAMPLER", "parentbased_always_on")],
+        }
+    }
+}
+
+/// What all rigs of a run share.
+#[derive(Debug)]
+pub struct Ground {
+    /// On the disk that is measured; gone with this.
+    folder: TempDir,
+    /// When the run began: the first webhook's time.
+    origin: Timestamp,
+    traffic: Traffic,
+    sink: Program,
+    /// Or why there is none.
+    postgres: Result<Postgres, String>,
+}
+
+impl Ground {
+    /// Starts what is shared; `data` is where all data is kept meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Something is missing on this machine. `PostgreSQL` alone may be.
+    pub async fn prepare(data: &Path, origin: Timestamp, traffic: Traffic, postgres: bool) -> anyhow::Result<Self> {
+        check_built()?;
+        fs::create_dir_all(data).with_context(|| format!("making {}", data.display()))?;
+        let folder = TempDir::with_prefix_in("run-", data).with_context(|| format!("in {}", data.display()))?;
+        let sink = Start::new("webhooks").arg("sink").try_serve().await.map_err(|why| anyhow!("the sink: {why}"))?;
+        let postgres = if postgres { start_postgres(&folder) } else { Err("it was not asked for".to_owned()) };
+        Ok(Self { folder, origin, traffic, sink, postgres })
+    }
+
+    /// Where all of the run's data lies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Bodies from the first on.
+    #[must_use]
+    pub fn bodies(&self) -> Bodies {
+        Bodies::new(self.origin, self.traffic)
+    }
+
+    /// Starts a limit.
+    ///
+    /// # Errors
+    ///
+    /// It does not start.
+    pub async fn limit(&self, limit: Limit) -> anyhow::Result<(Program, Arc<Target>)> {
+        let started = Start::new("webhooks").arg("limit").arg(limit.word()).try_serve().await;
+        let program = started.map_err(|why| anyhow!("{}: {why}", limit.name()))?;
+        let watched = vec![Watched::alone("server", program.id()), Watched::generator()];
+        let target = Target::new(program.listening().http(), self.bodies(), watched);
+        Ok((program, Arc::new(target)))
+    }
+
+    /// Starts adapter and service over a fresh store.
+    ///
+    /// # Errors
+    ///
+    /// A program does not start; it says why.
+    pub async fn rig(&self, name: &str, store: Store, traces: Traces) -> anyhow::Result<Rig> {
+        let folder = self.folder.path().join(name);
+        fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
+        self.rig_over(name, &folder, store, traces).await
+    }
+
+    /// The same over the store that lies in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// A program does not start; it says why.
+    pub async fn rig_over(&self, name: &str, folder: &Path, store: Store, traces: Traces) -> anyhow::Result<Rig> {
+        let redis = RedisServer::start();
+        let config = folder.join("calbridge.toml");
+        let secrets = BTreeMap::from([(TENANT.to_owned(), SECRET.to_owned())]);
+        fs::write(&config, tenants(&secrets)).with_context(|| format!("writing {}", config.display()))?;
+        let data = folder.join("data");
+        let service = self
+            .telemetry(Start::new("calbridge-service"), traces)
+            .flag("--grpc", "127.0.0.1:0")
+            .flag("--admin", "127.0.0.1:0")
+            .flag("--data-dir", &data)
+            .flag("--config", &config)
+            .flag("--redis-url", redis.url());
+        let (service, database) = match store {
+            Store::Sqlite => (service, None),
+            Store::Postgres => {
+                let postgres = self.postgres()?;
+                let database = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+                let _ = postgres.query(&format!("CREATE DATABASE \"{database}\""));
+                (service.flag("--database-url", postgres.url_of(&database)), Some(database))
+            }
+        };
+        let service = service.try_serve().await.map_err(anyhow::Error::msg)?;
+        let adapter = self
+            .telemetry(Start::new("calbridge-adapter"), traces)
+            .flag("--http", "127.0.0.1:0")
+            .flag("--admin", "127.0.0.1:0")
+            .flag("--config", &config)
+            .flag("--service", format!("http://{}", service.listening().grpc()));
+        let adapter = adapter.try_serve().await.map_err(anyhow::Error::msg)?;
+        ready(&adapter).await;
+        let target = self.target(&adapter, &service, &redis, database.is_some());
+        Ok(Rig { adapter, service, target: Arc::new(target), data, database, _redis: redis })
+    }
+
+    fn target(&self, adapter: &Program, service: &Program, redis: &RedisServer, postgres: bool) -> Target {
+        let mut watched = vec![
+            Watched::alone("adapter", adapter.id()),
+            Watched::alone("service", service.id()),
+            Watched::alone("redis", redis.id()),
+            Watched::alone("sink", self.sink.id()),
+            Watched::generator(),
+        ];
+        if let (true, Ok(server)) = (postgres, &self.postgres) {
+            watched.push(Watched { role: "postgres", id: server.pid(), family: true });
+        }
+        Target::new(adapter.listening().http(), self.bodies(), watched)
+    }
+
+    fn telemetry(&self, start: Start, traces: Traces) -> Start {
+        let endpoint = format!("http://{}", self.sink.listening().grpc());
+        let start = start.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        traces.environment().into_iter().fold(start, |start, (name, value)| start.env(name, value))
+    }
+
+    fn postgres(&self) -> anyhow::Result<&Postgres> {
+        self.postgres.as_ref().map_err(|why| anyhow!("{why}"))
+    }
+}
+
+/// The folder is made for one user; a server that runs as another must be let through.
+fn start_postgres(folder: &TempDir) -> Result<Postgres, String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let through = fs::Permissions::from_mode(0o711);
+    fs::set_permissions(folder.path(), through).map_err(|why| why.to_string())?;
+    if !postgres::is_installed() {
+        return Err("PostgreSQL is not installed".to_owned());
+    }
+    let cluster = TempDir::new_in(folder.path()).map_err(|why| why.to_string())?;
+    let buffers = format!("shared_buffers={SHARED_BUFFERS}");
+    Ok(Postgres::start_in(cluster, Durability::Synced, &[&buffers]))
+}
+
+/// Adapter and service at work.
+#[derive(Debug)]
+pub struct Rig {
+    adapter: Program,
+    service: Program,
+    /// The adapter's webhooks.
+    pub target: Arc<Target>,
+    data: PathBuf,
+    database: Option<String>,
+    _redis: RedisServer,
+}
+
+impl Rig {
+    /// What the service said besides its work.
+    #[must_use]
+    pub fn said(&self) -> String {
+        format!("{}{}", self.adapter.stderr(), self.service.stderr())
+    }
+
+    /// Stops both, the way that lets everything be finished; returns how many bytes of file they leave behind.
+    ///
+    /// # Errors
+    ///
+    /// The data can't be looked at.
+    pub async fn stop(mut self, ground: &Ground) -> anyhow::Result<u64> {
+        self.adapter.stop().await;
+        self.service.stop().await;
+        match &self.database {
+            Some(database) => {
+                let bytes = ground.postgres()?.query(&format!("SELECT pg_database_size('{database}')"));
+                bytes.parse().with_context(|| format!("PostgreSQL said: {bytes}"))
+            }
+            None => bytes_in(&self.data),
+        }
+    }
+
+    /// Where the service keeps its data.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+}
+
+/// The length of all files in a folder.
+fn bytes_in(folder: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let entry = entry?;
+        let kind = entry.metadata()?;
+        bytes += if kind.is_dir() { bytes_in(&entry.path())? } else { kind.len() };
+    }
+    Ok(bytes)
+}
