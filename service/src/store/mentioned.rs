@@ -12,8 +12,13 @@ struct Mentioned {
 
 /// `None` where the delivery speaks of the booking that its body is about, and of no other: nearly always.
 pub(crate) fn encode(about: Option<&str>, mentions: &[Mention]) -> Option<Vec<u8>> {
-    let plain = mentions.iter().map(|mention| mention.uid.as_str()).eq(about);
-    (!plain).then(|| Mentioned { uids: mentions.iter().map(|mention| mention.uid.clone()).collect() }.encode_to_vec())
+    encode_uids(about, mentions.iter().map(|mention| mention.uid.as_str()))
+}
+
+/// The same, of uids.
+pub(crate) fn encode_uids<'u>(about: Option<&str>, uids: impl Iterator<Item = &'u str> + Clone) -> Option<Vec<u8>> {
+    let plain = uids.clone().eq(about);
+    (!plain).then(|| Mentioned { uids: uids.map(str::to_owned).collect() }.encode_to_vec())
 }
 
 /// What [`encode`] was given.

@@ -57,7 +57,7 @@ pub(crate) fn plan<'a>(
         return Ok(Plan { kept: described(delivery, kept), changes: None, replayed });
     }
     let position = kept.position;
-    let kept = Some(retyped(delivery, told, &kept));
+    let kept = Some(retyped(delivery, told, &kept)?);
     let changes = Changes { of: vec![(delivery, position)], folded, source, now };
     Ok(Plan { kept, changes: Some(changes), replayed })
 }
@@ -81,11 +81,16 @@ fn described(delivery: &NewDelivery, kept: Kept) -> Option<Kept> {
     news.then_some(Kept { event_time, siblings_silent, ..kept })
 }
 
-/// What the delivery is by now. How it was taken in stays what it was, and so does the key.
-fn retyped(delivery: &NewDelivery, told: &FoldedDelivery, kept: &Kept) -> Kept {
+/// What the delivery is by now. How it was taken in stays what it was, and so does the key. It stands in the timelines
+/// in which it stood as well: its copies are noted there, and its lines go from there with it.
+fn retyped(delivery: &NewDelivery, told: &FoldedDelivery, kept: &Kept) -> Result<Kept, StoreError> {
+    let stood = mentioned::decode(kept.booking_uid.clone(), kept.mentioned.clone())?;
+    let stands = told.mentions.iter().map(|mention| mention.uid.as_str());
+    let stood = stood.iter().map(String::as_str).filter(|uid| !stands.clone().any(|stands| stands == *uid));
+    let uids = stands.clone().chain(stood);
     let [applied, no_change] = [v1::SubmitOutcome::Applied, v1::SubmitOutcome::NoChange].map(i32::from);
     let outcome = i32::from(told.outcome);
-    Kept {
+    Ok(Kept {
         position: kept.position,
         trigger: delivery.event.trigger,
         trigger_name: delivery.event.trigger_name.clone(),
@@ -93,9 +98,9 @@ fn retyped(delivery: &NewDelivery, told: &FoldedDelivery, kept: &Kept) -> Kept {
         // What once changed a booking did so, though it is no news any more.
         outcome: if kept.outcome == applied && outcome == no_change { applied } else { outcome },
         booking_uid: delivery.booking_uid.clone(),
-        mentioned: mentioned::encode(delivery.booking_uid.as_deref(), &told.mentions),
+        mentioned: mentioned::encode_uids(delivery.booking_uid.as_deref(), uids),
         siblings_silent: delivery.leaves_siblings_silent,
-    }
+    })
 }
 
 fn event_time(delivery: &NewDelivery) -> Option<Micros> {

@@ -44,6 +44,7 @@ pub(crate) async fn whatever_it_is_told_it_answers_as_the_model<B: Backend>(_: &
         kept: Vec::new(),
         tenants: tenants(0),
         step: 0,
+        purged: [0; 3],
     };
     for step in 0..STEPS {
         both.step = step;
@@ -65,6 +66,7 @@ pub(crate) async fn whatever_it_is_told_it_answers_as_the_model<B: Backend>(_: &
         }
     }
     both.read_all().await;
+    assert!(both.purged.iter().all(|rows| *rows > 0), "{:?}", both.purged);
 }
 
 fn history() -> u64 {
@@ -86,6 +88,8 @@ struct Both<S> {
     kept: Vec<(NewDelivery, FirstResult)>,
     tenants: Tenants,
     step: usize,
+    /// How many bodies, deliveries and transitions were purged.
+    purged: [usize; 3],
 }
 
 /// Asks both, and answers what they answer alike.
@@ -191,7 +195,8 @@ impl<S: Store> Both<S> {
         let chance = &mut self.chance;
         let (tenant, what) = (chance.of(&self.tenants), chance.of(&Purgeable::ALL));
         let purge = Purge { tenant: tenant.into(), what, period: any_period(chance), now: any_now(chance) };
-        ask!(self.purge(purge.clone()));
+        let rows = ask!(self.purge(purge.clone())).rows;
+        self.purged[usize::from(what == Purgeable::Deliveries)] += rows;
         ask!(self.watermarks(tenant));
     }
 
@@ -203,7 +208,7 @@ impl<S: Store> Both<S> {
         let now = any_now(&mut self.chance);
         for period in keepers.periods() {
             let purge = LogPurge { after, period, keepers: Arc::clone(&keepers), now };
-            ask!(self.purge_log(purge.clone()));
+            self.purged[2] += ask!(self.purge_log(purge.clone())).rows;
         }
         for tenant in self.tenants {
             ask!(self.watermarks(tenant));

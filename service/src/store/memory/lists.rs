@@ -87,7 +87,7 @@ impl Kept {
     ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
         let wanted = self
             .deliveries
-            .range(Position(after.0 + 1)..)
+            .range((Bound::Excluded(after), Bound::Unbounded))
             .filter(|(_, delivery)| tenant.is_none_or(|tenant| delivery.shown.tenant == tenant));
         let shown = wanted.map(|(position, delivery)| (*position, delivery, self.shown(*position, delivery)));
         let there = shown.filter(|(_, _, shown)| !shown.raw_body_purged).take(limit);

@@ -1,6 +1,6 @@
 //! Timelines: each line with what is kept of the delivery that it speaks of, of the copy, and of the change.
 
-use calbridge_proto::v1;
+use calbridge_proto::v1::{self, TransitionSource};
 use prost::Message;
 
 use super::kept::{Delivery, Kept, Line};
@@ -77,7 +77,8 @@ fn changed(entry: &v1::TimelineEntry, made: &v1::Transition, origin: &Origin) ->
     if let Some(booking) = &mut transition.booking {
         view::seal(booking, origin.clone());
     }
-    if transition.trace_id.is_empty() {
+    // A webhook's trace is its delivery's, and goes with it.
+    if transition.trace_id.is_empty() || transition.source() == TransitionSource::Webhook {
         transition.trace_id.clone_from(&entry.trace_id);
     }
     transition.delivery_id.clone_from(&entry.delivery_id);

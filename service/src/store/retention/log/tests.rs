@@ -59,9 +59,13 @@ fn a_transition_waits_for_its_readers_and_for_a_year_at_the_most() {
     assert_eq!(of(keepers([("a", 0)]), days(90)), (vec![2, 4, 7], Some(1)));
     assert_eq!(of(keepers([("a", 0)]), CONSUMER_LAG_MAX), (vec![1], None), "one that lags a year holds nothing");
     assert!(keepers([("a", 0)]).periods().contains(&CONSUMER_LAG_MAX));
-    let long = [("long", 400), ("long", 499), ("long", 501)];
-    assert_eq!(chosen(CONSUMER_LAG_MAX, &keepers([("long", 0)]), &long).0, [0; 0], "longer periods hold all the same");
-    assert_eq!(chosen(days(500), &keepers([("long", 0)]), &long[2..]).0, [1]);
+    let of_long = [("long", 400), ("long", 499), ("long", 501)];
+    assert_eq!(
+        chosen(CONSUMER_LAG_MAX, &keepers([("long", 0)]), &of_long).0,
+        [0; 0],
+        "longer periods hold all the same"
+    );
+    assert_eq!(chosen(days(500), &keepers([("long", 0)]), &of_long[2..]).0, [1]);
 }
 
 #[test]
