@@ -188,3 +188,6 @@ impl fmt::Display for Counts {
         write!(out, "{bodies} bodies, {deliveries} deliveries, {transitions} transitions")
     }
 }
+
+#[cfg(test)]
+mod tests;

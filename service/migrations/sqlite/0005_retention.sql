@@ -8,5 +8,5 @@ CREATE TABLE retention (
 ) STRICT, WITHOUT ROWID;
 
 -- Notes of copies of what speaks of no booking stand in no timeline, and are not made any more.
-DELETE FROM duplicates WHERE delivery IN
-    (SELECT position FROM deliveries WHERE booking_uid IS NULL AND mentioned IS NULL);
+DELETE FROM duplicates WHERE EXISTS
+    (SELECT 1 FROM deliveries d WHERE d.position = delivery AND d.booking_uid IS NULL AND d.mentioned IS NULL);

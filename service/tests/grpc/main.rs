@@ -16,5 +16,6 @@ mod query;
 mod read;
 mod redis_server;
 mod replay;
+mod retention;
 mod shutdown;
 mod spans;

@@ -2,8 +2,8 @@
 //! the others pass by. The head is not locked: what is purged was committed long before, and takes no position.
 //!
 //! A round, which holds the head, meets a chunk only where it notes a copy of a delivery that goes, or a replay merges
-//! one: those lock the delivery's row, in the order of positions as the chunk does. Whoever comes second waits, and sees
-//! what came of it; a chunk waits for nothing else that a round has.
+//! one: those lock the delivery's row, in the order of positions as the chunk does. Whoever comes second waits, and
+//! sees what came of it; a chunk waits for nothing else that a round has.
 
 use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;

@@ -1,0 +1,99 @@
+use calbridge_calcom::golden::{Golden, body};
+use calbridge_proto::v1::{Delivery, Trigger};
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::{
+    clock::new_id,
+    retype::retype,
+    store::{
+        Batch, Micros, NewDelivery, Retention, Watermarks,
+        memory::{Memory, MemoryStore},
+    },
+};
+
+const NOW: Micros = 1_767_225_600_000_000;
+const DAY: Micros = 86_400_000_000;
+
+const fn days(days: u64) -> Duration {
+    Duration::from_hours(24 * days)
+}
+
+fn created(tenant: &str, uid: &str, now: Micros) -> NewDelivery {
+    let time = jiff::Timestamp::from_second(1_760_000_000).unwrap();
+    let raw_body = body(Trigger::BookingCreated, &Golden::new(uid, 7, time, time));
+    let kept = Delivery {
+        tenant: tenant.to_owned(),
+        delivery_id: new_id(now).to_string(),
+        body_sha256: Sha256::digest(&raw_body).to_vec(),
+        raw_body,
+        ..Delivery::default()
+    };
+    retype(kept, String::new()).unwrap()
+}
+
+/// Takes in a booking of each tenant so many days ago.
+async fn commit(store: &MemoryStore, days: Micros, tenants: &[&str]) {
+    let now = NOW - days * DAY;
+    let deliveries = tenants.iter().map(|tenant| created(tenant, &format!("u{days}"), now)).collect();
+    store.commit(Batch { deliveries, now, ..Batch::default() }).await.unwrap();
+}
+
+/// All keep as the default says, but `long` its log for 500 days and `ever` for ever.
+fn purging(store: &Arc<MemoryStore>, clock: Clock) -> Purging<MemoryStore> {
+    let own = |transitions| Retention { transitions, ..Retention::DEFAULT };
+    let tenants = [("long".to_owned(), own(Some(days(500)))), ("ever".to_owned(), own(None))].into();
+    let policies = Arc::new(RetentionPolicies { otherwise: Retention::DEFAULT, tenants });
+    Purging { store: Arc::clone(store), clock, policies, metrics: Arc::new(Metrics::new()) }
+}
+
+/// What a run takes away.
+async fn run(of: Purging<MemoryStore>, walks: &mut Walks) -> [u64; 3] {
+    let stopping = CancellationToken::new();
+    let mut run = Run { of: &of, stopping: &stopping, gone: Counts::default() };
+    run.purge_all(walks).await.unwrap();
+    [run.gone.bodies, run.gone.deliveries, run.gone.transitions]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_purges_every_tenant_and_each_walk_goes_on_where_it_was() {
+    let store = Arc::new(Memory::default().open());
+    commit(&store, 100, &["a", "ever", "long"]).await;
+    commit(&store, 95, &["b"]).await;
+    let old = store.head().await.unwrap();
+    commit(&store, 10, &["a"]).await;
+    let mut walks = Walks::new();
+    assert_eq!(run(purging(&store, || NOW), &mut walks).await, [4, 4, 2]);
+    assert_eq!(walks, Walks::from([(days(90), old), (days(500), Position::default())]));
+    assert_eq!(store.watermarks("b").await.unwrap(), Watermarks { bodies: old, deliveries: old, transitions: old });
+    assert_eq!(store.watermarks("ever").await.unwrap().transitions, Position::default());
+
+    assert_eq!(run(purging(&store, || NOW), &mut walks).await, [0; 3]);
+    assert_eq!(run(purging(&store, || NOW + 80 * DAY), &mut walks).await, [1, 1, 1]);
+    assert_eq!(walks[&days(90)], store.head().await.unwrap());
+    // One that has just started knows no more than the store, and takes nothing twice.
+    assert_eq!(run(purging(&store, || NOW + 401 * DAY), &mut Walks::new()).await, [0, 0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_walk_begins_again_before_what_waits_for_its_reader() {
+    let store = Arc::new(Memory::default().open());
+    for day in [100, 99, 98] {
+        commit(&store, day, &["a", "b"]).await;
+    }
+    let (of, stopping) = (purging(&store, || NOW), CancellationToken::new());
+    let walk = async |floor: i64, start: &mut Position| {
+        let floors = [("a".to_owned(), Position(floor))].into();
+        let keepers = Arc::new(LogKeepers { policies: Arc::clone(&of.policies), floors });
+        let mut run = Run { of: &of, stopping: &stopping, gone: Counts::default() };
+        run.walk(days(90), &keepers, start).await.unwrap();
+        run.gone.transitions
+    };
+    let mut start = Position::default();
+    let transitions = |position| Watermarks { transitions: position, ..Watermarks::default() };
+    assert_eq!((walk(0, &mut start).await, start), (3, Position::default()), "those of b, and none of a");
+    let head = store.head().await.unwrap();
+    assert_eq!(store.watermarks("b").await.unwrap(), transitions(head));
+    assert_eq!((walk(head.0, &mut start).await, start), (3, Position(head.0 - 1)), "b's last is gone already");
+    assert_eq!(walk(head.0, &mut start).await, 0);
+}

@@ -1,0 +1,39 @@
+//! What a running service purges.
+
+use std::{sync::Arc, time::Duration};
+
+use calbridge_proto::v1::{self, SubmitOutcome};
+use calbridge_service::{
+    Settings,
+    store::{Retention, RetentionPolicies},
+};
+
+use crate::{
+    events::created,
+    harness::{Harness, settings, until},
+};
+
+/// Starts again and keeps for so long.
+async fn again(service: Harness, otherwise: Retention) -> Harness {
+    let retention = Arc::new(RetentionPolicies { otherwise, ..RetentionPolicies::default() });
+    Harness::over(service.leave().await, Settings { retention, ..settings() }).await
+}
+
+#[tokio::test]
+async fn the_log_is_purged_and_then_the_deliveries() {
+    let at_once = Some(Duration::ZERO);
+    let service = Harness::start().await;
+    service.submit(created("u1")).await.unwrap();
+    let before = service.booking("u1").await;
+
+    let service = again(service, Retention { transitions: at_once, ..Retention::default() }).await;
+    until("its change is purged", async || service.timeline("u1").await[0].transition.is_none()).await;
+    assert!(!service.timeline("u1").await[0].delivery_id.is_empty(), "its delivery is kept");
+
+    let service = again(service, Retention { bodies: at_once, deliveries: at_once, transitions: None }).await;
+    until("its delivery is purged", async || service.timeline("u1").await.is_empty()).await;
+    let request = v1::ListDeliveriesRequest { tenant: "acme".to_owned(), ..Default::default() };
+    assert_eq!(service.deliveries().list_deliveries(request).await.unwrap().into_inner().deliveries, []);
+    assert_eq!(service.booking("u1").await, before);
+    assert_eq!(service.submit(created("u1")).await.unwrap().outcome(), SubmitOutcome::NoChange, "a late copy");
+}
