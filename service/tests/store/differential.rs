@@ -1,5 +1,5 @@
 //! The strongest law: whatever a store is told, it answers as the model does. One random history goes to both at once,
-//! with copies, replays, purges and the clock among its rounds; each answer, and all that readers would see, is compared.
+//! with copies, replays, purges and the clock among its rounds; each answer, and all that a reader sees, is compared.
 //!
 //! A failure names the history, the step, the operation and the first line that differs. Another history than the one
 //! of every run is told by its number:
