@@ -1,4 +1,5 @@
-//! The store in one `SQLite` file: a writer on a thread of its own, a few readers, WAL, `synchronous=FULL`.
+//! The store in one `SQLite` file: a writer on a thread of its own, a few readers, and a write-ahead log that another
+//! thread waits for.
 //!
 //! A round is one transaction; what [`Store::commit`] answered is on stable storage. One process at a time has the
 //! file: an operating-system lock beside it, which dies with its process, sees to that.
@@ -15,6 +16,7 @@ mod queries;
 mod reader;
 mod replay;
 mod schema;
+mod syncer;
 mod write;
 mod writer;
 
@@ -30,7 +32,7 @@ pub(super) use self::file::sync_folder;
 use self::{reader::Readers, writer::Writer};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-    LineagePage, Micros, Position, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
+    LineagePage, Micros, Position, Replay, Replayed, RowPage, Store, StoreError, StoredRow, Written,
     observe::{self, Observer, Place},
 };
 
@@ -132,8 +134,19 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     async fn commit(&self, batch: Batch) -> Result<Vec<Committed>, StoreError> {
-        let rows = batch.deliveries.len() + batch.duplicates.len();
-        self.observer.watch(observe::COMMIT_DELIVERIES, rows, self.writer.commit(batch)).await
+        self.write(batch).await.stored().await
+    }
+
+    async fn write(&self, batch: Batch) -> Written {
+        let watch = self.observer.begin(observe::COMMIT_DELIVERIES, batch.deliveries.len() + batch.duplicates.len());
+        let written = watch.over(self.writer.write(batch)).await;
+        Written::soon(async move {
+            let committed = match written {
+                Ok(answer) => writer::stored(answer).await,
+                Err(error) => Err(error),
+            };
+            watch.end(committed)
+        })
     }
 
     async fn confirm(&self, keys: Vec<DeliveryKey>) -> Result<Vec<Option<FirstResult>>, StoreError> {
