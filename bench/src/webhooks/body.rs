@@ -10,11 +10,11 @@ use calbridge_calcom::golden::{self, Golden, Person};
 use calbridge_proto::v1::Trigger;
 use jiff::{SignedDuration, Timestamp};
 
-pub(super) use self::slot::scatter;
 use self::{
     slot::{Slot, marker},
     template::Template,
 };
+use crate::numbers::mix;
 
 /// Between the `createdAt` of two numbers that follow each other: about the rate at which they are sent.
 const STEP: SignedDuration = SignedDuration::from_micros(100);
@@ -26,9 +26,6 @@ const STRIDE: u64 = 1_000;
 const LEAST_LAG: u64 = 1_000;
 /// ...and at most this far, as a sender's retries are.
 const MOST_LAG: u64 = 20_000;
-
-/// No run sends so many webhooks.
-const BEYOND_ALL_RUNS: u64 = 1 << 40;
 
 /// Which webhooks are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -66,6 +63,18 @@ pub struct Bodies {
     moved: Template,
     cancelled: Template,
     ended: Template,
+}
+
+impl Traffic {
+    /// How many webhooks, from the first on, tell of so many bookings in all.
+    #[must_use]
+    pub fn webhooks_of(self, bookings: u64) -> u64 {
+        match self.mix {
+            Mix::Created => bookings,
+            // Of three webhooks the second makes another booking of the first one's.
+            Mix::Life => bookings.div_ceil(STRIDE * 2) * STRIDE * 3,
+        }
+    }
 }
 
 impl Bodies {
@@ -114,10 +123,14 @@ impl Bodies {
             Trigger::MeetingEnded => &self.ended,
             _ => &self.created,
         };
-        let steps = i64::try_from(number).unwrap_or(i64::MAX);
-        let created = STEP.saturating_mul(steps.try_into().unwrap_or(i32::MAX));
-        let values = slot::Values { booking: told.booking, origin: self.origin, created: self.origin + created };
+        let values = slot::Values { booking: told.booking, origin: self.origin, created: self.origin + passed(number) };
         template.write(&values, out);
+    }
+
+    /// When a webhook was created.
+    #[must_use]
+    pub fn created(&self, number: u64) -> Timestamp {
+        self.origin + passed(self.original(number))
     }
 
     /// Whether a webhook repeats an earlier one.
@@ -128,20 +141,18 @@ impl Bodies {
 
     fn original(&self, number: u64) -> u64 {
         let mut number = number;
-        while number >= LEAST_LAG && slot::scatter(number) % 1_000 < self.traffic.copies_per_thousand {
+        while number >= LEAST_LAG && mix(number) % 1_000 < self.traffic.copies_per_thousand {
             let furthest = number.min(MOST_LAG);
-            number -= LEAST_LAG + slot::scatter(number ^ u64::MAX) % (furthest - LEAST_LAG + 1);
+            number -= LEAST_LAG + mix(number ^ u64::MAX) % (furthest - LEAST_LAG + 1);
         }
         number
     }
 }
 
-/// The uid of a booking that no webhook of a run speaks of.
+/// How long so many webhooks take to be created.
 #[must_use]
-pub(super) fn seeded_uid(number: u64) -> String {
-    let mut uid = Vec::new();
-    slot::uid(number + BEYOND_ALL_RUNS, 0, &mut uid);
-    String::from_utf8(uid).unwrap_or_default()
+pub fn passed(webhooks: u64) -> SignedDuration {
+    STEP.saturating_mul(i32::try_from(webhooks).unwrap_or(i32::MAX))
 }
 
 /// A half-hour with a guest more, as long as Cal.com's bodies are.
