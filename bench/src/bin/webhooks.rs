@@ -79,7 +79,8 @@ struct Options {
     /// Webhooks a second of the open loops
     #[arg(long, default_value = "1000,5000", value_name = "RATES", value_delimiter = ',', value_parser = rate)]
     rates: Vec<u32>,
-    /// Which webhooks: bookings being created, or their lives (created, moved, then cancelled or held)
+    /// Which webhooks: bookings being created, each of which costs a store most, or what really comes: their lives
+    /// (created, moved, then cancelled or held)
     #[arg(long, value_enum, default_value = "created")]
     mix: Mix,
     /// How many of a hundred webhooks are copies of earlier ones
@@ -163,6 +164,7 @@ async fn bench(options: &Options) -> anyhow::Result<()> {
     if machine.keeps_nothing() {
         eprintln!("WARNING: {} lies in memory; name a folder on a disk with --data", data.display());
     }
+    let mean = ground.bodies(0).mean_bytes();
     let (name, mut report) = measure(&ground, options).await?;
     let file = options.json.clone().unwrap_or_else(|| target.join(name));
     report["machine"] = machine.json();
@@ -171,11 +173,13 @@ async fn bench(options: &Options) -> anyhow::Result<()> {
         "window_s": options.window.as_secs_f64(),
         "open_window_s": options.open_window.as_secs_f64(),
         "mix": format!("{:?}", options.mix).to_lowercase(),
+        "mean_body_bytes": mean,
         "client": format!("{:?}", options.client).to_lowercase(),
         "copies_percent": options.copies,
     });
     report::write(&file, &report)?;
     println!("{}", machine.line());
+    println!("webhooks of {mean} bytes on average: {}", options.mix.says());
     println!("all of it as JSON: {}", file.display());
     Ok(())
 }

@@ -65,6 +65,17 @@ pub struct Bodies {
     ended: Template,
 }
 
+impl Mix {
+    /// What is sent, for whoever reads what was measured.
+    #[must_use]
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::Created => "BOOKING_CREATED alone, each of a booking of its own: what costs a store most",
+            Self::Life => "lives of bookings: created, then moved, then cancelled or held; three webhooks, two rows",
+        }
+    }
+}
+
 impl Traffic {
     /// How many webhooks, from the first on, tell of so many bookings in all.
     #[must_use]
@@ -127,6 +138,16 @@ impl Bodies {
         template.write(&values, out);
     }
 
+    /// How long a body is on average.
+    #[must_use]
+    pub fn mean_bytes(&self) -> usize {
+        // All parts of a life come in so many.
+        let numbers = STRIDE * 3;
+        let mut all = Vec::new();
+        (0..numbers).for_each(|number| self.write(number, &mut all));
+        all.len() / usize::try_from(numbers).unwrap_or(1)
+    }
+
     /// When a webhook was created.
     #[must_use]
     pub fn created(&self, number: u64) -> Timestamp {
@@ -155,7 +176,8 @@ pub fn passed(webhooks: u64) -> SignedDuration {
     STEP.saturating_mul(i32::try_from(webhooks).unwrap_or(i32::MAX))
 }
 
-/// A half-hour with a guest more, as long as Cal.com's bodies are.
+/// A half-hour with one guest, who left a note and came by a campaign: bodies of 2.0 to 2.9 KB, where Cal.com's own were
+/// recorded with 1.8 to 2.9.
 fn first_booking() -> Golden {
     let host = Person {
         id: slot::HOST_ID,
@@ -176,7 +198,7 @@ fn first_booking() -> Golden {
             title: marker(Slot::EventTitle).to_owned(),
         },
         organizer: host,
-        attendees: vec![guest, Person::new("", marker(Slot::SecondEmail))],
+        attendees: vec![guest],
         notes: marker(Slot::Notes).to_owned(),
         metadata: [("campaign", marker(Slot::Campaign)), ("crm_id", marker(Slot::CrmId))]
             .map(|(key, text)| (key.to_owned(), text.to_owned()))

@@ -24,7 +24,6 @@ pub(super) enum Slot {
     HostUser,
     GuestName,
     GuestEmail,
-    SecondEmail,
     EventTypeId,
     EventSlug,
     EventTitle,
@@ -35,11 +34,11 @@ pub(super) enum Slot {
 
 use Slot::{
     BookingId, Campaign, Created, CrmId, End, EventSlug, EventTitle, EventTypeId, GuestEmail, GuestName, HostEmail,
-    HostId, HostName, HostUser, MovedBookingId, MovedEnd, MovedStart, MovedUid, Notes, SecondEmail, Start, Uid,
+    HostId, HostName, HostUser, MovedBookingId, MovedEnd, MovedStart, MovedUid, Notes, Start, Uid,
 };
 
 /// None is part of another, and no golden body holds one by itself. Numbers and times stand for themselves.
-pub(super) const MARKERS: [(&str, Slot); 22] = [
+pub(super) const MARKERS: [(&str, Slot); 21] = [
     ("{uid}", Uid),
     ("{moved-uid}", MovedUid),
     ("900000001", BookingId),
@@ -55,7 +54,6 @@ pub(super) const MARKERS: [(&str, Slot); 22] = [
     ("{host-user}", HostUser),
     ("{guest-name}", GuestName),
     ("{guest-email}", GuestEmail),
-    ("{second-email}", SecondEmail),
     ("700000001", EventTypeId),
     ("{event-slug}", EventSlug),
     ("{event-title}", EventTitle),
@@ -167,8 +165,7 @@ impl Values {
             HostEmail => address(host, host, "harbour-studio.example", out),
             HostUser => put(out, format_args!("{}-{host}", pick(&FIRST_NAMES, host).to_lowercase())),
             GuestName => full_name(mix(booking), out),
-            GuestEmail => guest(booking, 0, out),
-            SecondEmail => guest(booking, 1, out),
+            GuestEmail => guest(booking, out),
             EventTypeId => number(300 + event_type, out),
             EventSlug => {
                 let subject = pick(&SUBJECTS, event_type).to_lowercase().replace(' ', "-");
@@ -200,11 +197,11 @@ pub(super) fn uid(booking: u64, generation: u64, out: &mut Vec<u8>) {
     }
 }
 
-fn guest(booking: u64, which: u64, out: &mut Vec<u8>) {
+fn guest(booking: u64, out: &mut Vec<u8>) {
     let company = mix(booking ^ 0x636f) % COMPANIES;
-    let person = mix(booking ^ (which << 48));
-    put(out, format_args!("{}.{}", pick(&FIRST_NAMES, person), pick(&LAST_NAMES, person >> 8)));
-    put(out, format_args!("{}@company-{company}.example", booking * 2 + which));
+    let person = mix(booking);
+    put(out, format_args!("{}.{}", pick(&FIRST_NAMES, person), pick(&LAST_NAMES, person >> 4)));
+    put(out, format_args!("{booking}@company-{company}.example"));
 }
 
 fn address(person: u64, count: u64, domain: &str, out: &mut Vec<u8>) {
@@ -216,8 +213,9 @@ fn full_name(person: u64, out: &mut Vec<u8>) {
     put(out, format_args!("{} {}", pick(&FIRST_NAMES, person), pick(&LAST_NAMES, person >> 4)));
 }
 
+/// A sentence, or two: they stand in a body three times.
 fn notes(choice: u64, out: &mut Vec<u8>) {
-    for sentence in 0..3 {
+    for sentence in 0..=choice >> 60 & 1 {
         let space = if sentence == 0 { "" } else { " " };
         put(out, format_args!("{space}{}", pick(&NOTES, choice >> (sentence * 8))));
     }
