@@ -1,6 +1,8 @@
 //! A seeded store is one that the service might have filled itself: it answers, it holds what its journal says, and
 //! webhooks go on where the seeding ended.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers as well")]
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use calbridge_bench::webhooks::{

@@ -32,7 +32,7 @@ const REST_LOOK: Duration = Duration::from_secs(2);
 /// ...which says that they rest when it is no more than this.
 const REST_WORK: Duration = Duration::from_millis(60);
 /// Ten million bookings are merged in a few minutes.
-const REST_MOST: Duration = Duration::from_secs(900);
+const REST_MOST: Duration = Duration::from_mins(15);
 
 /// A store with so many bookings.
 #[derive(Debug)]
