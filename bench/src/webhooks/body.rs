@@ -176,8 +176,8 @@ pub fn passed(webhooks: u64) -> SignedDuration {
     STEP.saturating_mul(i32::try_from(webhooks).unwrap_or(i32::MAX))
 }
 
-/// A half-hour with one guest, who left a note and came by a campaign: bodies of 2.0 to 2.9 KB, where Cal.com's own were
-/// recorded with 1.8 to 2.9.
+/// A half-hour with one guest, who left a note and came by a campaign: bodies of 2.0 to 2.9 KB, where Cal.com's own
+/// were recorded with 1.8 to 2.9.
 fn first_booking() -> Golden {
     let host = Person {
         id: slot::HOST_ID,
