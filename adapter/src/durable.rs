@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use calbridge_proto::v1::BookingEvent;
-use calbridge_telemetry::{propagation, semconv};
+use calbridge_telemetry::{propagation, sampling::Trace, semconv};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, field::Empty, info_span};
 
@@ -38,13 +38,18 @@ impl Durable {
         Self { forwarder, metrics }
     }
 
-    /// Keeps the event, under a span that becomes the parent of all that the service does with it.
-    pub(crate) async fn keep(&self, mut event: BookingEvent) -> Result<Accepted, Refused> {
-        let request = Span::current();
-        // A child that is not sampled is none: the service goes on from the request itself.
-        let is_sampled = propagation::is_sampled(&request);
-        let span = if is_sampled { send_span(&event) } else { Span::none() };
-        event.trace_parent = propagation::traceparent(if is_sampled { &span } else { &request });
+    /// Keeps the event of the request whose trace this is, under a span that becomes the parent of all that the service
+    /// does with it.
+    pub(crate) async fn keep(&self, mut event: BookingEvent, request: &Trace) -> Result<Accepted, Refused> {
+        // What nobody will see is not made: the service goes on from the request itself.
+        let (span, trace_parent) = if request.span.is_none() {
+            (Span::none(), request.traceparent.clone())
+        } else {
+            let span = send_span(&event);
+            let trace_parent = propagation::traceparent(&span);
+            (span, trace_parent)
+        };
+        event.trace_parent = trace_parent;
         let mut sending = Sending {
             began: Instant::now(),
             metrics: &self.metrics,

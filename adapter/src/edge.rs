@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use calbridge_proto::v1::BookingEvent;
-use calbridge_telemetry::{propagation, semconv};
+use calbridge_telemetry::semconv;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use http_body_util::Full;
 use hyper::body::Body;
@@ -97,14 +97,15 @@ impl Edge {
         let route = route::resolve(head.uri.path());
         let labels = RequestLabels::of(&head, route);
         let tenant_known = route.is_some_and(|route| self.keyring.knows(route.tenant));
-        let (span, sampled) = observe::server_span(&head, route, tenant_known, ends);
+        let trace = observe::begin(&head, route, tenant_known, ends);
+        let span = trace.span.clone();
 
-        let serving = Serving::new(&self.metrics, labels, sampled);
-        let (answer, traced) = self.serve(&head, route, &serving, body).instrument(span.clone()).await;
+        let serving = Serving::new(&self.metrics, labels, trace);
+        let (answer, traced) = self.serve(&head, route, &serving, body).instrument(span).await;
+        let trace = if traced { serving.trace.traceparent.clone() } else { String::new() };
         serving.answered(answer.status());
         let mut response = answer.into_response(head.version < Version::HTTP_2);
         // Only who holds a secret is told: the refusals of all others are the same bytes.
-        let trace = if traced { propagation::traceparent(&span) } else { String::new() };
         if let (false, Ok(value)) = (trace.is_empty(), HeaderValue::try_from(trace)) {
             response.headers_mut().insert(TRACERESPONSE, value);
         }
@@ -164,7 +165,7 @@ impl Edge {
         })?;
         self.metrics.body(serving.labels, body.bytes.len());
         let size = i64::try_from(body.bytes.len()).unwrap_or(i64::MAX);
-        serving.span.record(semconv::HTTP_REQUEST_BODY_SIZE, size);
+        serving.trace.span.record(semconv::HTTP_REQUEST_BODY_SIZE, size);
         Ok(body)
     }
 
@@ -214,7 +215,7 @@ impl Edge {
             ..BookingEvent::default()
         };
         typed.into_event(&mut event);
-        let span = &serving.span;
+        let span = &serving.trace.span;
         span.record(semconv::SECRET_ID, event.secret_id.as_str());
         span.record(semconv::TRIGGER, trigger);
         span.record(semconv::DELIVERY_DISPOSITION, disposition);
@@ -222,7 +223,7 @@ impl Edge {
             span.record(semconv::WEBHOOK_VERSION, event.webhook_version.as_str());
         }
         let name = event.trigger_name.clone();
-        match self.durable.keep(event).await {
+        match self.durable.keep(event, &serving.trace).await {
             Ok(accepted) => {
                 self.metrics.accepted(trigger, disposition, serving.started.elapsed());
                 span.record(semconv::DELIVERY_ID, accepted.delivery_id.as_str());

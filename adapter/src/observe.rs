@@ -5,7 +5,11 @@
 
 use std::net::SocketAddr;
 
-use calbridge_telemetry::{propagation, semconv};
+use calbridge_telemetry::{
+    propagation,
+    sampling::{self, Trace},
+    semconv,
+};
 use http::{StatusCode, header, request::Parts};
 use tokio::time::Instant;
 use tracing::{
@@ -43,20 +47,19 @@ pub(crate) struct Serving<'a> {
     pub(crate) started: Instant,
     metrics: &'a Metrics,
     pub(crate) labels: RequestLabels,
-    /// Not there where nobody will see it.
-    pub(crate) span: Span,
+    pub(crate) trace: Trace,
     status: Option<StatusCode>,
     _active: Active<'a>,
 }
 
 impl<'a> Serving<'a> {
-    pub(crate) fn new(metrics: &'a Metrics, labels: RequestLabels, span: Span) -> Self {
-        Self { started: Instant::now(), metrics, labels, span, status: None, _active: metrics.active(labels) }
+    pub(crate) fn new(metrics: &'a Metrics, labels: RequestLabels, trace: Trace) -> Self {
+        Self { started: Instant::now(), metrics, labels, trace, status: None, _active: metrics.active(labels) }
     }
 
     /// A span in this one, if it is sampled.
     pub(crate) fn child(&self, make: impl FnOnce() -> Span) -> Span {
-        if self.span.is_none() { Span::none() } else { make() }
+        if self.trace.span.is_none() { Span::none() } else { make() }
     }
 
     /// It is answered.
@@ -67,14 +70,18 @@ impl<'a> Serving<'a> {
 
 impl Drop for Serving<'_> {
     fn drop(&mut self) {
-        conclude(&self.span, self.status);
+        conclude(&self.trace.span, self.status);
         self.metrics.ended(self.labels, self.status, self.started.elapsed());
     }
 }
 
-/// The SERVER span of one request, the root of its trace, and the same where it is sampled: nothing is written down in
-/// one that nobody will see. What came in as `traceparent` is anybody's claim: a link.
-pub(crate) fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: bool, ends: Ends) -> (Span, Span) {
+/// Begins the trace of one request.
+pub(crate) fn begin(head: &Parts, route: Option<Route<'_>>, tenant_known: bool, ends: Ends) -> Trace {
+    sampling::begin(|| server_span(head, route, tenant_known, ends))
+}
+
+/// The SERVER span of one request, the root of its trace. What came in as `traceparent` is anybody's claim: a link.
+fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: bool, ends: Ends) -> Span {
     let labels = RequestLabels::of(head, route);
     let method = if labels.method == semconv::OTHER { "HTTP" } else { labels.method };
     let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {}", route.template));
@@ -107,9 +114,6 @@ pub(crate) fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: 
         { semconv::DELIVERY_DISPOSITION } = Empty,
         { semconv::DELIVERY_OUTCOME } = Empty,
     );
-    if !propagation::is_sampled(&span) {
-        return (span, Span::none());
-    }
     let path = match route {
         Some(_) if tenant_known => head.uri.path(),
         Some(route) => route.template,
@@ -139,7 +143,7 @@ pub(crate) fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: 
     if let Some(traceparent) = head.headers.get(propagation::TRACEPARENT).and_then(|value| value.to_str().ok()) {
         propagation::link(&span, traceparent);
     }
-    (span.clone(), span)
+    span
 }
 
 fn conclude(span: &Span, status: Option<StatusCode>) {

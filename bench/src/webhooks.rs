@@ -6,6 +6,7 @@
 pub mod body;
 pub mod closed;
 pub mod comparison;
+pub mod disk;
 pub mod endurance;
 pub mod goals;
 pub mod growth;

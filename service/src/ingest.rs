@@ -1,7 +1,8 @@
 //! The way of an event into the store: checked, queued, committed together with its neighbours, answered.
 //!
-//! An answer without an error means: on stable storage. Two tasks share the work. While one round is being committed
-//! the next one is gathered and its duplicates are looked up; no timer runs, so an idle service answers at once.
+//! An answer without an error means: on stable storage. Three tasks share the work. While one round is on its way to
+//! the disk the next one is written, and one more is gathered and its duplicates are looked up; no timer runs, so an
+//! idle service answers at once.
 
 mod commit;
 mod event;
@@ -76,7 +77,7 @@ pub(crate) struct Ingest {
     clock: Clock,
 }
 
-/// The two tasks behind an [`Ingest`]. Neither outlives the other.
+/// The three tasks behind an [`Ingest`]. None outlives the others.
 #[derive(Debug)]
 pub(crate) struct Rounds(JoinSet<()>);
 
@@ -101,7 +102,7 @@ struct Receipt {
     _bytes: OwnedSemaphorePermit,
 }
 
-/// What both tasks need.
+/// What the tasks need.
 #[derive(Debug)]
 struct Shared<S> {
     store: Arc<S>,
@@ -115,7 +116,7 @@ struct Shared<S> {
 }
 
 impl Ingest {
-    /// Starts the two tasks; inside a runtime. Once `stopping` fires nothing more is taken, what was taken is finished,
+    /// Starts the tasks; inside a runtime. Once `stopping` fires nothing more is taken, what was taken is finished,
     /// and the tasks end.
     pub(crate) fn start<S: Store>(
         store: Arc<S>,
@@ -128,12 +129,15 @@ impl Ingest {
         let (queue, submissions) = mpsc::channel(QUEUE_EVENTS);
         // A round is on its way only when the one before it is committed.
         let (to_commit, rounds) = mpsc::channel(1);
+        // And written only when the one before it is stored: one is on its way to the disk.
+        let (to_conclude, written) = mpsc::channel(1);
         let bytes = Arc::new(Semaphore::new(QUEUE_BYTES));
         let ingest = Self { queue, bytes, stopping: stopping.clone(), metrics: Arc::clone(&metrics), clock };
         let shared = Arc::new(Shared { store, hint, metrics, clock, policies, careful: AtomicUsize::new(0) });
         let mut tasks = JoinSet::new();
         tasks.spawn(gather::run(Arc::clone(&shared), submissions, to_commit, stopping));
-        tasks.spawn(commit::run(shared, rounds));
+        tasks.spawn(commit::run(Arc::clone(&shared), rounds, to_conclude));
+        tasks.spawn(commit::conclude(shared, written));
         (ingest, Rounds(tasks))
     }
 
@@ -199,7 +203,7 @@ impl Ingest {
 }
 
 impl Rounds {
-    /// Waits until both tasks have ended: after `stopping`, or because one of them failed.
+    /// Waits until all tasks have ended: after `stopping`, or because one of them failed.
     pub(crate) async fn ended(&mut self) {
         while self.0.join_next().await.is_some() {}
     }

@@ -26,7 +26,8 @@ pub(crate) mod time;
 pub(crate) mod view;
 
 use std::{
-    future::{Future, ready},
+    future::{self, Future},
+    pin::Pin,
     sync::Arc,
 };
 
@@ -307,8 +308,25 @@ pub struct RowPage {
     pub more: bool,
 }
 
+/// A round that is written, and soon on stable storage.
+pub struct Written(Pin<Box<dyn Future<Output = Result<Vec<Committed>, StoreError>> + Send>>);
+
+impl Written {
+    pub(crate) fn soon(stored: impl Future<Output = Result<Vec<Committed>, StoreError>> + Send + 'static) -> Self {
+        Self(Box::pin(stored))
+    }
+
+    /// What became of each delivery, in order, once all of it is on stable storage.
+    ///
+    /// # Errors
+    /// It is not there, and may be lost.
+    pub async fn stored(self) -> Result<Vec<Committed>, StoreError> {
+        self.0.await
+    }
+}
+
 /// Why the store could not do it. Nothing was committed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Another try may succeed: full, locked, closed, or its machine is away.
     #[error("the store is unavailable: {why}")]
@@ -348,6 +366,11 @@ impl StoreError {
 pub trait Store: Send + Sync + 'static {
     /// Commits a round to stable storage and says what became of each delivery, in order.
     fn commit(&self, batch: Batch) -> impl Future<Output = Result<Vec<Committed>, StoreError>> + Send;
+
+    /// The same for a caller that has a next round: answers as soon as that one may begin.
+    fn write(&self, batch: Batch) -> impl Future<Output = Written> + Send {
+        async { Written::soon(future::ready(self.commit(batch).await)) }
+    }
 
     /// The first results of those keys that are kept, in order; `None` where a key is not. One indexed read.
     fn confirm(
@@ -457,7 +480,7 @@ pub trait Store: Send + Sync + 'static {
     /// Up to where every consumer of a tenant's transitions has read; `None`: it has none. This release knows no
     /// consumers.
     fn transitions_floor(&self, _tenant: &str) -> impl Future<Output = Result<Option<Position>, StoreError>> + Send {
-        ready(Ok(None))
+        future::ready(Ok(None))
     }
 
     /// Whether a write would reach stable storage now.

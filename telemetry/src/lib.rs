@@ -11,6 +11,7 @@ mod otlp;
 pub mod propagation;
 pub mod readiness;
 pub mod rpc;
+pub mod sampling;
 pub mod semconv;
 mod setup;
 #[cfg(any(test, feature = "testing"))]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceId};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use tracing::Span;
@@ -30,8 +30,11 @@ pub fn traceparent(span: &Span) -> String {
     if !context.is_valid() {
         return String::new();
     }
-    let flags = context.trace_flags().to_u8();
-    format!("00-{}-{}-{flags:02x}", context.trace_id(), context.span_id())
+    format(context.trace_id(), context.span_id(), context.is_sampled())
+}
+
+pub(crate) fn format(trace: TraceId, span: SpanId, is_sampled: bool) -> String {
+    format!("00-{trace}-{span}-{:02x}", u8::from(is_sampled))
 }
 
 /// The context that a `traceparent` names, or none when it names no valid one.

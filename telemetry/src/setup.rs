@@ -1,8 +1,7 @@
 //! Puts telemetry together for a process, and takes it down in bounded time.
 //!
-//! The root span of a trace exists whether or not it is exported, so that logs and answers have a trace id. Whether a
-//! trace is sampled is decided at its root, and a caller's decision holds unless the sampler says otherwise; what is
-//! not sampled costs no further spans. Where traces go nowhere, none is.
+//! Whether a trace is sampled is decided before its root is made, and a caller's decision holds unless the sampler says
+//! otherwise; what is not sampled costs no spans. Where traces go nowhere, none is.
 
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use tracing_subscriber::{Layer, layer::SubscriberExt};
 use crate::config::{self, Config};
 use crate::metrics::{MetricsPage, meter, observe_lost, scope};
 use crate::otlp::{self, Lost};
+use crate::sampling::{self, Ids};
 use crate::{InitError, Settings, logs, propagation};
 
 /// How long [`Telemetry::shutdown`] may take: with a collector that answers it is over in milliseconds, and one that
@@ -100,13 +100,13 @@ fn build(config: &Config, settings: &Settings) -> Result<(Telemetry, Arc<Lost>),
 }
 
 fn tracer_provider(config: &Config, resource: &Resource, lost: &Arc<Lost>) -> Result<SdkTracerProvider, InitError> {
-    let provider = SdkTracerProvider::builder().with_resource(resource.clone());
+    let provider = SdkTracerProvider::builder().with_resource(resource.clone()).with_id_generator(Ids::default());
+    let sampler = if config.traces.is_some() { config.sampler.clone() } else { Sampler::AlwaysOff };
+    sampling::decide_by(sampler.clone());
+    let provider = provider.with_sampler(sampler);
     Ok(match &config.traces {
-        Some(export) => {
-            let exporter = otlp::span_exporter(export, lost)?;
-            provider.with_sampler(config.sampler.clone()).with_batch_exporter(exporter).build()
-        }
-        None => provider.with_sampler(Sampler::AlwaysOff).build(),
+        Some(export) => provider.with_batch_exporter(otlp::span_exporter(export, lost)?).build(),
+        None => provider.build(),
     })
 }
 

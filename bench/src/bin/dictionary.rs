@@ -1,6 +1,6 @@
 //! Trains the dictionaries that stored bytes are compressed with, and says what they save.
 //!
-//!     dictionary FOLDER    writes bodies.zdict and bookings.zdict
+//!     dictionary FOLDER    writes bodies.zdict, bookings.zdict and rows.zdict
 //!
 //! A dictionary is never trained again in place: what was packed with one can be read with no other. A new one gets a
 //! new name, and an encoding of its own in `service/src/store/pack.rs`.
@@ -28,6 +28,7 @@ const TELLINGS: u64 = 24;
 /// Bytes of the dictionaries. Larger ones save little more, and are read through for each frame.
 const BODIES_BYTES: usize = 16 * 1024;
 const BOOKINGS_BYTES: usize = 8 * 1024;
+const ROWS_BYTES: usize = 8 * 1024;
 /// As the stores pack.
 const LEVEL: i32 = 1;
 
@@ -45,7 +46,7 @@ const NAMES: [&str; 8] = [
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder] = arguments.as_slice() else { bail!("usage: dictionary FOLDER") };
-    let (mut bodies, mut bookings) = (Vec::new(), Vec::new());
+    let (mut bodies, mut bookings, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     for telling in 0..TELLINGS {
         for (number, life) in (0..).zip(lives::all()) {
             let mut row = Row::default();
@@ -54,11 +55,13 @@ fn main() -> anyhow::Result<()> {
                 let body = golden::body(*trigger, &golden);
                 bookings.extend(booking(&mut row, &golden.uid, *trigger, &body));
                 bodies.push(body);
+                rows.push(row.encode());
             }
         }
     }
     write(folder, "bodies.zdict", &bodies, BODIES_BYTES)?;
-    write(folder, "bookings.zdict", &bookings, BOOKINGS_BYTES)
+    write(folder, "bookings.zdict", &bookings, BOOKINGS_BYTES)?;
+    write(folder, "rows.zdict", &rows, ROWS_BYTES)
 }
 
 fn write(folder: &str, name: &str, samples: &[Vec<u8>], bytes: usize) -> anyhow::Result<()> {

@@ -14,20 +14,16 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use calbridge_bench::numbers::mix;
-use calbridge_booking::Subject;
+use calbridge_bench::{deliveries::Intake, numbers::mix};
 use calbridge_calcom::golden::{self, Golden, Person};
-use calbridge_proto::v1::{BookingEvent, Trigger};
+use calbridge_proto::v1::Trigger;
 use calbridge_service::store::{
-    Batch, DeliveryKey, Identity, LogKeepers, LogPurge, NewDelivery, Position, Purge, Purgeable, Retention,
-    RetentionPolicies, Store,
+    Batch, LogKeepers, LogPurge, NewDelivery, Position, Purge, Purgeable, Retention, RetentionPolicies, Store,
     postgres::{self, PostgresStore},
     sqlite::{self, SqliteStore},
 };
 use hdrhistogram::Histogram;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 /// What the service allocates with.
 #[global_allocator]
@@ -101,7 +97,9 @@ async fn run(store: &impl Store, events: u64, round: u64, purges: bool) -> anyho
 
 fn batch(first: u64, end: u64) -> anyhow::Result<Batch> {
     let now = i64::try_from(first / PER_SECOND)? * 1_000_000 + BEGIN * 1_000_000;
-    Ok(Batch { deliveries: (first..end).map(delivery).collect(), now, ..Batch::default() })
+    let intake = Intake::new("default");
+    let deliveries = (first..end).map(|number| delivery(&intake, number)).collect();
+    Ok(Batch { deliveries, now, ..Batch::default() })
 }
 
 /// What is purged beside rounds.
@@ -198,7 +196,7 @@ fn cpu() -> anyhow::Result<Duration> {
     Ok(Duration::from_millis(ticks * MILLIS_PER_TICK))
 }
 
-fn delivery(number: u64) -> NewDelivery {
+fn delivery(intake: &Intake, number: u64) -> NewDelivery {
     let random = mix(number);
     let second = |second: i64| Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH);
     let told = BEGIN + i64::try_from(number / PER_SECOND).unwrap_or_default();
@@ -207,41 +205,5 @@ fn delivery(number: u64) -> NewDelivery {
     let mut golden = Golden::new(&uid, i64::try_from(number).unwrap_or_default(), second(told), second(start));
     golden.attendees = vec![Person::new("Ada Guest", &format!("guest{random:x}@customers.example"))];
     golden.organizer.email = format!("host{}@hosts.example", random % HOSTS);
-    let body = golden::body(Trigger::BookingCreated, &golden);
-    prepare(body, number)
-}
-
-fn prepare(body: Vec<u8>, number: u64) -> NewDelivery {
-    let body_sha256 = Sha256::digest(&body).into();
-    let time = calbridge_calcom::created_at(&body).map_or(0, |time| time.seconds * 1_000_000);
-    let mut event = BookingEvent {
-        tenant: "default".to_owned(),
-        webhook_version: "2021-10-20".to_owned(),
-        content_type: "application/json".to_owned(),
-        secret_id: "main".to_owned(),
-        request_id: id(number, 1).to_string(),
-        ..Default::default()
-    };
-    calbridge_calcom::type_body(&body).into_event(&mut event);
-    event.raw_body = body.into();
-    let booking_uid = match calbridge_booking::subject(&event) {
-        Subject::States { uid } | Subject::Recorded { uid: Some(uid) } => Some(uid.to_owned()),
-        Subject::Recorded { uid: None } | Subject::Unparsed => None,
-    };
-    NewDelivery {
-        key: DeliveryKey { tenant: "default".into(), time, identity: Identity::Body(body_sha256) },
-        delivery_id: id(number, 2),
-        facts: calbridge_booking::facts(&event, &body_sha256),
-        leaves_siblings_silent: false,
-        event,
-        body_sha256,
-        booking_uid,
-        trace_id: String::new(),
-    }
-}
-
-/// Rising like the ids of a clock.
-fn id(number: u64, of: u64) -> Uuid {
-    let millis = u64::try_from(BEGIN).unwrap_or_default() * 1_000 + number / 5;
-    Uuid::from_u64_pair((millis << 16) | 0x7000 | (number % 5), mix(number ^ (of << 60)) | (1 << 63))
+    intake.delivery(number, second(told), golden::body(Trigger::BookingCreated, &golden))
 }

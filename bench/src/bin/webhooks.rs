@@ -17,7 +17,7 @@ use calbridge_bench::webhooks::{
     limits::{self, Limit},
     machine::Machine,
     report,
-    rig::Ground,
+    rig::{Ground, Store},
     sink,
     wire::Client,
 };
@@ -79,7 +79,8 @@ struct Options {
     /// Webhooks a second of the open loops
     #[arg(long, default_value = "1000,5000", value_name = "RATES", value_delimiter = ',', value_parser = rate)]
     rates: Vec<u32>,
-    /// Which webhooks: bookings being created, or their lives (created, moved, then cancelled or held)
+    /// Which webhooks: bookings being created, each of which costs a store most, or what really comes: their lives
+    /// (created, moved, then cancelled or held)
     #[arg(long, value_enum, default_value = "created")]
     mix: Mix,
     /// How many of a hundred webhooks are copies of earlier ones
@@ -92,9 +93,13 @@ struct Options {
     /// Leave `PostgreSQL` out
     #[arg(long)]
     no_postgres: bool,
-    /// Instead: compare `SQLite` stores that are seeded with so many bookings, the fewest first, as in 10000,1000000
-    #[arg(long, value_name = "COUNTS", value_delimiter = ',', conflicts_with = "endurance")]
+    /// Instead: compare stores that are seeded with so many bookings, the fewest first, as in 10000,1000000; they are
+    /// those of the first webhooks, and a million take about 2 GiB and a minute
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', conflicts_with_all = ["endurance", "copies"])]
     seed_bookings: Vec<u64>,
+    /// Which store is seeded
+    #[arg(long, value_enum, default_value = "sqlite", value_name = "STORE", requires = "seed_bookings")]
+    seed_store: Store,
     /// Instead: send so many webhooks to one `SQLite` store and look at memory after every 100,000
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     endurance: Option<u64>,
@@ -152,12 +157,14 @@ async fn bench(options: &Options) -> anyhow::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "where this program meets the world: its webhooks are of today")]
     let origin = Timestamp::now();
     let compares = options.seed_bookings.is_empty() && options.endurance.is_none();
-    let ground = Ground::prepare(&data, origin, traffic, compares && !options.no_postgres).await?;
+    let postgres = if compares { !options.no_postgres } else { options.seed_store == Store::Postgres };
+    let ground = Ground::prepare(&data, origin, traffic, postgres).await?;
     let machine = Machine::of(&data.canonicalize()?);
     eprintln!("{}", machine.line());
     if machine.keeps_nothing() {
         eprintln!("WARNING: {} lies in memory; name a folder on a disk with --data", data.display());
     }
+    let mean = ground.bodies(0).mean_bytes();
     let (name, mut report) = measure(&ground, options).await?;
     let file = options.json.clone().unwrap_or_else(|| target.join(name));
     report["machine"] = machine.json();
@@ -166,11 +173,13 @@ async fn bench(options: &Options) -> anyhow::Result<()> {
         "window_s": options.window.as_secs_f64(),
         "open_window_s": options.open_window.as_secs_f64(),
         "mix": format!("{:?}", options.mix).to_lowercase(),
+        "mean_body_bytes": mean,
         "client": format!("{:?}", options.client).to_lowercase(),
         "copies_percent": options.copies,
     });
     report::write(&file, &report)?;
     println!("{}", machine.line());
+    println!("webhooks of {mean} bytes on average: {}", options.mix.says());
     println!("all of it as JSON: {}", file.display());
     Ok(())
 }
@@ -192,8 +201,8 @@ async fn measure(ground: &Ground, options: &Options) -> anyhow::Result<(&'static
         return Ok(("endurance.json", endurance.json()));
     }
     if !options.seed_bookings.is_empty() {
-        let grown = growth::run(ground, &extent, &options.seed_bookings).await?;
-        println!("{}\n{}\n", growth::tables(&grown), report::goals_table(&growth::goals(&grown)));
+        let grown = growth::run(ground, &extent, options.seed_store, &options.seed_bookings).await?;
+        println!("{}\n{}\n", growth::tables(options.seed_store, &grown), report::goals_table(&growth::goals(&grown)));
         return Ok(("growth.json", growth::json(&grown)));
     }
     let results = comparison::run(ground, &extent).await?;

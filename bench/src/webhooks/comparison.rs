@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     closed::{self, Until, Window},
+    disk::{self, Disk},
     limits::Limit,
     open::{self, Schedule},
     rig::{Ground, Rig, Store, Traces},
@@ -87,13 +88,13 @@ pub struct Cell {
 
 /// What a case's store took.
 #[derive(Debug, Clone, Copy)]
-pub struct Disk {
+pub struct Stored {
     /// Whose.
     pub case: Case,
-    /// Files, after the service was stopped; of `PostgreSQL` the database.
-    pub bytes: u64,
     /// Webhooks in it.
     pub webhooks: u64,
+    /// What they take.
+    pub disk: Disk,
 }
 
 /// All that a run showed.
@@ -102,7 +103,7 @@ pub struct Results {
     /// In the order of the first round.
     pub cells: Vec<Cell>,
     /// Of the full paths under closed loops.
-    pub disks: Vec<Disk>,
+    pub stored: Vec<Stored>,
     /// Why nothing was measured on `PostgreSQL`, where nothing was.
     pub no_postgres: Option<String>,
 }
@@ -183,7 +184,7 @@ pub async fn run(ground: &Ground, extent: &Extent) -> anyhow::Result<Results> {
             closed_round(&subjects, *connections, round, extent, &mut results).await?;
         }
     }
-    stop(ground, subjects, &mut results).await?;
+    stop(subjects, &mut results).await?;
 
     let paths = [Store::Sqlite, Store::Postgres].map(|store| Case::Full(store, Traces::Tenth));
     let subjects = start(ground, "open", paths, &mut results).await?;
@@ -198,7 +199,7 @@ pub async fn run(ground: &Ground, extent: &Extent) -> anyhow::Result<Results> {
             }
         }
     }
-    stop(ground, subjects, &mut Results::default()).await?;
+    stop(subjects, &mut Results::default()).await?;
     Ok(results)
 }
 
@@ -318,11 +319,11 @@ async fn start(
     Ok(subjects)
 }
 
-async fn stop(ground: &Ground, subjects: Vec<Subject>, results: &mut Results) -> anyhow::Result<()> {
+async fn stop(subjects: Vec<Subject>, results: &mut Results) -> anyhow::Result<()> {
     for Subject { case, target, up } in subjects {
         if let Up::Rig(rig) = up {
-            let bytes = rig.stop(ground).await?;
-            results.disks.push(Disk { case, bytes, webhooks: target.sent() });
+            let disk = disk::of(&rig.stop().await).await?;
+            results.stored.push(Stored { case, webhooks: target.sent(), disk });
         }
     }
     Ok(())

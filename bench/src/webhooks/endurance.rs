@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     closed::{self, Load, Until, Window},
+    disk::{self, Disk},
     goals::{Goal, of_endurance},
     report::{sample_json, short},
     rig::{Ground, Store, Traces},
@@ -26,7 +27,7 @@ const MIB: f64 = 1_024.0 * 1_024.0;
 #[derive(Debug)]
 pub struct Endurance {
     samples: Vec<Sample>,
-    bytes: u64,
+    disk: Disk,
     webhooks: u64,
 }
 
@@ -50,8 +51,8 @@ pub async fn run(ground: &Ground, webhooks: u64) -> anyhow::Result<Endurance> {
         samples.push(sample);
     }
     let webhooks = rig.target.sent();
-    let bytes = rig.stop(ground).await?;
-    Ok(Endurance { samples, bytes, webhooks })
+    let disk = disk::of(&rig.stop().await).await?;
+    Ok(Endurance { samples, disk, webhooks })
 }
 
 impl Endurance {
@@ -64,7 +65,8 @@ impl Endurance {
     /// What else there is to say.
     #[must_use]
     pub fn line(&self) -> String {
-        format!("{} webhooks, {} bytes of file each", self.webhooks, short(count(self.bytes) / count(self.webhooks)))
+        let each = short(count(self.disk.bytes) / count(self.webhooks));
+        format!("{} webhooks, {each} bytes of file each", self.webhooks)
     }
 
     /// As the JSON report has it.
@@ -73,7 +75,7 @@ impl Endurance {
         json!({
             "step": STEP,
             "webhooks": self.webhooks,
-            "bytes": self.bytes,
+            "disk": self.disk.json(self.webhooks),
             "steps": self.samples.iter().map(sample_json).collect::<Vec<_>>(),
             "goals": self.goals().iter().map(Goal::json).collect::<Vec<_>>(),
         })

@@ -98,8 +98,8 @@ pub fn of_endurance(role: &str, percent: Option<f64>) -> Goal {
 /// Bytes of file for each webhook.
 #[must_use]
 pub fn disk(results: &Results, case: Case) -> Option<f64> {
-    let disk = results.disks.iter().find(|disk| disk.case == case)?;
-    (disk.webhooks > 0).then(|| count(disk.bytes) / count(disk.webhooks))
+    let stored = results.stored.iter().find(|stored| stored.case == case)?;
+    (stored.webhooks > 0).then(|| count(stored.disk.bytes) / count(stored.webhooks))
 }
 
 /// The most that a program held beside mapped files, in MiB, over all windows.

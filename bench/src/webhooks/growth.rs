@@ -1,28 +1,38 @@
 //! Whether a store that holds millions of bookings is as quick as one that holds few: seeded stores, compared in turn.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     closed::{self, Load, Until, Window},
     comparison::{Extent, median},
     goals::{Goal, of_growth},
+    meter::{Watched, times},
     report::{sample_json, table},
     rig::{Ground, Rig, Store, Traces},
     sample::Sample,
-    seed,
     target::Next,
     wire::Client,
 };
 
-/// Bookings that the service writes itself; the others are made after them.
-const TEMPLATES: u64 = 2_000;
 const LOAD: Load = Load { client: Client::Lean, connections: 64, next: Next::New };
 /// Longer than between empty stores: pages of the indexes have to be met again.
 const WARM_UP: Duration = Duration::from_secs(1);
+
+/// Whose work is waited for.
+const RESTING: [&str; 2] = ["service", "postgres"];
+/// Between two looks at the time that they spent...
+const REST_LOOK: Duration = Duration::from_secs(2);
+/// ...which says that they rest when it is no more than this.
+const REST_WORK: Duration = Duration::from_millis(60);
+/// Ten million bookings are merged in a few minutes.
+const REST_MOST: Duration = Duration::from_mins(15);
 
 /// A store with so many bookings.
 #[derive(Debug)]
@@ -36,11 +46,11 @@ pub struct Grown {
 /// # Errors
 ///
 /// A program does not start, a store can't be seeded, or a webhook failed.
-pub async fn run(ground: &Ground, extent: &Extent, bookings: &[u64]) -> anyhow::Result<Vec<Grown>> {
+pub async fn run(ground: &Ground, extent: &Extent, store: Store, bookings: &[u64]) -> anyhow::Result<Vec<Grown>> {
     let mut rigs = Vec::new();
     let mut grown = Vec::new();
     for count in bookings {
-        rigs.push(seeded(ground, *count).await?);
+        rigs.push(seeded(ground, store, *count).await?);
         grown.push(Grown { bookings: *count, samples: Vec::new() });
     }
     let window = Window { warm_up: WARM_UP, until: Until::Passed(extent.window) };
@@ -54,26 +64,32 @@ pub async fn run(ground: &Ground, extent: &Extent, bookings: &[u64]) -> anyhow::
         }
     }
     for rig in rigs {
-        rig.stop(ground).await?;
+        rig.stop().await;
     }
     Ok(grown)
 }
 
-async fn seeded(ground: &Ground, bookings: u64) -> anyhow::Result<Rig> {
-    let name = format!("seeded-{bookings}");
-    let folder = ground.folder().join(&name);
-    fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let rig = ground.rig_over(&name, &folder, Store::Sqlite, Traces::Tenth).await?;
-    let window = Window { warm_up: Duration::ZERO, until: Until::Sent(TEMPLATES) };
-    let target = Arc::clone(&rig.target);
-    spawn_blocking(move || closed::run(&target, LOAD, window)).await??;
-    let sent = rig.target.sent();
-    let data = rig.data().to_owned();
-    rig.stop(ground).await?;
-    spawn_blocking(move || seed::fill(&data, bookings)).await??;
-    let rig = ground.rig_over(&name, &folder, Store::Sqlite, Traces::Tenth).await?;
-    rig.target.skip(sent);
+/// Starts over a store that holds so many bookings, and waits until what filling it left to be done is done.
+async fn seeded(ground: &Ground, store: Store, bookings: u64) -> anyhow::Result<Rig> {
+    let webhooks = ground.traffic().webhooks_of(bookings);
+    let rig = ground.seeded(&format!("seeded-{bookings}"), store, Traces::Tenth, webhooks).await?;
+    rest(&rig.target.watched).await?;
     Ok(rig)
+}
+
+/// Waits until the programs do next to nothing: sorted runs are merged, pages are written.
+async fn rest(watched: &[Watched]) -> anyhow::Result<()> {
+    let at_work: Vec<_> = watched.iter().filter(|process| RESTING.contains(&process.role)).cloned().collect();
+    let end = Instant::now() + REST_MOST;
+    while Instant::now() < end {
+        let before: Duration = times(&at_work).values().sum();
+        sleep(REST_LOOK).await;
+        let after: Duration = times(&at_work).values().sum();
+        if after.saturating_sub(before) <= REST_WORK {
+            return Ok(());
+        }
+    }
+    bail!("the programs are still at work {REST_MOST:?} after their store was filled")
 }
 
 /// Of the rate with the fewest bookings, round by round.
@@ -91,7 +107,7 @@ pub fn goals(grown: &[Grown]) -> Vec<Goal> {
 
 /// For people.
 #[must_use]
-pub fn tables(grown: &[Grown]) -> String {
+pub fn tables(store: Store, grown: &[Grown]) -> String {
     let mut table = table(&["stored bookings", "webhooks/s", "adapter µs", "service µs", "p50 ms", "p99 ms"], 0);
     for of in grown {
         let median = |read: &dyn Fn(&Sample) -> f64| median(of.samples.iter().map(read).collect()).unwrap_or_default();
@@ -104,7 +120,7 @@ pub fn tables(grown: &[Grown]) -> String {
             format!("{:.2}", median(&|sample| sample.latency.percentiles().p99)),
         ]);
     }
-    format!("SQLite + Redis, traces 10 %, {} connections\n\n{table}\n", LOAD.connections)
+    format!("{} + Redis, traces 10 %, {} connections\n\n{table}\n", store.name(), LOAD.connections)
 }
 
 /// For programs.

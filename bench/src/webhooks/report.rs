@@ -7,7 +7,8 @@ use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use serde_json::{Value, json};
 
 use super::{
-    comparison::{Case, Cell, Load, Results},
+    comparison::{Cell, Load, Results, Stored},
+    disk::PARTS,
     goals::{self, Goal, Reach},
     sample::Sample,
 };
@@ -22,6 +23,7 @@ pub fn tables(results: &Results) -> String {
         ("Closed loop: each connection sends its next webhook after the answer to the last", closed(results)),
         ("Open loop: webhooks at a fixed rate, timed from when they were due", open(results)),
         ("Memory, the most under load, and disk", storage(results)),
+        ("Disk by part, bytes a webhook", parts(results)),
         ("The speed to reach", goals_table(&goals::of(results))),
     ];
     // Into a String nothing fails.
@@ -106,20 +108,30 @@ fn storage(results: &Results) -> Table {
         "bytes of file each",
     ];
     let mut table = table(&head, 1);
-    for disk in &results.disks {
+    for stored in &results.stored {
         let most = |role, part: fn(&super::meter::Memory) -> u64| {
-            goals::most(results, disk.case, role, part).map(|mib| format!("{mib:.1}")).unwrap_or_default()
+            goals::most(results, stored.case, role, part).map(|mib| format!("{mib:.1}")).unwrap_or_default()
         };
-        let each = goals::disk(results, disk.case).map(|bytes| format!("{bytes:.0}")).unwrap_or_default();
+        let each = goals::disk(results, stored.case).map(|bytes| format!("{bytes:.0}")).unwrap_or_default();
         table.add_row([
-            disk.case.name(),
+            stored.case.name(),
             most("adapter", |memory| memory.anonymous),
             most("adapter", |memory| memory.file),
             most("service", |memory| memory.anonymous),
             most("service", |memory| memory.file),
-            disk.webhooks.to_string(),
+            stored.webhooks.to_string(),
             each,
         ]);
+    }
+    table
+}
+
+fn parts(results: &Results) -> Table {
+    let head: Vec<_> = ["case"].into_iter().chain(PARTS).chain(["all"]).collect();
+    let mut table = table(&head, 1);
+    for Stored { case, webhooks, disk } in &results.stored {
+        let each = disk.parts.iter().chain([&disk.bytes]).map(|bytes| bytes.checked_div(*webhooks).unwrap_or_default());
+        table.add_row([case.name()].into_iter().chain(each.map(|bytes| bytes.to_string())));
     }
     table
 }
@@ -189,12 +201,14 @@ pub fn json(results: &Results) -> Value {
             "windows": cell.samples.iter().map(sample_json).collect::<Vec<_>>(),
         })
     };
-    let disk = |case: Case| goals::disk(results, case);
+    let disk = |of: &Stored| {
+        let mut disk = of.disk.json(of.webhooks);
+        disk["case"] = of.case.name().into();
+        disk
+    };
     json!({
         "cells": results.cells.iter().map(cell).collect::<Vec<_>>(),
-        "disks": results.disks.iter().map(|of| json!({
-            "case": of.case.name(), "bytes": of.bytes, "webhooks": of.webhooks, "bytes_per_webhook": disk(of.case),
-        })).collect::<Vec<_>>(),
+        "disks": results.stored.iter().map(disk).collect::<Vec<_>>(),
         "no_postgres": results.no_postgres,
         "goals": goals::of(results).iter().map(Goal::json).collect::<Vec<_>>(),
     })

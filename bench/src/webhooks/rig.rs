@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,18 +15,27 @@ use calbridge_e2e::{
     redis_server::RedisServer,
     system::{SECRET, TENANT, ready, tenants},
 };
+use calbridge_process::Database;
 use jiff::Timestamp;
+use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::{
-    body::{Bodies, Traffic},
+    body::{Bodies, Traffic, passed},
     limits::Limit,
     meter::Watched,
+    seed,
     target::Target,
 };
 
 /// The programs that are measured.
 const PROGRAMS: [&str; 2] = ["calbridge-adapter", "calbridge-service"];
+
+/// The service's own default: those that it reads with.
+const CONNECTIONS: usize = 8;
+
+/// As the service names its file.
+const DATABASE: &str = "calbridge.db";
 
 /// `PostgreSQL`'s own default is made for the smallest machine there is; a quarter of a small server's memory is what
 /// its manual begins with. All else is as it ships: fsync on, `synchronous_commit` on.
@@ -49,12 +59,23 @@ pub fn check_built() -> anyhow::Result<()> {
 }
 
 /// Where the events are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Store {
     /// The embedded one.
     Sqlite,
     /// A server's.
     Postgres,
+}
+
+impl Store {
+    /// As the report names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
 }
 
 /// How many traces are exported. Metrics and logs are exported in each case, as they are whenever there is a collector.
@@ -124,10 +145,16 @@ impl Ground {
         self.folder.path()
     }
 
-    /// Bodies from the first on.
+    /// Bodies from the first on, of which so many were created before the run.
     #[must_use]
-    pub fn bodies(&self) -> Bodies {
-        Bodies::new(self.origin, self.traffic)
+    pub fn bodies(&self, before: u64) -> Bodies {
+        Bodies::new(self.origin - passed(before), self.traffic)
+    }
+
+    /// What is sent.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// Starts a limit.
@@ -139,7 +166,7 @@ impl Ground {
         let started = Start::new("webhooks").arg("limit").arg(limit.word()).try_serve().await;
         let program = started.map_err(|why| anyhow!("{}: {why}", limit.name()))?;
         let watched = vec![Watched::alone("server", program.id()), Watched::generator()];
-        let target = Target::new(program.listening().http(), self.bodies(), watched);
+        let target = Target::new(program.listening().http(), self.bodies(0), watched);
         Ok((program, Arc::new(target)))
     }
 
@@ -149,22 +176,44 @@ impl Ground {
     ///
     /// A program does not start; it says why.
     pub async fn rig(&self, name: &str, store: Store, traces: Traces) -> anyhow::Result<Rig> {
-        let folder = self.folder.path().join(name);
-        fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
-        self.rig_over(name, &folder, store, traces).await
+        self.rig_over(self.plot(name, store)?, traces, 0).await
     }
 
-    /// The same over the store that lies in `folder`.
+    /// The same over a store that holds the first `webhooks` of the run.
     ///
     /// # Errors
     ///
-    /// A program does not start; it says why.
-    pub async fn rig_over(&self, name: &str, folder: &Path, store: Store, traces: Traces) -> anyhow::Result<Rig> {
+    /// The store can't be filled, or a program does not start; it says why.
+    pub async fn seeded(&self, name: &str, store: Store, traces: Traces, webhooks: u64) -> anyhow::Result<Rig> {
+        let plot = self.plot(name, store)?;
+        let bodies = self.bodies(webhooks);
+        seed::fill(&plot.database, bodies, webhooks).await?;
+        self.rig_over(plot, traces, webhooks).await
+    }
+
+    /// Makes room for a store.
+    fn plot(&self, name: &str, store: Store) -> anyhow::Result<Plot> {
+        let folder = self.folder.path().join(name);
+        fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let data = folder.join("data");
+        let database = match store {
+            Store::Sqlite => Database::Sqlite(data.join(DATABASE)),
+            Store::Postgres => {
+                let server = self.postgres.as_ref().map_err(|why| anyhow!("{why}"))?;
+                let database = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+                let _ = server.query(&format!("CREATE DATABASE \"{database}\""));
+                Database::Postgres { url: server.url_of(&database).into(), connections: CONNECTIONS }
+            }
+        };
+        Ok(Plot { folder, data, database })
+    }
+
+    async fn rig_over(&self, plot: Plot, traces: Traces, stored: u64) -> anyhow::Result<Rig> {
+        let Plot { folder, data, database } = plot;
         let redis = RedisServer::start();
         let config = folder.join("calbridge.toml");
         let secrets = BTreeMap::from([(TENANT.to_owned(), SECRET.to_owned())]);
         fs::write(&config, tenants(&secrets)).with_context(|| format!("writing {}", config.display()))?;
-        let data = folder.join("data");
         let service = self
             .telemetry(Start::new("calbridge-service"), traces)
             .flag("--grpc", "127.0.0.1:0")
@@ -172,14 +221,9 @@ impl Ground {
             .flag("--data-dir", &data)
             .flag("--config", &config)
             .flag("--redis-url", redis.url());
-        let (service, database) = match store {
-            Store::Sqlite => (service, None),
-            Store::Postgres => {
-                let postgres = self.postgres()?;
-                let database = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
-                let _ = postgres.query(&format!("CREATE DATABASE \"{database}\""));
-                (service.flag("--database-url", postgres.url_of(&database)), Some(database))
-            }
+        let service = match &database {
+            Database::Sqlite(_) => service,
+            Database::Postgres { url, .. } => service.flag("--database-url", url.expose_secret()),
         };
         let service = service.try_serve().await.map_err(anyhow::Error::msg)?;
         let adapter = self
@@ -190,11 +234,11 @@ impl Ground {
             .flag("--service", format!("http://{}", service.listening().grpc()));
         let adapter = adapter.try_serve().await.map_err(anyhow::Error::msg)?;
         ready(&adapter).await;
-        let target = self.target(&adapter, &service, &redis, database.is_some());
-        Ok(Rig { adapter, service, target: Arc::new(target), data, database, _redis: redis })
+        let target = self.target(&adapter, &service, &redis, matches!(database, Database::Postgres { .. }), stored);
+        Ok(Rig { adapter, service, target: Arc::new(target), database, _redis: redis })
     }
 
-    fn target(&self, adapter: &Program, service: &Program, redis: &RedisServer, postgres: bool) -> Target {
+    fn target(&self, adapter: &Program, service: &Program, redis: &RedisServer, postgres: bool, stored: u64) -> Target {
         let mut watched = vec![
             Watched::alone("adapter", adapter.id()),
             Watched::alone("service", service.id()),
@@ -205,17 +249,15 @@ impl Ground {
         if let (true, Ok(server)) = (postgres, &self.postgres) {
             watched.push(Watched { role: "postgres", id: server.pid(), family: true });
         }
-        Target::new(adapter.listening().http(), self.bodies(), watched)
+        let target = Target::new(adapter.listening().http(), self.bodies(stored), watched);
+        target.skip(stored);
+        target
     }
 
     fn telemetry(&self, start: Start, traces: Traces) -> Start {
         let endpoint = format!("http://{}", self.sink.listening().grpc());
         let start = start.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
         traces.environment().into_iter().fold(start, |start, (name, value)| start.env(name, value))
-    }
-
-    fn postgres(&self) -> anyhow::Result<&Postgres> {
-        self.postgres.as_ref().map_err(|why| anyhow!("{why}"))
     }
 }
 
@@ -232,6 +274,13 @@ fn start_postgres(folder: &TempDir) -> Result<Postgres, String> {
     Ok(Postgres::start_in(cluster, Durability::Synced, &[&buffers]))
 }
 
+/// Where a store lies, or will.
+struct Plot {
+    folder: PathBuf,
+    data: PathBuf,
+    database: Database,
+}
+
 /// Adapter and service at work.
 #[derive(Debug)]
 pub struct Rig {
@@ -239,8 +288,7 @@ pub struct Rig {
     service: Program,
     /// The adapter's webhooks.
     pub target: Arc<Target>,
-    data: PathBuf,
-    database: Option<String>,
+    database: Database,
     _redis: RedisServer,
 }
 
@@ -251,37 +299,16 @@ impl Rig {
         format!("{}{}", self.adapter.stderr(), self.service.stderr())
     }
 
-    /// Stops both, the way that lets everything be finished; returns how many bytes of file they leave behind.
-    ///
-    /// # Errors
-    ///
-    /// The data can't be looked at.
-    pub async fn stop(mut self, ground: &Ground) -> anyhow::Result<u64> {
+    /// Stops both, the way that lets everything be finished, and answers what they leave behind.
+    pub async fn stop(mut self) -> Database {
         self.adapter.stop().await;
         self.service.stop().await;
-        match &self.database {
-            Some(database) => {
-                let bytes = ground.postgres()?.query(&format!("SELECT pg_database_size('{database}')"));
-                bytes.parse().with_context(|| format!("PostgreSQL said: {bytes}"))
-            }
-            None => bytes_in(&self.data),
-        }
+        self.database
     }
 
-    /// Where the service keeps its data.
+    /// Where the service is asked.
     #[must_use]
-    pub fn data(&self) -> &Path {
-        &self.data
+    pub fn grpc(&self) -> SocketAddr {
+        self.service.listening().grpc()
     }
-}
-
-/// The length of all files in a folder.
-fn bytes_in(folder: &Path) -> anyhow::Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
-        let entry = entry?;
-        let kind = entry.metadata()?;
-        bytes += if kind.is_dir() { bytes_in(&entry.path())? } else { kind.len() };
-    }
-    Ok(bytes)
 }

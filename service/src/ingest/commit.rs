@@ -1,6 +1,7 @@
-//! The second half of a round: one transaction, then the hint is told and every waiter gets its answer.
+//! The second half of a round: one transaction; when that is on stable storage the hint is told and every waiter gets
+//! its answer, while the next round is being written.
 //!
-//! Nobody is answered before the commit, and the hint hears of nothing that was not committed.
+//! Nobody is answered before, and the hint hears of nothing that was not committed.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -11,28 +12,49 @@ use tracing::{Instrument, Span, error, warn};
 use super::{Answer, Receipt, Refused, Shared, gather::Round, trace};
 use crate::{
     settings::CAREFUL_ROUNDS,
-    store::{Batch, Committed, DeliveryKey, Store, StoreError},
+    store::{Batch, Committed, DeliveryKey, Store, StoreError, Written},
 };
 
+/// A round that is written and not answered yet.
+pub(super) struct Concluding {
+    span: Span,
+    written: Written,
+    keys: Vec<DeliveryKey>,
+    receipts: Vec<Receipt>,
+}
+
 /// Commits rounds one after the other until the gathering half has ended.
-pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, mut rounds: mpsc::Receiver<Round>) {
+pub(super) async fn run<S: Store>(
+    shared: Arc<Shared<S>>,
+    mut rounds: mpsc::Receiver<Round>,
+    to_conclude: mpsc::Sender<Concluding>,
+) {
     while let Some(Round { span, now, fresh, notes, turn }) = rounds.recv().await {
         let (deliveries, receipts): (Vec<_>, Vec<_>) =
             fresh.into_iter().map(|event| (event.delivery, event.receipt)).unzip();
         let keys: Vec<DeliveryKey> = deliveries.iter().map(|delivery| delivery.key.clone()).collect();
         let (clock, trace_id) = (Arc::clone(&shared.policies), trace::kept_id(&span));
         let batch = Batch { deliveries, duplicates: notes, now, clock, trace_id };
-        let done = shared.store.commit(batch).instrument(span.clone()).await;
-        // The next round need not wait for this one's answers.
+        let written = shared.store.write(batch).instrument(span.clone()).await;
+        // The next round need not wait for the disk, nor for this one's answers.
         drop(turn);
-        match done {
-            Ok(committed) => conclude(&shared, receipts, committed, keys, &span),
+        if to_conclude.send(Concluding { span, written, keys, receipts }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Answers rounds, in their order, as they reach stable storage.
+pub(super) async fn conclude<S>(shared: Arc<Shared<S>>, mut rounds: mpsc::Receiver<Concluding>) {
+    while let Some(Concluding { span, written, keys, receipts }) = rounds.recv().await {
+        match written.stored().await {
+            Ok(committed) => answer(&shared, receipts, committed, keys, &span),
             Err(failure) => refuse(&shared, receipts, &failure, &span),
         }
     }
 }
 
-fn conclude<S>(
+fn answer<S>(
     shared: &Shared<S>,
     receipts: Vec<Receipt>,
     committed: Vec<Committed>,

@@ -43,6 +43,14 @@ pub(crate) struct Observer {
     duration: Histogram<f64>,
 }
 
+/// One operation under way.
+pub(crate) struct Watch {
+    began: Instant,
+    span: Span,
+    attributes: Vec<KeyValue>,
+    duration: Histogram<f64>,
+}
+
 impl Place {
     pub(crate) fn of_file(path: &Path) -> Self {
         let namespace = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -66,26 +74,23 @@ impl Observer {
         rows: usize,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let began = Instant::now();
-        let span = self.span(operation, rows);
-        let done = work.instrument(span.clone()).await;
-        let mut attributes = vec![
-            KeyValue::new(semconv::DB_SYSTEM_NAME, self.place.system),
-            KeyValue::new(semconv::DB_OPERATION_NAME, operation.name),
-            KeyValue::new(semconv::DB_COLLECTION_NAME, operation.collection),
-        ];
-        if let Err(error) = &done {
-            let kind = error.kind();
-            span.record(semconv::ERROR_TYPE, kind);
-            span.record(semconv::otel::STATUS_CODE, "ERROR");
-            attributes.push(KeyValue::new(semconv::ERROR_TYPE, kind));
-            if let StoreError::Unavailable { code: Some(code), .. } = error {
-                span.record(semconv::DB_RESPONSE_STATUS_CODE, code.as_str());
-                attributes.push(KeyValue::new(semconv::DB_RESPONSE_STATUS_CODE, code.clone()));
-            }
+        let watch = self.begin(operation, rows);
+        let done = watch.over(work).await;
+        watch.end(done)
+    }
+
+    /// An operation that ends elsewhere.
+    pub(crate) fn begin(&self, operation: Operation, rows: usize) -> Watch {
+        Watch {
+            began: Instant::now(),
+            span: self.span(operation, rows),
+            attributes: vec![
+                KeyValue::new(semconv::DB_SYSTEM_NAME, self.place.system),
+                KeyValue::new(semconv::DB_OPERATION_NAME, operation.name),
+                KeyValue::new(semconv::DB_COLLECTION_NAME, operation.collection),
+            ],
+            duration: self.duration.clone(),
         }
-        self.duration.record(began.elapsed().as_secs_f64(), &attributes);
-        done
     }
 
     fn span(&self, operation: Operation, rows: usize) -> Span {
@@ -114,6 +119,30 @@ impl Observer {
             span.record(semconv::DB_OPERATION_BATCH_SIZE, i64::try_from(rows).unwrap_or(i64::MAX));
         }
         span
+    }
+}
+
+impl Watch {
+    /// `work` under the operation's span.
+    pub(crate) fn over<F: Future>(&self, work: F) -> impl Future<Output = F::Output> {
+        work.instrument(self.span.clone())
+    }
+
+    /// Writes down how it ended, and hands that on.
+    pub(crate) fn end<T>(self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        let Self { began, span, mut attributes, duration } = self;
+        if let Err(error) = &done {
+            let kind = error.kind();
+            span.record(semconv::ERROR_TYPE, kind);
+            span.record(semconv::otel::STATUS_CODE, "ERROR");
+            attributes.push(KeyValue::new(semconv::ERROR_TYPE, kind));
+            if let StoreError::Unavailable { code: Some(code), .. } = error {
+                span.record(semconv::DB_RESPONSE_STATUS_CODE, code.as_str());
+                attributes.push(KeyValue::new(semconv::DB_RESPONSE_STATUS_CODE, code.clone()));
+            }
+        }
+        duration.record(began.elapsed().as_secs_f64(), &attributes);
+        done
     }
 }
 

@@ -5,7 +5,7 @@
 //! The dictionaries were trained on golden events by `calbridge-bench`'s `dictionary`. They may never change: what was
 //! packed with one can be read with no other.
 
-use std::{borrow::Cow, fmt, sync::LazyLock};
+use std::{borrow::Cow, cell::RefCell, fmt, sync::LazyLock};
 
 use sha2::{Digest, Sha256};
 use zstd::{
@@ -30,16 +30,26 @@ const LEVEL: i32 = 1;
 /// Below this the frame's own overhead eats the gain.
 const COMPRESS_FROM_BYTES: usize = 64;
 
-/// What a zstd frame begins with (RFC 8878, section 3.1.1). A booking's first byte is the tag of its tenant: 0x0a.
+/// What a zstd frame begins with (RFC 8878, section 3.1.1). A booking's first byte is the tag of its tenant, 0x0a, and
+/// a row's is the number of its layout.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 const BODIES: &[u8] = include_bytes!("pack/bodies.zdict");
 const BOOKINGS: &[u8] = include_bytes!("pack/bookings.zdict");
+const ROWS: &[u8] = include_bytes!("pack/rows.zdict");
 
 static PACK_BODIES: LazyLock<EncoderDictionary<'static>> = LazyLock::new(|| EncoderDictionary::copy(BODIES, LEVEL));
 static PACK_BOOKINGS: LazyLock<EncoderDictionary<'static>> = LazyLock::new(|| EncoderDictionary::copy(BOOKINGS, LEVEL));
+static PACK_ROWS: LazyLock<EncoderDictionary<'static>> = LazyLock::new(|| EncoderDictionary::copy(ROWS, LEVEL));
 static UNPACK_BODIES: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(BODIES));
 static UNPACK_BOOKINGS: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(BOOKINGS));
+static UNPACK_ROWS: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(ROWS));
+
+thread_local! {
+    /// Rows are read by the thousand: making a decompressor costs more than using it.
+    static ROW_READER: RefCell<Option<Decompressor<'static>>> =
+        RefCell::new(Decompressor::with_prepared_dictionary(&UNPACK_ROWS).ok());
+}
 
 /// A body in the form in which it is stored.
 pub(crate) struct Packed<'a> {
@@ -51,6 +61,7 @@ pub(crate) struct Packed<'a> {
 pub(crate) struct Packer {
     bodies: Option<Compressor<'static>>,
     bookings: Option<Compressor<'static>>,
+    rows: Option<Compressor<'static>>,
 }
 
 impl fmt::Debug for Packer {
@@ -64,6 +75,7 @@ impl Packer {
         Self {
             bodies: Compressor::with_prepared_dictionary(&PACK_BODIES).ok(),
             bookings: Compressor::with_prepared_dictionary(&PACK_BOOKINGS).ok(),
+            rows: Compressor::with_prepared_dictionary(&PACK_ROWS).ok(),
         }
     }
 
@@ -78,6 +90,11 @@ impl Packer {
     /// The booking of a transition, encoded.
     pub(crate) fn booking(&mut self, booking: Vec<u8>) -> Vec<u8> {
         smaller(&mut self.bookings, &booking).unwrap_or(booking)
+    }
+
+    /// A booking's row, encoded.
+    pub(crate) fn row<'a>(&mut self, row: &'a [u8]) -> Cow<'a, [u8]> {
+        smaller(&mut self.rows, row).map_or(Cow::Borrowed(row), Cow::Owned)
     }
 }
 
@@ -111,11 +128,27 @@ pub(crate) fn booking(stored: Vec<u8>) -> Result<Vec<u8>, StoreError> {
     if !stored.starts_with(&MAGIC) {
         return Ok(stored);
     }
-    let size = get_frame_content_size(&stored).ok().flatten().and_then(|size| usize::try_from(size).ok());
-    let size = size.filter(|size| *size <= BODY_BYTES_MAX).ok_or_else(damaged)?;
+    let size = size_of(&stored).ok_or_else(damaged)?;
     let unpacked =
         Decompressor::with_prepared_dictionary(&UNPACK_BOOKINGS).and_then(|mut zstd| zstd.decompress(&stored, size));
     unpacked.map_err(|_| damaged())
+}
+
+/// A booking's row, as it was encoded.
+pub(crate) fn row(stored: &[u8]) -> Result<Cow<'_, [u8]>, StoreError> {
+    if !stored.starts_with(&MAGIC) {
+        return Ok(Cow::Borrowed(stored));
+    }
+    let unpacked = ROW_READER.with_borrow_mut(|zstd| zstd.as_mut()?.decompress(stored, size_of(stored)?).ok());
+    unpacked
+        .map(Cow::Owned)
+        .ok_or_else(|| StoreError::Damaged { what: "booking", why: "its row can't be unpacked".to_owned() })
+}
+
+/// What a frame says that it holds, if it may hold so much.
+fn size_of(frame: &[u8]) -> Option<usize> {
+    let size = get_frame_content_size(frame).ok().flatten()?;
+    usize::try_from(size).ok().filter(|size| *size <= BODY_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -168,11 +201,24 @@ mod tests {
         assert!(matches!(super::booking(packed[..20].to_vec()), Err(StoreError::Damaged { .. })));
     }
 
+    #[test]
+    fn rows_come_back_packed_or_not() {
+        let row = [&[1][..], &[7; 400]].concat();
+        let packed = Packer::new().row(&row).into_owned();
+        assert!(packed.len() < row.len() && packed.starts_with(&MAGIC));
+        for stored in [&packed, &row, &Vec::new()] {
+            let wanted = if stored.is_empty() { &[][..] } else { &row[..] };
+            assert_eq!(super::row(stored).unwrap(), wanted);
+        }
+        assert!(matches!(super::row(&packed[..20]), Err(StoreError::Damaged { .. })));
+        assert_eq!(super::row(&packed).unwrap(), row, "damage spoils nothing for the next");
+    }
+
     /// Whoever trains them anew takes what is kept away.
     #[test]
     fn the_dictionaries_stay_what_they_are() {
-        let hash = |bytes: &[u8]| hex::encode(&Sha256::digest(bytes)[..8]);
-        assert_eq!((hash(BODIES).as_str(), hash(BOOKINGS).as_str()), ("d094f5d589b3c7d4", "4ded5a4966519d00"));
+        let hashes = [BODIES, BOOKINGS, ROWS].map(|bytes| hex::encode(&Sha256::digest(bytes)[..8]));
+        assert_eq!(hashes, ["d094f5d589b3c7d4", "4ded5a4966519d00", "2d23b5769011eb5f"]);
     }
 
     #[test]

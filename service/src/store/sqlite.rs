@@ -1,4 +1,5 @@
-//! The store in one `SQLite` file: a writer on a thread of its own, a few readers, WAL, `synchronous=FULL`.
+//! The store in one `SQLite` file: a writer on a thread of its own, a few readers, and a write-ahead log that another
+//! thread waits for.
 //!
 //! A round is one transaction; what [`Store::commit`] answered is on stable storage. One process at a time has the
 //! file: an operating-system lock beside it, which dies with its process, sees to that.
@@ -16,6 +17,7 @@ mod reader;
 mod replay;
 mod retention;
 mod schema;
+mod syncer;
 mod write;
 mod writer;
 
@@ -32,7 +34,7 @@ use self::{reader::Readers, writer::Writer};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
     LineagePage, LogPurge, LogPurged, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError,
-    StoredRow, Watermarks,
+    StoredRow, Watermarks, Written,
     observe::{self, Observer, Place},
 };
 
@@ -134,8 +136,19 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     async fn commit(&self, batch: Batch) -> Result<Vec<Committed>, StoreError> {
-        let rows = batch.deliveries.len() + batch.duplicates.len();
-        self.observer.watch(observe::COMMIT_DELIVERIES, rows, self.writer.commit(batch)).await
+        self.write(batch).await.stored().await
+    }
+
+    async fn write(&self, batch: Batch) -> Written {
+        let watch = self.observer.begin(observe::COMMIT_DELIVERIES, batch.deliveries.len() + batch.duplicates.len());
+        let written = watch.over(self.writer.write(batch)).await;
+        Written::soon(async move {
+            let committed = match written {
+                Ok(answer) => writer::stored(answer).await,
+                Err(error) => Err(error),
+            };
+            watch.end(committed)
+        })
     }
 
     async fn confirm(&self, keys: Vec<DeliveryKey>) -> Result<Vec<Option<FirstResult>>, StoreError> {

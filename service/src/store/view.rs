@@ -6,7 +6,7 @@ use calbridge_proto::v1;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::{Micros, Position, StoreError, lineage::Origin, time::timestamp};
+use super::{Micros, Position, StoreError, lineage::Origin, pack, time::timestamp};
 
 /// How much of a SHA-256 an etag is: it tells two states of one booking apart, it resists nobody.
 const ETAG_BYTES: usize = 12;
@@ -14,7 +14,7 @@ const ETAG_BYTES: usize = 12;
 /// A row as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LoadedRow {
-    /// The encoded registers.
+    /// The encoded registers, packed or not.
     pub(crate) state: Vec<u8>,
     /// The log says that the clock completed it.
     pub(crate) clock_told: bool,
@@ -63,7 +63,7 @@ pub(crate) fn seal(booking: &mut v1::Booking, origin: Origin) {
 
 /// The row that a store kept.
 pub(crate) fn decode(state: &[u8]) -> Result<Row, StoreError> {
-    Row::decode(state).map_err(|error| StoreError::Damaged { what: "booking", why: error.to_string() })
+    Row::decode(&pack::row(state)?).map_err(|error| StoreError::Damaged { what: "booking", why: error.to_string() })
 }
 
 #[cfg(test)]

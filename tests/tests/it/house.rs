@@ -32,7 +32,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("calbridge-e2e", &["calbridge-proto", "calbridge-calcom"]),
     (
         "calbridge-bench",
-        &["calbridge-proto", "calbridge-booking", "calbridge-calcom", "calbridge-service", "calbridge-e2e"],
+        &[
+            "calbridge-proto",
+            "calbridge-booking",
+            "calbridge-calcom",
+            "calbridge-process",
+            "calbridge-service",
+            "calbridge-e2e",
+        ],
     ),
 ];
 

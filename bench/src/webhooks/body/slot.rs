@@ -4,6 +4,8 @@ use std::io::Write as _;
 
 use jiff::{SignedDuration, Timestamp, fmt::temporal::DateTimePrinter};
 
+use crate::numbers::mix;
+
 /// One thing that differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Slot {
@@ -22,7 +24,6 @@ pub(super) enum Slot {
     HostUser,
     GuestName,
     GuestEmail,
-    SecondEmail,
     EventTypeId,
     EventSlug,
     EventTitle,
@@ -33,11 +34,11 @@ pub(super) enum Slot {
 
 use Slot::{
     BookingId, Campaign, Created, CrmId, End, EventSlug, EventTitle, EventTypeId, GuestEmail, GuestName, HostEmail,
-    HostId, HostName, HostUser, MovedBookingId, MovedEnd, MovedStart, MovedUid, Notes, SecondEmail, Start, Uid,
+    HostId, HostName, HostUser, MovedBookingId, MovedEnd, MovedStart, MovedUid, Notes, Start, Uid,
 };
 
 /// None is part of another, and no golden body holds one by itself. Numbers and times stand for themselves.
-pub(super) const MARKERS: [(&str, Slot); 22] = [
+pub(super) const MARKERS: [(&str, Slot); 21] = [
     ("{uid}", Uid),
     ("{moved-uid}", MovedUid),
     ("900000001", BookingId),
@@ -53,7 +54,6 @@ pub(super) const MARKERS: [(&str, Slot); 22] = [
     ("{host-user}", HostUser),
     ("{guest-name}", GuestName),
     ("{guest-email}", GuestEmail),
-    ("{second-email}", SecondEmail),
     ("700000001", EventTypeId),
     ("{event-slug}", EventSlug),
     ("{event-title}", EventTitle),
@@ -148,8 +148,8 @@ pub(super) struct Values {
 impl Values {
     pub(super) fn write(&self, slot: Slot, out: &mut Vec<u8>) {
         let booking = self.booking;
-        let host = scatter(booking ^ 0x686f_7374) % HOSTS;
-        let event_type = scatter(booking ^ 0x7479_7065) % EVENT_TYPES;
+        let host = mix(booking ^ 0x686f_7374) % HOSTS;
+        let event_type = mix(booking ^ 0x7479_7065) % EVENT_TYPES;
         match slot {
             Uid => uid(booking, 0, out),
             MovedUid => uid(booking, 1, out),
@@ -164,40 +164,31 @@ impl Values {
             HostName => full_name(host, out),
             HostEmail => address(host, host, "harbour-studio.example", out),
             HostUser => put(out, format_args!("{}-{host}", pick(&FIRST_NAMES, host).to_lowercase())),
-            GuestName => full_name(scatter(booking), out),
-            GuestEmail => guest(booking, 0, out),
-            SecondEmail => guest(booking, 1, out),
+            GuestName => full_name(mix(booking), out),
+            GuestEmail => guest(booking, out),
             EventTypeId => number(300 + event_type, out),
             EventSlug => {
                 let subject = pick(&SUBJECTS, event_type).to_lowercase().replace(' ', "-");
                 put(out, format_args!("{subject}-{event_type}"));
             }
             EventTitle => put(out, format_args!("{} {event_type}", pick(&SUBJECTS, event_type))),
-            Notes => notes(scatter(booking ^ 0x6e6f_7465), out),
-            Campaign => put(out, format_args!("campaign-{}", scatter(booking ^ 0x6164) % CAMPAIGNS)),
-            CrmId => put(out, format_args!("0065g{:013x}", scatter(booking ^ 0x0063_726d) >> 12)),
+            Notes => notes(mix(booking ^ 0x6e6f_7465), out),
+            Campaign => put(out, format_args!("campaign-{}", mix(booking ^ 0x6164) % CAMPAIGNS)),
+            CrmId => put(out, format_args!("0065g{:013x}", mix(booking ^ 0x0063_726d) >> 12)),
         }
     }
 
     fn start(&self, generation: u64) -> Timestamp {
-        let half_hours = scatter(self.booking ^ (generation << 40) ^ 0x7768_656e) % HALF_HOURS;
+        let half_hours = mix(self.booking ^ (generation << 40) ^ 0x7768_656e) % HALF_HOURS;
         let midnight = self.origin.as_second() / 86_400 * 86_400;
         let midnight = Timestamp::from_second(midnight).unwrap_or(self.origin);
         midnight + DAY + LENGTH * i32::try_from(half_hours).unwrap_or_default()
     }
 }
 
-/// Spreads numbers evenly over all of 64 bits: the finisher of `SplitMix64`.
-pub(in crate::webhooks) fn scatter(number: u64) -> u64 {
-    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
 /// Without order, as Cal.com's are: where it lies in an index says nothing of when it came.
 pub(super) fn uid(booking: u64, generation: u64, out: &mut Vec<u8>) {
-    let (first, second) = (scatter(booking * 2 + generation), scatter(!(booking * 2 + generation)));
+    let (first, second) = (mix(booking * 2 + generation), mix(!(booking * 2 + generation)));
     let mut left = (u128::from(first) << 64) | u128::from(second);
     for _ in 0..UID_LENGTH {
         let digit = usize::try_from(left % 58).unwrap_or_default();
@@ -206,11 +197,11 @@ pub(super) fn uid(booking: u64, generation: u64, out: &mut Vec<u8>) {
     }
 }
 
-fn guest(booking: u64, which: u64, out: &mut Vec<u8>) {
-    let company = scatter(booking ^ 0x636f) % COMPANIES;
-    let person = scatter(booking ^ (which << 48));
-    put(out, format_args!("{}.{}", pick(&FIRST_NAMES, person), pick(&LAST_NAMES, person >> 8)));
-    put(out, format_args!("{}@company-{company}.example", booking * 2 + which));
+fn guest(booking: u64, out: &mut Vec<u8>) {
+    let company = mix(booking ^ 0x636f) % COMPANIES;
+    let person = mix(booking);
+    put(out, format_args!("{}.{}", pick(&FIRST_NAMES, person), pick(&LAST_NAMES, person >> 4)));
+    put(out, format_args!("{booking}@company-{company}.example"));
 }
 
 fn address(person: u64, count: u64, domain: &str, out: &mut Vec<u8>) {
@@ -222,8 +213,9 @@ fn full_name(person: u64, out: &mut Vec<u8>) {
     put(out, format_args!("{} {}", pick(&FIRST_NAMES, person), pick(&LAST_NAMES, person >> 4)));
 }
 
+/// A sentence, or two: they stand in a body three times.
 fn notes(choice: u64, out: &mut Vec<u8>) {
-    for sentence in 0..3 {
+    for sentence in 0..=choice >> 60 & 1 {
         let space = if sentence == 0 { "" } else { " " };
         put(out, format_args!("{space}{}", pick(&NOTES, choice >> (sentence * 8))));
     }

@@ -39,7 +39,7 @@ pub(super) fn commit(
     let plan = sorted.plan(before.position, &rows, copies)?;
     write::deliveries(&transaction, packer, &plan.changes)?;
     write::transitions(&transaction, packer, &plan.changes)?;
-    let tail = write::bookings(&transaction, &mut names, &plan.changes, before.tail)?;
+    let tail = write::bookings(&transaction, (&mut names, packer), &plan.changes, before.tail)?;
     write::mentions(&transaction, &mut names, plan.mentions())?;
     write::copies(&transaction, &plan)?;
     Head { position: plan.head, tail }.write(&transaction, before)?;
@@ -55,7 +55,7 @@ pub(super) fn write_changes(
     before: Head,
 ) -> Result<bool, StoreError> {
     write::transitions(transaction, packer, changes)?;
-    let tail = write::bookings(transaction, names, changes, before.tail)?;
+    let tail = write::bookings(transaction, (names, packer), changes, before.tail)?;
     write::mentions(transaction, names, changes.mentions())?;
     Head { position: changes.folded.head, tail }.write(transaction, before)?;
     Ok(tail < before.tail)

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use crate::store::{BookingKey, Position, StoreError, fold::LoadedRows, view::LoadedRow};
+use crate::store::{BookingKey, Position, StoreError, fold::LoadedRows, pack, view::LoadedRow};
 
 /// What a transaction has met.
 #[derive(Default)]
@@ -23,13 +23,13 @@ impl Names {
         let mut select = transaction.prepare_cached(SELECT)?;
         let mut rows = LoadedRows::new();
         for key in keys {
-            let read =
-                |row: &rusqlite::Row<'_>| Ok((row.get(0)?, LoadedRow { state: row.get(1)?, clock_told: row.get(2)? }));
-            if let Some((number, row)) = select.query_row(params![key.0, key.1], read).optional()? {
-                self.remember(&key.0, &key.1, number);
+            let mut found = select.query(params![key.0, key.1])?;
+            if let Some(row) = found.next()? {
+                self.remember(&key.0, &key.1, row.get(0)?);
+                let state = pack::row(row.get_ref(1)?.as_blob().map_err(|_| no_bytes())?)?;
                 // One that was mentioned and of which no fact was heard has no state.
-                if !row.state.is_empty() {
-                    rows.insert(key, row);
+                if !state.is_empty() {
+                    rows.insert(key, LoadedRow { state: state.into_owned(), clock_told: row.get(2)? });
                 }
             }
         }
@@ -69,4 +69,8 @@ impl Names {
         self.remember(&Arc::from(tenant), uid, number);
         Ok(number)
     }
+}
+
+fn no_bytes() -> StoreError {
+    StoreError::Damaged { what: "booking", why: "its row is not a blob".to_owned() }
 }

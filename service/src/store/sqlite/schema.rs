@@ -96,8 +96,9 @@ pub(super) fn writer(path: &Path, options: Options) -> Result<Connection, StoreE
     if mode != "wal" {
         return Err(StoreError::unavailable("this file system does not allow SQLite's write-ahead log"));
     }
+    // NORMAL: `SQLite` waits for the disk when it moves the log into the file, and for its commits the syncer does.
     let synchronous = match options.synchronous {
-        Synchronous::Full => "FULL",
+        Synchronous::Full => "NORMAL",
         Synchronous::Off => "OFF",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;

@@ -171,13 +171,13 @@ impl Head {
 /// Rows, each with what finds it; answers how many postings are not sorted then.
 pub(super) fn bookings(
     transaction: &Transaction<'_>,
-    names: &mut Names,
+    (names, packer): (&mut Names, &mut Packer),
     changes: &Changes<'_>,
     tail: usize,
 ) -> Result<usize, StoreError> {
     let mut entries = Vec::new();
     for booking in changes.bookings() {
-        row(transaction, names, booking, changes.folded.first)?;
+        row(transaction, names, booking, &packer.row(&booking.state), changes.folded.first)?;
         let found_by = booking.terms.iter().chain(&booking.column_terms);
         entries.extend(found_by.map(|((term, time), finds)| Entry {
             posting: Posting { term: *term, time: *time, uid: booking.key.1.clone() },
@@ -191,18 +191,19 @@ fn row(
     transaction: &Transaction<'_>,
     names: &mut Names,
     booking: &FoldedBooking,
+    state: &[u8],
     first: Position,
 ) -> Result<(), StoreError> {
     let (tenant, uid) = &booking.key;
     let known = names.get(tenant, uid);
     match (&booking.shows, known) {
-        (Shows::Otherwise(columns), _) => shown(transaction, known, booking, columns, first)?,
+        (Shows::Otherwise(columns), _) => shown(transaction, known, (booking, state), columns, first)?,
         (Shows::AsBefore, _) => {
             const UPDATE: &str = "UPDATE bookings SET state = ?2, clock_end = ?3, clock_told = ?4 WHERE id = ?1";
             let (end, told) = (booking.clock_end, booking.clock_told);
-            transaction.prepare_cached(UPDATE)?.execute(params![known, booking.state, end, told])?;
+            transaction.prepare_cached(UPDATE)?.execute(params![known, state, end, told])?;
         }
-        (Shows::Nothing(link), _) => hidden(transaction, known, booking, link.as_ref(), first)?,
+        (Shows::Nothing(link), _) => hidden(transaction, known, (booking, state), link.as_ref(), first)?,
     }
     if known.is_none() {
         names.remember(tenant, uid, transaction.last_insert_rowid());
@@ -214,7 +215,7 @@ fn row(
 fn hidden(
     transaction: &Transaction<'_>,
     known: Option<i64>,
-    booking: &FoldedBooking,
+    (booking, state): (&FoldedBooking, &[u8]),
     link: Option<&(String, i32)>,
     first: Position,
 ) -> Result<(), StoreError> {
@@ -225,9 +226,9 @@ fn hidden(
     let (tenant, uid) = &booking.key;
     let (from, evidence) = link.map_or((None, 0), |(from, evidence)| (Some(from), *evidence));
     if let Some(number) = known {
-        transaction.prepare_cached(UPDATE)?.execute(params![number, booking.state, from, evidence])?;
+        transaction.prepare_cached(UPDATE)?.execute(params![number, state, from, evidence])?;
     } else {
-        let values = params![tenant, uid, booking.state, first.0, from, evidence];
+        let values = params![tenant, uid, state, first.0, from, evidence];
         transaction.prepare_cached(INSERT)?.execute(values)?;
     }
     Ok(())
@@ -237,7 +238,7 @@ fn hidden(
 fn shown(
     transaction: &Transaction<'_>,
     known: Option<i64>,
-    booking: &FoldedBooking,
+    (booking, state): (&FoldedBooking, &[u8]),
     columns: &Columns,
     first: Position,
 ) -> Result<(), StoreError> {
@@ -251,7 +252,7 @@ fn shown(
         WHERE id = ?13";
     let mut statement = transaction.prepare_cached(if known.is_some() { UPDATE } else { INSERT })?;
     let values = params![
-        booking.state,
+        state,
         columns.status,
         columns.start_time,
         columns.update_time,

@@ -1,4 +1,5 @@
-//! The one writer: a thread with the only connection that may write, fed through a bounded channel.
+//! The one writer: a thread with the only connection that may write, fed through a bounded channel. What it has written
+//! it hands to the syncer, which answers when that is on stable storage.
 //!
 //! After any error, and after a panic, the connection is given up and a new one opened for the next command: a
 //! transaction that failed leaves nothing behind, and a disk that has room again needs no restart.
@@ -17,13 +18,14 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::{
-    OpenError, Options,
-    checkpoint::Checkpointer,
+    OpenError, Options, Synchronous,
+    checkpoint::{self, Checkpointer},
     clock,
     commit::{self, Done},
     file::Claimed,
     postings::{self, Merger, Step},
     replay, retention, schema,
+    syncer::{self, Log, Syncer},
 };
 use crate::{
     settings::PROBE_INTERVAL,
@@ -37,14 +39,20 @@ use crate::{
 const COMMANDS_MAX: usize = 8;
 
 enum Command {
-    Commit(Batch, oneshot::Sender<Result<Vec<Committed>, StoreError>>),
-    Clock(ClockRound, oneshot::Sender<Result<Vec<v1::Transition>, StoreError>>),
-    Replay(Box<Replay>, oneshot::Sender<Result<Option<Replayed>, StoreError>>),
-    Purge(Purge, oneshot::Sender<Result<Purged, StoreError>>),
-    PurgeLog(LogPurge, oneshot::Sender<Result<LogPurged, StoreError>>),
-    Probe(oneshot::Sender<Result<(), StoreError>>),
-    Merge(Step, oneshot::Sender<Result<i64, StoreError>>),
+    /// Told first when the next one may come, then what became of it.
+    Commit(Batch, oneshot::Sender<()>, Reply<Vec<Committed>>),
+    Clock(ClockRound, Reply<Vec<v1::Transition>>),
+    Replay(Box<Replay>, Reply<Option<Replayed>>),
+    Purge(Purge, Reply<Purged>),
+    PurgeLog(LogPurge, Reply<LogPurged>),
+    Probe(Reply<()>),
+    Merge(Step, Reply<i64>),
 }
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What a reply is awaited with.
+pub(super) type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
 
 /// A handle to the writer's thread. Dropping it waits for the thread.
 #[derive(Debug)]
@@ -71,7 +79,8 @@ impl Writer {
             path: path.clone(),
             options,
             packer: Packer::new(),
-            committed: None,
+            log: None,
+            syncer: Syncer::start().map_err(unwritable(path.clone()))?,
             merger,
             checkpointer,
             claimed,
@@ -83,8 +92,13 @@ impl Writer {
         Ok(Self { commands: Mutex::new(Some(commands)), thread: Mutex::new(Some(thread)) })
     }
 
-    pub(super) async fn commit(&self, batch: Batch) -> Result<Vec<Committed>, StoreError> {
-        self.ask(|reply| Command::Commit(batch, reply)).await
+    /// Answers when the round is written and the one before it is on stable storage.
+    pub(super) async fn write(&self, batch: Batch) -> Result<Answer<Vec<Committed>>, StoreError> {
+        let (begun, next) = oneshot::channel();
+        let answer = self.send(|reply| Command::Commit(batch, begun, reply)).await?;
+        // A round that failed tells by its answer.
+        let _ = next.await;
+        Ok(answer)
     }
 
     /// What the clock changed.
@@ -116,15 +130,16 @@ impl Writer {
         }
     }
 
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
-    ) -> Result<T, StoreError> {
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
+        stored(self.send(command).await?).await
+    }
+
+    async fn send<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<Answer<T>, StoreError> {
         let closed = || StoreError::unavailable("closed");
         let commands = lock(&self.commands).clone().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
         commands.send(command(reply)).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| StoreError::unavailable("the writer has stopped"))?
+        Ok(answer)
     }
 
     /// Takes no more commands. The thread ends when it has done those that wait.
@@ -141,6 +156,11 @@ impl Drop for Writer {
             let _ = thread.join();
         }
     }
+}
+
+/// The answer, when it comes.
+pub(super) async fn stored<T>(answer: Answer<T>) -> Result<T, StoreError> {
+    answer.await.map_err(|_| StoreError::unavailable("the writer has stopped"))?
 }
 
 /// How the merger has the writer take a step: not at all once the writer is ending.
@@ -162,8 +182,9 @@ struct Worker {
     path: PathBuf,
     options: Options,
     packer: Packer,
-    /// When a round was written last, if nothing failed since.
-    committed: Option<Instant>,
+    /// Of the connection; opened when something was written.
+    log: Option<Log>,
+    syncer: Syncer,
     merger: Merger,
     checkpointer: Checkpointer,
     #[expect(dead_code, reason = "held for as long as the thread lives")]
@@ -175,42 +196,67 @@ impl Worker {
         while let Some(command) = queue.blocking_recv() {
             // A caller that went away does not undo what was committed.
             match command {
-                Command::Commit(batch, reply) => {
-                    let answer = self.commit(&batch);
-                    let _ = reply.send(answer);
+                Command::Commit(batch, begun, reply) => {
+                    let done = self.change(|connection, packer| commit::commit(connection, packer, &batch));
+                    self.answer(done, Some(begun), reply);
                 }
                 Command::Clock(round, reply) => {
-                    let _ = reply.send(self.change(|connection, packer| clock::hear(connection, packer, &round)));
+                    let done = self.change(|connection, packer| clock::hear(connection, packer, &round));
+                    self.answer(done, None, reply);
                 }
                 Command::Replay(of, reply) => {
-                    let _ = reply.send(self.change(|connection, packer| replay::replay(connection, packer, &of)));
+                    let done = self.change(|connection, packer| replay::replay(connection, packer, &of));
+                    self.answer(done, None, reply);
                 }
+                // Not waited for: what a crash takes back of a purge is purged again.
                 Command::Purge(purge, reply) => {
                     let _ = reply.send(self.with(|connection, _| retention::purge(connection, &purge)));
+                    self.checkpointer.wake();
                 }
                 Command::PurgeLog(purge, reply) => {
                     let _ = reply.send(self.with(|connection, _| retention::purge_log(connection, &purge)));
+                    self.checkpointer.wake();
                 }
                 Command::Merge(step, reply) => {
+                    // Not waited for: a crash takes back no more than what is written behind it.
                     let _ = reply.send(self.with(|connection, _| postings::take_up(connection, step)));
                 }
-                Command::Probe(reply) => {
-                    let _ = reply.send(self.probe(Instant::now()));
-                }
+                Command::Probe(reply) => self.probe(Instant::now(), reply),
             }
         }
-        // Nobody asks any more: it ends by itself.
+        // Nobody asks any more: each ends by itself.
+        self.syncer.join();
         self.merger.join();
         self.checkpointer.join();
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<Vec<Committed>, StoreError> {
-        let done = self.change(|connection, packer| commit::commit(connection, packer, batch))?;
-        // An empty round writes nothing.
-        if !(batch.deliveries.is_empty() && batch.duplicates.is_empty()) {
-            self.committed = Some(Instant::now());
+    /// Answers when what was done is on stable storage.
+    fn answer<T: Send + 'static>(
+        &mut self,
+        done: Result<T, StoreError>,
+        begun: Option<oneshot::Sender<()>>,
+        reply: Reply<T>,
+    ) {
+        let logged = done.and_then(|answer| Ok((answer, self.log().inspect_err(|_| self.syncer.forget())?)));
+        match logged {
+            Ok((answer, Some(log))) => self.syncer.store(log, begun, move |stored| {
+                let _ = reply.send(stored.map(|()| answer));
+            }),
+            Ok((answer, None)) => drop(reply.send(Ok(answer))),
+            Err(error) => drop(reply.send(Err(error))),
         }
-        Ok(done)
+    }
+
+    /// What the disk is to take before anybody hears of it; nothing where that does not matter.
+    fn log(&mut self) -> Result<Option<Log>, StoreError> {
+        if self.options.synchronous == Synchronous::Off {
+            return Ok(None);
+        }
+        if self.log.is_none() {
+            let opened = syncer::open_log(&self.path);
+            self.log = Some(opened.map_err(|error| StoreError::unavailable(format!("the write-ahead log: {error}")))?);
+        }
+        Ok(self.log.clone())
     }
 
     fn change<T>(
@@ -225,24 +271,37 @@ impl Worker {
         Ok(answer)
     }
 
-    /// A round that was written a moment ago says as much as a write of the probe's own, which would cost another wait
-    /// for the disk.
-    fn probe(&mut self, now: Instant) -> Result<(), StoreError> {
-        if self.committed.is_some_and(|at| now.saturating_duration_since(at) < PROBE_INTERVAL) {
-            return Ok(());
+    /// What was stored a moment ago says as much as a write of the probe's own, which would cost another wait for the
+    /// disk.
+    fn probe(&mut self, now: Instant, reply: Reply<()>) {
+        if self.syncer.stored_at().is_some_and(|at| now.saturating_duration_since(at) < PROBE_INTERVAL) {
+            let _ = reply.send(Ok(()));
+            return;
         }
-        self.with(|connection, _| commit::probe(connection))
+        let done = self.with(|connection, _| commit::probe(connection));
+        self.answer(done, None, reply);
     }
 
     fn with<T>(
         &mut self,
         work: impl FnOnce(&mut Connection, &mut Packer) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let committed = self.committed.take();
-        let mut connection = match self.connection.take() {
+        self.attempt(work).inspect_err(|_| self.syncer.forget())
+    }
+
+    fn attempt<T>(
+        &mut self,
+        work: impl FnOnce(&mut Connection, &mut Packer) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (connection, log) = (self.connection.take(), self.log.take());
+        let mut connection = match connection {
             Some(connection) => connection,
             None => schema::writer(&self.path, self.options)?,
         };
+        if self.syncer.has_failed() {
+            checkpoint::all(&connection)?;
+            self.syncer.mended();
+        }
         let packer = &mut self.packer;
         let done = catch_unwind(AssertUnwindSafe(|| work(&mut connection, packer)));
         let done = done.unwrap_or_else(|_| {
@@ -251,8 +310,7 @@ impl Worker {
             self.packer = Packer::new();
             Err(StoreError::Damaged { what: "command", why: "the writer panicked over it".to_owned() })
         })?;
-        self.connection = Some(connection);
-        self.committed = committed;
+        (self.connection, self.log) = (Some(connection), log);
         Ok(done)
     }
 }

@@ -6,7 +6,7 @@ use calbridge_proto::v1;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::deliveries;
-use crate::store::{BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, StoredRow};
+use crate::store::{BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, StoredRow, pack};
 
 /// A row, with the place of the newest line in its booking's timeline.
 const COLUMNS: &str = "b.tenant, b.uid, b.state, b.first_position,
@@ -21,7 +21,8 @@ pub(in crate::store::sqlite) fn one(
     (tenant, uid): &BookingKey,
 ) -> Result<Option<StoredRow>, StoreError> {
     let statement = format!("SELECT {COLUMNS} FROM bookings b WHERE b.tenant = ?1 AND b.uid = ?2 AND {HEARD}");
-    Ok(connection.prepare_cached(&statement)?.query_row(params![tenant, uid], read).optional()?)
+    let found = connection.prepare_cached(&statement)?.query_row(params![tenant, uid], read).optional()?;
+    found.map(unpacked).transpose()
 }
 
 /// Rows behind `after`, by tenant and uid.
@@ -43,7 +44,7 @@ pub(in crate::store::sqlite) fn page(
     let found = select.query_map(params![tenant, behind, uid, super::limit(limit)], read)?;
     let (mut page, mut bytes) = (RowPage::default(), 0);
     for found in found {
-        let row = found?;
+        let row = unpacked(found?)?;
         bytes += row.state.len();
         page.rows.push(row);
         if page.rows.len() == limit || bytes > PAGE_BYTES_MAX {
@@ -61,6 +62,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
         first: Position(row.get(3)?),
         mentioned: Position(row.get(4)?),
     })
+}
+
+fn unpacked(row: StoredRow) -> Result<StoredRow, StoreError> {
+    Ok(StoredRow { state: pack::row(&row.state)?.into_owned(), ..row })
 }
 
 /// Deliveries behind `after` with their bodies, oldest first.
