@@ -120,9 +120,10 @@ pub(super) async fn replay(
     Ok(Some(plan.replayed))
 }
 
-/// Writes one row and waits until it is on stable storage.
+/// Waits for the head as a round does, writes one row, and waits until it is on stable storage.
 pub(super) async fn probe(client: &ClientWrapper) -> Result<(), StoreError> {
-    client.execute("UPDATE probe SET count = count + 1", &[]).await?;
+    const UPDATE: &str = "UPDATE probe SET count = count + 1 FROM (SELECT position FROM head FOR UPDATE) AS head";
+    client.execute(UPDATE, &[]).await?;
     Ok(())
 }
 

@@ -29,6 +29,8 @@ async fn a_lock_that_somebody_holds_is_not_waited_for() {
         let holder = session(&postgres).await;
         holder.batch_execute("BEGIN; SELECT position FROM head FOR UPDATE").await.unwrap();
         load.is_refused(REFUSALS).await;
+        let told = || std::future::ready(fleet.services[0].stderr().contains("can't write: not serving").then_some(()));
+        wait::until("the service says that it can't write", told).await;
         holder.batch_execute("COMMIT").await.unwrap();
         let sent = recovers(fleet, load, &postgres, "head locked").await;
         assert!(sent.iter().any(|sent| sent.status == 503));
