@@ -2,6 +2,7 @@
 //! writer, which must finish it once in a while for the log to begin anew, finds little left to do.
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     sync::mpsc::{self, RecvTimeoutError},
     thread::{self, JoinHandle},
@@ -11,11 +12,18 @@ use std::{
 use rusqlite::Connection;
 use tracing::debug;
 
-use super::{Options, schema};
+use super::{
+    Options,
+    schema::{self, CHECKPOINT_PAGES},
+};
 use crate::store::StoreError;
 
 /// Between two looks at the log, while rounds come: some hundred pages gather meanwhile.
 const INTERVAL: Duration = Duration::from_millis(50);
+
+/// While the log has so many pages the thread looks without a pause: the writer's turn comes next, and what it finds
+/// left is what was written during the last look. From then on the thread keeps out of its way.
+const URGENT: Range<i64> = CHECKPOINT_PAGES * 7 / 8..CHECKPOINT_PAGES;
 
 /// The thread. It ends when it is joined.
 #[derive(Debug)]
@@ -46,15 +54,20 @@ impl Checkpointer {
 
 fn run(path: &Path, options: Options, woken: &mpsc::Receiver<()>) {
     let mut connection = None;
+    let mut is_urgent = false;
     while woken.recv().is_ok() {
         // What is written in the meantime goes along.
-        if is_over(woken) {
+        if !is_urgent && is_over(woken) {
             return;
         }
-        if let Err(error) = checkpoint(&mut connection, path, options) {
-            // The writer does it all by itself then.
-            debug!(%error, "the log could not be moved into the file aside");
-            connection = None;
+        is_urgent = match checkpoint(&mut connection, path, options) {
+            Ok(pages) => URGENT.contains(&pages),
+            Err(error) => {
+                // The writer does it all by itself then.
+                debug!(%error, "the log could not be moved into the file aside");
+                connection = None;
+                false
+            }
         }
     }
 }
@@ -71,15 +84,15 @@ fn is_over(woken: &mpsc::Receiver<()>) -> bool {
     }
 }
 
-/// As much as no reader needs where it is; waits for nobody.
-fn checkpoint(connection: &mut Option<Connection>, path: &Path, options: Options) -> Result<(), StoreError> {
+/// As much as no reader needs where it is; waits for nobody. Answers how many pages the log has.
+fn checkpoint(connection: &mut Option<Connection>, path: &Path, options: Options) -> Result<i64, StoreError> {
     let open = match connection.take() {
         Some(open) => open,
         None => schema::writer(path, options)?,
     };
-    open.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    let pages = open.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?;
     *connection = Some(open);
-    Ok(())
+    Ok(pages)
 }
 
 /// Moves all of the log into the file and begins it anew; both are on stable storage then.
