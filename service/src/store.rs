@@ -3,6 +3,7 @@
 //! `commit` is the only writer. Positions rise in commit order and are never handed out twice, so a reader that follows
 //! them misses nothing. SQL lives below this file and nowhere else.
 
+mod batch;
 pub(crate) mod candidates;
 pub(crate) mod changes;
 pub(crate) mod clock;
@@ -15,6 +16,7 @@ pub mod memory;
 pub(crate) mod mentioned;
 pub(crate) mod observe;
 pub(crate) mod pack;
+mod pages;
 mod position;
 pub mod postgres;
 pub(crate) mod replay;
@@ -27,17 +29,20 @@ pub(crate) mod view;
 
 use std::{
     future::{self, Future},
-    pin::Pin,
     sync::Arc,
 };
 
-use calbridge_booking::Fact;
 use calbridge_proto::v1;
 use uuid::Uuid;
 
 pub use self::{
+    batch::{
+        Batch, BookingKey, ClockRound, Committed, DeliveryKey, DuplicateNote, FirstResult, Identity, NewDelivery,
+        Replay, Replayed, Written,
+    },
     clock::ClockPolicies,
     filter::{Comparison, Condition, Filter},
+    pages::{BookingCursor, BookingOrder, BookingPage, BookingQuery, LineagePage, RowPage, StoredRow},
     position::Position,
     retention::{
         CONSUMER_LAG_MAX, LogKeepers, LogPurge, LogPurged, PURGE_BYTES_MAX, PURGE_ROWS_MAX, PURGE_TIMELINES_MAX, Purge,
@@ -76,254 +81,6 @@ pub const LINEAGE_MAX: usize = 1_000;
 
 /// How many bookings the clock completes in one transaction.
 pub const CLOCK_BOOKINGS_MAX: usize = 256;
-
-/// What makes two requests the same delivery.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeliveryKey {
-    /// Who receives.
-    pub tenant: Arc<str>,
-    /// A time that is a function of the identity alone (`createdAt` of the body, the time inside a request id, or
-    /// zero): it leads the unique index, so that new keys land side by side on disk.
-    pub time: Micros,
-    /// What decides.
-    pub identity: Identity,
-}
-
-/// The deciding half of a delivery's key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Identity {
-    /// SHA-256 of the raw body.
-    Body([u8; 32]),
-    /// The adapter's request id: an unparsed body may be the same five bytes every time.
-    Request(Uuid),
-}
-
-impl Identity {
-    /// As it is stored: 32 bytes of a hash or 16 of an id, so the two kinds never meet.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Body(sha256) => sha256,
-            Self::Request(id) => id.as_bytes(),
-        }
-    }
-}
-
-/// One event on its way into the store.
-#[derive(Debug, Clone)]
-pub struct NewDelivery {
-    /// Its identity.
-    pub key: DeliveryKey,
-    /// The id it gets if it is new.
-    pub delivery_id: Uuid,
-    /// The event as submitted.
-    pub event: v1::BookingEvent,
-    /// SHA-256 of the raw body.
-    pub body_sha256: [u8; 32],
-    /// The booking that the body is about, if it names one.
-    pub booking_uid: Option<String>,
-    /// What the event says, booking by booking; empty for recorded and unparsed ones.
-    pub facts: Vec<Fact>,
-    /// Other bookings of its series may have changed without a word.
-    pub leaves_siblings_silent: bool,
-    /// W3C trace id in hex; empty where the way is not traced.
-    pub trace_id: String,
-}
-
-/// A further copy of a delivery that is already kept: noted in the timeline, nothing more.
-#[derive(Debug, Clone)]
-pub struct DuplicateNote {
-    /// The delivery it repeats.
-    pub first: FirstResult,
-    /// Who receives.
-    pub tenant: Arc<str>,
-    /// When the adapter had read the copy.
-    pub receive_time: Micros,
-    /// Which secret verified the copy.
-    pub secret_id: String,
-    /// W3C trace id of the copy in hex; empty where it was not traced.
-    pub trace_id: String,
-}
-
-impl DuplicateNote {
-    /// A delivery that turned out to repeat one that is kept.
-    pub(crate) fn of(delivery: &NewDelivery, first: FirstResult) -> Self {
-        Self {
-            first,
-            tenant: Arc::clone(&delivery.key.tenant),
-            receive_time: delivery.event.receive_time.as_ref().map_or(0, time::micros),
-            secret_id: delivery.event.secret_id.clone(),
-            trace_id: delivery.trace_id.clone(),
-        }
-    }
-}
-
-/// One round: everything in it is committed together.
-#[derive(Debug, Clone, Default)]
-pub struct Batch {
-    /// In order of arrival. The same key may occur twice.
-    pub deliveries: Vec<NewDelivery>,
-    /// Copies that were recognised before the round.
-    pub duplicates: Vec<DuplicateNote>,
-    /// When the round began: `update_time` and `commit_time` of what it changes.
-    pub now: Micros,
-    /// When the clock completes what the round speaks of.
-    pub clock: Arc<ClockPolicies>,
-    /// W3C trace id of the round, in hex, for what the clock does in it; empty where it is not traced.
-    pub trace_id: String,
-}
-
-/// A booking: its tenant and uid.
-pub type BookingKey = (Arc<str>, String);
-
-/// A round of the clock's own.
-#[derive(Debug, Clone)]
-pub struct ClockRound {
-    /// Of which it speaks.
-    pub keys: Vec<BookingKey>,
-    /// `update_time` and `commit_time` of what it changes.
-    pub now: Micros,
-    /// When it completes what.
-    pub clock: Arc<ClockPolicies>,
-    /// W3C trace id in hex; empty where it is not traced.
-    pub trace_id: String,
-}
-
-/// A kept delivery that is typed and merged again.
-#[derive(Debug, Clone)]
-pub struct Replay {
-    /// As this release types it; its `delivery_id` is that of the kept one, its key plays no part.
-    pub delivery: NewDelivery,
-    /// Say what would come of it and write nothing.
-    pub dry_run: bool,
-    /// `update_time` and `commit_time` of what it changes.
-    pub now: Micros,
-    /// When the clock completes what it speaks of.
-    pub clock: Arc<ClockPolicies>,
-}
-
-/// What came of a replay.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Replayed {
-    /// APPLIED, `NO_CHANGE`, RECORDED or UNPARSED.
-    pub outcome: v1::SubmitOutcome,
-    /// The changes that it made; of a dry run without positions.
-    pub transitions: Vec<v1::Transition>,
-}
-
-/// One row as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredRow {
-    /// Of which booking.
-    pub key: BookingKey,
-    /// The encoded map of registers.
-    pub state: Vec<u8>,
-    /// The position at which something last spoke of it.
-    pub mentioned: Position,
-    /// No delivery that is kept before this one spoke of it; zero: unknown.
-    pub first: Position,
-}
-
-/// How a kept delivery was first answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FirstResult {
-    /// Its id.
-    pub delivery_id: Uuid,
-    /// Where the log stood after it.
-    pub position: Position,
-    /// The booking that it is about, if it names one.
-    pub booking_uid: Option<String>,
-}
-
-/// What became of one delivery of a batch, in the batch's order.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Committed {
-    /// APPLIED, `NO_CHANGE`, DUPLICATE, RECORDED or UNPARSED.
-    pub outcome: v1::SubmitOutcome,
-    /// Of a duplicate, that of the first.
-    pub first: FirstResult,
-    /// The changes that it made; their positions and bookings are filled in, but for what is derived when read
-    /// (`origin_uid` and `etag`).
-    pub transitions: Vec<v1::Transition>,
-}
-
-/// Which way a list runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BookingOrder {
-    /// By `start_time`; bookings without one count as the earliest.
-    StartTime,
-    /// By `update_time`.
-    UpdateTime,
-}
-
-/// The place of a booking in an order: where the next page goes on. Ties are broken by uid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BookingCursor {
-    /// The booking's time in the order asked for; `i64::MIN` where it has none.
-    pub time: Micros,
-    /// Its uid.
-    pub uid: String,
-}
-
-/// A page of a tenant's visible bookings.
-#[derive(Debug, Clone)]
-pub struct BookingQuery {
-    /// Whose bookings.
-    pub tenant: Arc<str>,
-    /// By which time.
-    pub order: BookingOrder,
-    /// Latest first.
-    pub descending: bool,
-    /// Which of them.
-    pub filter: Filter,
-    /// Go on behind this one.
-    pub after: Option<BookingCursor>,
-    /// At most this many.
-    pub limit: usize,
-}
-
-/// A page of bookings.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct BookingPage {
-    /// In the order asked for.
-    pub bookings: Vec<v1::Booking>,
-    /// Where the next page goes on; `None` on the last.
-    pub next: Option<BookingCursor>,
-}
-
-/// A part of a lineage.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct LineagePage {
-    /// Oldest first.
-    pub bookings: Vec<v1::Booking>,
-    /// There are more behind them.
-    pub more: bool,
-}
-
-/// A page of rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RowPage {
-    /// By tenant and uid.
-    pub rows: Vec<StoredRow>,
-    /// There may be more behind them.
-    pub more: bool,
-}
-
-/// A round that is written, and soon on stable storage.
-pub struct Written(Pin<Box<dyn Future<Output = Result<Vec<Committed>, StoreError>> + Send>>);
-
-impl Written {
-    pub(crate) fn soon(stored: impl Future<Output = Result<Vec<Committed>, StoreError>> + Send + 'static) -> Self {
-        Self(Box::pin(stored))
-    }
-
-    /// What became of each delivery, in order, once all of it is on stable storage.
-    ///
-    /// # Errors
-    /// It is not there, and may be lost.
-    pub async fn stored(self) -> Result<Vec<Committed>, StoreError> {
-        self.0.await
-    }
-}
 
 /// Why the store could not do it. Nothing was committed.
 #[derive(Debug, Clone, thiserror::Error)]

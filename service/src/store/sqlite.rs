@@ -62,14 +62,14 @@ pub enum Synchronous {
 pub enum OpenError {
     /// The folder or the file can't be made, read or written.
     #[error(
-        "cannot write to {path}: {source}; make it writable for the user that calbridge runs as, \
+        "cannot write to {path}: {why}; make it writable for the user that calbridge runs as, \
         or name another data directory"
     )]
     Unwritable {
         /// What was tried.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// Another process has it open.
     #[error("{path} is in use by another calbridge process; stop that one, or name another data directory")]
@@ -94,12 +94,12 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// `SQLite` refused, or the file is damaged.
-    #[error("cannot open {path}: {source}; if the file is damaged, restore it from a backup")]
+    #[error("cannot open {path}: {why}; if the file is damaged, restore it from a backup")]
     Store {
         /// The database.
         path: PathBuf,
         /// What went wrong.
-        source: StoreError,
+        why: StoreError,
     },
 }
 

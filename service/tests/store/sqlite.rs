@@ -299,7 +299,7 @@ fn other_files_are_left_alone() {
 
     let text = "Not a database at all, but long enough to look like one to somebody in a hurry. ".repeat(20);
     fs::write(backend.path(), &text).unwrap();
-    assert!(matches!(backend.try_open(), Err(OpenError::Store { source: StoreError::Damaged { .. }, .. })));
+    assert!(matches!(backend.try_open(), Err(OpenError::Store { why: StoreError::Damaged { .. }, .. })));
     assert_eq!(fs::read_to_string(backend.path()).unwrap(), text);
 }
 

@@ -3,6 +3,8 @@
 //! All of them are prepared before the transaction begins and sent one behind the other without waiting; the caller
 //! looks at every answer before it believes the commit.
 
+mod bookings;
+
 use std::{
     borrow::Cow,
     sync::{Mutex, PoisonError},
@@ -14,7 +16,6 @@ use tokio_postgres::{Error, Statement};
 use crate::store::{
     Position,
     changes::{Changes, DeliveryRow, MentionRow, TransitionRow},
-    fold::{Columns, FoldedBooking, Shows},
     pack::Packer,
     replay::Kept,
     round::Plan,
@@ -259,121 +260,6 @@ impl<'c> Statements<'c> {
                     &column(rows, |row| row.copy.receive_time),
                     &column(rows, |row| text(&row.copy.secret_id)),
                     &column(rows, |row| row.copy.trace_id.as_str()),
-                ],
-            )
-            .await?;
-        Ok(())
-    }
-
-    /// Rows, each with what finds it. `first` is where the round began.
-    pub(super) async fn bookings(&self, bookings: &[FoldedBooking], first: Position) -> Result<(), Error> {
-        let shown = bookings.iter().filter_map(|booking| match &booking.shows {
-            Shows::Otherwise(columns) => Some((booking, columns)),
-            Shows::AsBefore | Shows::Nothing(_) => None,
-        });
-        let hidden = bookings.iter().filter_map(|booking| match &booking.shows {
-            Shows::Nothing(link) => Some((booking, link.as_ref())),
-            Shows::AsBefore | Shows::Otherwise(_) => None,
-        });
-        let as_before: Vec<_> = bookings.iter().filter(|booking| matches!(booking.shows, Shows::AsBefore)).collect();
-        tokio::try_join!(
-            biased;
-            self.shown(shown.collect(), first),
-            self.as_before(as_before),
-            self.hidden(hidden.collect(), first),
-            self.terms(&self.not_found_by, bookings, false),
-            self.terms(&self.found_by, bookings, true),
-        )?;
-        Ok(())
-    }
-
-    async fn shown(&self, rows: Vec<(&FoldedBooking, &Columns)>, first: Position) -> Result<(), Error> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let order: Vec<i64> = (0_i64..).take(rows.len()).collect();
-        self.client
-            .execute(
-                &self.shown,
-                &[
-                    &column(&rows, |(row, _)| row.key.0.as_ref()),
-                    &column(&rows, |(row, _)| row.key.1.as_str()),
-                    &column(&rows, |(row, _)| row.state.as_slice()),
-                    &column(&rows, |(_, columns)| columns.status),
-                    &column(&rows, |(_, columns)| columns.start_time),
-                    &column(&rows, |(_, columns)| columns.update_time),
-                    &column(&rows, |(_, columns)| columns.position.0),
-                    &column(&rows, |(_, columns)| columns.rescheduled_from.as_deref().map(text)),
-                    &column(&rows, |(_, columns)| columns.link),
-                    &column(&rows, |(_, columns)| columns.seated),
-                    &column(&rows, |(_, columns)| columns.organizer.as_deref().map(text)),
-                    &column(&rows, |(_, columns)| columns.event_type_id),
-                    &column(&rows, |(row, _)| row.clock_end),
-                    &column(&rows, |(row, _)| row.clock_told),
-                    &order,
-                    &first.0,
-                ],
-            )
-            .await?;
-        Ok(())
-    }
-
-    async fn as_before(&self, rows: Vec<&FoldedBooking>) -> Result<(), Error> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.client
-            .execute(
-                &self.as_before,
-                &[
-                    &column(&rows, |row| row.key.0.as_ref()),
-                    &column(&rows, |row| row.key.1.as_str()),
-                    &column(&rows, |row| row.state.as_slice()),
-                    &column(&rows, |row| row.clock_end),
-                    &column(&rows, |row| row.clock_told),
-                ],
-            )
-            .await?;
-        Ok(())
-    }
-
-    /// Rows of hints alone: kept, not shown, and links of a chain all the same.
-    async fn hidden(&self, rows: Vec<(&FoldedBooking, Option<&(String, i32)>)>, first: Position) -> Result<(), Error> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.client
-            .execute(
-                &self.hidden,
-                &[
-                    &column(&rows, |(row, _)| row.key.0.as_ref()),
-                    &column(&rows, |(row, _)| row.key.1.as_str()),
-                    &column(&rows, |(row, _)| row.state.as_slice()),
-                    &column(&rows, |(_, link)| link.map(|(from, _)| text(from))),
-                    &column(&rows, |(_, link)| link.map_or(0, |(_, evidence)| *evidence)),
-                    &first.0,
-                ],
-            )
-            .await?;
-        Ok(())
-    }
-
-    async fn terms(&self, statement: &Statement, bookings: &[FoldedBooking], wanted: bool) -> Result<(), Error> {
-        let rows: Vec<_> = bookings
-            .iter()
-            .flat_map(|booking| booking.terms.iter().map(move |(term, finds)| (term, *finds, booking.key.1.as_str())))
-            .filter(|(_, finds, _)| *finds == wanted)
-            .collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.client
-            .execute(
-                statement,
-                &[
-                    &column(&rows, |((term, _), ..)| *term),
-                    &column(&rows, |((_, start), ..)| *start),
-                    &column(&rows, |(_, _, uid)| *uid),
                 ],
             )
             .await?;

@@ -21,7 +21,7 @@ pub(super) struct Claimed {
 pub(super) fn claim(path: &Path) -> Result<Claimed, OpenError> {
     let unwritable = |path: &Path| {
         let path = path.to_owned();
-        move |source| OpenError::Unwritable { path, source }
+        move |why| OpenError::Unwritable { path, why }
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let named_in = folders_to_sync(folder).map_err(unwritable(folder))?;
@@ -35,7 +35,7 @@ pub(super) fn claim(path: &Path) -> Result<Claimed, OpenError> {
     match lock.try_lock() {
         Ok(()) => Ok(Claimed { path, _lock: lock }),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
-        Err(TryLockError::Error(source)) => Err(OpenError::Unwritable { path: lock_path, source }),
+        Err(TryLockError::Error(why)) => Err(OpenError::Unwritable { path: lock_path, why }),
     }
 }
 

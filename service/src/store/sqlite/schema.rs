@@ -48,7 +48,7 @@ const MMAP_BYTES: i64 = 256 * 1024 * 1024;
 
 /// After how many pages the writer moves the log into the file, so that it begins anew. Nearly all of it is moved aside
 /// before.
-const CHECKPOINT_PAGES: i64 = 8_000;
+pub(super) const CHECKPOINT_PAGES: i64 = 8_000;
 
 /// To which size the log is cut after a burst, in bytes.
 const JOURNAL_BYTES: i64 = 64 * 1024 * 1024;
@@ -58,7 +58,7 @@ const STATEMENTS: usize = 96;
 
 /// A writer's connection to a database whose schema is up to date.
 pub(super) fn open(path: &Path, options: Options) -> Result<Connection, OpenError> {
-    let failed = |source: StoreError| OpenError::Store { path: path.to_owned(), source };
+    let failed = |why: StoreError| OpenError::Store { path: path.to_owned(), why };
     let mut connection = writer(path, options).map_err(failed)?;
     let (found, application) = identity(&connection).map_err(failed)?;
     if application != APPLICATION_ID && (found != 0 || !is_empty(&connection).map_err(failed)?) {
@@ -72,7 +72,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Connection, OpenErro
 
 /// The schema's version, of a database that is ours and not newer than this program.
 pub(super) fn version(path: &Path, connection: &Connection) -> Result<i64, OpenError> {
-    let failed = |source: StoreError| OpenError::Store { path: path.to_owned(), source };
+    let failed = |why: StoreError| OpenError::Store { path: path.to_owned(), why };
     let (found, application) = identity(connection).map_err(failed)?;
     if application != APPLICATION_ID {
         return Err(OpenError::Foreign { path: path.to_owned() });

@@ -70,7 +70,7 @@ impl Writer {
         claimed: Claimed,
     ) -> Result<Self, OpenError> {
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
-        let unwritable = |path: PathBuf| move |source| OpenError::Unwritable { path, source };
+        let unwritable = |path: PathBuf| move |why| OpenError::Unwritable { path, why };
         let merger = Merger::start(path.clone(), asking(commands.downgrade())).map_err(unwritable(path.clone()))?;
         merger.wake();
         let checkpointer = Checkpointer::start(path.clone(), options).map_err(unwritable(path.clone()))?;
