@@ -125,13 +125,25 @@ impl SqliteStore {
     pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
         let file = file::claim(path)?;
         let database = file.path.clone();
+        let waits = options.synchronous == Synchronous::Full;
+        let was_left = waits && settled(&database)?;
         let connection = schema::open(&database, options)?;
+        let failed = |why| OpenError::Store { path: database.clone(), why };
+        if was_left {
+            schema::pass_unstored(&connection).map_err(failed)?;
+        }
+        let head = queries::head(&connection).map_err(failed)?;
         let readers = Arc::new(Readers::new(database.clone(), reader::READERS));
         let confirmers = Arc::new(Readers::new(database.clone(), reader::CONFIRMERS));
         let observer = Observer::new(Place::of_file(&database));
-        let writer = Writer::start(connection, database, options, file)?;
+        let writer = Writer::start(connection, head, database, options, file)?;
         Ok(Self { readers, confirmers, writer, observer })
     }
+}
+
+/// Whether a log was left behind; it is on stable storage then.
+fn settled(database: &Path) -> Result<bool, OpenError> {
+    syncer::settle(database).map_err(|why| OpenError::Unwritable { path: file::log_path(database), why })
 }
 
 impl Store for SqliteStore {
@@ -153,7 +165,9 @@ impl Store for SqliteStore {
 
     async fn confirm(&self, keys: Vec<DeliveryKey>) -> Result<Vec<Option<FirstResult>>, StoreError> {
         let rows = keys.len();
-        let read = self.confirmers.read(move |connection| queries::confirm(connection, &keys));
+        // A copy of what is still on its way to the disk is answered with its round.
+        let through = self.writer.stored_through();
+        let read = self.confirmers.read(move |connection| queries::confirm(connection, &keys, through));
         self.observer.watch(observe::SELECT_DELIVERIES, rows, read).await
     }
 

@@ -101,6 +101,30 @@ async fn a_full_disk_undoes_the_round_and_no_more() {
 }
 
 #[tokio::test]
+async fn no_position_is_used_twice_whatever_a_power_cut_takes() {
+    let (backend, left) = (Sqlite::default(), Sqlite::default());
+    let store = backend.open().await;
+    commit(&store, &[created("u1", 1)]).await;
+    // As a process leaves it that is killed: with its log.
+    fs::create_dir_all(left.path().parent().unwrap()).unwrap();
+    for ending in ["", "-wal"] {
+        let file = |backend: &Sqlite| PathBuf::from(format!("{}{ending}", backend.path().display()));
+        fs::copy(file(&backend), file(&left)).unwrap();
+    }
+    let before = store.head().await.unwrap();
+    drop(store);
+    assert_eq!(backend.open().await.head().await.unwrap(), before, "it was closed: nothing was on its way");
+
+    let store = left.open().await;
+    assert_eq!(read(&store, "u1").await.unwrap().status(), BookingStatus::Scheduled);
+    let head = store.head().await.unwrap();
+    assert!(head > before, "the rounds that were lost had positions, and readers may have seen them");
+    let next = commit(&store, &[created("u1", 1), cancelled("u1", 2)]).await;
+    assert_eq!(outcomes(&next), [Duplicate, Applied]);
+    assert!(next[1].first.position > head);
+}
+
+#[tokio::test]
 async fn a_writer_that_is_kept_out_answers_and_recovers() {
     let backend = Sqlite::default();
     let store = backend.open().await;

@@ -9,12 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi::SQLITE_IOERR_FSYNC};
 use tracing::debug;
 
 use super::{
     Options,
     schema::{self, CHECKPOINT_PAGES},
+    syncer,
 };
 use crate::store::StoreError;
 
@@ -63,6 +64,9 @@ fn run(path: &Path, options: Options, woken: &mpsc::Receiver<()>) {
         is_urgent = match checkpoint(&mut connection, path, options) {
             Ok(pages) => URGENT.contains(&pages),
             Err(error) => {
+                if is_lost(&error) {
+                    syncer::end(&error);
+                }
                 // The writer does it all by itself then.
                 debug!(%error, "the log could not be moved into the file aside");
                 connection = None;
@@ -95,8 +99,8 @@ fn checkpoint(connection: &mut Option<Connection>, path: &Path, options: Options
     Ok(pages)
 }
 
-/// Moves all of the log into the file and begins it anew; both are on stable storage then.
-pub(super) fn all(connection: &Connection) -> Result<(), StoreError> {
-    let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if busy { Err(StoreError::unavailable("the write-ahead log is still read")) } else { Ok(()) }
+/// The disk did not take the file or the log. Another wait may succeed and say nothing of what was dropped.
+fn is_lost(error: &StoreError) -> bool {
+    let lost = SQLITE_IOERR_FSYNC.to_string();
+    matches!(error, StoreError::Unavailable { code: Some(code), .. } if *code == lost)
 }

@@ -61,7 +61,7 @@ pub(super) fn write_changes(
     Ok(tail < before.tail)
 }
 
-/// Writes one row and waits until it is on stable storage.
+/// Writes one row.
 pub(super) fn probe(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.prepare_cached("UPDATE probe SET count = count + 1")?.execute([])?;

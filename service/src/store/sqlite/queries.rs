@@ -17,9 +17,14 @@ pub(super) fn head(connection: &Connection) -> Result<Position, StoreError> {
     Ok(Position(connection.prepare_cached("SELECT position FROM head")?.query_row([], |row| row.get(0))?))
 }
 
-/// The first results of those keys that are kept, in order.
-pub(super) fn confirm(connection: &Connection, keys: &[DeliveryKey]) -> Result<Vec<Option<FirstResult>>, StoreError> {
-    keys.iter().map(|key| first_result(connection, key)).collect()
+/// The first results of those keys that are kept up to a position, in order.
+pub(super) fn confirm(
+    connection: &Connection,
+    keys: &[DeliveryKey],
+    through: Position,
+) -> Result<Vec<Option<FirstResult>>, StoreError> {
+    let first = |key| Ok(first_result(connection, key)?.filter(|first| first.position <= through));
+    keys.iter().map(first).collect()
 }
 
 /// How the delivery with this key was first answered.

@@ -1,17 +1,18 @@
 //! Waiting for the disk, aside from the writer: while a thread waits until one round is on stable storage, the writer
 //! writes the next one. Nobody hears of a round before it is there.
 //!
-//! What a failed wait leaves is unknown: the system may have dropped what it could not write and call the next wait a
-//! success. So nothing more counts as stored until the whole log was moved into the file.
+//! A wait that fails ends the process. The system drops what it could not write and calls the next wait a success, and
+//! what is read back may be what was there before; a start reads the log anew, checks its sums, and writes it again.
 
 use std::{
-    fmt::Display,
-    fs::File,
-    io, iter,
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    iter,
     path::Path,
+    process,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -22,7 +23,7 @@ use tokio::sync::oneshot;
 use tracing::error;
 
 use super::file;
-use crate::store::StoreError;
+use crate::store::{Position, StoreError};
 
 /// Transactions that may wait for the disk. One is waited for while the next is written; more come from merging and
 /// the clock.
@@ -32,80 +33,112 @@ const WAITING_MAX: usize = 8;
 /// have become another file's.
 pub(super) type Log = Arc<File>;
 
+/// `EX_IOERR` of `sysexits.h`.
+const EXIT_DISK: i32 = 74;
+
+/// How much of a log is written again at a time, in bytes.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
 /// Opens the log of a database that has a connection.
 pub(super) fn open_log(path: &Path) -> io::Result<Log> {
-    let log = File::open(file::log_path(path))?;
+    let log = OpenOptions::new().read(true).write(true).open(file::log_path(path))?;
     if let Some(folder) = path.parent() {
         file::sync_folder(folder)?;
     }
     Ok(Arc::new(log))
 }
 
+/// Before anything of a database is believed: a log that a process left behind may be in the system's memory alone, and
+/// even there called written. Writes each of its bytes in its place once more and waits for them. True where there was
+/// such a log.
+pub(super) fn settle(path: &Path) -> io::Result<bool> {
+    let mut log = match OpenOptions::new().read(true).write(true).open(file::log_path(path)) {
+        Ok(log) => log,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut at = 0;
+    loop {
+        log.seek(SeekFrom::Start(at))?;
+        let length = log.read(&mut chunk)?;
+        if length == 0 {
+            break;
+        }
+        log.seek(SeekFrom::Start(at))?;
+        log.write_all(&chunk[..length])?;
+        at += length as u64;
+    }
+    log.sync_all()?;
+    Ok(at > 0)
+}
+
+/// What becomes of a process whose disk failed.
+pub(super) type End = fn(&StoreError);
+
+/// Says why and ends it: closing the database would trust the log.
+pub(super) fn end(error: &StoreError) {
+    error!(%error, "the disk failed; the process ends, and the next one reads the write-ahead log anew");
+    process::exit(EXIT_DISK);
+}
+
 /// A transaction that was written.
 struct Request {
     log: Log,
+    /// The newest delivery in it.
+    through: Position,
     /// Told when its turn to be waited for has come: the writer's next one may begin.
     begun: Option<oneshot::Sender<()>>,
     stored: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// A wait has failed, and the log was not moved into the file since.
-    failed: AtomicBool,
+/// How far things are on stable storage.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// All deliveries up to this position are.
+    through: AtomicI64,
     /// When something was stored last, if nothing failed since.
-    stored: Mutex<Option<Instant>>,
+    at: Mutex<Option<Instant>>,
+    /// A wait has failed: nothing more is.
+    failed: AtomicBool,
+    end: End,
 }
 
 /// The thread. It ends when it is joined.
 #[derive(Debug)]
 pub(super) struct Syncer {
     requests: mpsc::SyncSender<Request>,
-    state: Arc<State>,
+    stored: Arc<Stored>,
     thread: JoinHandle<()>,
 }
 
 impl Syncer {
-    pub(super) fn start() -> io::Result<Self> {
+    /// Deliveries up to `through` are on stable storage; `end` is called when a wait fails.
+    pub(super) fn start(through: Position, end: End) -> io::Result<Self> {
         let (requests, waiting) = mpsc::sync_channel(WAITING_MAX);
-        let state = Arc::new(State::default());
+        let (at, failed) = (Mutex::new(None), AtomicBool::new(false));
+        let stored = Arc::new(Stored { through: AtomicI64::new(through.0), at, failed, end });
         let work = {
-            let state = Arc::clone(&state);
-            move || run(&state, &waiting)
+            let stored = Arc::clone(&stored);
+            move || run(&stored, &waiting)
         };
         let thread = thread::Builder::new().name("sqlite-syncer".to_owned()).spawn(work)?;
-        Ok(Self { requests, state, thread })
+        Ok(Self { requests, stored, thread })
+    }
+
+    pub(super) fn stored(&self) -> &Arc<Stored> {
+        &self.stored
     }
 
     /// Calls `stored` when all that was written to the log before is on stable storage, or can't be.
     pub(super) fn store(
         &self,
-        log: Log,
+        (log, through): (Log, Position),
         begun: Option<oneshot::Sender<()>>,
         stored: impl FnOnce(Result<(), StoreError>) + Send + 'static,
     ) {
         // It ends only when it is joined. Were it gone, whoever waits would see its call dropped.
-        let _ = self.requests.send(Request { log, begun, stored: Box::new(stored) });
-    }
-
-    /// True from a failed wait until [`Syncer::mended`].
-    pub(super) fn has_failed(&self) -> bool {
-        self.state.failed.load(Ordering::Acquire)
-    }
-
-    /// The whole log was moved into the file, and that is on stable storage.
-    pub(super) fn mended(&self) {
-        self.state.failed.store(false, Ordering::Release);
-    }
-
-    /// When something was stored last, if nothing failed since.
-    pub(super) fn stored_at(&self) -> Option<Instant> {
-        *self.state.last()
-    }
-
-    /// Something else failed.
-    pub(super) fn forget(&self) {
-        *self.state.last() = None;
+        let _ = self.requests.send(Request { log, through, begun, stored: Box::new(stored) });
     }
 
     pub(super) fn join(self) {
@@ -114,32 +147,49 @@ impl Syncer {
     }
 }
 
-impl State {
+impl Stored {
+    /// All deliveries up to here are on stable storage.
+    pub(super) fn through(&self) -> Position {
+        Position(self.through.load(Ordering::Acquire))
+    }
+
+    /// When something was stored last, if nothing failed since.
+    pub(super) fn at(&self) -> Option<Instant> {
+        *self.last()
+    }
+
+    /// Something else failed.
+    pub(super) fn forget(&self) {
+        *self.last() = None;
+    }
+
+    /// So far nothing more is to be waited for.
+    pub(super) fn reached(&self, through: Position) {
+        self.through.fetch_max(through.0, Ordering::Release);
+    }
+
     fn last(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+        self.at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until what was written to the log before is on stable storage.
     fn wait(&self, log: &File) -> Result<(), StoreError> {
-        if self.failed.load(Ordering::Acquire) {
-            return Err(unstored("it failed to before"));
+        if self.failed.load(Ordering::Relaxed) {
+            return Err(StoreError::unavailable("the disk failed before"));
         }
         log.sync_data().map_err(|error| {
-            self.failed.store(true, Ordering::Release);
-            *self.last() = None;
-            error!(%error, "the disk did not take the write-ahead log; nothing is stored until it is all in the file");
-            unstored(error)
+            self.failed.store(true, Ordering::Relaxed);
+            self.forget();
+            let error = StoreError::unavailable(format!("the disk did not take the write-ahead log: {error}"));
+            (self.end)(&error);
+            error
         })?;
         *self.last() = Some(Instant::now());
         Ok(())
     }
 }
 
-fn unstored(why: impl Display) -> StoreError {
-    StoreError::unavailable(format!("the disk did not take the write-ahead log: {why}"))
-}
-
-fn run(state: &State, waiting: &mpsc::Receiver<Request>) {
+fn run(state: &Stored, waiting: &mpsc::Receiver<Request>) {
     while let Ok(first) = waiting.recv() {
         let mut requests: Vec<Request> = iter::once(first).chain(waiting.try_iter()).collect();
         for begun in requests.iter_mut().filter_map(|request| request.begun.take()) {
@@ -150,6 +200,9 @@ fn run(state: &State, waiting: &mpsc::Receiver<Request>) {
         let logs = requests.chunk_by(|one, next| Arc::ptr_eq(&one.log, &next.log)).filter_map(|same| same.first());
         let stored = logs.map(|request| state.wait(&request.log)).collect::<Result<Vec<()>, _>>().map(drop);
         for request in requests {
+            if stored.is_ok() {
+                state.reached(request.through);
+            }
             (request.stored)(stored.clone());
         }
     }

@@ -6,8 +6,8 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Instant,
 };
@@ -19,18 +19,19 @@ use tracing::error;
 
 use super::{
     OpenError, Options, Synchronous,
-    checkpoint::{self, Checkpointer},
+    checkpoint::Checkpointer,
     clock,
     commit::{self, Done},
     file::Claimed,
     postings::{self, Merger, Step},
     replay, retention, schema,
-    syncer::{self, Log, Syncer},
+    syncer::{self, Log, Stored, Syncer},
 };
 use crate::{
     settings::PROBE_INTERVAL,
     store::{
-        Batch, ClockRound, Committed, LogPurge, LogPurged, Purge, Purged, Replay, Replayed, StoreError, pack::Packer,
+        Batch, ClockRound, Committed, LogPurge, LogPurged, Position, Purge, Purged, Replay, Replayed, StoreError,
+        pack::Packer,
     },
 };
 
@@ -60,11 +61,14 @@ pub(super) struct Writer {
     // Both are taken out by whoever closes.
     commands: Mutex<Option<mpsc::Sender<Command>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    stored: Arc<Stored>,
 }
 
 impl Writer {
+    /// All that the database holds is on stable storage.
     pub(super) fn start(
         connection: Connection,
+        head: Position,
         path: PathBuf,
         options: Options,
         claimed: Claimed,
@@ -74,13 +78,15 @@ impl Writer {
         let merger = Merger::start(path.clone(), asking(commands.downgrade())).map_err(unwritable(path.clone()))?;
         merger.wake();
         let checkpointer = Checkpointer::start(path.clone(), options).map_err(unwritable(path.clone()))?;
+        let syncer = Syncer::start(head, syncer::end).map_err(unwritable(path.clone()))?;
+        let stored = Arc::clone(syncer.stored());
+        let desk = Desk::of(connection, &path, options);
         let worker = Worker {
-            connection: Some(connection),
+            desk: Some(desk.map_err(|why| OpenError::Store { path: path.clone(), why })?),
             path: path.clone(),
             options,
             packer: Packer::new(),
-            log: None,
-            syncer: Syncer::start().map_err(unwritable(path.clone()))?,
+            syncer,
             merger,
             checkpointer,
             claimed,
@@ -89,7 +95,7 @@ impl Writer {
             .name("sqlite-writer".to_owned())
             .spawn(move || worker.run(queue))
             .map_err(unwritable(path))?;
-        Ok(Self { commands: Mutex::new(Some(commands)), thread: Mutex::new(Some(thread)) })
+        Ok(Self { commands: Mutex::new(Some(commands)), thread: Mutex::new(Some(thread)), stored })
     }
 
     /// Answers when the round is written and the one before it is on stable storage.
@@ -99,6 +105,11 @@ impl Writer {
         // A round that failed tells by its answer.
         let _ = next.await;
         Ok(answer)
+    }
+
+    /// All deliveries up to here are on stable storage.
+    pub(super) fn stored_through(&self) -> Position {
+        self.stored.through()
     }
 
     /// What the clock changed.
@@ -176,14 +187,36 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What is written with.
+struct Desk {
+    connection: Connection,
+    /// What the disk is to take before anybody hears of it; none where that does not matter. Opened before anything is
+    /// written: a handle that is opened later does not hear of what failed before.
+    log: Option<Log>,
+}
+
+impl Desk {
+    fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
+        Self::of(schema::writer(path, options)?, path, options)
+    }
+
+    fn of(connection: Connection, path: &Path, options: Options) -> Result<Self, StoreError> {
+        if options.synchronous == Synchronous::Off {
+            return Ok(Self { connection, log: None });
+        }
+        schema::wait_aside(&connection)?;
+        let log = syncer::open_log(path);
+        let log = log.map_err(|error| StoreError::unavailable(format!("the write-ahead log: {error}")))?;
+        Ok(Self { connection, log: Some(log) })
+    }
+}
+
 struct Worker {
     // Before the claim: the lock is let go of when the database is closed.
-    connection: Option<Connection>,
+    desk: Option<Desk>,
     path: PathBuf,
     options: Options,
     packer: Packer,
-    /// Of the connection; opened when something was written.
-    log: Option<Log>,
     syncer: Syncer,
     merger: Merger,
     checkpointer: Checkpointer,
@@ -198,15 +231,16 @@ impl Worker {
             match command {
                 Command::Commit(batch, begun, reply) => {
                     let done = self.change(|connection, packer| commit::commit(connection, packer, &batch));
-                    self.answer(done, Some(begun), reply);
+                    let newest = done.iter().flatten().map(|committed| committed.first.position).max();
+                    self.answer(done, newest.unwrap_or_default(), Some(begun), reply);
                 }
                 Command::Clock(round, reply) => {
                     let done = self.change(|connection, packer| clock::hear(connection, packer, &round));
-                    self.answer(done, None, reply);
+                    self.answer(done, Position::default(), None, reply);
                 }
                 Command::Replay(of, reply) => {
                     let done = self.change(|connection, packer| replay::replay(connection, packer, &of));
-                    self.answer(done, None, reply);
+                    self.answer(done, Position::default(), None, reply);
                 }
                 // Not waited for: what a crash takes back of a purge is purged again.
                 Command::Purge(purge, reply) => {
@@ -230,33 +264,24 @@ impl Worker {
         self.checkpointer.join();
     }
 
-    /// Answers when what was done is on stable storage.
+    /// Answers when what was done is on stable storage; `newest` is the newest delivery of it.
     fn answer<T: Send + 'static>(
-        &mut self,
+        &self,
         done: Result<T, StoreError>,
+        newest: Position,
         begun: Option<oneshot::Sender<()>>,
         reply: Reply<T>,
     ) {
-        let logged = done.and_then(|answer| Ok((answer, self.log().inspect_err(|_| self.syncer.forget())?)));
-        match logged {
-            Ok((answer, Some(log))) => self.syncer.store(log, begun, move |stored| {
+        let log = self.desk.as_ref().and_then(|desk| desk.log.clone());
+        match (done, log) {
+            (Ok(answer), Some(log)) => self.syncer.store((log, newest), begun, move |stored| {
                 let _ = reply.send(stored.map(|()| answer));
             }),
-            Ok((answer, None)) => drop(reply.send(Ok(answer))),
-            Err(error) => drop(reply.send(Err(error))),
+            (done, _) => {
+                self.syncer.stored().reached(newest);
+                let _ = reply.send(done);
+            }
         }
-    }
-
-    /// What the disk is to take before anybody hears of it; nothing where that does not matter.
-    fn log(&mut self) -> Result<Option<Log>, StoreError> {
-        if self.options.synchronous == Synchronous::Off {
-            return Ok(None);
-        }
-        if self.log.is_none() {
-            let opened = syncer::open_log(&self.path);
-            self.log = Some(opened.map_err(|error| StoreError::unavailable(format!("the write-ahead log: {error}")))?);
-        }
-        Ok(self.log.clone())
     }
 
     fn change<T>(
@@ -274,43 +299,38 @@ impl Worker {
     /// What was stored a moment ago says as much as a write of the probe's own, which would cost another wait for the
     /// disk.
     fn probe(&mut self, now: Instant, reply: Reply<()>) {
-        if self.syncer.stored_at().is_some_and(|at| now.saturating_duration_since(at) < PROBE_INTERVAL) {
+        if self.syncer.stored().at().is_some_and(|at| now.saturating_duration_since(at) < PROBE_INTERVAL) {
             let _ = reply.send(Ok(()));
             return;
         }
         let done = self.with(|connection, _| commit::probe(connection));
-        self.answer(done, None, reply);
+        self.answer(done, Position::default(), None, reply);
     }
 
     fn with<T>(
         &mut self,
         work: impl FnOnce(&mut Connection, &mut Packer) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.attempt(work).inspect_err(|_| self.syncer.forget())
+        self.attempt(work).inspect_err(|_| self.syncer.stored().forget())
     }
 
     fn attempt<T>(
         &mut self,
         work: impl FnOnce(&mut Connection, &mut Packer) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let (connection, log) = (self.connection.take(), self.log.take());
-        let mut connection = match connection {
-            Some(connection) => connection,
-            None => schema::writer(&self.path, self.options)?,
+        let mut desk = match self.desk.take() {
+            Some(desk) => desk,
+            None => Desk::open(&self.path, self.options)?,
         };
-        if self.syncer.has_failed() {
-            checkpoint::all(&connection)?;
-            self.syncer.mended();
-        }
         let packer = &mut self.packer;
-        let done = catch_unwind(AssertUnwindSafe(|| work(&mut connection, packer)));
+        let done = catch_unwind(AssertUnwindSafe(|| work(&mut desk.connection, packer)));
         let done = done.unwrap_or_else(|_| {
             error!("the store's writer panicked over a command; it goes on with the next one");
             // What the panic left half done is given up: the packer here, the connection and its transaction below.
             self.packer = Packer::new();
             Err(StoreError::Damaged { what: "command", why: "the writer panicked over it".to_owned() })
         })?;
-        (self.connection, self.log) = (Some(connection), log);
+        self.desk = Some(desk);
         Ok(done)
     }
 }

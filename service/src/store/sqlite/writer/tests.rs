@@ -9,16 +9,16 @@ use crate::store::{DeliveryKey, Identity, NewDelivery, sqlite::file};
 fn worker(folder: &Path) -> Worker {
     let claimed = file::claim(&folder.join("calbridge.db")).unwrap();
     let path = claimed.path.clone();
-    let connection = Some(schema::open(&path, Options::default()).unwrap());
+    let connection = schema::open(&path, Options::default()).unwrap();
     let merger = Merger::start(path.clone(), |_| None).unwrap();
     let checkpointer = Checkpointer::start(path.clone(), Options::default()).unwrap();
     Worker {
-        connection,
+        desk: Some(Desk::of(connection, &path, Options::default()).unwrap()),
         path,
         options: Options::default(),
         packer: Packer::new(),
-        log: None,
-        syncer: Syncer::start().unwrap(),
+        // A test outlives a disk that fails.
+        syncer: Syncer::start(Position::default(), |_| {}).unwrap(),
         merger,
         checkpointer,
         claimed,
@@ -41,9 +41,10 @@ fn batch() -> Batch {
 }
 
 /// What the syncer says of what was done.
-fn stored<T: Send + 'static>(worker: &mut Worker, done: Result<T, StoreError>) -> Result<T, StoreError> {
+fn stored<T: Send + 'static>(worker: &Worker, done: Result<T, StoreError>) -> Result<T, StoreError> {
     let (reply, answer) = oneshot::channel();
-    worker.answer(done, None, reply);
+    let newest = Position::default();
+    worker.answer(done, newest, None, reply);
     answer.blocking_recv().unwrap()
 }
 
@@ -88,7 +89,7 @@ fn a_probe_writes_unless_something_was_just_stored() {
     probe(&mut worker, Instant::now()).unwrap();
     assert_eq!(probes(&mut worker), begun + 1, "nothing was stored before");
     commit(&mut worker, &batch()).unwrap();
-    let at = worker.syncer.stored_at().unwrap();
+    let at = worker.syncer.stored().at().unwrap();
     probe(&mut worker, at).unwrap();
     probe(&mut worker, at + PROBE_INTERVAL / 2).unwrap();
     assert_eq!(probes(&mut worker), begun + 1, "the round has shown it");
@@ -110,36 +111,46 @@ fn what_the_disk_did_not_take_is_not_answered_as_stored() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = worker(folder.path());
     commit(&mut worker, &batch()).unwrap();
-    worker.log = Some(unwaitable());
+    let log = worker.desk.as_mut().unwrap().log.replace(unwaitable()).unwrap();
     let done = worker.change(|connection, packer| commit::commit(connection, packer, &batch()));
-    let failed = stored(&mut worker, done).unwrap_err();
+    let failed = stored(&worker, done).unwrap_err();
     assert!(failed.to_string().contains("the disk did not take the write-ahead log"), "{failed}");
-    assert!(worker.syncer.has_failed() && worker.syncer.stored_at().is_none());
-    // A wait that succeeds afterwards says nothing of what was lost.
-    let log = syncer::open_log(&worker.path).unwrap();
-    let (reply, answer) = oneshot::channel();
-    worker.syncer.store(Arc::clone(&log), None, move |stored| reply.send(stored).unwrap());
-    answer.blocking_recv().unwrap().unwrap_err();
+    assert!(worker.syncer.stored().at().is_none());
+    // A wait that would succeed says nothing of what was dropped before.
+    worker.desk.as_mut().unwrap().log = Some(log);
+    commit(&mut worker, &batch()).unwrap_err();
+}
 
-    // The next command finds it so, and moves all of the log into the file first.
-    worker.log = Some(log);
-    let wal = file::log_path(&worker.path);
-    assert!(wal.metadata().unwrap().len() > 0);
-    worker.with(|_, _| Ok(())).unwrap();
-    assert_eq!(wal.metadata().unwrap().len(), 0);
-    assert!(!worker.syncer.has_failed());
-    commit(&mut worker, &batch()).unwrap();
-    assert!(worker.syncer.stored_at().is_some());
+#[test]
+fn what_is_on_its_way_to_the_disk_is_not_said_to_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = worker(folder.path());
+    let answer = |log| {
+        let (reply, answer) = oneshot::channel();
+        worker.syncer.store((log, Position(7)), None, move |stored| reply.send(stored).unwrap());
+        answer.blocking_recv().unwrap()
+    };
+    answer(unwaitable()).unwrap_err();
+    assert_eq!(worker.syncer.stored().through(), Position(0));
+
+    let other = Syncer::start(Position(3), |_| {}).unwrap();
+    let (reply, answer) = oneshot::channel();
+    let log = syncer::open_log(&worker.path).unwrap();
+    other.store((log, Position(7)), None, move |stored| reply.send(stored).unwrap());
+    answer.blocking_recv().unwrap().unwrap();
+    assert_eq!(other.stored().through(), Position(7));
 }
 
 #[test]
 fn the_log_belongs_to_its_connection() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = worker(folder.path());
+    let log = |worker: &Worker| worker.desk.as_ref().and_then(|desk| desk.log.clone());
+    let first = log(&worker).unwrap();
     commit(&mut worker, &batch()).unwrap();
-    assert!(worker.log.is_some());
     let failed: Result<(), _> = worker.with(|_, _| Err(StoreError::unavailable("told so by the test")));
     failed.unwrap_err();
-    assert!(worker.log.is_none(), "the next connection's log may be another file");
+    assert!(log(&worker).is_none(), "the next connection's log may be another file");
     commit(&mut worker, &batch()).unwrap();
+    assert!(!Arc::ptr_eq(&first, &log(&worker).unwrap()));
 }
