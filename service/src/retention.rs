@@ -21,7 +21,7 @@ use crate::{
     clock::Clock,
     metrics::Metrics,
     settings::{PURGE_INTERVAL, PURGE_PAUSE_MAX, PURGE_PAUSE_MIN, PURGE_REST, PURGE_RETRY},
-    store::{LogKeepers, LogPurge, Position, Purge, Purgeable, Purged, RetentionPolicies, Store, StoreError},
+    store::{LogKeepers, LogPurge, Micros, Position, Purge, Purgeable, Purged, RetentionPolicies, Store, StoreError},
 };
 
 /// What the task needs.
@@ -37,6 +37,10 @@ struct Run<'a, S> {
     of: &'a Purging<S>,
     stopping: &'a CancellationToken,
     gone: Counts,
+    /// When it began: what ages meanwhile is the next one's, so that a run ends however many webhooks come.
+    now: Micros,
+    /// What failed first.
+    failed: Option<StoreError>,
 }
 
 /// What a run took away.
@@ -55,7 +59,7 @@ impl<S: Store> Purging<S> {
     pub(crate) async fn run(self, stopping: CancellationToken) {
         let (mut walks, mut failing) = (Walks::new(), false);
         while !stopping.is_cancelled() {
-            let mut run = Run { of: &self, stopping: &stopping, gone: Counts::default() };
+            let mut run = Run::begin(&self, &stopping);
             let done = run.purge_all(&mut walks).await;
             if !run.gone.is_empty() {
                 info!("what was past its retention is purged: {}", run.gone);
@@ -72,14 +76,18 @@ impl<S: Store> Purging<S> {
     }
 }
 
-impl<S: Store> Run<'_, S> {
+impl<'a, S: Store> Run<'a, S> {
+    fn begin(of: &'a Purging<S>, stopping: &'a CancellationToken) -> Self {
+        Self { of, stopping, gone: Counts::default(), now: (of.clock)(), failed: None }
+    }
+
     async fn purge_all(&mut self, walks: &mut Walks) -> Result<(), StoreError> {
         let (mut behind, mut floors) = (String::new(), BTreeMap::new());
         while let Some(tenant) = self.of.store.next_tenant(&behind).await? {
             // Bodies before their deliveries: a chunk of those is bounded by what else goes with them.
             for what in Purgeable::ALL {
                 let done = self.purge(&tenant, what).await;
-                go_on(done)?;
+                self.go_on(done);
                 if self.stopping.is_cancelled() {
                     return Ok(());
                 }
@@ -92,12 +100,12 @@ impl<S: Store> Run<'_, S> {
         let keepers = Arc::new(LogKeepers { policies: Arc::clone(&self.of.policies), floors });
         for period in keepers.periods() {
             let done = self.walk(period, &keepers, walks.entry(period).or_default()).await;
-            go_on(done)?;
+            self.go_on(done);
             if self.stopping.is_cancelled() {
                 return Ok(());
             }
         }
-        Ok(())
+        self.failed.take().map_or(Ok(()), Err)
     }
 
     /// All of one kind, chunk by chunk.
@@ -105,7 +113,7 @@ impl<S: Store> Run<'_, S> {
         let Some(period) = what.period(self.of.policies.of(tenant)) else { return Ok(()) };
         loop {
             let began = Instant::now();
-            let purge = Purge { tenant: tenant.into(), what, period, now: (self.of.clock)() };
+            let purge = Purge { tenant: tenant.into(), what, period, now: self.now };
             let Purged { rows, more } = self.of.store.purge(purge).await?;
             let (kind, count) = match what {
                 Purgeable::Bodies => (semconv::RETENTION_BODIES, &mut self.gone.bodies),
@@ -129,7 +137,7 @@ impl<S: Store> Run<'_, S> {
         let (mut after, mut held) = (*start, None);
         loop {
             let began = Instant::now();
-            let purge = LogPurge { after, period, keepers: Arc::clone(keepers), now: (self.of.clock)() };
+            let purge = LogPurge { after, period, keepers: Arc::clone(keepers), now: self.now };
             let purged = self.of.store.purge_log(purge).await?;
             after = purged.through;
             // The next run begins before the first that waits for its reader.
@@ -143,6 +151,19 @@ impl<S: Store> Run<'_, S> {
         }
     }
 
+    /// What fails ends one purge, and not the others: a tenant's rows may be in their own way.
+    fn go_on(&mut self, done: Result<(), StoreError>) {
+        match done {
+            Err(StoreError::Damaged { what, why }) => {
+                error!(what, why, "a purge leaves damaged rows, and those behind them, until the next");
+            }
+            Err(failure) => {
+                self.failed.get_or_insert(failure);
+            }
+            Ok(()) => {}
+        }
+    }
+
     /// After a chunk, so that others have most of the time.
     async fn rest(&self, began: Instant, kind: &'static str, rows: usize) {
         let least = if rows > 0 { PURGE_PAUSE_MIN } else { Duration::ZERO };
@@ -151,17 +172,6 @@ impl<S: Store> Run<'_, S> {
         }
         let rest = began.elapsed() * PURGE_REST;
         pause(rest.clamp(least, PURGE_PAUSE_MAX), self.stopping).await;
-    }
-}
-
-/// Damage ends one purge, and not the others.
-fn go_on(done: Result<(), StoreError>) -> Result<(), StoreError> {
-    match done {
-        Err(StoreError::Damaged { what, why }) => {
-            error!(what, why, "a purge leaves damaged rows, and those behind them, until the next");
-            Ok(())
-        }
-        done => done,
     }
 }
 

@@ -50,7 +50,7 @@ fn purging(store: &Arc<MemoryStore>, clock: Clock) -> Purging<MemoryStore> {
 /// What a run takes away.
 async fn run(of: Purging<MemoryStore>, walks: &mut Walks) -> [u64; 3] {
     let stopping = CancellationToken::new();
-    let mut run = Run { of: &of, stopping: &stopping, gone: Counts::default() };
+    let mut run = Run::begin(&of, &stopping);
     run.purge_all(walks).await.unwrap();
     [run.gone.bodies, run.gone.deliveries, run.gone.transitions]
 }
@@ -85,7 +85,7 @@ async fn a_walk_begins_again_before_what_waits_for_its_reader() {
     let walk = async |floor: i64, start: &mut Position| {
         let floors = [("a".to_owned(), Position(floor))].into();
         let keepers = Arc::new(LogKeepers { policies: Arc::clone(&of.policies), floors });
-        let mut run = Run { of: &of, stopping: &stopping, gone: Counts::default() };
+        let mut run = Run::begin(&of, &stopping);
         run.walk(days(90), &keepers, start).await.unwrap();
         run.gone.transitions
     };

@@ -59,7 +59,7 @@ impl Kept {
         }
         for (tenant, transitions) in log::passed(&gone) {
             let of = self.tenants.entry(tenant.into()).or_default();
-            of.gone = Watermarks { transitions, ..of.gone };
+            of.gone = Watermarks { transitions: transitions.max(of.gone.transitions), ..of.gone };
         }
         self.forget();
         purged

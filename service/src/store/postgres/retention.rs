@@ -24,8 +24,9 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const LOCK: &str = "SELECT 1 FROM retention WHERE tenant = '' FOR UPDATE SKIP LOCKED";
 const WATERMARKS: &str = "SELECT bodies, deliveries, transitions FROM retention WHERE tenant = $1";
 const ADVANCE: &str = "INSERT INTO retention (tenant, bodies, deliveries, transitions) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (tenant) DO UPDATE SET bodies = excluded.bodies, deliveries = excluded.deliveries,
-        transitions = excluded.transitions";
+    ON CONFLICT (tenant) DO UPDATE SET bodies = greatest(retention.bodies, excluded.bodies),
+        deliveries = greatest(retention.deliveries, excluded.deliveries),
+        transitions = greatest(retention.transitions, excluded.transitions)";
 
 // Positions are above zero: said as the index says it.
 const BODIES: &str = "SELECT position, delivery_id, body_size FROM deliveries

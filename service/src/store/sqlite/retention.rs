@@ -185,8 +185,8 @@ fn transitions(transaction: &Transaction<'_>, gone: &[LogCandidate]) -> Result<(
 
 fn write(transaction: &Transaction<'_>, tenant: &str, now: Watermarks) -> Result<(), StoreError> {
     const UPSERT: &str = "INSERT INTO retention (tenant, bodies, deliveries, transitions) VALUES (?1, ?2, ?3, ?4)
-        ON CONFLICT (tenant) DO UPDATE SET bodies = excluded.bodies, deliveries = excluded.deliveries,
-            transitions = excluded.transitions";
+        ON CONFLICT (tenant) DO UPDATE SET bodies = max(bodies, excluded.bodies),
+            deliveries = max(deliveries, excluded.deliveries), transitions = max(transitions, excluded.transitions)";
     let values = params![tenant, now.bodies.0, now.deliveries.0, now.transitions.0];
     transaction.prepare_cached(UPSERT)?.execute(values)?;
     Ok(())
