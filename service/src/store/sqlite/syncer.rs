@@ -25,8 +25,8 @@ use tracing::error;
 use super::file;
 use crate::store::{Position, StoreError};
 
-/// Transactions that may wait for the disk. One is waited for while the next is written; more come from merging and
-/// the clock.
+/// Transactions that may wait for the disk. One is waited for while the next is written; more come from the clock,
+/// replays and probes.
 const WAITING_MAX: usize = 8;
 
 /// The write-ahead log, opened a second time: it belongs to the connection that is open meanwhile, or its name might
