@@ -371,8 +371,8 @@ impl Store for PostgresStore {
         self.read(move |client| async move { retention::next_tenant(client, &behind).await }.boxed()).await
     }
 
-    // By a connection of those who read, so that no round waits for one: a chunk that is lost with the server's machine
-    // is purged again. No span: chunk by chunk, a purge would be most of what a trace store sees.
+    // By a connection of those who read, so that no round waits for one. What a server loses of it with its machine is
+    // purged again, of the log by the next process. No span: a purge would be most of what a trace store sees.
     async fn purge(&self, purge: Purge) -> Result<Purged, StoreError> {
         let purge = Arc::new(purge);
         self.write(|| {

@@ -1,14 +1,16 @@
 //! A server that is gone for a while: stopped, killed, cut off, frozen. Meanwhile 503, afterwards everything as it was.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use calbridge_e2e::postgres::{Durability, Postgres};
+use calbridge_e2e::{
+    postgres::{Durability, Postgres},
+    wait,
+};
 
 use super::{REFUSALS, SHAPES, in_flow, recovers, services_say};
 
-/// How often every connection is cut, and how long the server is frozen.
+/// How often every connection is cut.
 const CUTS: usize = 25;
-const FROZEN: Duration = Duration::from_secs(4);
 
 async fn gone_and_back(end: fn(&mut Postgres), what: &str) {
     for services in SHAPES {
@@ -54,11 +56,13 @@ async fn a_server_that_is_frozen_costs_the_deadline_and_no_promise() {
         let postgres = Postgres::start(Durability::Synced);
         let (fleet, load) = in_flow(services, &postgres).await;
         postgres.freeze();
-        let frozen = tokio::time::sleep(FROZEN);
         services_say(&fleet, 503).await;
         load.is_refused(1).await;
-        // Longer than a round may take, so that whatever waited has given up.
-        frozen.await;
+        let given_up = || {
+            let say = fleet.services.iter().any(|service| service.stderr().contains("a round was not committed"));
+            std::future::ready(say.then_some(()))
+        };
+        wait::until("a round that met it is given up", given_up).await;
         postgres.thaw();
         recovers(fleet, load, &postgres, "SIGSTOP").await;
     }
