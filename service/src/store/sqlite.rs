@@ -7,6 +7,7 @@
 mod checkpoint;
 mod clock;
 mod commit;
+mod desk;
 mod error;
 mod file;
 pub(super) mod maintain;
@@ -20,6 +21,7 @@ mod schema;
 mod syncer;
 mod write;
 mod writer;
+mod young;
 
 use std::{
     path::{Path, PathBuf},
@@ -30,7 +32,7 @@ use calbridge_proto::v1;
 use uuid::Uuid;
 
 pub(super) use self::file::sync_folder;
-use self::{reader::Readers, writer::Writer};
+use self::{reader::Readers, writer::Writer, young::Young};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
     LineagePage, LogPurge, LogPurged, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError,
@@ -133,10 +135,11 @@ impl SqliteStore {
             schema::pass_unstored(&connection).map_err(failed)?;
         }
         let head = queries::head(&connection).map_err(failed)?;
-        let readers = Arc::new(Readers::new(database.clone(), reader::READERS));
-        let confirmers = Arc::new(Readers::new(database.clone(), reader::CONFIRMERS));
+        let young = Arc::<Young>::default();
+        let readers = Arc::new(Readers::new(database.clone(), Arc::clone(&young), reader::READERS));
+        let confirmers = Arc::new(Readers::new(database.clone(), Arc::clone(&young), reader::CONFIRMERS));
         let observer = Observer::new(Place::of_file(&database));
-        let writer = Writer::start(connection, head, database, options, file)?;
+        let writer = Writer::start((connection, young), head, database, options, file)?;
         Ok(Self { readers, confirmers, writer, observer })
     }
 }
@@ -185,7 +188,7 @@ impl Store for SqliteStore {
     }
 
     async fn head(&self) -> Result<Position, StoreError> {
-        self.observer.watch(observe::SELECT_HEAD, 1, self.readers.read(queries::head)).await
+        self.observer.watch(observe::SELECT_HEAD, 1, self.readers.read(|snapshot| Ok(snapshot.head))).await
     }
 
     async fn booking(

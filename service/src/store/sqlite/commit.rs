@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::{
+    desk::Desk,
     names::Names,
     queries,
     write::{self, Head},
@@ -26,13 +27,13 @@ pub(super) struct Done<T> {
 
 /// Commits a batch and says what became of each delivery.
 pub(super) fn commit(
-    connection: &mut Connection,
+    Desk { connection, settler, .. }: &mut Desk,
     packer: &mut Packer,
     batch: &Batch,
 ) -> Result<Done<Vec<Committed>>, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let before = Head::read(&transaction)?;
-    let mut names = Names::default();
+    let mut names = Names::new(settler);
     let sorted = round::sort_out(batch, |key| queries::first_result(&transaction, key))?;
     let rows = names.load(&transaction, sorted.touched())?;
     let copies = copies(&transaction, &sorted.repeated())?;
@@ -43,14 +44,16 @@ pub(super) fn commit(
     write::mentions(&transaction, &mut names, plan.mentions())?;
     write::copies(&transaction, &plan)?;
     Head { position: plan.head, tail }.write(&transaction, before)?;
+    names.settle(&transaction)?;
     transaction.commit()?;
+    settler.committed();
     Ok(Done { answer: plan.answers(), has_sorted: tail < before.tail })
 }
 
 /// Writes what the clock or a replay changed, as a part of its transaction; true where a run was made of the tail.
 pub(super) fn write_changes(
     transaction: &Transaction<'_>,
-    (names, packer): (&mut Names, &mut Packer),
+    (names, packer): (&mut Names<'_>, &mut Packer),
     changes: &Changes<'_>,
     before: Head,
 ) -> Result<bool, StoreError> {

@@ -2,46 +2,77 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Transaction, params};
 
+use super::young::{End, Number, Settler};
 use crate::store::{BookingKey, Position, StoreError, fold::LoadedRows, pack, view::LoadedRow};
 
 /// What a transaction has met.
-#[derive(Default)]
-pub(super) struct Names {
-    numbers: HashMap<Arc<str>, HashMap<String, i64>>,
+pub(super) struct Names<'s> {
+    settler: &'s mut Settler,
+    met: HashMap<Arc<str>, HashMap<String, Met>>,
 }
 
-impl Names {
+/// A booking that has a row.
+#[derive(Clone, Copy)]
+pub(super) struct Met {
+    pub(super) number: Number,
+    /// As its row has it.
+    pub(super) end: Option<End>,
+}
+
+impl<'s> Names<'s> {
+    pub(super) fn new(settler: &'s mut Settler) -> Self {
+        Self { settler, met: HashMap::new() }
+    }
+
     /// The rows of these bookings, as far as they are kept; their numbers are remembered.
     pub(super) fn load(
         &mut self,
         transaction: &Transaction<'_>,
         keys: impl IntoIterator<Item = BookingKey>,
     ) -> Result<LoadedRows, StoreError> {
-        const SELECT: &str = "SELECT id, state, clock_told FROM bookings WHERE tenant = ?1 AND uid = ?2";
+        const SELECT: &str = "SELECT state, clock_told, clock_end FROM bookings WHERE id = ?1";
         let mut select = transaction.prepare_cached(SELECT)?;
         let mut rows = LoadedRows::new();
         for key in keys {
-            let mut found = select.query(params![key.0, key.1])?;
-            if let Some(row) = found.next()? {
-                self.remember(&key.0, &key.1, row.get(0)?);
-                let state = pack::row(row.get_ref(1)?.as_blob().map_err(|_| no_bytes())?)?;
-                // One that was mentioned and of which no fact was heard has no state.
-                if !state.is_empty() {
-                    rows.insert(key, LoadedRow { state: state.into_owned(), clock_told: row.get(2)? });
-                }
+            let Some(number) = self.settler.view().number(transaction, &key.0, &key.1)? else { continue };
+            let mut found = select.query([number])?;
+            let row = found.next()?.ok_or_else(|| damaged("its name is kept, and no row"))?;
+            let (told, at): (bool, Option<_>) = (row.get(1)?, row.get(2)?);
+            self.remember(&key.0, &key.1, Met { number, end: at.map(|at| End { told, at }) });
+            let state = row.get_ref(0)?.as_blob().map_err(|_| damaged("its row is not a blob"))?;
+            let state = pack::row(state)?;
+            // One that was mentioned and of which no fact was heard has no state.
+            if !state.is_empty() {
+                rows.insert(key, LoadedRow { state: state.into_owned(), clock_told: told });
             }
         }
         Ok(rows)
     }
 
-    pub(super) fn get(&self, tenant: &str, uid: &str) -> Option<i64> {
-        self.numbers.get(tenant)?.get(uid).copied()
+    pub(super) fn get(&self, tenant: &str, uid: &str) -> Option<Met> {
+        self.met.get(tenant)?.get(uid).copied()
     }
 
-    pub(super) fn remember(&mut self, tenant: &Arc<str>, uid: &str, number: i64) {
-        self.numbers.entry(Arc::clone(tenant)).or_default().insert(uid.to_owned(), number);
+    /// A new booking, whose row is yet to be written.
+    pub(super) fn add(&mut self, tenant: &Arc<str>, uid: &str) -> Met {
+        let met = Met { number: self.settler.add(tenant, uid), end: None };
+        self.remember(tenant, uid, met);
+        met
+    }
+
+    /// A booking's row says another end than before.
+    pub(super) fn end(
+        &mut self,
+        transaction: &Transaction<'_>,
+        (tenant, uid): (&Arc<str>, &str),
+        now: Option<End>,
+    ) -> Result<(), StoreError> {
+        let Some(met) = self.met.get_mut(tenant).and_then(|of| of.get_mut(uid)) else { return Ok(()) };
+        self.settler.end(transaction, (tenant, met.number), met.end, now)?;
+        met.end = now;
+        Ok(())
     }
 
     /// The number of a booking that is mentioned at a position: it gets one where it has none.
@@ -51,26 +82,31 @@ impl Names {
         tenant: &str,
         uid: &str,
         at: Position,
-    ) -> Result<i64, StoreError> {
-        const SELECT: &str = "SELECT id FROM bookings WHERE tenant = ?1 AND uid = ?2";
-        const INSERT: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time,
+    ) -> Result<Number, StoreError> {
+        const INSERT: &str = "INSERT INTO bookings (id, tenant, uid, state, visible, status, start_time, update_time,
                 position, first_position)
-            VALUES (?1, ?2, x'', 0, 0, 0, 0, 0, ?3)";
-        if let Some(number) = self.get(tenant, uid) {
+            VALUES (?1, ?2, ?3, x'', 0, 0, 0, 0, 0, ?4)";
+        if let Some(met) = self.get(tenant, uid) {
+            return Ok(met.number);
+        }
+        if let Some(number) = self.settler.view().number(transaction, tenant, uid)? {
             return Ok(number);
         }
-        let found = transaction.prepare_cached(SELECT)?.query_row([tenant, uid], |row| row.get(0)).optional()?;
-        let number = if let Some(number) = found {
-            number
-        } else {
-            transaction.prepare_cached(INSERT)?.execute(params![tenant, uid, at.0])?;
-            transaction.last_insert_rowid()
-        };
-        self.remember(&Arc::from(tenant), uid, number);
+        let Met { number, .. } = self.add(&Arc::from(tenant), uid);
+        transaction.prepare_cached(INSERT)?.execute(params![number, tenant, uid, at.0])?;
         Ok(number)
+    }
+
+    /// Takes some of the young into the trees. The last part of a transaction.
+    pub(super) fn settle(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        self.settler.settle(transaction)
+    }
+
+    fn remember(&mut self, tenant: &Arc<str>, uid: &str, met: Met) {
+        self.met.entry(Arc::clone(tenant)).or_default().insert(uid.to_owned(), met);
     }
 }
 
-fn no_bytes() -> StoreError {
-    StoreError::Damaged { what: "booking", why: "its row is not a blob".to_owned() }
+fn damaged(why: &str) -> StoreError {
+    StoreError::Damaged { what: "booking", why: why.to_owned() }
 }

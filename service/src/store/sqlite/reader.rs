@@ -3,6 +3,7 @@
 
 use std::{
     fmt,
+    ops::Deref,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -10,8 +11,11 @@ use std::{
 use rusqlite::Connection;
 use tokio::{sync::Semaphore, task};
 
-use super::schema;
-use crate::store::StoreError;
+use super::{
+    queries, schema,
+    young::{View, Young},
+};
+use crate::store::{Position, StoreError};
 
 /// Reads of callers at a time. `SQLite`'s readers don't wait for one another; beyond the cores of a small machine more
 /// of them only take memory.
@@ -20,9 +24,26 @@ pub(super) const READERS: u32 = 4;
 /// Confirmations at a time: the ingest asks for one a round, and none of them may stand in line behind callers' pages.
 pub(super) const CONFIRMERS: u32 = 1;
 
+/// One state of the database, with the bookings that are young in it.
+pub(super) struct Snapshot<'c> {
+    connection: &'c Connection,
+    /// The newest position that was handed out.
+    pub(super) head: Position,
+    pub(super) young: View,
+}
+
+impl Deref for Snapshot<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}
+
 /// Connections for reading, opened as they are needed.
 pub(super) struct Readers {
     path: PathBuf,
+    young: Arc<Young>,
     most: u32,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
@@ -30,14 +51,14 @@ pub(super) struct Readers {
 
 impl Readers {
     /// At most so many reads at a time.
-    pub(super) fn new(path: PathBuf, most: u32) -> Self {
-        Self { path, most, idle: Mutex::default(), permits: Arc::new(Semaphore::new(most as usize)) }
+    pub(super) fn new(path: PathBuf, young: Arc<Young>, most: u32) -> Self {
+        Self { path, young, most, idle: Mutex::default(), permits: Arc::new(Semaphore::new(most as usize)) }
     }
 
     /// Runs one read. It goes on when its caller goes away; its connection is then free again for others.
     pub(super) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
-        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        read: impl FnOnce(&Snapshot<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let closed = |_| StoreError::unavailable("closed");
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(closed)?;
@@ -61,13 +82,15 @@ impl Readers {
         self.idle().clear();
     }
 
-    fn run<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn run<T>(&self, read: impl FnOnce(&Snapshot<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let idle = self.idle().pop();
         let connection = idle.map_or_else(|| schema::reader(&self.path), Ok)?;
         // A read of several statements must not see a commit between them.
-        let snapshot = connection.unchecked_transaction()?;
-        let done = read(&snapshot)?;
-        drop(snapshot);
+        let transaction = connection.unchecked_transaction()?;
+        // It begins with the first read.
+        let (head, young) = self.young.at(|| queries::head(&transaction))?;
+        let done = read(&Snapshot { connection: &transaction, head, young })?;
+        drop(transaction);
         // Only one that read well is used again.
         self.idle().push(connection);
         Ok(done)

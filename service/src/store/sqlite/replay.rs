@@ -1,9 +1,10 @@
 //! A kept delivery, typed and merged again, in one transaction.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{
     commit::{Done, write_changes},
+    desk::Desk,
     names::Names,
     write::{self, Head},
 };
@@ -17,7 +18,7 @@ use crate::store::{
 
 /// Merges it again. `None` where it is not kept.
 pub(super) fn replay(
-    connection: &mut Connection,
+    Desk { connection, settler, .. }: &mut Desk,
     packer: &mut Packer,
     replay: &Replay,
 ) -> Result<Done<Option<Replayed>>, StoreError> {
@@ -26,7 +27,7 @@ pub(super) fn replay(
         return Ok(Done { answer: None, has_sorted: false });
     };
     let before = Head::read(&transaction)?;
-    let mut names = Names::default();
+    let mut names = Names::new(settler);
     let rows = names.load(&transaction, fold::touched([&replay.delivery]))?;
     let plan = replay::plan(replay, kept, before.position, &rows)?;
     if let Some(kept) = &plan.kept {
@@ -38,7 +39,9 @@ pub(super) fn replay(
         spoke_earlier(&transaction, &names, changes)?;
     }
     if plan.kept.is_some() {
+        names.settle(&transaction)?;
         transaction.commit()?;
+        settler.committed();
     }
     Ok(Done { answer: Some(plan.replayed), has_sorted })
 }
@@ -49,7 +52,7 @@ fn spoke_earlier(transaction: &Transaction<'_>, names: &Names, changes: &Changes
     let mut update = transaction.prepare_cached(UPDATE)?;
     for (_, kept_at) in &changes.of {
         for booking in changes.bookings() {
-            update.execute(params![names.get(&booking.key.0, &booking.key.1), kept_at.0])?;
+            update.execute(params![names.get(&booking.key.0, &booking.key.1).map(|met| met.number), kept_at.0])?;
         }
     }
     Ok(())

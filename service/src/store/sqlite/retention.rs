@@ -5,6 +5,11 @@ use calbridge_proto::v1;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
+use super::{
+    desk::Desk,
+    reader::Snapshot,
+    young::{Settler, View},
+};
 use crate::store::{
     LogPurge, LogPurged, PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, StoreError, Watermarks,
     retention::{
@@ -15,10 +20,10 @@ use crate::store::{
 };
 
 /// The next tenant behind this name of whom anything is kept. Where there are transitions there is a booking.
-pub(super) fn next_tenant(connection: &Connection, behind: &str) -> Result<Option<String>, StoreError> {
-    const SELECT: &str = "SELECT min(tenant) FROM (SELECT min(tenant) AS tenant FROM deliveries WHERE tenant > ?1
-        UNION ALL SELECT min(tenant) FROM bookings WHERE tenant > ?1)";
-    Ok(connection.prepare_cached(SELECT)?.query_row([behind], |row| row.get(0))?)
+pub(super) fn next_tenant(snapshot: &Snapshot<'_>, behind: &str) -> Result<Option<String>, StoreError> {
+    const SELECT: &str = "SELECT min(tenant) FROM deliveries WHERE tenant > ?1";
+    let of_deliveries: Option<String> = snapshot.prepare_cached(SELECT)?.query_row([behind], |row| row.get(0))?;
+    Ok(of_deliveries.into_iter().chain(snapshot.young.next_tenant(snapshot, behind)?).min())
 }
 
 /// What is gone of a tenant's.
@@ -39,7 +44,7 @@ pub(super) fn is_due(connection: &Connection, purge: &Purge) -> Result<bool, Sto
 }
 
 /// Takes one chunk away.
-pub(super) fn purge(connection: &mut Connection, purge: &Purge) -> Result<Purged, StoreError> {
+pub(super) fn purge(Desk { connection, settler, .. }: &mut Desk, purge: &Purge) -> Result<Purged, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let before = watermarks(&transaction, &purge.tenant)?;
     let mut found = candidates(&transaction, purge, before)?;
@@ -49,7 +54,7 @@ pub(super) fn purge(connection: &mut Connection, purge: &Purge) -> Result<Purged
     let through = last.position;
     match purge.what {
         Purgeable::Bodies => delete_each(&transaction, "DELETE FROM bodies WHERE position = ?1", &found)?,
-        Purgeable::Deliveries => deliveries(&transaction, &purge.tenant, &found, through)?,
+        Purgeable::Deliveries => deliveries(&transaction, settler, (&purge.tenant, &found), through)?,
     }
     write(&transaction, &purge.tenant, before.passed(purge.what, through))?;
     transaction.commit()?;
@@ -62,13 +67,16 @@ pub(super) fn log_due(connection: &Connection, purge: &LogPurge) -> Result<LogPu
 }
 
 /// Takes one chunk of the log away.
-pub(super) fn purge_log(connection: &mut Connection, purge: &LogPurge) -> Result<LogPurged, StoreError> {
+pub(super) fn purge_log(
+    Desk { connection, settler, .. }: &mut Desk,
+    purge: &LogPurge,
+) -> Result<LogPurged, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (gone, purged) = purge.choose(log_behind(&transaction, purge.after)?);
     if gone.is_empty() {
         return Ok(purged);
     }
-    transitions(&transaction, &gone)?;
+    transitions(&transaction, settler.view(), &gone)?;
     for (tenant, transitions) in log::passed(&gone) {
         let now = Watermarks { transitions, ..watermarks(&transaction, tenant)? };
         write(&transaction, tenant, now)?;
@@ -127,21 +135,22 @@ fn delete_each(transaction: &Transaction<'_>, statement: &str, found: &[Candidat
 /// Deliveries with what belongs to them. A line stays for as long as its transition is kept.
 fn deliveries(
     transaction: &Transaction<'_>,
-    tenant: &str,
-    found: &[Candidate],
+    settler: &Settler,
+    (tenant, found): (&str, &[Candidate]),
     through: Position,
 ) -> Result<(), StoreError> {
-    const NUMBER: &str = "SELECT id FROM bookings WHERE tenant = ?1 AND uid = ?2";
     // One that was mentioned and of which no fact was heard is nothing without its lines.
     const NAME: &str = "DELETE FROM bookings WHERE id = ?1 AND length(state) = 0
         AND NOT EXISTS (SELECT 1 FROM mentions m WHERE m.booking = ?1)";
     delete_each(transaction, "DELETE FROM deliveries WHERE position = ?1", found)?;
     delete_each(transaction, "DELETE FROM bodies WHERE position = ?1", found)?;
-    let (mut number, mut name) = (transaction.prepare_cached(NUMBER)?, transaction.prepare_cached(NAME)?);
+    let mut name = transaction.prepare_cached(NAME)?;
     for uid in timelines(found) {
-        let Some(booking) = number.query_row([tenant, uid], |row| row.get::<_, i64>(0)).optional()? else { continue };
+        let Some(booking) = settler.view().number(transaction, tenant, uid)? else { continue };
         lines(transaction, booking, (tenant, uid), through)?;
-        name.execute([booking])?;
+        if name.execute([booking])? > 0 {
+            settler.forget(transaction, tenant, uid)?;
+        }
     }
     Ok(())
 }
@@ -168,16 +177,18 @@ fn lines(
 }
 
 /// Transitions, each with its line where the delivery is gone as well, or the clock made it.
-fn transitions(transaction: &Transaction<'_>, gone: &[LogCandidate]) -> Result<(), StoreError> {
+fn transitions(transaction: &Transaction<'_>, young: &View, gone: &[LogCandidate]) -> Result<(), StoreError> {
     const TRANSITION: &str = "DELETE FROM transitions WHERE position = ?1";
     const LINE: &str = "DELETE FROM mentions
-        WHERE booking = (SELECT id FROM bookings WHERE tenant = ?1 AND uid = ?2) AND position = ?3
+        WHERE booking = ?1 AND position = ?2
         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.position = mentions.delivery)";
     let (mut transition, mut line) = (transaction.prepare_cached(TRANSITION)?, transaction.prepare_cached(LINE)?);
     for LogCandidate { tenant, row } in gone {
         transition.execute([row.position.0])?;
         for uid in &row.uids {
-            line.execute(params![tenant, uid, row.position.0])?;
+            if let Some(booking) = young.number(transaction, tenant, uid)? {
+                line.execute(params![booking, row.position.0])?;
+            }
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use super::{OpenError, Options, Synchronous};
 use crate::store::StoreError;
 
 /// In order; the version of the schema is how many of them were applied. Never change one that was released.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration { sql: include_str!("../../../migrations/sqlite/0001_first.sql"), then: None },
     Migration {
         sql: include_str!("../../../migrations/sqlite/0002_clock_and_filters.sql"),
@@ -23,6 +23,7 @@ const MIGRATIONS: [Migration; 5] = [
         then: Some(fill::postings_of_bookings),
     },
     Migration { sql: include_str!("../../../migrations/sqlite/0005_retention.sql"), then: None },
+    Migration { sql: include_str!("../../../migrations/sqlite/0006_names.sql"), then: None },
 ];
 
 struct Migration {

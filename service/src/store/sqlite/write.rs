@@ -5,6 +5,7 @@ use rusqlite::{Transaction, params};
 use super::{
     names::Names,
     postings::{self, Entry, Posting},
+    young::{End, Number},
 };
 use crate::store::{
     NewDelivery, Position, StoreError,
@@ -91,7 +92,7 @@ pub(super) fn transitions(
 /// Timelines.
 pub(super) fn mentions<'r>(
     transaction: &Transaction<'_>,
-    names: &mut Names,
+    names: &mut Names<'_>,
     mentions: impl Iterator<Item = MentionRow<'r>>,
 ) -> Result<(), StoreError> {
     const INSERT: &str = "INSERT INTO mentions (booking, position, delivery, outcome, source)
@@ -171,7 +172,7 @@ impl Head {
 /// Rows, each with what finds it; answers how many postings are not sorted then.
 pub(super) fn bookings(
     transaction: &Transaction<'_>,
-    (names, packer): (&mut Names, &mut Packer),
+    (names, packer): (&mut Names<'_>, &mut Packer),
     changes: &Changes<'_>,
     tail: usize,
 ) -> Result<usize, StoreError> {
@@ -189,47 +190,55 @@ pub(super) fn bookings(
 
 fn row(
     transaction: &Transaction<'_>,
-    names: &mut Names,
+    names: &mut Names<'_>,
     booking: &FoldedBooking,
     state: &[u8],
     first: Position,
 ) -> Result<(), StoreError> {
     let (tenant, uid) = &booking.key;
     let known = names.get(tenant, uid);
-    match (&booking.shows, known) {
-        (Shows::Otherwise(columns), _) => shown(transaction, known, (booking, state), columns, first)?,
-        (Shows::AsBefore, _) => {
+    let number = known.unwrap_or_else(|| names.add(tenant, uid)).number;
+    let place = Place { number, is_new: known.is_none(), first };
+    match &booking.shows {
+        Shows::Otherwise(columns) => shown(transaction, &place, (booking, state), columns)?,
+        Shows::AsBefore => {
             const UPDATE: &str = "UPDATE bookings SET state = ?2, clock_end = ?3, clock_told = ?4 WHERE id = ?1";
             let (end, told) = (booking.clock_end, booking.clock_told);
-            transaction.prepare_cached(UPDATE)?.execute(params![known, state, end, told])?;
+            transaction.prepare_cached(UPDATE)?.execute(params![number, state, end, told])?;
         }
-        (Shows::Nothing(link), _) => hidden(transaction, known, (booking, state), link.as_ref(), first)?,
+        // It has no end, and one that was shown once is never hidden again.
+        Shows::Nothing(link) => return hidden(transaction, &place, (booking, state), link.as_ref()),
     }
-    if known.is_none() {
-        names.remember(tenant, uid, transaction.last_insert_rowid());
-    }
-    Ok(())
+    let end = booking.clock_end.map(|at| End { told: booking.clock_told, at });
+    names.end(transaction, (tenant, uid), end)
+}
+
+/// Where a row stands.
+struct Place {
+    number: Number,
+    is_new: bool,
+    /// The round that first spoke of it, if that is this one.
+    first: Position,
 }
 
 /// A row of hints alone: kept, not shown, and a link of a chain all the same.
 fn hidden(
     transaction: &Transaction<'_>,
-    known: Option<i64>,
+    place: &Place,
     (booking, state): (&FoldedBooking, &[u8]),
     link: Option<&(String, i32)>,
-    first: Position,
 ) -> Result<(), StoreError> {
-    const INSERT: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
-            first_position, rescheduled_from, link)
-        VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, ?4, ?5, ?6)";
+    const INSERT: &str = "INSERT INTO bookings (id, tenant, uid, state, visible, status, start_time, update_time,
+            position, first_position, rescheduled_from, link)
+        VALUES (?1, ?2, ?3, ?4, 0, 0, 0, 0, 0, ?5, ?6, ?7)";
     const UPDATE: &str = "UPDATE bookings SET state = ?2, rescheduled_from = ?3, link = ?4 WHERE id = ?1";
     let (tenant, uid) = &booking.key;
     let (from, evidence) = link.map_or((None, 0), |(from, evidence)| (Some(from), *evidence));
-    if let Some(number) = known {
-        transaction.prepare_cached(UPDATE)?.execute(params![number, state, from, evidence])?;
-    } else {
-        let values = params![tenant, uid, state, first.0, from, evidence];
+    if place.is_new {
+        let values = params![place.number, tenant, uid, state, place.first.0, from, evidence];
         transaction.prepare_cached(INSERT)?.execute(values)?;
+    } else {
+        transaction.prepare_cached(UPDATE)?.execute(params![place.number, state, from, evidence])?;
     }
     Ok(())
 }
@@ -237,20 +246,19 @@ fn hidden(
 /// A row whose booking changed visibly.
 fn shown(
     transaction: &Transaction<'_>,
-    known: Option<i64>,
+    place: &Place,
     (booking, state): (&FoldedBooking, &[u8]),
     columns: &Columns,
-    first: Position,
 ) -> Result<(), StoreError> {
     const INSERT: &str = "INSERT INTO bookings (state, visible, status, start_time, update_time, position,
-            rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told, tenant, uid,
-            first_position)
-        VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+            rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told, id, tenant,
+            uid, first_position)
+        VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
     const UPDATE: &str = "UPDATE bookings SET state = ?1, visible = 1, status = ?2, start_time = ?3, update_time = ?4,
             position = ?5, rescheduled_from = ?6, link = ?7, seated = ?8, organizer = ?9, event_type_id = ?10,
             clock_end = ?11, clock_told = ?12
         WHERE id = ?13";
-    let mut statement = transaction.prepare_cached(if known.is_some() { UPDATE } else { INSERT })?;
+    let mut statement = transaction.prepare_cached(if place.is_new { INSERT } else { UPDATE })?;
     let values = params![
         state,
         columns.status,
@@ -264,11 +272,13 @@ fn shown(
         columns.event_type_id,
         booking.clock_end,
         booking.clock_told,
+        place.number,
     ];
-    let (tenant, uid) = &booking.key;
-    match known {
-        Some(number) => statement.execute(&[values, params![number]].concat()[..])?,
-        None => statement.execute(&[values, params![tenant, uid, first.0]].concat()[..])?,
-    };
+    if place.is_new {
+        let (tenant, uid) = &booking.key;
+        statement.execute(&[values, params![tenant, uid, place.first.0]].concat()[..])?;
+    } else {
+        statement.execute(values)?;
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Instant,
@@ -18,14 +18,16 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::{
-    OpenError, Options, Synchronous,
+    OpenError, Options,
     checkpoint::Checkpointer,
     clock,
     commit::{self, Done},
+    desk::Desk,
     file::Claimed,
     postings::{self, Merger, Step},
-    replay, retention, schema,
-    syncer::{self, Log, Stored, Syncer},
+    replay, retention,
+    syncer::{self, Stored, Syncer},
+    young::Young,
 };
 use crate::{
     settings::PROBE_INTERVAL,
@@ -67,7 +69,7 @@ pub(super) struct Writer {
 impl Writer {
     /// All that the database holds is on stable storage.
     pub(super) fn start(
-        connection: Connection,
+        (connection, young): (Connection, Arc<Young>),
         head: Position,
         path: PathBuf,
         options: Options,
@@ -80,9 +82,10 @@ impl Writer {
         let checkpointer = Checkpointer::start(path.clone(), options).map_err(unwritable(path.clone()))?;
         let syncer = Syncer::start(head, syncer::end).map_err(unwritable(path.clone()))?;
         let stored = Arc::clone(syncer.stored());
-        let desk = Desk::of(connection, &path, options);
+        let desk = Desk::of(connection, &path, options, &young);
         let worker = Worker {
             desk: Some(desk.map_err(|why| OpenError::Store { path: path.clone(), why })?),
+            young,
             path: path.clone(),
             options,
             packer: Packer::new(),
@@ -187,33 +190,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is written with.
-struct Desk {
-    connection: Connection,
-    /// What the disk is to take before anybody hears of it; none where that does not matter. Opened before anything is
-    /// written: a handle that is opened later does not hear of what failed before.
-    log: Option<Log>,
-}
-
-impl Desk {
-    fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
-        Self::of(schema::writer(path, options)?, path, options)
-    }
-
-    fn of(connection: Connection, path: &Path, options: Options) -> Result<Self, StoreError> {
-        if options.synchronous == Synchronous::Off {
-            return Ok(Self { connection, log: None });
-        }
-        schema::wait_aside(&connection)?;
-        let log = syncer::open_log(path);
-        let log = log.map_err(|error| StoreError::unavailable(format!("the write-ahead log: {error}")))?;
-        Ok(Self { connection, log: Some(log) })
-    }
-}
-
 struct Worker {
     // Before the claim: the lock is let go of when the database is closed.
     desk: Option<Desk>,
+    young: Arc<Young>,
     path: PathBuf,
     options: Options,
     packer: Packer,
@@ -230,30 +210,30 @@ impl Worker {
             // A caller that went away does not undo what was committed.
             match command {
                 Command::Commit(batch, begun, reply) => {
-                    let done = self.change(|connection, packer| commit::commit(connection, packer, &batch));
+                    let done = self.change(|desk, packer| commit::commit(desk, packer, &batch));
                     let newest = done.iter().flatten().map(|committed| committed.first.position).max();
                     self.answer(done, newest.unwrap_or_default(), Some(begun), reply);
                 }
                 Command::Clock(round, reply) => {
-                    let done = self.change(|connection, packer| clock::hear(connection, packer, &round));
+                    let done = self.change(|desk, packer| clock::hear(desk, packer, &round));
                     self.answer(done, Position::default(), None, reply);
                 }
                 Command::Replay(of, reply) => {
-                    let done = self.change(|connection, packer| replay::replay(connection, packer, &of));
+                    let done = self.change(|desk, packer| replay::replay(desk, packer, &of));
                     self.answer(done, Position::default(), None, reply);
                 }
                 // Not waited for: what a crash takes back of a purge is purged again.
                 Command::Purge(purge, reply) => {
-                    let _ = reply.send(self.with(|connection, _| retention::purge(connection, &purge)));
+                    let _ = reply.send(self.with(|desk, _| retention::purge(desk, &purge)));
                     self.checkpointer.wake();
                 }
                 Command::PurgeLog(purge, reply) => {
-                    let _ = reply.send(self.with(|connection, _| retention::purge_log(connection, &purge)));
+                    let _ = reply.send(self.with(|desk, _| retention::purge_log(desk, &purge)));
                     self.checkpointer.wake();
                 }
                 Command::Merge(step, reply) => {
                     // Not waited for: a crash takes back no more than what is written behind it.
-                    let _ = reply.send(self.with(|connection, _| postings::take_up(connection, step)));
+                    let _ = reply.send(self.with(|desk, _| postings::take_up(&mut desk.connection, step)));
                 }
                 Command::Probe(reply) => self.probe(Instant::now(), reply),
             }
@@ -286,7 +266,7 @@ impl Worker {
 
     fn change<T>(
         &mut self,
-        work: impl FnOnce(&mut Connection, &mut Packer) -> Result<Done<T>, StoreError>,
+        work: impl FnOnce(&mut Desk, &mut Packer) -> Result<Done<T>, StoreError>,
     ) -> Result<T, StoreError> {
         let Done { answer, has_sorted } = self.with(work)?;
         self.checkpointer.wake();
@@ -303,27 +283,24 @@ impl Worker {
             let _ = reply.send(Ok(()));
             return;
         }
-        let done = self.with(|connection, _| commit::probe(connection));
+        let done = self.with(|desk, _| commit::probe(&mut desk.connection));
         self.answer(done, Position::default(), None, reply);
     }
 
-    fn with<T>(
-        &mut self,
-        work: impl FnOnce(&mut Connection, &mut Packer) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    fn with<T>(&mut self, work: impl FnOnce(&mut Desk, &mut Packer) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.attempt(work).inspect_err(|_| self.syncer.stored().forget())
     }
 
     fn attempt<T>(
         &mut self,
-        work: impl FnOnce(&mut Connection, &mut Packer) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut Desk, &mut Packer) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut desk = match self.desk.take() {
             Some(desk) => desk,
-            None => Desk::open(&self.path, self.options)?,
+            None => Desk::open(&self.path, self.options, &self.young)?,
         };
         let packer = &mut self.packer;
-        let done = catch_unwind(AssertUnwindSafe(|| work(&mut desk.connection, packer)));
+        let done = catch_unwind(AssertUnwindSafe(|| work(&mut desk, packer)));
         let done = done.unwrap_or_else(|_| {
             error!("the store's writer panicked over a command; it goes on with the next one");
             // What the panic left half done is given up: the packer here, the connection and its transaction below.

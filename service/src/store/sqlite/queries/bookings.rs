@@ -13,7 +13,10 @@ use crate::store::{
     PAGE_DECODED_MAX, PAGE_LOOKS_MAX, SORTED_ROWS_MAX, StoreError,
     candidates::{Choice, Columns, Lead, bounds, may_match},
     found::FoundBooking,
-    sqlite::postings::{From, Walk},
+    sqlite::{
+        postings::{From, Walk},
+        reader::Snapshot,
+    },
     terms, view,
 };
 
@@ -22,66 +25,66 @@ const COLUMNS: &str =
 
 /// One visible booking.
 pub(in crate::store::sqlite) fn one(
-    connection: &Connection,
+    snapshot: &Snapshot<'_>,
     tenant: &str,
     uid: &str,
 ) -> Result<Option<v1::Booking>, StoreError> {
-    let Some(mut booking) = unsealed(connection, tenant, uid)? else { return Ok(None) };
-    view::seal(&mut booking, origin(connection, tenant, uid)?);
+    let Some(mut booking) = unsealed(snapshot, tenant, uid)? else { return Ok(None) };
+    view::seal(&mut booking, origin(snapshot, tenant, uid)?);
     Ok(Some(booking))
 }
 
 /// The last booking that the reschedules of `uid` lead to.
 pub(in crate::store::sqlite) fn last(
-    connection: &Connection,
+    snapshot: &Snapshot<'_>,
     tenant: &str,
     uid: &str,
 ) -> Result<Option<v1::Booking>, StoreError> {
-    let Some(mut booking) = unsealed(connection, tenant, uid)? else { return Ok(None) };
+    let Some(mut booking) = unsealed(snapshot, tenant, uid)? else { return Ok(None) };
     let mut seen = vec![uid.to_owned()];
     while seen.len() <= LINEAGE_MAX {
         let next = booking.rescheduled_to_uid.clone();
         if next.is_empty() || seen.contains(&next) {
             break;
         }
-        let Some(after) = unsealed(connection, tenant, &next)? else { break };
+        let Some(after) = unsealed(snapshot, tenant, &next)? else { break };
         booking = after;
         seen.push(next);
     }
-    let origin = origin(connection, tenant, &booking.uid)?;
+    let origin = origin(snapshot, tenant, &booking.uid)?;
     view::seal(&mut booking, origin);
     Ok(Some(booking))
 }
 
 /// A page of visible bookings.
-pub(in crate::store::sqlite) fn page(connection: &Connection, query: &BookingQuery) -> Result<BookingPage, StoreError> {
+pub(in crate::store::sqlite) fn page(snapshot: &Snapshot<'_>, query: &BookingQuery) -> Result<BookingPage, StoreError> {
     let mut choice = Choice::new(query);
     while let Some(lead) = choice.to_count() {
-        choice.counted(count(connection, term(&query.tenant, lead))?);
+        choice.counted(count(snapshot, term(&query.tenant, lead))?);
     }
-    let mut page = Page::new(connection, query);
+    let mut page = Page::new(snapshot, query);
     match (query.order, choice.lead()) {
-        (BookingOrder::UpdateTime, Lead::Order(_)) => by_update(connection, query, &mut page)?,
-        (BookingOrder::UpdateTime, lead) => sorted(connection, query, lead, &mut page)?,
-        (BookingOrder::StartTime, lead) => by_start(connection, query, lead, &mut page)?,
+        (BookingOrder::UpdateTime, Lead::Order(_)) => by_update(snapshot, query, &mut page)?,
+        (BookingOrder::UpdateTime, lead) => sorted(snapshot, query, lead, &mut page)?,
+        (BookingOrder::StartTime, lead) => by_start(snapshot, query, lead, &mut page)?,
     }
     Ok(page.found)
 }
 
 /// By start, which is the time of every term.
 fn by_start(
-    connection: &Connection,
+    snapshot: &Snapshot<'_>,
     query: &BookingQuery,
     lead: Lead<'_>,
     page: &mut Page<'_>,
 ) -> Result<(), StoreError> {
     let range = Range::of(query);
-    let mut walk = Walk::open(connection, term(&query.tenant, lead), range.from(query))?;
+    let mut walk = Walk::open(snapshot, term(&query.tenant, lead), range.from(query))?;
     while let Some((time, uid)) = walk.next()? {
         if range.is_beyond(query, time) {
             break;
         }
-        let Some((columns, found)) = row(connection, &query.tenant, &uid)? else { continue };
+        let Some((columns, found)) = row(snapshot, &query.tenant, &uid)? else { continue };
         if page.look(&columns, found)? {
             break;
         }
@@ -91,15 +94,15 @@ fn by_start(
 
 /// By update time, of the few behind a term.
 fn sorted(
-    connection: &Connection,
+    snapshot: &Snapshot<'_>,
     query: &BookingQuery,
     lead: Lead<'_>,
     page: &mut Page<'_>,
 ) -> Result<(), StoreError> {
-    let mut walk = Walk::open(connection, term(&query.tenant, lead), From::Onward(Micros::MIN, None))?;
+    let mut walk = Walk::open(snapshot, term(&query.tenant, lead), From::Onward(Micros::MIN, None))?;
     let mut rows = Vec::new();
     while let Some((_, uid)) = walk.next()? {
-        let Some((columns, found)) = row(connection, &query.tenant, &uid)? else { continue };
+        let Some((columns, found)) = row(snapshot, &query.tenant, &uid)? else { continue };
         let place = (columns.update_time, found.uid.clone());
         let is_behind = query.after.as_ref().is_none_or(|after| {
             let after = (after.time, after.uid.clone());
@@ -119,7 +122,7 @@ fn sorted(
 }
 
 /// By update time, of all that the tenant has.
-fn by_update(connection: &Connection, query: &BookingQuery, page: &mut Page<'_>) -> Result<(), StoreError> {
+fn by_update(snapshot: &Snapshot<'_>, query: &BookingQuery, page: &mut Page<'_>) -> Result<(), StoreError> {
     let range = Range::of(query);
     let (time, uid, direction, compared) = match range.from(query) {
         From::Onward(time, Some(uid)) => (time, uid + "\0", "ASC", ">="),
@@ -127,7 +130,7 @@ fn by_update(connection: &Connection, query: &BookingQuery, page: &mut Page<'_>)
         From::Backward(time, Some(uid)) => (time, uid, "DESC", "<"),
         From::Backward(time, None) => (time.saturating_add(1), String::new(), "DESC", "<"),
     };
-    let mut select = connection.prepare_cached(&by_update_from(compared, direction))?;
+    let mut select = snapshot.prepare_cached(&by_update_from(compared, direction))?;
     let mut rows = select.query(params![query.tenant, time, uid])?;
     while let Some(row) = rows.next()? {
         let columns = columns(row)?;
@@ -167,10 +170,11 @@ fn count(connection: &Connection, term: i64) -> Result<usize, StoreError> {
     Ok(rows)
 }
 
-fn row(connection: &Connection, tenant: &str, uid: &str) -> Result<Option<(Columns, FoundBooking)>, StoreError> {
-    let select = format!("SELECT {COLUMNS} FROM bookings b WHERE b.tenant = ?1 AND b.uid = ?2 AND b.visible = 1");
+fn row(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Option<(Columns, FoundBooking)>, StoreError> {
+    let select = format!("SELECT {COLUMNS} FROM bookings b WHERE b.id = ?1 AND b.visible = 1");
+    let Some(number) = snapshot.young.number(snapshot, tenant, uid)? else { return Ok(None) };
     let read = |row: &Row<'_>| Ok((columns(row)?, found::read(row)?));
-    Ok(connection.prepare_cached(&select)?.query_row(params![tenant, uid], read).optional()?)
+    Ok(snapshot.prepare_cached(&select)?.query_row([number], read).optional()?)
 }
 
 fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
@@ -231,8 +235,8 @@ struct Page<'c> {
 }
 
 impl<'c> Page<'c> {
-    fn new(connection: &'c Connection, query: &'c BookingQuery) -> Self {
-        let origins = Origins::new(connection, &query.tenant);
+    fn new(snapshot: &'c Snapshot<'c>, query: &'c BookingQuery) -> Self {
+        let origins = Origins::new(snapshot, &query.tenant);
         Self { query, origins, found: BookingPage::default(), looks: 0, decoded: 0, bytes: 0 }
     }
 

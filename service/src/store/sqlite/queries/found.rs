@@ -1,15 +1,16 @@
 //! A visible row as a booking, but for what only a reader of other rows can know.
 
 use calbridge_proto::v1;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row};
 
-use crate::store::{Position, StoreError, found::FoundBooking, view::LoadedRow};
+use crate::store::{Position, StoreError, found::FoundBooking, sqlite::reader::Snapshot, view::LoadedRow};
 
 /// One visible booking, but for what only a reader of other bookings can know.
-pub(super) fn unsealed(connection: &Connection, tenant: &str, uid: &str) -> Result<Option<v1::Booking>, StoreError> {
+pub(super) fn unsealed(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Option<v1::Booking>, StoreError> {
     const SELECT: &str = "SELECT uid, state, clock_told, position, update_time FROM bookings
-        WHERE tenant = ?1 AND uid = ?2 AND visible = 1";
-    let found = connection.prepare_cached(SELECT)?.query_row(params![tenant, uid], read).optional()?;
+        WHERE id = ?1 AND visible = 1";
+    let Some(number) = snapshot.young.number(snapshot, tenant, uid)? else { return Ok(None) };
+    let found = snapshot.prepare_cached(SELECT)?.query_row([number], read).optional()?;
     found.map(|found| found.show(tenant)).transpose()
 }
 

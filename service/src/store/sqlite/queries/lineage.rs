@@ -3,31 +3,32 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use prost::Message;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::found::unsealed;
 use crate::store::{
     LINEAGE_MAX, LineagePage, PAGE_BYTES_MAX, StoreError,
     lineage::{self, Link, Origin},
+    sqlite::reader::Snapshot,
     time::micros,
     view,
 };
 
 /// Where the lineage of a booking begins, as far as it is known.
-pub(super) fn origin(connection: &Connection, tenant: &str, uid: &str) -> Result<Origin, StoreError> {
-    Origins::new(connection, tenant).of(uid)
+pub(super) fn origin(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Origin, StoreError> {
+    Origins::new(snapshot, tenant).of(uid)
 }
 
 /// Where lineages begin, each link read once: the bookings of one page share their chains.
 pub(super) struct Origins<'c> {
-    connection: &'c Connection,
+    snapshot: &'c Snapshot<'c>,
     tenant: &'c str,
     links: HashMap<String, Option<Link>>,
 }
 
 impl<'c> Origins<'c> {
-    pub(super) fn new(connection: &'c Connection, tenant: &'c str) -> Self {
-        Self { connection, tenant, links: HashMap::new() }
+    pub(super) fn new(snapshot: &'c Snapshot<'c>, tenant: &'c str) -> Self {
+        Self { snapshot, tenant, links: HashMap::new() }
     }
 
     pub(super) fn of(&mut self, uid: &str) -> Result<Origin, StoreError> {
@@ -35,7 +36,7 @@ impl<'c> Origins<'c> {
             if let Some(known) = self.links.get(at) {
                 return Ok(known.clone());
             }
-            let link = before(self.connection, self.tenant, at)?;
+            let link = before(self.snapshot, self.tenant, at)?;
             self.links.insert(at.to_owned(), link.clone());
             Ok(link)
         })
@@ -44,19 +45,19 @@ impl<'c> Origins<'c> {
 
 /// Its visible bookings, but for the first `skip`: from the origin on, each after the one that it replaced.
 pub(in crate::store::sqlite) fn page(
-    connection: &Connection,
+    snapshot: &Snapshot<'_>,
     tenant: &str,
     uid: &str,
     skip: usize,
 ) -> Result<LineagePage, StoreError> {
-    let origin = origin(connection, tenant, uid)?.uid;
+    let origin = origin(snapshot, tenant, uid)?.uid;
     // The others are found by links that hold.
-    let void = before(connection, tenant, &origin)?.is_some_and(|link| link.is_void());
+    let void = before(snapshot, tenant, &origin)?.is_some_and(|link| link.is_void());
     let mut known = HashSet::from([origin.clone()]);
     let mut waiting = VecDeque::from([origin.clone()]);
     let (mut page, mut passed, mut bytes) = (LineagePage::default(), 0, 0);
     while let Some(uid) = waiting.pop_front() {
-        if let Some(mut booking) = unsealed(connection, tenant, &uid)? {
+        if let Some(mut booking) = unsealed(snapshot, tenant, &uid)? {
             passed += 1;
             if passed > skip {
                 view::seal(&mut booking, Origin { uid: origin.clone(), void: void && uid == origin });
@@ -64,7 +65,7 @@ pub(in crate::store::sqlite) fn page(
                 page.bookings.push(booking);
             }
         }
-        for after in successors(connection, tenant, &uid)? {
+        for after in successors(snapshot, tenant, &uid)? {
             if known.len() < LINEAGE_MAX && known.insert(after.clone()) {
                 waiting.push_back(after);
             }
@@ -78,17 +79,17 @@ pub(in crate::store::sqlite) fn page(
 }
 
 /// The bookings that say that they replaced this one, the older first.
-fn successors(connection: &Connection, tenant: &str, uid: &str) -> Result<Vec<String>, StoreError> {
-    const SELECT: &str = "SELECT b.uid, b.link, coalesce(p.seated, 0) FROM bookings b
-        LEFT JOIN bookings p ON p.tenant = b.tenant AND p.uid = b.rescheduled_from
-        WHERE b.tenant = ?1 AND b.rescheduled_from = ?2 LIMIT ?3";
-    let mut select = connection.prepare_cached(SELECT)?;
+fn successors(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Vec<String>, StoreError> {
+    const SELECT: &str = "SELECT uid, link FROM bookings WHERE tenant = ?1 AND rescheduled_from = ?2 LIMIT ?3";
+    let to_seated = is_seated(snapshot, tenant, uid)?;
+    let link = |row: &Row<'_>| Ok(Link { uid: row.get(0)?, evidence: row.get(1)?, to_seated });
+    let mut select = snapshot.prepare_cached(SELECT)?;
     let found = select.query_map(params![tenant, uid, super::limit(LINEAGE_MAX)], link)?;
     let found = found.collect::<Result<Vec<Link>, _>>()?.into_iter().filter(|link| !link.is_void());
     let mut after: Vec<String> = found.map(|link| link.uid).collect();
     if after.len() > 1 {
         let created = |uid: &String| -> Result<i64, StoreError> {
-            let booking = unsealed(connection, tenant, uid)?;
+            let booking = unsealed(snapshot, tenant, uid)?;
             Ok(booking.and_then(|booking| booking.create_time).map_or(i64::MAX, |time| micros(&time)))
         };
         let mut by_age =
@@ -100,13 +101,19 @@ fn successors(connection: &Connection, tenant: &str, uid: &str) -> Result<Vec<St
 }
 
 /// The link from a booking back.
-fn before(connection: &Connection, tenant: &str, uid: &str) -> Result<Option<Link>, StoreError> {
-    const SELECT: &str = "SELECT b.rescheduled_from, b.link, coalesce(p.seated, 0) FROM bookings b
-        LEFT JOIN bookings p ON p.tenant = b.tenant AND p.uid = b.rescheduled_from
-        WHERE b.tenant = ?1 AND b.uid = ?2 AND b.rescheduled_from IS NOT NULL";
-    Ok(connection.prepare_cached(SELECT)?.query_row(params![tenant, uid], link).optional()?)
+fn before(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Option<Link>, StoreError> {
+    const SELECT: &str = "SELECT rescheduled_from, link FROM bookings WHERE id = ?1 AND rescheduled_from IS NOT NULL";
+    let Some(number) = snapshot.young.number(snapshot, tenant, uid)? else { return Ok(None) };
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let found: Option<(String, _)> = snapshot.prepare_cached(SELECT)?.query_row([number], read).optional()?;
+    let Some((uid, evidence)) = found else { return Ok(None) };
+    let to_seated = is_seated(snapshot, tenant, &uid)?;
+    Ok(Some(Link { uid, evidence, to_seated }))
 }
 
-fn link(row: &Row<'_>) -> rusqlite::Result<Link> {
-    Ok(Link { uid: row.get(0)?, evidence: row.get(1)?, to_seated: row.get(2)? })
+fn is_seated(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<bool, StoreError> {
+    const SELECT: &str = "SELECT seated FROM bookings WHERE id = ?1";
+    let Some(number) = snapshot.young.number(snapshot, tenant, uid)? else { return Ok(false) };
+    let seated = snapshot.prepare_cached(SELECT)?.query_row([number], |row| row.get(0)).optional()?;
+    Ok(seated.unwrap_or_default())
 }

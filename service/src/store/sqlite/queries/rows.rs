@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use calbridge_proto::v1;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::deliveries;
-use crate::store::{BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, StoredRow, pack};
+use crate::store::{
+    BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, StoredRow, pack,
+    sqlite::{reader::Snapshot, young::Number},
+};
 
 /// A row, with the place of the newest line in its booking's timeline.
 const COLUMNS: &str = "b.tenant, b.uid, b.state, b.first_position,
@@ -17,42 +20,42 @@ const HEARD: &str = "length(b.state) > 0";
 
 /// One row.
 pub(in crate::store::sqlite) fn one(
-    connection: &Connection,
+    snapshot: &Snapshot<'_>,
     (tenant, uid): &BookingKey,
 ) -> Result<Option<StoredRow>, StoreError> {
-    let statement = format!("SELECT {COLUMNS} FROM bookings b WHERE b.tenant = ?1 AND b.uid = ?2 AND {HEARD}");
-    let found = connection.prepare_cached(&statement)?.query_row(params![tenant, uid], read).optional()?;
+    let Some(number) = snapshot.young.number(snapshot, tenant, uid)? else { return Ok(None) };
+    numbered(snapshot, number)
+}
+
+fn numbered(connection: &Connection, number: Number) -> Result<Option<StoredRow>, StoreError> {
+    let statement = format!("SELECT {COLUMNS} FROM bookings b WHERE b.id = ?1 AND {HEARD}");
+    let found = connection.prepare_cached(&statement)?.query_row([number], read).optional()?;
     found.map(unpacked).transpose()
 }
 
 /// Rows behind `after`, by tenant and uid.
 pub(in crate::store::sqlite) fn page(
-    connection: &Connection,
+    snapshot: &Snapshot<'_>,
     tenant: Option<&str>,
     after: Option<&BookingKey>,
     limit: usize,
 ) -> Result<RowPage, StoreError> {
-    // One tenant's stand side by side in the index; all of them are the index itself.
-    let (of, tenant) = match tenant {
-        Some(tenant) => ("b.tenant = ?1 AND b.uid > ?3 AND ?2 IS NOT NULL", tenant),
-        None => ("(b.tenant, b.uid) > (?2, ?3) AND ?1 IS NOT NULL", ""),
-    };
-    let statement =
-        format!("SELECT {COLUMNS} FROM bookings b WHERE {of} AND {HEARD} ORDER BY b.tenant, b.uid LIMIT ?4");
-    let (behind, uid) = after.map_or(("", ""), |(tenant, uid)| (tenant.as_ref(), uid.as_str()));
-    let mut select = connection.prepare_cached(&statement)?;
-    let found = select.query_map(params![tenant, behind, uid, super::limit(limit)], read)?;
+    let mut behind = after.map_or_else(|| (Arc::from(""), String::new()), Clone::clone);
     let (mut page, mut bytes) = (RowPage::default(), 0);
-    for found in found {
-        let row = unpacked(found?)?;
-        bytes += row.state.len();
-        page.rows.push(row);
-        if page.rows.len() == limit || bytes > PAGE_BYTES_MAX {
-            page.more = true;
-            break;
+    loop {
+        let names = snapshot.young.names(snapshot, tenant, (&behind.0, &behind.1), limit)?;
+        let Some(last) = names.last() else { return Ok(page) };
+        behind = (Arc::clone(&last.tenant), last.uid.clone());
+        for name in names {
+            let Some(row) = numbered(snapshot, name.number)? else { continue };
+            bytes += row.state.len();
+            page.rows.push(row);
+            if page.rows.len() == limit || bytes > PAGE_BYTES_MAX {
+                page.more = true;
+                return Ok(page);
+            }
         }
     }
-    Ok(page)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<StoredRow> {

@@ -2,19 +2,20 @@
 
 use calbridge_proto::v1;
 use prost::Message;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Row, params};
 
 use super::lineage::origin;
 use crate::store::{
     Position, StoreError,
     found::{FoundChange, FoundEntry, collect, notes},
     lineage::Origin,
+    sqlite::reader::Snapshot,
     time::timestamp,
 };
 
 /// Oldest first, behind `after`.
 pub(in crate::store::sqlite) fn page(
-    connection: &Connection,
+    snapshot: &Snapshot<'_>,
     tenant: &str,
     uid: &str,
     after: Position,
@@ -34,11 +35,12 @@ pub(in crate::store::sqlite) fn page(
         LEFT JOIN deliveries d ON d.position = m.delivery
         LEFT JOIN duplicates c ON c.position = m.position
         LEFT JOIN transitions t ON t.position = m.position AND t.uid = b.uid AND t.tenant = b.tenant
-        WHERE b.tenant = ?1 AND b.uid = ?2 AND m.position > ?3 AND (d.position IS NOT NULL OR t.position IS NOT NULL)
-        ORDER BY m.position LIMIT ?4";
-    let origin = Origin { void: false, ..origin(connection, tenant, uid)? };
-    let mut select = connection.prepare_cached(SELECT)?;
-    let found = select.query_map(params![tenant, uid, after.0, super::limit(limit)], read)?;
+        WHERE b.id = ?1 AND m.position > ?2 AND (d.position IS NOT NULL OR t.position IS NOT NULL)
+        ORDER BY m.position LIMIT ?3";
+    let Some(number) = snapshot.young.number(snapshot, tenant, uid)? else { return Ok(Vec::new()) };
+    let origin = Origin { void: false, ..origin(snapshot, tenant, uid)? };
+    let mut select = snapshot.prepare_cached(SELECT)?;
+    let found = select.query_map(params![number, after.0, super::limit(limit)], read)?;
     collect(found.map(|found| found?.show(tenant, uid, &origin)), |(_, entry)| entry.encoded_len())
 }
 

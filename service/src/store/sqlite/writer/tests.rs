@@ -4,16 +4,21 @@ use calbridge_proto::v1;
 use uuid::Uuid;
 
 use super::*;
-use crate::store::{DeliveryKey, Identity, NewDelivery, sqlite::file};
+use crate::store::{
+    DeliveryKey, Identity, NewDelivery,
+    sqlite::{file, schema, syncer::Log},
+};
 
 fn worker(folder: &Path) -> Worker {
     let claimed = file::claim(&folder.join("calbridge.db")).unwrap();
     let path = claimed.path.clone();
     let connection = schema::open(&path, Options::default()).unwrap();
+    let young = Arc::<Young>::default();
     let merger = Merger::start(path.clone(), |_| None).unwrap();
     let checkpointer = Checkpointer::start(path.clone(), Options::default()).unwrap();
     Worker {
-        desk: Some(Desk::of(connection, &path, Options::default()).unwrap()),
+        desk: Some(Desk::of(connection, &path, Options::default(), &young).unwrap()),
+        young,
         path,
         options: Options::default(),
         packer: Packer::new(),
@@ -49,7 +54,7 @@ fn stored<T: Send + 'static>(worker: &Worker, done: Result<T, StoreError>) -> Re
 }
 
 fn commit(worker: &mut Worker, batch: &Batch) -> Result<Vec<Committed>, StoreError> {
-    let done = worker.change(|connection, packer| commit::commit(connection, packer, batch));
+    let done = worker.change(|desk, packer| commit::commit(desk, packer, batch));
     stored(worker, done)
 }
 
@@ -60,7 +65,7 @@ fn probe(worker: &mut Worker, now: Instant) -> Result<(), StoreError> {
 }
 
 fn number(worker: &mut Worker, select: &str) -> i64 {
-    worker.with(|connection, _| Ok(connection.query_row(select, [], |row| row.get(0))?)).unwrap()
+    worker.with(|desk, _| Ok(desk.connection.query_row(select, [], |row| row.get(0))?)).unwrap()
 }
 
 fn probes(worker: &mut Worker) -> i64 {
@@ -71,8 +76,8 @@ fn probes(worker: &mut Worker) -> i64 {
 fn a_panic_costs_its_command_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = worker(folder.path());
-    let answer: Result<(), StoreError> = worker.with(|connection, _| {
-        connection.execute_batch("BEGIN IMMEDIATE; UPDATE probe SET count = 4711").unwrap();
+    let answer: Result<(), StoreError> = worker.with(|desk, _| {
+        desk.connection.execute_batch("BEGIN IMMEDIATE; UPDATE probe SET count = 4711").unwrap();
         panic!("told so by the test");
     });
     assert!(matches!(answer, Err(StoreError::Damaged { .. })), "{answer:?}");

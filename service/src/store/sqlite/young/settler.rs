@@ -1,0 +1,207 @@
+//! The writer's part: it numbers bookings, keeps their names and ends, and takes the young into the trees.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::{End, Ended, Generation, Name, Number, View, Young};
+use crate::store::StoreError;
+
+/// When how many go into the trees.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// How many bookings gather before.
+    pub(super) gathered: usize,
+    /// How many go with a round at least. It takes twice as many as it brought, so that those before have gone when as
+    /// many have gathered again.
+    pub(super) least: usize,
+}
+
+/// Enough that they lie side by side in a tree of a million, few enough that a start reads their rows in a moment and
+/// that they take some megabytes.
+const PACE: Pace = Pace { gathered: 32_768, least: 64 };
+
+/// How far the trees have everything, as the head has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Marks {
+    /// Bookings up to this number are in the trees.
+    settled: Number,
+    /// Those up to this one are going into them.
+    settling: Number,
+}
+
+/// How far those that are going into the trees have done so.
+#[derive(Debug)]
+struct Reached {
+    name: Name,
+    end: Ended,
+}
+
+/// It lives as long as its connection: after a transaction that failed the rows are read anew.
+#[derive(Debug)]
+pub(in crate::store::sqlite) struct Settler {
+    pub(super) pace: Pace,
+    young: Arc<Young>,
+    view: View,
+    marks: Marks,
+    reached: Reached,
+    /// The greatest number that was given.
+    newest: Number,
+    gathered: usize,
+    /// Of the transaction under way.
+    brought: usize,
+}
+
+impl Settler {
+    /// Reads the young off their rows, for all to see.
+    pub(in crate::store::sqlite) fn load(connection: &Connection, young: Arc<Young>) -> Result<Self, StoreError> {
+        const MARKS: &str = "SELECT settled, settling, (SELECT coalesce(max(id), 0) FROM bookings) FROM head";
+        const ROWS: &str = "SELECT id, tenant, uid, clock_end, clock_told FROM bookings WHERE id > ?1";
+        let (settled, settling, newest): (_, _, Number) =
+            connection.query_row(MARKS, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let marks = Marks { settled, settling };
+        let (fresh, going) = (Generation::default(), Generation::default());
+        let mut gathered = 0;
+        let mut select = connection.prepare(ROWS)?;
+        let mut rows = select.query([settled])?;
+        while let Some(row) = rows.next()? {
+            let number = row.get(0)?;
+            let (tenant, uid): (String, String) = (row.get(1)?, row.get(2)?);
+            let tenant = Arc::from(tenant);
+            let of = if number > settling { &fresh } else { &going };
+            of.add(&tenant, &uid, number);
+            if let Some(at) = row.get(3)? {
+                of.add_end(&tenant, (End { told: row.get(4)?, at }, number));
+            }
+            gathered += usize::from(number > settling);
+        }
+        let view = View { fresh: Arc::new(fresh), settling: (settling > settled).then(|| Arc::new(going)) };
+        young.becomes(&view);
+        // Numbers are never used twice: what is young may know of one that is gone.
+        let newest = newest.max(settling);
+        Ok(Self { pace: PACE, young, view, marks, reached: Reached::nothing(), newest, gathered, brought: 0 })
+    }
+
+    pub(in crate::store::sqlite) fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The number of a new booking, whose row is yet to be written.
+    pub(in crate::store::sqlite) fn add(&mut self, tenant: &Arc<str>, uid: &str) -> Number {
+        self.newest += 1;
+        self.view.fresh.add(tenant, uid, self.newest);
+        self.gathered += 1;
+        self.brought += 1;
+        self.newest
+    }
+
+    /// A booking's row is gone.
+    pub(in crate::store::sqlite) fn forget(
+        &self,
+        transaction: &Transaction<'_>,
+        tenant: &str,
+        uid: &str,
+    ) -> Result<(), StoreError> {
+        const DELETE: &str = "DELETE FROM names WHERE tenant = ?1 AND uid = ?2";
+        self.view.generations().for_each(|young| young.forget(tenant, uid));
+        transaction.prepare_cached(DELETE)?.execute([tenant, uid])?;
+        Ok(())
+    }
+
+    /// A booking's end is another one now.
+    pub(in crate::store::sqlite) fn end(
+        &self,
+        transaction: &Transaction<'_>,
+        (tenant, number): (&Arc<str>, Number),
+        before: Option<End>,
+        now: Option<End>,
+    ) -> Result<(), StoreError> {
+        const DELETE: &str = "DELETE FROM ends WHERE tenant = ?1 AND told = ?2 AND time = ?3 AND booking = ?4";
+        if before == now {
+            return Ok(());
+        }
+        let is_fresh = number > self.marks.settling;
+        if let Some(end) = before {
+            self.view.generations().for_each(|young| young.remove_end(tenant, (end, number)));
+            if !is_fresh {
+                transaction.prepare_cached(DELETE)?.execute(params![tenant, end.told, end.at, number])?;
+            }
+        }
+        match now {
+            Some(end) if is_fresh => self.view.fresh.add_end(tenant, (end, number)),
+            Some(end) => insert_end(transaction, &Ended { tenant: Arc::clone(tenant), end: (end, number) })?,
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Takes some of the young into the trees, as a part of the transaction.
+    pub(in crate::store::sqlite) fn settle(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let before = self.marks;
+        if self.view.settling.is_none() && self.gathered >= self.pace.gathered {
+            self.view = View { settling: Some(Arc::clone(&self.view.fresh)), fresh: Arc::default() };
+            self.young.becomes(&self.view);
+            self.marks.settling = self.newest;
+            self.reached = Reached::nothing();
+            self.gathered = 0;
+        }
+        if let Some(settling) = &self.view.settling {
+            let most = (2 * self.brought).max(self.pace.least);
+            if self.reached.go_on(transaction, settling, most)? {
+                self.marks.settled = self.marks.settling;
+            }
+        }
+        if self.marks != before {
+            const UPDATE: &str = "UPDATE head SET settled = ?1, settling = ?2";
+            transaction.prepare_cached(UPDATE)?.execute([self.marks.settled, self.marks.settling])?;
+        }
+        self.brought = 0;
+        Ok(())
+    }
+
+    /// The transaction is committed: what is in the trees need not be kept.
+    pub(in crate::store::sqlite) fn committed(&mut self) {
+        if self.marks.settled == self.marks.settling && self.view.settling.take().is_some() {
+            self.young.becomes(&self.view);
+        }
+    }
+}
+
+impl Reached {
+    /// Before every name and end.
+    fn nothing() -> Self {
+        let tenant: Arc<str> = Arc::from("");
+        let name = Name { tenant: Arc::clone(&tenant), uid: String::new(), number: Number::MIN };
+        Self { name, end: Ended { tenant, end: (End { told: false, at: i64::MIN }, Number::MIN) } }
+    }
+
+    /// Puts the next ones into the trees; true where there were no more.
+    fn go_on(&mut self, transaction: &Transaction<'_>, settling: &Generation, most: usize) -> Result<bool, StoreError> {
+        const NAME: &str = "INSERT OR IGNORE INTO names (tenant, uid, booking) VALUES (?1, ?2, ?3)";
+        let names = settling.names((&self.name.tenant, &self.name.uid), true, most);
+        let ends = settling.ends_behind(&self.end, most);
+        let mut insert = transaction.prepare_cached(NAME)?;
+        for name in &names {
+            insert.execute(params![name.tenant, name.uid, name.number])?;
+        }
+        for end in &ends {
+            insert_end(transaction, end)?;
+        }
+        let is_all = names.len() < most && ends.len() < most;
+        if let Some(last) = names.into_iter().next_back() {
+            self.name = last;
+        }
+        if let Some(last) = ends.into_iter().next_back() {
+            self.end = last;
+        }
+        Ok(is_all)
+    }
+}
+
+/// It may be there: a start takes what was going into the trees from its beginning.
+fn insert_end(transaction: &Transaction<'_>, Ended { tenant, end }: &Ended) -> Result<(), StoreError> {
+    const INSERT: &str = "INSERT OR IGNORE INTO ends (tenant, told, time, booking) VALUES (?1, ?2, ?3, ?4)";
+    let (End { told, at }, number) = end;
+    transaction.prepare_cached(INSERT)?.execute(params![tenant, told, at, number])?;
+    Ok(())
+}
