@@ -56,6 +56,7 @@ impl Intake {
             delivery_id: id(number, 2, received),
             facts: calbridge_booking::facts(&event, &body_sha256),
             leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
+            is_typed: event.payload.is_some(),
             event,
             body_sha256,
             booking_uid,

@@ -42,6 +42,7 @@ pub(crate) fn retype(kept: Delivery, trace_id: String) -> Result<NewDelivery, St
         booking_uid: booking_uid(&event).map(str::to_owned),
         facts: calbridge_booking::facts(&event, &body_sha256),
         leaves_siblings_silent: leaves_siblings_silent(&event),
+        is_typed: event.payload.is_some(),
         event,
         trace_id,
     })

@@ -36,16 +36,20 @@ pub(super) fn prepare(mut event: v1::BookingEvent, now: Micros, trace_id: String
     check(&event)?;
     event.receive_time.get_or_insert_with(|| timestamp(now));
     let body_sha256: [u8; 32] = Sha256::digest(&event.raw_body).into();
-    Ok(NewDelivery {
+    let mut delivery = NewDelivery {
         key: key(&event, body_sha256)?,
         delivery_id: new_id(now),
         body_sha256,
         booking_uid: booking_uid(&event).map(str::to_owned),
         facts: calbridge_booking::facts(&event, &body_sha256),
         leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
+        is_typed: event.payload.is_some(),
         event,
         trace_id,
-    })
+    };
+    // A hundred small pieces of memory, which the thread that has them gives back more cheaply than a store's would.
+    delivery.event.payload = None;
+    Ok(delivery)
 }
 
 /// A tenant is 1 to 64 characters of `a-z`, `0-9`, `-`, `_`.

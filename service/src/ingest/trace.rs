@@ -83,7 +83,7 @@ pub(super) fn describe(span: &Span, delivery: &NewDelivery) {
     if let Some(uid) = &delivery.booking_uid {
         span.record(semconv::BOOKING_UID, uid.as_str());
     }
-    let disposition = if event.payload.is_some() { "accepted" } else { "unparsed" };
+    let disposition = if delivery.is_typed { "accepted" } else { "unparsed" };
     span.record(semconv::DELIVERY_DISPOSITION, disposition);
 }
 

@@ -46,8 +46,10 @@ pub struct NewDelivery {
     pub key: DeliveryKey,
     /// The id it gets if it is new.
     pub delivery_id: Uuid,
-    /// The event as submitted.
+    /// The event as submitted. Its payload has told all it has to say, and may be gone.
     pub event: v1::BookingEvent,
+    /// The body could be typed.
+    pub is_typed: bool,
     /// SHA-256 of the raw body.
     pub body_sha256: [u8; 32],
     /// The booking that the body is about, if it names one.

@@ -160,9 +160,9 @@ impl DeliveryRow<'_> {
     }
 
     pub(crate) fn disposition(&self) -> v1::DeliveryDisposition {
-        match self.delivery.event.payload {
-            Some(_) => v1::DeliveryDisposition::Accepted,
-            None => v1::DeliveryDisposition::Unparsed,
+        match self.delivery.is_typed {
+            true => v1::DeliveryDisposition::Accepted,
+            false => v1::DeliveryDisposition::Unparsed,
         }
     }
 

@@ -230,7 +230,7 @@ fn spoken_of(delivery: &NewDelivery) -> Vec<&str> {
 }
 
 fn outcome(delivery: &NewDelivery, changed: bool) -> v1::SubmitOutcome {
-    if delivery.event.payload.is_none() {
+    if !delivery.is_typed {
         v1::SubmitOutcome::Unparsed
     } else if delivery.facts.is_empty() {
         v1::SubmitOutcome::Recorded

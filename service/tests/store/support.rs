@@ -204,6 +204,7 @@ fn prepared(event: v1::BookingEvent, body_sha256: [u8; 32], time: i64, identity:
         delivery_id: fresh_id(),
         facts: calbridge_booking::facts(&event, &body_sha256),
         leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
+        is_typed: event.payload.is_some(),
         event,
         body_sha256,
         booking_uid,

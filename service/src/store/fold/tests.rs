@@ -26,6 +26,7 @@ fn delivery(trigger: Trigger, uid: &str, from: &str, created: u8) -> NewDelivery
         key: DeliveryKey { tenant: "acme".into(), time: created.into(), identity: Identity::Body(body_sha256) },
         delivery_id: Uuid::from_u128(created.into()),
         facts: calbridge_booking::facts(&event, &body_sha256),
+        is_typed: true,
         event,
         body_sha256,
         booking_uid: Some(uid.into()),

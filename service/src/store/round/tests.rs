@@ -11,6 +11,7 @@ fn delivery(tenant: &str, body: u8) -> NewDelivery {
         key: DeliveryKey { tenant: tenant.into(), time: 0, identity },
         delivery_id: Uuid::from_u128(body.into()),
         event: BookingEvent::default(),
+        is_typed: false,
         body_sha256: [body; 32],
         booking_uid: None,
         facts: Vec::new(),

@@ -36,6 +36,7 @@ fn batch() -> Batch {
         key: DeliveryKey { tenant: Arc::from("acme"), time: 0, identity },
         delivery_id: Uuid::from_u128(2),
         event: v1::BookingEvent::default(),
+        is_typed: false,
         body_sha256: [0; 32],
         booking_uid: None,
         facts: Vec::new(),
