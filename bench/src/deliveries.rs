@@ -57,7 +57,7 @@ impl Intake {
             facts: calbridge_booking::facts(&event, &body_sha256),
             leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
             is_typed: event.payload.is_some(),
-            event,
+            event: Box::new(event),
             body_sha256,
             booking_uid,
             trace_id: String::new(),

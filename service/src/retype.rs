@@ -43,7 +43,7 @@ pub(crate) fn retype(kept: Delivery, trace_id: String) -> Result<NewDelivery, St
         facts: calbridge_booking::facts(&event, &body_sha256),
         leaves_siblings_silent: leaves_siblings_silent(&event),
         is_typed: event.payload.is_some(),
-        event,
+        event: Box::new(event),
         trace_id,
     })
 }

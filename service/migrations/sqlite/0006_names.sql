@@ -1,7 +1,8 @@
 -- Names and ends come in no order: trees that take each at once have a page dirtied by nearly every one. They are tables
 -- of their own now, into which bookings go side by side, many of them at a time.
 
--- Every booking up to the head's mark is in them; those behind it are known from their rows.
+-- Every booking up to the head's mark `settled` is in them, those up to `settling` may be, and all behind `settled` are
+-- known from their rows.
 CREATE TABLE names (
     tenant  TEXT    NOT NULL,
     uid     TEXT    NOT NULL,

@@ -44,7 +44,7 @@ pub(super) fn prepare(mut event: v1::BookingEvent, now: Micros, trace_id: String
         facts: calbridge_booking::facts(&event, &body_sha256),
         leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
         is_typed: event.payload.is_some(),
-        event,
+        event: Box::new(event),
         trace_id,
     };
     // A hundred small pieces of memory, which the thread that has them gives back more cheaply than a store's would.

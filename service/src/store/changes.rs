@@ -160,10 +160,7 @@ impl DeliveryRow<'_> {
     }
 
     pub(crate) fn disposition(&self) -> v1::DeliveryDisposition {
-        match self.delivery.is_typed {
-            true => v1::DeliveryDisposition::Accepted,
-            false => v1::DeliveryDisposition::Unparsed,
-        }
+        if self.delivery.is_typed { v1::DeliveryDisposition::Accepted } else { v1::DeliveryDisposition::Unparsed }
     }
 
     /// `None` where the event carries no UUID.

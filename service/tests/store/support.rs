@@ -205,7 +205,7 @@ fn prepared(event: v1::BookingEvent, body_sha256: [u8; 32], time: i64, identity:
         facts: calbridge_booking::facts(&event, &body_sha256),
         leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
         is_typed: event.payload.is_some(),
-        event,
+        event: Box::new(event),
         body_sha256,
         booking_uid,
         trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),

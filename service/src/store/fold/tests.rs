@@ -27,7 +27,7 @@ fn delivery(trigger: Trigger, uid: &str, from: &str, created: u8) -> NewDelivery
         delivery_id: Uuid::from_u128(created.into()),
         facts: calbridge_booking::facts(&event, &body_sha256),
         is_typed: true,
-        event,
+        event: Box::new(event),
         body_sha256,
         booking_uid: Some(uid.into()),
         leaves_siblings_silent: false,

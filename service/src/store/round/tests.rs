@@ -1,4 +1,3 @@
-use calbridge_proto::v1::BookingEvent;
 use uuid::Uuid;
 
 use super::*;
@@ -10,7 +9,7 @@ fn delivery(tenant: &str, body: u8) -> NewDelivery {
     NewDelivery {
         key: DeliveryKey { tenant: tenant.into(), time: 0, identity },
         delivery_id: Uuid::from_u128(body.into()),
-        event: BookingEvent::default(),
+        event: Box::default(),
         is_typed: false,
         body_sha256: [body; 32],
         booking_uid: None,

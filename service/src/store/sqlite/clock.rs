@@ -1,6 +1,6 @@
 //! What the clock has to say: found by readers, so that nobody waits while there is nothing, and said by the writer.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use calbridge_proto::v1::{Transition, TransitionSource};
 use rusqlite::{OptionalExtension, TransactionBehavior, params};
@@ -53,9 +53,7 @@ pub(super) fn hear(
         Occasion { head: before.position, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
     let changes = Changes::of_clock(fold::hear_clock(&rows, &occasion)?, round.now);
     let has_sorted = write_changes(&transaction, (&mut names, packer), &changes, before)?;
-    names.settle(&transaction)?;
-    transaction.commit()?;
-    settler.committed();
+    names.commit(transaction)?;
     let answer = changes.folded.clock.into_iter().map(|(_, made)| made).collect();
     Ok(Done { answer, has_sorted })
 }
@@ -68,11 +66,11 @@ fn due_of(
     room: usize,
 ) -> Result<Vec<String>, StoreError> {
     let mut uids = match passed {
-        Some(passed) => between(snapshot, tenant, false, (Micros::MIN, passed), room)?,
+        Some(passed) => between(snapshot, tenant, false, Micros::MIN..=passed, room)?,
         None => Vec::new(),
     };
     let kept = passed.map_or(Micros::MIN, |passed| passed.saturating_add(SKEW));
-    let early = (kept.saturating_add(1), Micros::MAX);
+    let early = kept.saturating_add(1)..=Micros::MAX;
     uids.extend(between(snapshot, tenant, true, early, room - uids.len())?);
     Ok(uids)
 }
@@ -82,14 +80,13 @@ fn between(
     snapshot: &Snapshot<'_>,
     tenant: &str,
     told: bool,
-    (first, last): (Micros, Micros),
+    ends: RangeInclusive<Micros>,
     room: usize,
 ) -> Result<Vec<String>, StoreError> {
     const SELECT: &str = "SELECT uid FROM bookings WHERE id = ?1 AND clock_told = ?2 AND clock_end = ?3";
     let mut select = snapshot.prepare_cached(SELECT)?;
     let mut uids = Vec::new();
-    let ends = (End { told, at: first }, End { told, at: last });
-    for (End { told, at }, number) in snapshot.young.ends(snapshot, tenant, ends, room)? {
+    for (End { told, at }, number) in snapshot.young.ends(snapshot, tenant, (told, ends), room)? {
         uids.extend(select.query_row(params![number, told, at], |row| row.get::<_, String>(0)).optional()?);
     }
     Ok(uids)

@@ -44,9 +44,7 @@ pub(super) fn commit(
     write::mentions(&transaction, &mut names, plan.mentions())?;
     write::copies(&transaction, &plan)?;
     Head { position: plan.head, tail }.write(&transaction, before)?;
-    names.settle(&transaction)?;
-    transaction.commit()?;
-    settler.committed();
+    names.commit(transaction)?;
     Ok(Done { answer: plan.answers(), has_sorted: tail < before.tail })
 }
 

@@ -69,7 +69,8 @@ impl<'s> Names<'s> {
         (tenant, uid): (&Arc<str>, &str),
         now: Option<End>,
     ) -> Result<(), StoreError> {
-        let Some(met) = self.met.get_mut(tenant).and_then(|of| of.get_mut(uid)) else { return Ok(()) };
+        let met = self.met.get_mut(tenant).and_then(|of| of.get_mut(uid));
+        let met = met.ok_or_else(|| damaged("it was written without a number"))?;
         self.settler.end(transaction, (tenant, met.number), met.end, now)?;
         met.end = now;
         Ok(())
@@ -97,9 +98,14 @@ impl<'s> Names<'s> {
         Ok(number)
     }
 
-    /// Takes some of the young into the trees. The last part of a transaction.
-    pub(super) fn settle(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        self.settler.settle(transaction)
+    /// Whether a booking has a number that was not met.
+    pub(super) fn is_unmet(&self, transaction: &Transaction<'_>, tenant: &str, uid: &str) -> bool {
+        self.get(tenant, uid).is_none() && matches!(self.settler.view().number(transaction, tenant, uid), Ok(Some(_)))
+    }
+
+    /// The end of the transaction.
+    pub(super) fn commit(self, transaction: Transaction<'_>) -> Result<(), StoreError> {
+        self.settler.commit(transaction)
     }
 
     fn remember(&mut self, tenant: &Arc<str>, uid: &str, met: Met) {

@@ -39,9 +39,7 @@ pub(super) fn replay(
         spoke_earlier(&transaction, &names, changes)?;
     }
     if plan.kept.is_some() {
-        names.settle(&transaction)?;
-        transaction.commit()?;
-        settler.committed();
+        names.commit(transaction)?;
     }
     Ok(Done { answer: Some(plan.replayed), has_sorted })
 }

@@ -6,6 +6,7 @@ mod fill;
 use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use tracing::info;
 
 use super::{OpenError, Options, Synchronous};
 use crate::store::StoreError;
@@ -153,6 +154,9 @@ fn is_empty(connection: &Connection) -> Result<bool, StoreError> {
 
 fn migrate(connection: &mut Connection, found: i64) -> Result<(), StoreError> {
     for (version, migration) in (1_i64..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
+        if found > 0 {
+            info!(version, "the store is brought up to date");
+        }
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(migration.sql)?;
         if let Some(then) = migration.then {

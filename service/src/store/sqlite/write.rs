@@ -197,6 +197,7 @@ fn row(
 ) -> Result<(), StoreError> {
     let (tenant, uid) = &booking.key;
     let known = names.get(tenant, uid);
+    debug_assert!(!names.is_unmet(transaction, tenant, uid), "a booking is loaded before it is written");
     let number = known.unwrap_or_else(|| names.add(tenant, uid)).number;
     let place = Place { number, is_new: known.is_none(), first };
     match &booking.shows {

@@ -1,8 +1,8 @@
 //! The one writer: a thread with the only connection that may write, fed through a bounded channel. What it has written
 //! it hands to the syncer, which answers when that is on stable storage.
 //!
-//! After any error, and after a panic, the connection is given up and a new one opened for the next command: a
-//! transaction that failed leaves nothing behind, and a disk that has room again needs no restart.
+//! After any error, and after a panic, the connection is given up and a new one opened: a transaction that failed leaves
+//! nothing behind, and a disk that has room again needs no restart.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -306,9 +306,15 @@ impl Worker {
             // What the panic left half done is given up: the packer here, the connection and its transaction below.
             self.packer = Packer::new();
             Err(StoreError::Damaged { what: "command", why: "the writer panicked over it".to_owned() })
-        })?;
-        self.desk = Some(desk);
-        Ok(done)
+        });
+        self.desk = if done.is_ok() {
+            Some(desk)
+        } else {
+            drop(desk);
+            // At once, for those who read: what it had begun is among the young. Should it fail, the next command says so.
+            Desk::open(&self.path, self.options, &self.young).ok()
+        };
+        done
     }
 }
 

@@ -5,12 +5,15 @@
 //! each round. They are no more than a reading of rows: a start reads them off the rows behind the head's marks.
 //!
 //! Whoever reads takes what is young together with its state of the database, so that a booking is always in one of
-//! the two. It may be in both, and the young may know of one that this state does not have: its row decides.
+//! the two. It may be in both, and the young may know of one that this state does not have: its row decides. What goes
+//! away goes at once, for older states too: a booking of which nothing was heard, when a purge removes it, and an end
+//! that became another one. The clock looks again a second later.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    mem,
+    ops::{Bound, RangeInclusive},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -20,6 +23,7 @@ use crate::store::{Micros, StoreError};
 mod settler;
 
 pub(super) use settler::Settler;
+use settler::Stood;
 
 const NUMBER: &str = "SELECT booking FROM names WHERE tenant = ?1 AND uid = ?2";
 
@@ -58,6 +62,8 @@ pub(super) struct Name {
 #[derive(Debug, Default)]
 pub(super) struct Young {
     now: RwLock<View>,
+    /// Where the settler stood when it committed last: one that is made anew after a failure goes on there.
+    stood: Mutex<Option<Stood>>,
 }
 
 impl Young {
@@ -69,7 +75,9 @@ impl Young {
     }
 
     fn becomes(&self, view: &View) {
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = view.clone();
+        let before = mem::replace(&mut *self.now.write().unwrap_or_else(PoisonError::into_inner), view.clone());
+        // With nobody waiting: it may be the last of many.
+        drop(before);
     }
 }
 
@@ -120,15 +128,15 @@ impl View {
         &self,
         connection: &Connection,
         tenant: &str,
-        (first, last): (End, End),
+        (told, between): (bool, RangeInclusive<Micros>),
         limit: usize,
     ) -> Result<Vec<(End, Number)>, StoreError> {
         let mut select = connection.prepare_cached(ENDS)?;
-        let values = params![tenant, first.told, first.at, last.at, super::queries::limit(limit)];
+        let values = params![tenant, told, between.start(), between.end(), super::queries::limit(limit)];
         let settled = select.query_map(values, |row| Ok((End { told: row.get(0)?, at: row.get(1)? }, row.get(2)?)))?;
         let mut ends = settled.collect::<Result<BTreeSet<_>, _>>()?;
         for young in self.generations() {
-            ends.extend(young.ends(tenant, (first, last), limit));
+            ends.extend(young.ends(tenant, told, &between, limit));
         }
         Ok(ends.into_iter().take(limit).collect())
     }
@@ -160,7 +168,7 @@ impl View {
     }
 }
 
-/// Bookings of which the trees had nothing when they came.
+/// Bookings that came one after the other and go into the trees together.
 #[derive(Debug, Default)]
 struct Generation {
     tenants: RwLock<BTreeMap<Arc<str>, Tenant>>,
@@ -181,10 +189,8 @@ impl Generation {
     fn names(&self, behind: (&str, &str), onward: bool, limit: usize) -> Vec<Name> {
         let tenants = self.read();
         let range = (Bound::Excluded(behind.0), Bound::Unbounded);
-        let later = tenants
-            .range::<str, _>(range)
-            .filter(|_| onward)
-            .flat_map(|(tenant, of)| of.names.iter().map(move |(uid, number)| name(tenant, uid, *number)));
+        let later = onward.then(|| tenants.range::<str, _>(range)).into_iter().flatten();
+        let later = later.flat_map(|(tenant, of)| of.names.iter().map(move |(uid, number)| name(tenant, uid, *number)));
         let range = (Bound::Excluded(behind.1), Bound::Unbounded);
         let own = tenants.get_key_value(behind.0).into_iter().flat_map(|(tenant, of)| {
             of.names.range::<str, _>(range).map(move |(uid, number)| name(tenant, uid, *number))
@@ -192,10 +198,11 @@ impl Generation {
         own.chain(later).take(limit).collect()
     }
 
-    fn ends(&self, tenant: &str, (first, last): (End, End), limit: usize) -> Vec<(End, Number)> {
+    fn ends(&self, tenant: &str, told: bool, between: &RangeInclusive<Micros>, limit: usize) -> Vec<(End, Number)> {
         let tenants = self.read();
+        let (first, last) = (End { told, at: *between.start() }, End { told, at: *between.end() });
         let Some(of) = tenants.get(tenant) else { return Vec::new() };
-        of.ends.range((first, Number::MIN)..=(last, Number::MAX)).take(limit).copied().collect()
+        of.ends.range((first, Number::MIN)..).take_while(|(end, _)| *end <= last).take(limit).copied().collect()
     }
 
     /// Behind an end of a tenant's, and of later tenants.

@@ -1,6 +1,6 @@
 //! The writer's part: it numbers bookings, keeps their names and ends, and takes the young into the trees.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use rusqlite::{Connection, Transaction, params};
 
@@ -31,10 +31,17 @@ struct Marks {
 }
 
 /// How far those that are going into the trees have done so.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Reached {
     name: Name,
     end: Ended,
+}
+
+/// Where a settler stood at a commit.
+#[derive(Debug)]
+pub(super) struct Stood {
+    marks: Marks,
+    reached: Reached,
 }
 
 /// It lives as long as its connection: after a transaction that failed the rows are read anew.
@@ -77,9 +84,11 @@ impl Settler {
         }
         let view = View { fresh: Arc::new(fresh), settling: (settling > settled).then(|| Arc::new(going)) };
         young.becomes(&view);
-        // Numbers are never used twice: what is young may know of one that is gone.
+        // A purge removes rows, and the last ones' numbers may come again: no other name has them then. Those up to the
+        // mark must not: they are no longer young.
         let newest = newest.max(settling);
-        Ok(Self { pace: PACE, young, view, marks, reached: Reached::nothing(), newest, gathered, brought: 0 })
+        let reached = young.stood(marks).unwrap_or_else(Reached::nothing);
+        Ok(Self { pace: PACE, young, view, marks, reached, newest, gathered, brought: 0 })
     }
 
     pub(in crate::store::sqlite) fn view(&self) -> &View {
@@ -135,8 +144,15 @@ impl Settler {
         Ok(())
     }
 
-    /// Takes some of the young into the trees, as a part of the transaction.
-    pub(in crate::store::sqlite) fn settle(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    /// Commits, with some of the young taken into the trees.
+    pub(in crate::store::sqlite) fn commit(&mut self, transaction: Transaction<'_>) -> Result<(), StoreError> {
+        self.settle(&transaction)?;
+        transaction.commit()?;
+        self.committed();
+        Ok(())
+    }
+
+    pub(super) fn settle(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let before = self.marks;
         if self.view.settling.is_none() && self.gathered >= self.pace.gathered {
             self.view = View { settling: Some(Arc::clone(&self.view.fresh)), fresh: Arc::default() };
@@ -159,11 +175,24 @@ impl Settler {
         Ok(())
     }
 
-    /// The transaction is committed: what is in the trees need not be kept.
-    pub(in crate::store::sqlite) fn committed(&mut self) {
+    /// What is in the trees need not be kept.
+    fn committed(&mut self) {
+        self.young.stands(Stood { marks: self.marks, reached: self.reached.clone() });
         if self.marks.settled == self.marks.settling && self.view.settling.take().is_some() {
             self.young.becomes(&self.view);
         }
+    }
+}
+
+impl Young {
+    fn stands(&self, at: Stood) {
+        *self.stood.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    /// How far those between these marks are in the trees, if that is known. What changed of them since is there already.
+    fn stood(&self, marks: Marks) -> Option<Reached> {
+        let stood = self.stood.lock().unwrap_or_else(PoisonError::into_inner);
+        stood.as_ref().filter(|stood| stood.marks == marks).map(|stood| stood.reached.clone())
     }
 }
 
