@@ -46,8 +46,8 @@ pub struct NewDelivery {
     pub key: DeliveryKey,
     /// The id it gets if it is new.
     pub delivery_id: Uuid,
-    /// The event as submitted. Its payload has told all it has to say, and may be gone. In a box: a delivery goes through
-    /// many hands, and an event is kilobytes.
+    /// The event as submitted. Its payload has told all it has to say, and may be gone. In a box: a delivery goes
+    /// through many hands, and an event is kilobytes.
     pub event: Box<v1::BookingEvent>,
     /// The body could be typed.
     pub is_typed: bool,

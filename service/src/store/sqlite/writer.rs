@@ -1,8 +1,8 @@
 //! The one writer: a thread with the only connection that may write, fed through a bounded channel. What it has written
 //! it hands to the syncer, which answers when that is on stable storage.
 //!
-//! After any error, and after a panic, the connection is given up and a new one opened: a transaction that failed leaves
-//! nothing behind, and a disk that has room again needs no restart.
+//! After any error, and after a panic, the connection is given up and a new one opened: a transaction that failed
+//! leaves nothing behind, and a disk that has room again needs no restart.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -311,7 +311,8 @@ impl Worker {
             Some(desk)
         } else {
             drop(desk);
-            // At once, for those who read: what it had begun is among the young. Should it fail, the next command says so.
+            // At once, for those who read: what it had begun is among the young. Should it fail, the next command says
+            // so.
             Desk::open(&self.path, self.options, &self.young).ok()
         };
         done

@@ -189,7 +189,8 @@ impl Young {
         *self.stood.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
     }
 
-    /// How far those between these marks are in the trees, if that is known. What changed of them since is there already.
+    /// How far those between these marks are in the trees, if that is known. What changed of them since is there
+    /// already.
     fn stood(&self, marks: Marks) -> Option<Reached> {
         let stood = self.stood.lock().unwrap_or_else(PoisonError::into_inner);
         stood.as_ref().filter(|stood| stood.marks == marks).map(|stood| stood.reached.clone())
