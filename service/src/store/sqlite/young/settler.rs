@@ -176,7 +176,7 @@ impl Settler {
     }
 
     /// What is in the trees need not be kept.
-    fn committed(&mut self) {
+    pub(super) fn committed(&mut self) {
         self.young.stands(Stood { marks: self.marks, reached: self.reached.clone() });
         if self.marks.settled == self.marks.settling && self.view.settling.take().is_some() {
             self.young.becomes(&self.view);

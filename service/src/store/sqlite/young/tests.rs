@@ -82,11 +82,14 @@ impl World {
             transaction.execute(ROW, values).unwrap();
             self.settler.end(&transaction, (&key, number), before.and_then(|(_, end)| end), end).unwrap();
         }
+        self.settler.settle(&transaction).unwrap();
+        let reader = schema::reader(&self.path).unwrap();
+        numbers_are_found(&self.young, &reader, &self.model);
         if commits {
-            self.settler.commit(transaction).unwrap();
+            transaction.commit().unwrap();
+            self.settler.committed();
             self.model = model;
         } else {
-            self.settler.settle(&transaction).unwrap();
             drop(transaction);
             self.settler = load(&self.connection, &self.young);
         }
@@ -141,6 +144,16 @@ impl World {
             assert_eq!(view.next_tenant(&reader, tenant).unwrap(), behind(tenant, |_| true));
             assert_eq!(view.next_with_ends(&reader, tenant).unwrap(), behind(tenant, Option::is_some));
         }
+    }
+}
+
+/// In the state that a reader begins to read now.
+fn numbers_are_found(young: &Young, reader: &Connection, model: &Model) {
+    let snapshot = reader.unchecked_transaction().unwrap();
+    let begin = || Ok(snapshot.query_row("SELECT position FROM head", [], |row| row.get::<_, i64>(0))?);
+    let (_, view) = young.at(begin).unwrap();
+    for ((tenant, uid), (number, _)) in model {
+        assert_eq!(view.number(&snapshot, tenant, uid).unwrap(), Some(*number), "{tenant} {uid}");
     }
 }
 
