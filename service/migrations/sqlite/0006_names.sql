@@ -1,5 +1,5 @@
--- Names and ends come in no order: trees that take each at once have a page dirtied by nearly every one. They are tables
--- of their own now, into which bookings go side by side, many of them at a time.
+-- Names and ends come in no order: trees that take each at once have a page dirtied by nearly every one. They are
+-- tables of their own now, into which bookings go side by side, many of them at a time.
 
 -- Every booking up to the head's mark `settled` is in them, those up to `settling` may be, and all behind `settled` are
 -- known from their rows.
@@ -29,7 +29,7 @@ UPDATE head SET settled  = (SELECT coalesce(max(id), 0) FROM bookings),
 
 -- The same rows without the index of their names, which only a new table can be rid of. That no name is there twice,
 -- the one writer sees to.
-CREATE TABLE lines (
+CREATE TABLE bookings_alone (
     id               INTEGER PRIMARY KEY,
     tenant           TEXT    NOT NULL,
     uid              TEXT    NOT NULL,
@@ -48,9 +48,9 @@ CREATE TABLE lines (
     clock_told       INTEGER NOT NULL DEFAULT 0, -- the log says that it did
     first_position   INTEGER NOT NULL DEFAULT 0  -- the round that first spoke of it began here
 ) STRICT;
-INSERT INTO lines SELECT id, tenant, uid, state, visible, status, start_time, update_time, position, rescheduled_from,
+INSERT INTO bookings_alone SELECT id, tenant, uid, state, visible, status, start_time, update_time, position, rescheduled_from,
     link, seated, organizer, event_type_id, clock_end, clock_told, first_position FROM bookings ORDER BY id;
 DROP TABLE bookings;
-ALTER TABLE lines RENAME TO bookings;
+ALTER TABLE bookings_alone RENAME TO bookings;
 CREATE INDEX bookings_by_update      ON bookings (tenant, update_time, uid) WHERE visible = 1;
 CREATE INDEX bookings_by_predecessor ON bookings (tenant, rescheduled_from) WHERE rescheduled_from IS NOT NULL;

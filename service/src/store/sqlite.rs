@@ -128,7 +128,7 @@ impl SqliteStore {
         let file = file::claim(path)?;
         let database = file.path.clone();
         let waits = options.synchronous == Synchronous::Full;
-        let was_left = waits && settled(&database)?;
+        let was_left = waits && was_log_left(&database)?;
         let connection = schema::open(&database, options)?;
         let failed = |why| OpenError::Store { path: database.clone(), why };
         if was_left {
@@ -145,8 +145,8 @@ impl SqliteStore {
 }
 
 /// Whether a log was left behind; it is on stable storage then.
-fn settled(database: &Path) -> Result<bool, OpenError> {
-    syncer::settle(database).map_err(|why| OpenError::Unwritable { path: file::log_path(database), why })
+fn was_log_left(database: &Path) -> Result<bool, OpenError> {
+    syncer::write_again(database).map_err(|why| OpenError::Unwritable { path: file::log_path(database), why })
 }
 
 impl Store for SqliteStore {

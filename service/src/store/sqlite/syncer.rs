@@ -51,7 +51,7 @@ pub(super) fn open_log(path: &Path) -> io::Result<Log> {
 /// Before anything of a database is believed: a log that a process left behind may be in the system's memory alone, and
 /// even there called written. Writes each of its bytes in its place once more and waits for them. True where there was
 /// such a log.
-pub(super) fn settle(path: &Path) -> io::Result<bool> {
+pub(super) fn write_again(path: &Path) -> io::Result<bool> {
     let mut log = match OpenOptions::new().read(true).write(true).open(file::log_path(path)) {
         Ok(log) => log,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -152,6 +152,7 @@ impl Settler {
         Ok(())
     }
 
+    /// Takes some into the trees; begins with those that have gathered once the ones before are there.
     pub(super) fn settle(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let before = self.marks;
         if self.view.settling.is_none() && self.gathered >= self.pace.gathered {
