@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 // Every request allocates and frees on whichever thread serves it: what the system's allocator is slowest at.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Takes Cal.com's webhooks in and hands them to the booking service.
 #[derive(Parser)]

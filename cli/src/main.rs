@@ -22,7 +22,7 @@ use calbridge_process::{arguments, exit_code};
 use clap::{Parser, Subcommand};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// The booking backbone for people who run on Cal.com
 #[derive(Parser)]

@@ -1,8 +1,8 @@
 //! The way of an event into the store: checked, queued, committed together with its neighbours, answered.
 //!
 //! An answer without an error means: on stable storage. Three tasks share the work. While one round is on its way to
-//! the disk the next one is written, and one more is gathered and its duplicates are looked up; no timer runs, so an
-//! idle service answers at once.
+//! the disk the next one is written, and one more is gathered and its duplicates are looked up. Only a small round that
+//! comes right behind another waits a moment, so an idle service answers at once.
 
 mod commit;
 mod event;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 // Every event allocates on one thread and frees on another: what the system's allocator is slowest at.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Keeps Cal.com's webhooks and answers what is known of the bookings.
 #[derive(Parser)]

@@ -69,6 +69,11 @@ pub(crate) const QUEUE_BYTES: usize = 256 * 1024 * 1024;
 pub(crate) const ROUND_EVENTS: usize = 512;
 /// The bodies of one round together: a round of the largest bodies must not hold the next one up for seconds.
 pub(crate) const ROUND_BYTES: usize = 16 * 1024 * 1024;
+/// A round of fewer may wait for more.
+pub(crate) const ROUND_SMALL: usize = 16;
+/// A small round among many is committed no sooner than this after the one before it: at some thousand events a second
+/// each would hold one or two, and most of an event's cost is its round's.
+pub(crate) const ROUND_SPACING: Duration = Duration::from_millis(1);
 /// Rounds of one event after the store reported a damaged row: whoever shares a round with it would be refused too.
 pub(crate) const CAREFUL_ROUNDS: usize = 256;
 /// Bodies above this are hashed and read beside the reactor: 256 KiB take about a millisecond without SHA instructions.

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 /// The programs that we ship allocate with it too, and a row is mostly small allocations.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const UID: &str = "fKzeAR64jXo9UTXpt7sZsC";
 const NEW_UID: &str = "sCEmEqGapo2Dc3bUdBeWp7";

@@ -27,7 +27,7 @@ use jiff::Timestamp;
 
 /// What the service allocates with.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// 2026-09-21T00:00:00Z, in seconds: when the first webhook is.
 const BEGIN: i64 = 1_790_000_000;

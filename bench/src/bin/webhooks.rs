@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 /// The limits allocate with what the programs that are shipped do.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// How fast webhooks are taken in on this machine, beside what hyper alone can do.
 ///

@@ -7,15 +7,15 @@ use std::sync::{Arc, atomic::Ordering};
 
 use calbridge_proto::v1;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::timeout,
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, warn};
 
 use super::{Answer, Receipt, Shared, Submission, trace};
 use crate::{
-    settings::{CONFIRM_TIMEOUT, ROUND_BYTES, ROUND_EVENTS},
+    settings::{CONFIRM_TIMEOUT, ROUND_BYTES, ROUND_EVENTS, ROUND_SMALL, ROUND_SPACING},
     store::{DeliveryKey, DuplicateNote, FirstResult, Micros, Store},
 };
 
@@ -47,8 +47,8 @@ struct Gathering {
 
 /// Gathers rounds until `stopping` fires and everything that was taken before is on its way.
 ///
-/// A round grows, and its duplicates are looked up, for as long as the one before it is being committed: so rounds are
-/// as large as they can be without anybody waiting for one to fill.
+/// A round grows, and its duplicates are looked up, for as long as the one before it is being committed; a small one
+/// that comes right behind others until [`ROUND_SPACING`] has passed, too.
 pub(super) async fn run<S: Store>(
     shared: Arc<Shared<S>>,
     mut queue: mpsc::Receiver<Submission>,
@@ -56,6 +56,7 @@ pub(super) async fn run<S: Store>(
     stopping: CancellationToken,
 ) {
     let turns = Arc::new(Semaphore::new(1));
+    let mut due = None;
     loop {
         let Some(first) = next(&mut queue, &stopping).await else { return };
         let mut round = Gathering::begin(&shared);
@@ -63,12 +64,13 @@ pub(super) async fn run<S: Store>(
         let turn = loop {
             tokio::select! {
                 biased;
-                turn = Arc::clone(&turns).acquire_owned() => break turn,
+                turn = turn(&turns, due.filter(|_| round.is_small())) => break turn,
                 // Once the service stops the queue is closed by whoever waits for the next first.
                 Some(more) = queue.recv(), if round.has_room() => round.grow(&shared, more, &mut queue).await,
             }
         };
         let Ok(turn) = turn else { return };
+        due = round.is_one_of_many().then(|| Instant::now() + ROUND_SPACING);
         shared.metrics.round(round.events, queue.len());
         if rounds.send(round.close((shared.clock)(), turn)).await.is_err() {
             return;
@@ -86,6 +88,16 @@ impl Gathering {
 
     fn has_room(&self) -> bool {
         self.events < self.most && self.bytes < ROUND_BYTES
+    }
+
+    /// More would share what a round costs by itself.
+    fn is_small(&self) -> bool {
+        self.has_room() && self.events < ROUND_SMALL
+    }
+
+    /// Others came while it grew: there are more on their way.
+    fn is_one_of_many(&self) -> bool {
+        self.events > 2
     }
 
     /// Takes an event and what waits behind it, up to the bounds of a round, and looks up which of it is known.
@@ -108,6 +120,14 @@ impl Gathering {
         trace::close_round(&self.span, self.events);
         Round { span: self.span, now, fresh: self.fresh, notes: self.notes, turn }
     }
+}
+
+/// The turn to commit, not before the round is due.
+async fn turn(turns: &Arc<Semaphore>, due: Option<Instant>) -> Result<OwnedSemaphorePermit, AcquireError> {
+    if let Some(due) = due.filter(|due| Instant::now() < *due) {
+        sleep_until(due).await;
+    }
+    Arc::clone(turns).acquire_owned().await
 }
 
 /// The next event; none once the service stops and the queue is empty.
@@ -174,4 +194,22 @@ fn answer_duplicate<S>(shared: &Shared<S>, receipt: Receipt, first: FirstResult)
         booking_uid: first.booking_uid,
     };
     receipt.answer(Ok(answer), &shared.metrics);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_waited_for_until_the_round_is_due_and_no_longer() {
+        let turns = Arc::new(Semaphore::new(1));
+        let begun = Instant::now();
+        drop(turn(&turns, None).await);
+        drop(turn(&turns, Some(begun)).await);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        drop(turn(&turns, Some(begun + ROUND_SPACING)).await);
+        assert_eq!(begun.elapsed(), ROUND_SPACING);
+    }
 }

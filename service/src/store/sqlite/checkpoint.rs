@@ -2,6 +2,7 @@
 //! writer, which must finish it once in a while for the log to begin anew, finds little left to do.
 
 use std::{
+    ffi::c_int,
     ops::Range,
     path::{Path, PathBuf},
     sync::mpsc::{self, RecvTimeoutError},
@@ -9,15 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ffi::SQLITE_IOERR_FSYNC};
+use rusqlite::{
+    Connection,
+    ffi::SQLITE_IOERR_FSYNC,
+    hooks::{CheckpointMode, Wal},
+};
 use tracing::debug;
 
-use super::{
-    Options,
-    schema::{self, CHECKPOINT_PAGES},
-    syncer,
-};
+use super::{Options, schema, syncer};
 use crate::store::StoreError;
+
+/// After how many pages the writer moves the log into the file, so that it begins anew. Nearly all of it is moved aside
+/// before.
+const CHECKPOINT_PAGES: i64 = 8_000;
 
 /// Between two looks at the log, while rounds come: some hundred pages gather meanwhile.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -99,8 +104,23 @@ fn checkpoint(connection: &mut Option<Connection>, path: &Path, options: Options
     Ok(pages)
 }
 
+/// Called when the writer has committed: moves the log into the file once it has enough pages. `SQLite`'s own way of
+/// doing so keeps to itself that the disk refused.
+pub(super) fn after_commit(log: &Wal, pages: c_int) -> rusqlite::Result<()> {
+    if i64::from(pages) < CHECKPOINT_PAGES {
+        return Ok(());
+    }
+    match log.checkpoint_v2(CheckpointMode::PASSIVE) {
+        Err(rusqlite::Error::SqliteFailure(failure, why)) if failure.extended_code == SQLITE_IOERR_FSYNC => {
+            Err(rusqlite::Error::SqliteFailure(failure, why))
+        }
+        // Whatever else there was, the next commit tries again.
+        _ => Ok(()),
+    }
+}
+
 /// The disk did not take the file or the log. Another wait may succeed and say nothing of what was dropped.
-fn is_lost(error: &StoreError) -> bool {
+pub(super) fn is_lost(error: &StoreError) -> bool {
     let lost = SQLITE_IOERR_FSYNC.to_string();
     matches!(error, StoreError::Unavailable { code: Some(code), .. } if *code == lost)
 }

@@ -8,7 +8,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tracing::info;
 
-use super::{OpenError, Options, Synchronous};
+use super::{OpenError, Options, Synchronous, checkpoint};
 use crate::store::StoreError;
 
 /// In order; the version of the schema is how many of them were applied. Never change one that was released.
@@ -47,10 +47,6 @@ const CACHE_KIB: i64 = 8_192;
 
 /// How much of the file is mapped into memory, in bytes: reads of cold pages then cost no copy.
 const MMAP_BYTES: i64 = 256 * 1024 * 1024;
-
-/// After how many pages the writer moves the log into the file, so that it begins anew. Nearly all of it is moved aside
-/// before.
-pub(super) const CHECKPOINT_PAGES: i64 = 8_000;
 
 /// More positions than the rounds that wait for the disk take: a dozen rounds of some hundred webhooks.
 const POSITIONS_UNSTORED_MAX: i64 = 1 << 24;
@@ -110,7 +106,7 @@ pub(super) fn writer(path: &Path, options: Options) -> Result<Connection, StoreE
     let all_the_way = options.synchronous == Synchronous::Full;
     connection.pragma_update(None, "fullfsync", all_the_way)?;
     connection.pragma_update(None, "checkpoint_fullfsync", all_the_way)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.wal_hook(Some(checkpoint::after_commit));
     connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
     if let Some(pages) = options.max_pages {
         connection.pragma_update(None, "max_page_count", pages)?;

@@ -19,7 +19,7 @@ use tracing::error;
 
 use super::{
     OpenError, Options,
-    checkpoint::Checkpointer,
+    checkpoint::{self, Checkpointer},
     clock,
     commit::{self, Done},
     desk::Desk,
@@ -288,7 +288,12 @@ impl Worker {
     }
 
     fn with<T>(&mut self, work: impl FnOnce(&mut Desk, &mut Packer) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.attempt(work).inspect_err(|_| self.syncer.stored().forget())
+        self.attempt(work).inspect_err(|error| {
+            self.syncer.stored().forget();
+            if checkpoint::is_lost(error) {
+                syncer::end(error);
+            }
+        })
     }
 
     fn attempt<T>(
