@@ -1,5 +1,7 @@
 //! From options to a configuration in which nothing is missing.
 
+mod listeners;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -11,14 +13,19 @@ use calbridge_telemetry::LogFormat;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::{ConfigError, Limits, LogFormatOption, Options, Retention, Tenant, retention, tenant};
+use self::listeners::{grpc_tls, http_tls, listener};
+use crate::{
+    Access, ConfigError, Limits, LogFormatOption, Options, Principal, Retention, ServiceOptions, Tenant, access,
+    principal, retention, tenant, tls::ServerFiles,
+};
+
+pub(crate) use self::listeners::has_host_and_port;
 
 const HTTP: &str = "127.0.0.1:8080";
 const GRPC: &str = "127.0.0.1:50051";
 const ADMIN: &str = "127.0.0.1:9090";
 /// Both programs of a two-process installation find a free port on one machine.
 const SERVICE_ADMIN: &str = "127.0.0.1:9091";
-const SERVICE: &str = "http://127.0.0.1:50051";
 /// Cal.com's senders give up within minutes; replays by hand come days later.
 const REDIS_TTL: Duration = Duration::from_hours(7 * 24);
 /// A server of `PostgreSQL` has 100 by default: room for some services.
@@ -32,8 +39,6 @@ const DEDUPE_KEYS: usize = 100_000;
 /// How long after its end an accepted booking counts as over, where the operator says nothing: meetings run late, and
 /// Cal.com's own timer comes within a minute.
 pub const COMPLETE_GRACE: Duration = Duration::from_mins(10);
-/// How many addresses of the booking service may be said. Each may be a name with many addresses of its own.
-pub const SERVICES_MOST: usize = 32;
 /// A config file is read whole; the longest that makes sense is far shorter.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// All authorities of the public web together have a quarter of it.
@@ -79,8 +84,17 @@ pub struct Config {
     pub grpc: String,
     /// `HOST:PORT` of the admin listener; port 0 lets the kernel pick.
     pub admin: String,
-    /// The booking service to talk to, each `http://HOST:PORT`: at least one, at most [`SERVICES_MOST`].
+    /// The certificate of the HTTP edge; without one it speaks no TLS.
+    pub http_tls: Option<ServerFiles>,
+    /// The certificate of the gRPC service; without one it speaks no TLS.
+    pub grpc_tls: Option<ServerFiles>,
+    /// Who may call the gRPC service. Empty: everybody who reaches it may do everything.
+    pub principals: Vec<Principal>,
+    /// The booking service to talk to, each `http://HOST:PORT` or `https://HOST:PORT`: at least one, at most
+    /// [`SERVICES_MOST`](crate::SERVICES_MOST).
     pub services: Vec<String>,
+    /// What is shown there, and who is believed.
+    pub access: Access,
     /// Where data lies, unless `database` says otherwise. Not created yet; empty for a program that keeps none.
     pub data_dir: PathBuf,
     /// The store.
@@ -163,6 +177,11 @@ pub fn resolve(
         return Err(ConfigError::NoSecret);
     }
     let redis = if keeps { redis(&options)? } else { None };
+    let (services, access) =
+        if program == Program::Adapter { access::resolve(&options)? } else { access::resolve(&Options::default())? };
+    let http_tls = if takes { http_tls(&options)? } else { None };
+    let grpc_tls = if keeps { grpc_tls(&options)? } else { None };
+    let asked = grpc_tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     let data_dir = match options.data_dir {
         Some(path) => path,
         None if keeps => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
@@ -179,7 +198,11 @@ pub fn resolve(
         http: listener("--http", options.http.filter(|_| takes), HTTP)?,
         grpc: listener("--grpc", options.grpc.filter(|_| keeps), GRPC)?,
         admin: listener("--admin", options.admin, admin_default)?,
-        services: services(options.service.as_deref().filter(|_| program == Program::Adapter))?,
+        http_tls,
+        grpc_tls,
+        principals: if keeps { principal::resolve(&options.principal, asked)? } else { Vec::new() },
+        services,
+        access,
         database: database(database_url, &data_dir, options.database_connections)?,
         data_dir,
         redis,
@@ -200,14 +223,22 @@ pub fn resolve(
     })
 }
 
-/// The booking service's addresses for a program that only reads: those that were said, else those of the config file,
-/// else the default. Any of them will do: all of them read one store.
+/// How a program that only calls the booking service reaches it: as was said, else as the config file says, else by
+/// the default. Any of the addresses will do: all of them read one store.
 ///
 /// # Errors
 ///
-/// A file that can't be read, or an address that is none.
-pub fn service_addresses(said: Option<String>, config: Option<PathBuf>) -> Result<Vec<String>, ConfigError> {
-    services(with_file(Options { service: said, config, ..Options::default() })?.service.as_deref())
+/// A file that can't be read or used, or an address that is none.
+pub fn service_access(said: ServiceOptions) -> Result<(Vec<String>, Access), ConfigError> {
+    access::resolve(&with_file(Options {
+        service: said.service,
+        service_ca: said.ca,
+        service_certificate: said.certificate,
+        service_key: said.key,
+        service_token_file: said.token_file,
+        config: said.config,
+        ..Options::default()
+    })?)
 }
 
 /// The store, for a program that works on it beside the service: what was said, else what the config file says, else
@@ -262,50 +293,6 @@ fn without_value(message: &str) -> String {
 
 fn platform_data_dir() -> Option<PathBuf> {
     directories::ProjectDirs::from("", "", "calbridge").map(|folders| folders.data_dir().to_owned())
-}
-
-/// `HOST:PORT`; whether the host exists is found out by listening.
-fn listener(option: &'static str, said: Option<String>, default: &str) -> Result<String, ConfigError> {
-    let address = said.unwrap_or_else(|| default.to_owned());
-    if has_host_and_port(&address) {
-        return Ok(address);
-    }
-    let mend = format!("write it as HOST:PORT, for example {default} (port 0 lets the system pick one)");
-    Err(ConfigError::Value { option, value: address, mend })
-}
-
-/// Addresses joined by commas; one that is said twice counts once.
-fn services(said: Option<&str>) -> Result<Vec<String>, ConfigError> {
-    let mut services = Vec::new();
-    for said in said.unwrap_or(SERVICE).split(',') {
-        let url = service(said.trim())?;
-        if !services.contains(&url) {
-            services.push(url);
-        }
-        if services.len() > SERVICES_MOST {
-            let value = format!("more than {SERVICES_MOST} addresses");
-            let mend = "write fewer, or a name that stands for many".to_owned();
-            return Err(ConfigError::Value { option: "--service", value, mend });
-        }
-    }
-    Ok(services)
-}
-
-fn service(said: &str) -> Result<String, ConfigError> {
-    let url = said.to_owned();
-    let authority = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
-    if authority.is_some_and(has_host_and_port) && Url::parse(&url).is_ok() {
-        return Ok(url);
-    }
-    let mend =
-        "write it as http://HOST:PORT, for example http://127.0.0.1:50051; several, joined by commas, are replicas"
-            .to_owned();
-    Err(ConfigError::Value { option: "--service", value: url, mend })
-}
-
-fn has_host_and_port(authority: &str) -> bool {
-    let plain = |host: &str| !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/@?#".contains(c));
-    authority.rsplit_once(':').is_some_and(|(host, port)| plain(host) && port.parse::<u16>().is_ok())
 }
 
 fn database(url: Option<&SecretString>, data_dir: &Path, connections: Option<usize>) -> Result<Database, ConfigError> {

@@ -59,6 +59,14 @@ pub enum ConfigError {
         /// What is wrong, and the mend.
         why: String,
     },
+    /// A principal's entry can't be used.
+    #[error("principal {principal}: {why}")]
+    Principal {
+        /// Its name, or its place where the name can't be shown.
+        principal: String,
+        /// What is wrong, and the mend; never a token, nor a hash.
+        why: String,
+    },
     /// A listener would be open to others than this machine.
     #[error("{option} = {address} is reachable from other machines: {mend}")]
     Exposed {

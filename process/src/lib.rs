@@ -4,23 +4,28 @@
 //! An option comes from its flag, else its environment variable, else the config file, else its default. The
 //! environment is read here and nowhere else.
 
+mod access;
 mod config;
 mod error;
 mod frame;
 mod limits;
 mod options;
 mod period;
+mod principal;
 mod retention;
 mod tenant;
+pub mod tls;
 
-pub use config::{
-    COMPLETE_GRACE, Config, Database, Program, RedisSettings, RedisTls, SERVICES_MOST, resolve, service_addresses,
-    store,
-};
+pub use access::{Access, Credentials, SERVICES_MOST, ServiceOptions, Token, is_https};
+pub use config::{COMPLETE_GRACE, Config, Database, Program, RedisSettings, RedisTls, resolve, service_access, store};
 pub use error::ConfigError;
 pub use frame::{Process, announce, arguments, environment, exit_code, listen, loopback_or, start, start_with};
 pub use limits::Limits;
 pub use options::{LimitOptions, LogFormatOption, Options, TenantOptions};
 pub use period::Period;
+pub use principal::{
+    CertificateName, MAX_CREDENTIALS, MAX_PRINCIPALS, Principal, PrincipalOptions, Scope, Scopes, Tenants, new_token,
+    token_sha256,
+};
 pub use retention::{Keeping, Retention, RetentionOptions};
 pub use tenant::{MAX_SECRETS, MAX_TENANTS, Secret, Tenant};

@@ -9,7 +9,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use crate::{Period, RetentionOptions};
+use crate::{Period, PrincipalOptions, RetentionOptions};
 
 /// Every shared option; each is unset where nobody said anything. The field names are the keys of the config file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -28,11 +28,47 @@ pub struct Options {
     #[arg(long, env = "CALBRIDGE_ADMIN", value_name = "HOST:PORT")]
     pub admin: Option<String>,
 
+    /// The certificate of the HTTP edge, in PEM form, with those that lead to its authority [default: no TLS]
+    #[arg(long, env = "CALBRIDGE_HTTP_CERTIFICATE", value_name = "FILE")]
+    pub http_certificate: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM form
+    #[arg(long, env = "CALBRIDGE_HTTP_KEY", value_name = "FILE")]
+    pub http_key: Option<PathBuf>,
+
+    /// The certificate of the gRPC service, in PEM form, with those that lead to its authority [default: no TLS]
+    #[arg(long, env = "CALBRIDGE_GRPC_CERTIFICATE", value_name = "FILE")]
+    pub grpc_certificate: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM form
+    #[arg(long, env = "CALBRIDGE_GRPC_KEY", value_name = "FILE")]
+    pub grpc_key: Option<PathBuf>,
+
+    /// Who may vouch for callers of the gRPC service, in PEM form [default: callers are asked for no certificate]
+    #[arg(long, env = "CALBRIDGE_GRPC_CLIENT_CA", value_name = "FILE")]
+    pub grpc_client_ca: Option<PathBuf>,
+
     /// The booking service to talk to; several addresses, joined by commas, and all addresses of a name are replicas
     /// [default: http://127.0.0.1:50051]
     #[arg(long, env = "CALBRIDGE_SERVICE", value_name = "http://HOST:PORT,…")]
     #[serde(deserialize_with = "one_or_many")]
     pub service: Option<String>,
+
+    /// Who may vouch for the booking service at https://, in PEM form [default: the public authorities]
+    #[arg(long, env = "CALBRIDGE_SERVICE_CA", value_name = "FILE")]
+    pub service_ca: Option<PathBuf>,
+
+    /// The certificate that is shown to the booking service, in PEM form
+    #[arg(long, env = "CALBRIDGE_SERVICE_CERTIFICATE", value_name = "FILE")]
+    pub service_certificate: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM form
+    #[arg(long, env = "CALBRIDGE_SERVICE_KEY", value_name = "FILE")]
+    pub service_key: Option<PathBuf>,
+
+    /// The file of the token that is shown to the booking service
+    #[arg(long, env = "CALBRIDGE_SERVICE_TOKEN_FILE", value_name = "FILE")]
+    pub service_token_file: Option<PathBuf>,
 
     /// Where data lies [default: the platform's data directory]
     #[arg(long, env = "CALBRIDGE_DATA_DIR", value_name = "PATH")]
@@ -75,7 +111,7 @@ pub struct Options {
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// Let gRPC listen beyond loopback without TLS and authentication
+    /// Let gRPC listen beyond loopback without TLS, and without principals for everybody
     #[arg(long, env = "CALBRIDGE_INSECURE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL",
           value_parser = BoolishValueParser::new())]
     pub insecure: Option<bool>,
@@ -104,6 +140,10 @@ pub struct Options {
     #[arg(skip)]
     #[allow(missing_docs, reason = "read from the config file alone; see TenantOptions")]
     pub tenants: BTreeMap<String, TenantOptions>,
+
+    #[arg(skip)]
+    #[allow(missing_docs, reason = "read from the config file alone; see PrincipalOptions")]
+    pub principal: Vec<PrincipalOptions>,
 }
 
 /// The bounds of the HTTP edge and of stopping; `[limits]` in the config file.
@@ -179,7 +219,16 @@ impl Options {
             http: self.http.or(below.http),
             grpc: self.grpc.or(below.grpc),
             admin: self.admin.or(below.admin),
+            http_certificate: self.http_certificate.or(below.http_certificate),
+            http_key: self.http_key.or(below.http_key),
+            grpc_certificate: self.grpc_certificate.or(below.grpc_certificate),
+            grpc_key: self.grpc_key.or(below.grpc_key),
+            grpc_client_ca: self.grpc_client_ca.or(below.grpc_client_ca),
             service: self.service.or(below.service),
+            service_ca: self.service_ca.or(below.service_ca),
+            service_certificate: self.service_certificate.or(below.service_certificate),
+            service_key: self.service_key.or(below.service_key),
+            service_token_file: self.service_token_file.or(below.service_token_file),
             data_dir: self.data_dir.or(below.data_dir),
             database_url: self.database_url.or(below.database_url),
             database_connections: self.database_connections.or(below.database_connections),
@@ -197,6 +246,7 @@ impl Options {
             limits: self.limits.over(&below.limits),
             retention: self.retention.over(&below.retention),
             tenants: below.tenants,
+            principal: below.principal,
         }
     }
 }
@@ -220,27 +270,32 @@ impl LimitOptions {
 
 /// A text, or several that are joined by commas as they would be in a flag.
 fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    texts(deserializer).map(|texts| Some(texts.join(",")))
+}
+
+/// A text, or several.
+pub(crate) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct OneOrMany;
 
     impl<'de> Visitor<'de> for OneOrMany {
-        type Value = String;
+        type Value = Vec<String>;
 
         fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
             formatter.write_str("a string or an array of strings")
         }
 
-        fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
-            Ok(text.to_owned())
+        fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
+            Ok(vec![text.to_owned()])
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<String, A::Error> {
+        fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<Vec<String>, A::Error> {
             let mut all = Vec::new();
             while let Some(text) = texts.next_element::<String>()? {
                 all.push(text);
             }
-            Ok(all.join(","))
+            Ok(all)
         }
     }
 
-    deserializer.deserialize_any(OneOrMany).map(Some)
+    deserializer.deserialize_any(OneOrMany)
 }

@@ -122,7 +122,7 @@ fn a_program_looks_only_at_what_it_uses() {
         let (_folder, options) = file(text);
         resolve(options, program, &environment).unwrap();
     }
-    for address in ["no address", "127.0.0.1:50051", "https://127.0.0.1:50051", "http://a b:50051", "http://host"] {
+    for address in ["no address", "127.0.0.1:50051", "ftp://127.0.0.1:50051", "http://a b:50051", "https://host"] {
         let why = refused(&format!("service = {address:?}"), Program::Adapter);
         assert!(why.contains("http://HOST:PORT"), "{why}");
     }
@@ -134,9 +134,13 @@ fn a_program_looks_only_at_what_it_uses() {
 #[test]
 fn a_program_that_only_reads_finds_the_service_in_the_file() {
     let (_folder, options) = file("service = \"http://bookings.internal:50051\"\nhttp = \"elsewhere\"\n");
-    assert_eq!(service_addresses(None, options.config.clone()).unwrap(), ["http://bookings.internal:50051"]);
-    assert_eq!(service_addresses(Some("http://[::1]:1".to_owned()), options.config).unwrap(), ["http://[::1]:1"]);
-    assert_eq!(service_addresses(None, None).unwrap(), ["http://127.0.0.1:50051"]);
+    let addresses = |said: Option<&str>, config| {
+        let said = ServiceOptions { service: said.map(str::to_owned), config, ..ServiceOptions::default() };
+        service_access(said).map(|(services, _)| services)
+    };
+    assert_eq!(addresses(None, options.config.clone()).unwrap(), ["http://bookings.internal:50051"]);
+    assert_eq!(addresses(Some("https://[::1]:1"), options.config).unwrap(), ["https://[::1]:1"]);
+    assert_eq!(addresses(None, None).unwrap(), ["http://127.0.0.1:50051"]);
 }
 
 #[test]
@@ -154,8 +158,9 @@ fn replicas_are_a_text_with_commas_or_an_array() {
     }
     assert!(refused("service = 7", Program::Adapter).contains("a string or an array of strings"));
     let many = |count: u16| (0..count).map(|port| format!("http://a:{port}")).collect::<Vec<_>>().join(",");
-    assert_eq!(service_addresses(Some(many(32)), None).unwrap().len(), SERVICES_MOST);
-    let why = service_addresses(Some(many(33)), None).unwrap_err().to_string();
+    let said = |count| ServiceOptions { service: Some(many(count)), ..ServiceOptions::default() };
+    assert_eq!(service_access(said(32)).unwrap().0.len(), crate::SERVICES_MOST);
+    let why = service_access(said(33)).unwrap_err().to_string();
     assert!(why.contains("more than 32"), "{why}");
 }
 
