@@ -6,16 +6,20 @@ mod delivery;
 mod errors;
 mod filter;
 mod ingest;
+mod mask;
 mod page;
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
+use calbridge_process::Scope;
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status};
 use tracing::error;
 
 use self::errors::ApiError;
 use crate::{
+    auth::{Caller, Denied},
     clock::Clock,
     ingest::{Ingest, check_tenant},
     settings::READ_TIMEOUT,
@@ -35,6 +39,36 @@ pub(crate) const METHODS: &[&str] = &[
     "calbridge.v1.DeliveryService/ReplayDelivery",
     "calbridge.v1.DeliveryService/RefoldDeliveries",
 ];
+
+/// What each method asks of its caller: any of these scopes. A method without a row can't be called.
+const NEEDS: &[(&str, &[Scope])] = &[
+    ("calbridge.v1.IngestService/SubmitEvent", &[Scope::Ingest]),
+    ("calbridge.v1.IngestService/SubmitEvents", &[Scope::Ingest]),
+    ("calbridge.v1.BookingService/GetBooking", &[Scope::Read]),
+    ("calbridge.v1.BookingService/ListBookings", &[Scope::Read]),
+    ("calbridge.v1.BookingService/GetLineage", &[Scope::Read]),
+    ("calbridge.v1.BookingService/GetTimeline", &[Scope::Read]),
+    ("calbridge.v1.DeliveryService/ListDeliveries", &[Scope::Read]),
+    ("calbridge.v1.DeliveryService/GetDelivery", &[Scope::Read]),
+    ("calbridge.v1.DeliveryService/ReplayDelivery", &[Scope::Admin]),
+    ("calbridge.v1.DeliveryService/RefoldDeliveries", &[Scope::Admin]),
+];
+
+/// The row of a method; nothing for one that is not ours.
+pub(crate) fn needs(method: &str) -> Option<&'static [Scope]> {
+    NEEDS.iter().find(|(name, _)| *name == method).map(|(_, scopes)| *scopes)
+}
+
+/// What a caller is told whom the door does not let in.
+pub(crate) fn refusal(denied: Denied) -> Status {
+    match denied {
+        Denied::TokenMissing => ApiError::TokenMissing.into(),
+        Denied::TokenInvalid => ApiError::TokenInvalid.into(),
+        Denied::ScopeMissing(scopes) => ApiError::ScopeMissing { scopes, what: "this method" }.into(),
+        // As tonic has it, without a word.
+        Denied::Unknown => Status::unimplemented(""),
+    }
+}
 
 /// The three services over one store.
 #[derive(Debug)]
@@ -89,8 +123,25 @@ async fn read_within<T>(limit: Duration, work: impl Future<Output = Result<T, St
     }
 }
 
-fn tenant(tenant: &str) -> Result<(), ApiError> {
-    Ok(check_tenant(tenant, "tenant")?)
+/// Who calls, and what for: the way into every request.
+fn open<M>(request: Request<M>) -> (Caller, M) {
+    (Caller::of(&request), request.into_inner())
+}
+
+/// Checks the tenant's name. Where this is false the caller is to be answered as of a tenant that nobody ever heard of.
+#[must_use = "a caller learns nothing of a tenant that is not his"]
+fn tenant(caller: &Caller, tenant: &str) -> Result<bool, ApiError> {
+    check_tenant(tenant, "tenant")?;
+    Ok(caller.knows(tenant))
+}
+
+/// Refuses a caller who may not do this.
+fn demand(caller: &Caller, scope: &'static [Scope], what: &'static str) -> Result<(), ApiError> {
+    if scope.iter().any(|scope| caller.has(*scope)) {
+        Ok(())
+    } else {
+        Err(ApiError::ScopeMissing { scopes: scope, what })
+    }
 }
 
 fn named(value: &str, field: &'static str) -> Result<(), ApiError> {
@@ -123,6 +174,10 @@ mod tests {
         schema.sort_unstable();
         ours.sort_unstable();
         assert_eq!(ours, schema);
+        let mut allowed: Vec<&str> = NEEDS.iter().map(|(method, _)| *method).collect();
+        allowed.sort_unstable();
+        assert_eq!(allowed, schema, "the scopes that each method asks for");
+        assert!(NEEDS.iter().all(|(_, scopes)| !scopes.is_empty()));
     }
 
     #[tokio::test(start_paused = true)]

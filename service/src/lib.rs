@@ -5,6 +5,7 @@
 //! to look first and lets the store decide. Nothing is answered before it is on stable storage.
 
 mod api;
+mod auth;
 mod clock;
 mod completion;
 mod dedupe;
@@ -49,6 +50,9 @@ pub enum Error {
     /// The address of Redis is none.
     #[error(transparent)]
     Redis(#[from] RedisError),
+    /// The certificate of the listener can't be used any more: it could be a moment ago.
+    #[error(transparent)]
+    Tls(#[from] ConfigError),
     /// The server failed.
     #[error("the gRPC server failed: {0}")]
     Serve(#[source] tonic::transport::Error),
@@ -122,15 +126,24 @@ impl Service {
     }
 }
 
-/// Refuses an address that other machines can reach, unless the operator insists: there is neither TLS nor
-/// authentication.
+/// Refuses an address that other machines can reach, unless callers are known and nobody else hears them, or the
+/// operator insists.
 ///
 /// # Errors
 ///
 /// With the address and what to do about it.
 pub fn check_exposure(config: &Config, address: SocketAddr) -> Result<(), ConfigError> {
-    let mend = "gRPC has neither TLS nor authentication; listen on 127.0.0.1, or say --insecure where only trusted \
-                machines can reach it";
+    let mend = match (config.principals.is_empty(), &config.grpc_tls) {
+        (false, Some(_)) => return Ok(()),
+        (false, None) => {
+            "tokens would travel in the clear; say --grpc-certificate and --grpc-key, listen on 127.0.0.1, or say \
+             --insecure where something else encrypts"
+        }
+        (true, _) => {
+            "nobody is asked who he is; add [[principal]] to the config file with --grpc-certificate and --grpc-key, \
+             listen on 127.0.0.1, or say --insecure where only trusted machines can reach it"
+        }
+    };
     loopback_or(config.insecure, "--grpc", address, mend)
 }
 

@@ -8,6 +8,7 @@ mod incoming;
 
 use std::{collections::HashSet, pin::pin, sync::Arc};
 
+use calbridge_process::tls::ServerTls;
 use calbridge_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
@@ -26,6 +27,7 @@ use self::{health::Health, incoming::incoming};
 use crate::{
     Error, Settings,
     api::{Api, METHODS, Replays},
+    auth::{Door, Guard},
     clock::Clock,
     completion::Completion,
     dedupe::Hint,
@@ -48,6 +50,8 @@ pub(crate) async fn serve<S: Store>(
     readiness: &Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    let tls = settings.tls.as_ref().map(ServerTls::open).transpose()?;
+    let guard = Guard::new(&settings.principals);
     let store = Arc::new(store);
     let metrics = Arc::new(Metrics::new());
     let hint = Hint::open(settings.redis.as_ref(), settings.dedupe_keys, Arc::clone(&metrics))?;
@@ -74,11 +78,15 @@ pub(crate) async fn serve<S: Store>(
     let refolding = Arc::new(Semaphore::new(1));
     let replays = Replays { clock, policies, scratch: settings.scratch.clone(), refolding };
     let routes = routes(Api::new(Arc::clone(&store), ingest, replays, stopping.clone()), &health)?;
-    let mut server =
-        pin!(limits(Server::builder()).layer(rpc_layer(METHODS)).add_routes(routes).serve_with_incoming_shutdown(
-            incoming(listener, settings.connections),
-            stopping.clone().cancelled_owned()
-        ));
+    let door = Door(guard.clone());
+    let connections = incoming(listener, settings.connections, tls, guard);
+    let mut server = pin!(
+        limits(Server::builder())
+            .layer(rpc_layer(METHODS))
+            .layer(door)
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(connections, stopping.clone().cancelled_owned())
+    );
 
     tokio::select! {
         ended = &mut server => return ended.map_err(Error::Serve),

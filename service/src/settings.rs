@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use calbridge_process::{COMPLETE_GRACE, Config, Database, RedisSettings};
+use calbridge_process::{COMPLETE_GRACE, Config, Database, Principal, RedisSettings, tls::ServerFiles};
 
 use crate::store::{self, ClockPolicies, RetentionPolicies};
 
@@ -22,6 +22,10 @@ pub struct Settings {
     /// The folder in which a fresh state is folded beside the stored one. It is this service's own: whatever lies there
     /// is removed.
     pub scratch: PathBuf,
+    /// The certificate of the listener; without one it speaks no TLS.
+    pub tls: Option<ServerFiles>,
+    /// Who may call; empty: everybody who reaches the listener may do everything.
+    pub principals: Vec<Principal>,
     /// Most open connections; further ones wait to be accepted.
     pub connections: usize,
     /// For what was accepted to be finished after the shutdown began.
@@ -44,6 +48,8 @@ impl From<&Config> for Settings {
                 // Several services on one machine may share the folder, not what is folded in it.
                 Database::Postgres { .. } => config.data_dir.join(format!("{}.refold", std::process::id())),
             },
+            tls: config.grpc_tls.clone(),
+            principals: config.principals.clone(),
             connections: config.limits.connections,
             shutdown_grace: config.limits.shutdown_grace,
         }

@@ -169,6 +169,8 @@ pub const SERVICE_INSTANCE_ID: &str = "service.instance.id";
 
 /// The tenant; never set for one that is not configured.
 pub const TENANT_ID: &str = "calbridge.tenant.id";
+/// The principal that calls the service; `anonymous` where none is configured.
+pub const PRINCIPAL: &str = "calbridge.principal.name";
 /// The delivery.
 pub const DELIVERY_ID: &str = "calbridge.delivery.id";
 /// `accepted`, `unparsed` or `recovered`.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use calbridge_process::Scope;
 use calbridge_proto::v1::{
     self, GetBookingRequest, GetBookingResponse, GetLineageRequest, GetLineageResponse, GetTimelineRequest,
     GetTimelineResponse, ListBookingsRequest, ListBookingsResponse, booking_service_server::BookingService,
@@ -10,43 +11,51 @@ use tokio::time::{sleep, timeout};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
-    Api,
+    Api, demand,
     errors::ApiError,
-    filter, named,
+    filter, mask, named, open,
     page::{self, List},
     read, tenant,
 };
 use crate::{
     settings::{MIN_POSITION_PAUSE, MIN_POSITION_WAIT},
     store::{
-        BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, LineagePage, Position, Store, time::micros,
+        BookingCursor, BookingOrder, BookingPage, BookingQuery, Condition, LINEAGE_MAX, LineagePage, Position, Store,
+        time::micros,
     },
 };
 
 #[async_trait]
 impl<S: Store> BookingService for Api<S> {
     async fn get_booking(&self, request: Request<GetBookingRequest>) -> Result<Response<GetBookingResponse>, Status> {
-        let GetBookingRequest { tenant: whose, uid, min_position, follow_reschedules } = request.into_inner();
-        tenant(&whose)?;
+        let (caller, request) = open(request);
+        let GetBookingRequest { tenant: whose, uid, min_position, follow_reschedules } = request;
+        let sees = tenant(&caller, &whose)?;
         named(&uid, "uid")?;
         self.reach(&min_position).await?;
-        let booking = read(self.store.booking(&whose, &uid, follow_reschedules)).await?;
+        let booking = if sees { read(self.store.booking(&whose, &uid, follow_reschedules)).await? } else { None };
         let booking = booking.ok_or(ApiError::BookingNotFound { uid })?;
-        Ok(Response::new(GetBookingResponse { booking: Some(booking) }))
+        Ok(Response::new(GetBookingResponse { booking: Some(mask::shown(&caller, booking)) }))
     }
 
     async fn list_bookings(
         &self,
         request: Request<ListBookingsRequest>,
     ) -> Result<Response<ListBookingsResponse>, Status> {
-        let request = request.into_inner();
-        tenant(&request.tenant)?;
+        let (caller, request) = open(request);
+        let sees = tenant(&caller, &request.tenant)?;
         let filter = filter::parse(&request.filter)?;
+        if filter.0.iter().any(is_personal) {
+            demand(&caller, &[Scope::ReadPii], "a filter by address or metadata")?;
+        }
         let size = page::size(request.page_size)?;
         let (order, descending) = order(&request.order_by)?;
         let choices = [name(order), if descending { "desc" } else { "" }, &format!("{filter:?}")];
         let pages = List { method: "ListBookings", tenant: &request.tenant, choices: &choices };
         let after = pages.cursor(&request.page_token)?;
+        if !sees {
+            return Ok(Response::new(ListBookingsResponse::default()));
+        }
         let whose = Arc::from(request.tenant.as_str());
         let query = BookingQuery { tenant: whose, order, descending, filter, after, limit: size + 1 };
         let BookingPage { mut bookings, mut next } = read(self.store.bookings(query)).await?;
@@ -54,23 +63,28 @@ impl<S: Store> BookingService for Api<S> {
             next = bookings.last().map(|last| cursor(last, order));
         }
         let next_page_token = next.map(|next| pages.token_behind(&next)).unwrap_or_default();
+        let bookings = mask::all_shown(&caller, bookings);
         Ok(Response::new(ListBookingsResponse { bookings, next_page_token }))
     }
 
     async fn get_lineage(&self, request: Request<GetLineageRequest>) -> Result<Response<GetLineageResponse>, Status> {
-        let GetLineageRequest { tenant: whose, uid, page_token } = request.into_inner();
-        tenant(&whose)?;
+        let (caller, GetLineageRequest { tenant: whose, uid, page_token }) = open(request);
+        let sees = tenant(&caller, &whose)?;
         named(&uid, "uid")?;
         let pages = List { method: "GetLineage", tenant: &whose, choices: &[&uid] };
         // How many were shown travels as a position does.
         let skip = pages.position(&page_token)?.map_or(0, |skip| usize::try_from(skip.0).unwrap_or(0));
-        let LineagePage { mut bookings, mut more } = read(self.store.lineage(&whose, &uid, skip)).await?;
+        let found = async {
+            if sees { read(self.store.lineage(&whose, &uid, skip)).await } else { Ok(LineagePage::default()) }
+        };
+        let LineagePage { mut bookings, mut more } = found.await?;
         if bookings.is_empty() && skip == 0 {
             return Err(ApiError::BookingNotFound { uid }.into());
         }
         more |= page::cut(&mut bookings, LINEAGE_MAX, page::encoded);
         let next = Position(i64::try_from(skip + bookings.len()).unwrap_or(i64::MAX));
         let next_page_token = if more { pages.token_at(next) } else { String::new() };
+        let bookings = mask::all_shown(&caller, bookings);
         Ok(Response::new(GetLineageResponse { bookings, next_page_token }))
     }
 
@@ -78,19 +92,22 @@ impl<S: Store> BookingService for Api<S> {
         &self,
         request: Request<GetTimelineRequest>,
     ) -> Result<Response<GetTimelineResponse>, Status> {
-        let request = request.into_inner();
-        tenant(&request.tenant)?;
+        let (caller, request) = open(request);
+        let sees = tenant(&caller, &request.tenant)?;
         named(&request.uid, "uid")?;
         let size = page::size(request.page_size)?;
         let pages = List { method: "GetTimeline", tenant: &request.tenant, choices: &[&request.uid] };
         let after = pages.position(&request.page_token)?.unwrap_or(Position(0));
+        if !sees {
+            return Ok(Response::new(GetTimelineResponse::default()));
+        }
         let mut found = read(self.store.timeline(&request.tenant, &request.uid, after, size + 1)).await?;
         let more = page::cut(&mut found, size, |(_, entry)| page::encoded(entry));
         let next_page_token = match found.last() {
             Some((last, _)) if more => pages.token_at(*last),
             _ => String::new(),
         };
-        let entries = found.into_iter().map(|(_, entry)| entry).collect();
+        let entries = found.into_iter().map(|(_, entry)| mask::shown(&caller, entry)).collect();
         Ok(Response::new(GetTimelineResponse { entries, next_page_token }))
     }
 }
@@ -110,6 +127,16 @@ impl<S: Store> Api<S> {
             Ok(())
         };
         timeout(MIN_POSITION_WAIT, reached).await.unwrap_or(Err(ApiError::NotThereYet))
+    }
+}
+
+/// What is asked about by somebody who may not see it would be found out by asking.
+fn is_personal(condition: &Condition) -> bool {
+    match condition {
+        Condition::OrganizerEmail(_) | Condition::AttendeeEmail(_) | Condition::Metadata(..) => true,
+        Condition::Status(..) | Condition::StartTime(..) | Condition::UpdateTime(..) | Condition::EventTypeId(_) => {
+            false
+        }
     }
 }
 

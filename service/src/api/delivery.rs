@@ -2,23 +2,27 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use calbridge_process::Scope;
 use calbridge_proto::v1::{
     GetDeliveryRequest, GetDeliveryResponse, ListDeliveriesRequest, ListDeliveriesResponse, RefoldDeliveriesRequest,
-    RefoldDeliveriesResponse, ReplayDeliveryRequest, ReplayDeliveryResponse, delivery_service_server::DeliveryService,
+    RefoldDeliveriesResponse, RefoldSummary, ReplayDeliveryRequest, ReplayDeliveryResponse,
+    delivery_service_server::DeliveryService, refold_deliveries_response::Step,
 };
+use calbridge_telemetry::semconv;
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, async_trait};
-use tracing::{Span, error};
+use tracing::{Span, error, info};
 use uuid::Uuid;
 
 use super::{
-    Api,
+    Api, demand,
     errors::ApiError,
-    no_filter,
+    mask, no_filter, open,
     page::{self, List},
     read, tenant,
 };
 use crate::{
+    auth::Caller,
     ingest::{kept_id, record_transitions},
     refold::Refold,
     retype::retype,
@@ -34,12 +38,15 @@ impl<S: Store> DeliveryService for Api<S> {
         &self,
         request: Request<ListDeliveriesRequest>,
     ) -> Result<Response<ListDeliveriesResponse>, Status> {
-        let request = request.into_inner();
-        tenant(&request.tenant)?;
+        let (caller, request) = open(request);
+        let sees = tenant(&caller, &request.tenant)?;
         no_filter(&request.filter)?;
         let size = page::size(request.page_size)?;
         let pages = List { method: "ListDeliveries", tenant: &request.tenant, choices: &[] };
         let before = pages.position(&request.page_token)?;
+        if !sees {
+            return Ok(Response::new(ListDeliveriesResponse::default()));
+        }
         let mut found = read(self.store.deliveries(&request.tenant, before, size + 1)).await?;
         let more = page::cut(&mut found, size, |(_, delivery)| page::encoded(delivery));
         let next_page_token = match found.last() {
@@ -54,10 +61,14 @@ impl<S: Store> DeliveryService for Api<S> {
         &self,
         request: Request<GetDeliveryRequest>,
     ) -> Result<Response<GetDeliveryResponse>, Status> {
-        let GetDeliveryRequest { tenant: whose, delivery_id, include_raw_body } = request.into_inner();
-        tenant(&whose)?;
+        let (caller, GetDeliveryRequest { tenant: whose, delivery_id, include_raw_body }) = open(request);
+        let sees = tenant(&caller, &whose)?;
         let id = delivery(&delivery_id)?;
-        let delivery = read(self.store.delivery(&whose, id, include_raw_body)).await?;
+        if include_raw_body {
+            demand(&caller, &[Scope::Admin], "include_raw_body")?;
+            audit(&caller, &whose, id);
+        }
+        let delivery = if sees { read(self.store.delivery(&whose, id, include_raw_body)).await? } else { None };
         let delivery = delivery.ok_or(ApiError::DeliveryNotFound { delivery_id: id.to_string() })?;
         Ok(Response::new(GetDeliveryResponse { delivery: Some(delivery) }))
     }
@@ -66,11 +77,12 @@ impl<S: Store> DeliveryService for Api<S> {
         &self,
         request: Request<ReplayDeliveryRequest>,
     ) -> Result<Response<ReplayDeliveryResponse>, Status> {
-        let ReplayDeliveryRequest { tenant: whose, delivery_id, dry_run } = request.into_inner();
-        tenant(&whose)?;
+        let (caller, ReplayDeliveryRequest { tenant: whose, delivery_id, dry_run }) = open(request);
+        let sees = tenant(&caller, &whose)?;
         let id = delivery(&delivery_id)?;
         let not_found = || ApiError::DeliveryNotFound { delivery_id: id.to_string() };
-        let kept = read(self.store.delivery(&whose, id, true)).await?.ok_or_else(not_found)?;
+        let kept = if sees { read(self.store.delivery(&whose, id, true)).await? } else { None };
+        let kept = kept.ok_or_else(not_found)?;
         if kept.raw_body_purged {
             return Err(ApiError::BodyPurged { delivery_id: id.to_string() }.into());
         }
@@ -87,7 +99,7 @@ impl<S: Store> DeliveryService for Api<S> {
         if !dry_run {
             record_transitions(&Span::current(), &replayed.transitions);
         }
-        let (outcome, transitions) = (replayed.outcome.into(), replayed.transitions);
+        let (outcome, transitions) = (replayed.outcome.into(), mask::all_shown(&caller, replayed.transitions));
         Ok(Response::new(ReplayDeliveryResponse { outcome, transitions, delivery_id: id.to_string() }))
     }
 
@@ -97,26 +109,40 @@ impl<S: Store> DeliveryService for Api<S> {
         &self,
         request: Request<RefoldDeliveriesRequest>,
     ) -> Result<Response<Self::RefoldDeliveriesStream>, Status> {
-        let whose = request.into_inner().tenant;
-        if !whose.is_empty() {
-            tenant(&whose)?;
+        let (caller, RefoldDeliveriesRequest { tenant: whose }) = open(request);
+        let sees = if whose.is_empty() { caller.knows_all() } else { tenant(&caller, &whose)? };
+        if !sees {
+            // Every tenant, of which he does not know some, or one of them: there is nothing to fold.
+            let summary = Step::Summary(RefoldSummary::default());
+            let nothing = stream::iter([Ok(RefoldDeliveriesResponse { step: Some(summary) })]);
+            return Ok(Response::new(nothing.boxed()));
         }
         let alone = Arc::clone(&self.replays.refolding).try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
         let whose = (!whose.is_empty()).then_some(whose);
         let refold = Refold::open(Arc::clone(&self.store), whose, self.replays.scratch.clone(), alone).await;
-        let state = (refold.map_err(|failure| failed(&failure))?, self.stopping.clone());
+        let state = (refold.map_err(|failure| failed(&failure))?, self.stopping.clone(), caller);
         let steps = stream::unfold(Some(state), |state| async move {
-            let (mut refold, stopping) = state?;
+            let (mut refold, stopping, caller) = state?;
             if stopping.is_cancelled() {
                 return Some((Err(ApiError::ShuttingDown.into()), None));
             }
             match refold.next().await? {
-                Ok(step) => Some((Ok(step), Some((refold, stopping)))),
+                Ok(step) => Some((Ok(mask::shown(&caller, step)), Some((refold, stopping, caller)))),
                 Err(failure) => Some((Err(failed(&failure).into()), None)),
             }
         });
         Ok(Response::new(steps.boxed()))
     }
+}
+
+/// For whoever has to know who read personal data in the clear: who, of whom, what; nothing of what is in it.
+fn audit(caller: &Caller, tenant: &str, delivery_id: Uuid) {
+    info!(
+        { semconv::PRINCIPAL } = caller.name(),
+        { semconv::TENANT_ID } = tenant,
+        { semconv::DELIVERY_ID } = %delivery_id,
+        "audit: the raw body of a delivery was asked for"
+    );
 }
 
 fn delivery(id: &str) -> Result<Uuid, ApiError> {

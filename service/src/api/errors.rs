@@ -1,7 +1,8 @@
 //! Every refusal of the API, in one table: code, reason, message, details. No message repeats what the caller sent.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
+use calbridge_process::Scope;
 use calbridge_proto::v1;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -56,6 +57,17 @@ pub(super) enum ApiError {
     NotThereYet,
     /// The service is about to end. Nothing was committed.
     ShuttingDown,
+    /// Nothing says who calls.
+    TokenMissing,
+    /// Nobody has the token.
+    TokenInvalid,
+    /// The caller may do other things.
+    ScopeMissing {
+        /// Any of these would do.
+        scopes: &'static [Scope],
+        /// For what.
+        what: &'static str,
+    },
 }
 
 impl ApiError {
@@ -66,6 +78,8 @@ impl ApiError {
             Self::BodyPurged { .. } => Code::FailedPrecondition,
             Self::Overloaded => Code::ResourceExhausted,
             Self::StoreUnavailable | Self::NotThereYet | Self::ShuttingDown => Code::Unavailable,
+            Self::TokenMissing | Self::TokenInvalid => Code::Unauthenticated,
+            Self::ScopeMissing { .. } => Code::PermissionDenied,
         }
     }
 
@@ -80,6 +94,9 @@ impl ApiError {
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable | Self::NotThereYet => "STORE_UNAVAILABLE",
             Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::TokenMissing => "TOKEN_MISSING",
+            Self::TokenInvalid => "TOKEN_INVALID",
+            Self::ScopeMissing { .. } => "SCOPE_MISSING",
         }
     }
 
@@ -89,6 +106,13 @@ impl ApiError {
             Self::FilterSyntax { character, expected } => {
                 return format!("filter is not understood at character {character}: expected {expected}");
             }
+            Self::ScopeMissing { scopes, what } => {
+                return format!("{what} needs the scope {}, which this caller does not have", any_of(scopes));
+            }
+            Self::TokenMissing => {
+                "this service knows its callers: send authorization: Bearer TOKEN, or connect with a certificate of one"
+            }
+            Self::TokenInvalid => "authorization holds no token of anybody: check it, or make one by calbridge token",
             Self::PageTokenMismatch => "page_token belongs to another list: begin again without it",
             Self::BookingNotFound { .. } => "no webhook spoke of this booking",
             Self::DeliveryNotFound { .. } => "no such delivery is kept",
@@ -107,7 +131,11 @@ impl ApiError {
     }
 
     fn details(&self) -> ErrorDetails {
-        let mut details = ErrorDetails::with_error_info(self.reason(), DOMAIN, []);
+        let metadata = match self {
+            Self::ScopeMissing { scopes, .. } => HashMap::from([("scope".to_owned(), any_of(scopes))]),
+            _ => HashMap::new(),
+        };
+        let mut details = ErrorDetails::with_error_info(self.reason(), DOMAIN, metadata);
         if let Some(delay) = self.retry_delay() {
             details.set_retry_info(Some(delay));
         }
@@ -131,6 +159,11 @@ impl ApiError {
         }
         details
     }
+}
+
+/// As the configuration has them.
+fn any_of(scopes: &[Scope]) -> String {
+    scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(" or ")
 }
 
 impl From<ApiError> for Status {
@@ -178,6 +211,9 @@ mod tests {
         let booking = ApiError::BookingNotFound { uid: "u1".to_owned() };
         let delivery = ApiError::DeliveryNotFound { delivery_id: "d1".to_owned() };
         let purged = ApiError::BodyPurged { delivery_id: "d1".to_owned() };
+        let scope = ApiError::ScopeMissing { scopes: &[Scope::Read, Scope::Consume], what: "this method" };
+        assert_eq!(scope.message(), "this method needs the scope read or consume, which this caller does not have");
+        assert_eq!(scope.details().error_info().unwrap().metadata["scope"], "read or consume");
         for (error, code, reason, retry, violation, resource) in [
             (field, Code::InvalidArgument, "INVALID_FIELD", false, Some("event.tenant"), None),
             (
@@ -203,6 +239,9 @@ mod tests {
             (ApiError::StoreUnavailable, Code::Unavailable, "STORE_UNAVAILABLE", true, None, None),
             (ApiError::NotThereYet, Code::Unavailable, "STORE_UNAVAILABLE", true, None, None),
             (ApiError::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN", true, None, None),
+            (ApiError::TokenMissing, Code::Unauthenticated, "TOKEN_MISSING", false, None, None),
+            (ApiError::TokenInvalid, Code::Unauthenticated, "TOKEN_INVALID", false, None, None),
+            (scope, Code::PermissionDenied, "SCOPE_MISSING", false, None, None),
         ] {
             let in_stream = v1::SubmitError::from(&error);
             let status = Status::from(error);

@@ -2,8 +2,9 @@
 
 use std::pin::Pin;
 
+use calbridge_process::Scope;
 use calbridge_proto::v1::{
-    SubmitEventRequest, SubmitEventResponse, SubmitEventsRequest, SubmitEventsResponse,
+    BookingEvent, SubmitEventRequest, SubmitEventResponse, SubmitEventsRequest, SubmitEventsResponse,
     ingest_service_server::IngestService,
 };
 use futures_util::{
@@ -15,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 use tracing::Span;
 
-use super::{Api, errors::ApiError, read};
+use super::{Api, errors::ApiError, mask, open, read};
 use crate::{
-    ingest::{Answer, Ingest},
+    auth::Caller,
+    ingest::{Answer, Ingest, check_tenant},
     settings::STREAM_IN_FLIGHT,
     store::Store,
 };
@@ -33,13 +35,18 @@ impl<S: Store> IngestService for Api<S> {
         &self,
         request: Request<SubmitEventRequest>,
     ) -> Result<Response<SubmitEventResponse>, Status> {
-        let event = request.into_inner().event.ok_or(NO_EVENT)?;
+        let (caller, request) = open(request);
+        let event = request.event.ok_or(NO_EVENT)?;
+        may_submit(&caller, &event.tenant)?;
         let tenant = event.tenant.clone();
         let answer = self.ingest.submit(event, &Span::current()).await.map_err(ApiError::from)?;
         let booking = match &answer.booking_uid {
             // The event is committed: a read that fails takes nothing back, and the answer does without.
-            Some(uid) => read(self.store.booking(&tenant, uid, false)).await.ok().flatten(),
-            None => None,
+            Some(uid) if caller.has(Scope::Read) => {
+                let booking = read(self.store.booking(&tenant, uid, false)).await.ok().flatten();
+                booking.map(|booking| mask::shown(&caller, booking))
+            }
+            _ => None,
         };
         Ok(Response::new(SubmitEventResponse {
             outcome: answer.outcome.into(),
@@ -53,8 +60,10 @@ impl<S: Store> IngestService for Api<S> {
         &self,
         request: Request<Streaming<SubmitEventsRequest>>,
     ) -> Result<Response<Self::SubmitEventsStream>, Status> {
+        let (caller, requests) = open(request);
         let conversation = Conversation {
-            requests: request.into_inner(),
+            caller,
+            requests,
             reading: true,
             broken: None,
             unanswered: FuturesUnordered::new(),
@@ -74,6 +83,8 @@ const NO_EVENT: ApiError = ApiError::InvalidField { field: "event", why: "must b
 /// One stream. It lives inside the response that tonic polls, so it ends when the client goes; a client that does not
 /// read its answers is not read either.
 struct Conversation {
+    /// Let in once, when the stream was opened; for whom he submits is looked at with each event.
+    caller: Caller,
     requests: Streaming<SubmitEventsRequest>,
     /// Requests may still come.
     reading: bool,
@@ -101,7 +112,13 @@ impl Conversation {
 
     fn take(&mut self, request: Result<Option<SubmitEventsRequest>, Status>) {
         match request {
-            Ok(Some(request)) => self.unanswered.push(submit(self.ingest.clone(), request).boxed()),
+            Ok(Some(SubmitEventsRequest { sequence, event })) => {
+                let event = event.ok_or(NO_EVENT).and_then(|event| {
+                    may_submit(&self.caller, &event.tenant)?;
+                    Ok(event)
+                });
+                self.unanswered.push(submit(self.ingest.clone(), sequence, event).boxed());
+            }
             Ok(None) => self.reading = false,
             Err(status) => {
                 self.reading = false;
@@ -120,11 +137,19 @@ impl Conversation {
     }
 }
 
-async fn submit(ingest: Ingest, request: SubmitEventsRequest) -> SubmitEventsResponse {
-    let SubmitEventsRequest { sequence, event } = request;
+/// That the caller may submit for this tenant. A name that is none is told as such to everybody.
+fn may_submit(caller: &Caller, tenant: &str) -> Result<(), ApiError> {
+    if caller.knows(tenant) {
+        return Ok(());
+    }
+    check_tenant(tenant, "event.tenant")?;
+    Err(ApiError::ScopeMissing { scopes: &[Scope::Ingest], what: "an event of this tenant" })
+}
+
+async fn submit(ingest: Ingest, sequence: u64, event: Result<BookingEvent, ApiError>) -> SubmitEventsResponse {
     let result = match event {
-        Some(event) => ingest.submit(event, &Span::none()).await.map_err(ApiError::from),
-        None => Err(NO_EVENT),
+        Ok(event) => ingest.submit(event, &Span::none()).await.map_err(ApiError::from),
+        Err(refused) => Err(refused),
     };
     match result {
         Ok(Answer { outcome, delivery_id, position, .. }) => SubmitEventsResponse {

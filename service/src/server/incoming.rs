@@ -1,5 +1,5 @@
-//! Connections as they come in: at most so many at once, each without Nagle's delay, and none that stays without saying
-//! what HTTP/2 begins with.
+//! Connections as they come in: at most so many at once, each without Nagle's delay, agreed on TLS where there is a
+//! certificate, and none that stays without saying what HTTP/2 begins with.
 
 use std::{
     future::Future as _,
@@ -10,17 +10,22 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use calbridge_process::tls::{ServerTls, Socket};
 use futures_util::{Stream, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
     time::{Sleep, sleep},
 };
-use tonic::transport::server::{Connected, TcpConnectInfo};
-use tracing::warn;
+use tonic::transport::server::Connected;
+use tracing::{debug, warn};
 
-use crate::settings::{ACCEPT_PAUSE, PREFACE_TIMEOUT};
+use crate::{
+    auth::{Guard, Shown},
+    settings::{ACCEPT_PAUSE, PREFACE_TIMEOUT},
+};
 
 /// `PRI * HTTP/2.0` and what belongs to it.
 const PREFACE_BYTES: usize = 24;
@@ -28,24 +33,90 @@ const PREFACE_BYTES: usize = 24;
 /// A connection with its place among the others.
 #[derive(Debug)]
 pub(super) struct Connection {
-    tcp: TcpStream,
+    socket: Socket,
+    /// Whom its certificate names.
+    shown: Shown,
     /// What is left of the preface, and until when; none once it is there.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
     _place: OwnedSemaphorePermit,
 }
 
+/// What accepting needs.
+struct Entrance {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    tls: Option<ServerTls>,
+    guard: Guard,
+    /// Those that are still agreeing on TLS, each with its place: as many as there are places at the most.
+    agreeing: JoinSet<Option<Connection>>,
+}
+
 /// Accepts for ever: while all places are taken further connections wait in the kernel's queue. A bound beyond what a
-/// semaphore can count is none.
-pub(super) fn incoming(listener: TcpListener, connections: usize) -> impl Stream<Item = io::Result<Connection>> {
+/// semaphore can count is none. Nobody waits for another's handshake.
+pub(super) fn incoming(
+    listener: TcpListener,
+    connections: usize,
+    tls: Option<ServerTls>,
+    guard: Guard,
+) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
-    stream::unfold((listener, places), |(listener, places)| async move {
-        let place = Arc::clone(&places).acquire_owned().await.ok()?;
-        let (tcp, _) = accept(&listener).await;
-        // Answers are small and awaited. Refused only where the connection is gone already.
-        let _ = tcp.set_nodelay(true);
-        let preface = Some((PREFACE_BYTES, Box::pin(sleep(PREFACE_TIMEOUT))));
-        Some((Ok(Connection { tcp, preface, _place: place }), (listener, places)))
+    let entrance = Entrance { listener, places, tls, guard, agreeing: JoinSet::new() };
+    stream::unfold(entrance, |mut entrance| async move {
+        let connection = entrance.next().await?;
+        Some((Ok(connection), entrance))
     })
+}
+
+impl Entrance {
+    /// The next connection that may begin.
+    async fn next(&mut self) -> Option<Connection> {
+        loop {
+            tokio::select! {
+                Some(agreed) = self.agreeing.join_next() => {
+                    // A panic of one of them is its own end.
+                    if let Ok(Some(connection)) = agreed {
+                        return Some(connection);
+                    }
+                }
+                accepted = arrival(&self.places, &self.listener) => {
+                    let (place, tcp) = accepted?;
+                    // Answers are small and awaited. Refused only where the connection is gone already.
+                    let _ = tcp.set_nodelay(true);
+                    let Some(tls) = &self.tls else {
+                        return Some(Connection::new(Socket::Plain(tcp), Shown::default(), place));
+                    };
+                    self.agreeing.spawn(agree(tls.clone(), tcp, self.guard.clone(), place));
+                }
+            }
+        }
+    }
+}
+
+/// A place first, then who takes it. Nothing is lost where this is given up in between.
+async fn arrival(places: &Arc<Semaphore>, listener: &TcpListener) -> Option<(OwnedSemaphorePermit, TcpStream)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    Some((place, accept(listener).await.0))
+}
+
+/// Nothing where they could not agree: strangers try, and it is nobody's error.
+async fn agree(tls: ServerTls, tcp: TcpStream, guard: Guard, place: OwnedSemaphorePermit) -> Option<Connection> {
+    match tls.accept(tcp).await {
+        Ok(socket) => {
+            let shown = socket.peer_certificate().map(|certificate| guard.by_certificate(certificate));
+            Some(Connection::new(socket, shown.unwrap_or_default(), place))
+        }
+        Err(why) => {
+            debug!(%why, "no TLS with a caller");
+            None
+        }
+    }
+}
+
+impl Connection {
+    fn new(socket: Socket, shown: Shown, place: OwnedSemaphorePermit) -> Self {
+        let preface = Some((PREFACE_BYTES, Box::pin(sleep(PREFACE_TIMEOUT))));
+        Self { socket, shown, preface, _place: place }
+    }
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
@@ -62,10 +133,10 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Shown;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.tcp.connect_info()
+    fn connect_info(&self) -> Shown {
+        self.shown.clone()
     }
 }
 
@@ -78,9 +149,9 @@ impl AsyncRead for Connection {
         let this = &mut *self;
         let before = buffer.filled().len();
         let Some((left, deadline)) = &mut this.preface else {
-            return Pin::new(&mut this.tcp).poll_read(context, buffer);
+            return Pin::new(&mut this.socket).poll_read(context, buffer);
         };
-        if let Poll::Ready(result) = Pin::new(&mut this.tcp).poll_read(context, buffer) {
+        if let Poll::Ready(result) = Pin::new(&mut this.socket).poll_read(context, buffer) {
             *left = left.saturating_sub(buffer.filled().len() - before);
             if *left == 0 {
                 this.preface = None;
@@ -94,15 +165,15 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(context, bytes)
+        Pin::new(&mut self.socket).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(context)
+        Pin::new(&mut self.socket).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(context)
+        Pin::new(&mut self.socket).poll_shutdown(context)
     }
 
     fn poll_write_vectored(
@@ -110,10 +181,10 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(context, slices)
+        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 }

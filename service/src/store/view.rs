@@ -58,7 +58,12 @@ pub(crate) fn seal(booking: &mut v1::Booking, origin: Origin) {
     }
     booking.origin_uid = origin.uid;
     booking.etag.clear();
-    booking.etag = hex::encode(&Sha256::digest(booking.encode_to_vec())[..ETAG_BYTES]);
+    booking.etag = etag(booking);
+}
+
+/// Tells states of a booking apart; its own field is to be empty.
+pub(crate) fn etag(booking: &v1::Booking) -> String {
+    hex::encode(&Sha256::digest(booking.encode_to_vec())[..ETAG_BYTES])
 }
 
 /// The row that a store kept.

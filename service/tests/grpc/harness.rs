@@ -243,6 +243,8 @@ pub(crate) fn settings() -> Settings {
         clock: Arc::default(),
         retention: Arc::default(),
         scratch: "unused".into(),
+        tls: None,
+        principals: Vec::new(),
         connections: 100,
         shutdown_grace: Duration::from_secs(5),
     }
