@@ -95,7 +95,7 @@ impl Edge {
     {
         let (head, body) = request.into_parts();
         let route = route::resolve(head.uri.path());
-        let labels = RequestLabels::of(&head, route);
+        let labels = RequestLabels::of(&head, route, ends.scheme);
         let tenant_known = route.is_some_and(|route| self.keyring.knows(route.tenant));
         let trace = observe::begin(&head, route, tenant_known, ends);
         let span = trace.span.clone();

@@ -20,7 +20,7 @@ use prost::Message as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Settings, metrics::Metrics};
+use crate::{Error, Settings, metrics::Metrics};
 
 use self::{
     outbox::Outbox,
@@ -101,14 +101,17 @@ pub(crate) fn start(
     check: Check,
     metrics: &Arc<Metrics>,
     shutdown: &CancellationToken,
-) -> Result<(Forwarder, Running), AddressError> {
-    let targets = settings.services.iter().map(|address| Target::parse(address)).collect::<Result<_, _>>()?;
+) -> Result<(Forwarder, Running), Error> {
+    let credentials = settings.access.open()?;
+    let targets =
+        settings.services.iter().map(|address| Target::parse(address)).collect::<Result<_, AddressError>>()?;
     let deadline = settings.limits.forward_deadline;
     let outbox = Arc::new(Outbox::new(settings.limits.in_flight, deadline, check));
     let stop = CancellationToken::new();
     let replicas = Replicas::new(
         targets,
         settings.resolver.clone(),
+        credentials,
         Arc::clone(&outbox),
         deadline,
         Arc::clone(metrics),

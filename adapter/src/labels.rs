@@ -14,16 +14,19 @@ pub(crate) struct RequestLabels {
     pub(crate) method: &'static str,
     /// The template; none where there is no route.
     pub(crate) route: Option<&'static str>,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
     /// `1.0`, `1.1` or `2`.
     pub(crate) version: &'static str,
 }
 
 impl RequestLabels {
     /// What metrics may tell of the request.
-    pub(crate) fn of(head: &Parts, route: Option<Route<'_>>) -> Self {
+    pub(crate) fn of(head: &Parts, route: Option<Route<'_>>, scheme: &'static str) -> Self {
         Self {
             method: method_label(&head.method),
             route: route.map(|route| route.template),
+            scheme,
             version: version_label(head.version),
         }
     }

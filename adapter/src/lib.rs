@@ -23,7 +23,7 @@ mod throttle;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use calbridge_process::{Config, ConfigError, loopback_or};
+use calbridge_process::{Config, ConfigError, loopback_or, tls::ServerTls};
 use calbridge_telemetry::Readiness;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,9 @@ pub enum Error {
     /// An address of the service is to be corrected.
     #[error(transparent)]
     Service(#[from] AddressError),
+    /// A certificate or a token can't be used any more: it could be a moment ago.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The listener does not know its own address, so it is of no use.
     #[error("the HTTP listener can't be used: {0}")]
     Listener(#[from] std::io::Error),
@@ -57,9 +60,10 @@ pub async fn run(
 ) -> Result<(), Error> {
     let limits = settings.limits;
     let metrics = Arc::new(metrics::Metrics::new());
+    let tls = settings.tls.as_ref().map(ServerTls::open).transpose()?;
     let (forwarder, forwarding) = forward::start(&settings, readiness.check("service"), &metrics, &shutdown)?;
     let edge = edge::Edge::new(settings, durable::Durable::new(forwarder, Arc::clone(&metrics)), metrics);
-    let served = server::serve(listener, Arc::new(edge), limits, server::Patience::DEFAULT, shutdown).await;
+    let served = server::serve(listener, tls, Arc::new(edge), limits, server::Patience::DEFAULT, shutdown).await;
     // The requests are done: nothing waits on the streams any more.
     forwarding.stop().await;
     Ok(served?)

@@ -92,8 +92,10 @@ impl Metrics {
 
     /// Counts a request for as long as the guard lives.
     pub(crate) fn active(&self, labels: RequestLabels) -> Active<'_> {
-        let labels =
-            [KeyValue::new(semconv::HTTP_REQUEST_METHOD, labels.method), KeyValue::new(semconv::URL_SCHEME, "http")];
+        let labels = [
+            KeyValue::new(semconv::HTTP_REQUEST_METHOD, labels.method),
+            KeyValue::new(semconv::URL_SCHEME, labels.scheme),
+        ];
         self.active_requests.add(1, &labels);
         Active { metrics: self, labels }
     }
@@ -102,7 +104,7 @@ impl Metrics {
     pub(crate) fn ended(&self, labels: RequestLabels, status: Option<StatusCode>, took: Duration) {
         let mut attributes = vec![
             KeyValue::new(semconv::HTTP_REQUEST_METHOD, labels.method),
-            KeyValue::new(semconv::URL_SCHEME, "http"),
+            KeyValue::new(semconv::URL_SCHEME, labels.scheme),
             KeyValue::new(semconv::NETWORK_PROTOCOL_VERSION, labels.version),
         ];
         attributes

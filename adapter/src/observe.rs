@@ -38,6 +38,8 @@ const METHOD_MOST: usize = 32;
 pub(crate) struct Ends {
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
 }
 
 /// A request from its head to its answer. It is written down however it ends: the future that serves it is dropped
@@ -82,7 +84,7 @@ pub(crate) fn begin(head: &Parts, route: Option<Route<'_>>, tenant_known: bool, 
 
 /// The SERVER span of one request, the root of its trace. What came in as `traceparent` is anybody's claim: a link.
 fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: bool, ends: Ends) -> Span {
-    let labels = RequestLabels::of(head, route);
+    let labels = RequestLabels::of(head, route, ends.scheme);
     let method = if labels.method == semconv::OTHER { "HTTP" } else { labels.method };
     let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {}", route.template));
     let span = info_span!(
@@ -127,7 +129,7 @@ fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: bool, ends:
         span.record(semconv::HTTP_ROUTE, route);
     }
     span.record(semconv::URL_PATH, path);
-    span.record(semconv::URL_SCHEME, "http");
+    span.record(semconv::URL_SCHEME, labels.scheme);
     span.record(semconv::NETWORK_PROTOCOL_NAME, "http");
     span.record(semconv::NETWORK_PROTOCOL_VERSION, labels.version);
     span.record(semconv::NETWORK_PEER_ADDRESS, display(ends.peer.ip()));

@@ -1,6 +1,6 @@
 //! Connections: accepting them, bounding what each may cost, and ending them without losing an accepted request.
 //!
-//! HTTP/1.1 and HTTP/2 without TLS share the port. A connection that says nothing, stops half-way, idles or does not
+//! HTTP/1.1 and HTTP/2 share the port, with TLS where there is a certificate, else without. A connection that says nothing, stops half-way, idles or does not
 //! read its answers is closed, each after its own bound.
 
 mod activity;
@@ -8,7 +8,10 @@ mod wire;
 
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
-use calbridge_process::Limits;
+use calbridge_process::{
+    Limits,
+    tls::{ServerTls, Socket},
+};
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -82,6 +85,7 @@ impl Patience {
 /// Accepts and serves until `shutdown`, then waits for the requests that were accepted.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<ServerTls>,
     edge: Arc<Edge>,
     limits: Limits,
     patience: Patience,
@@ -90,6 +94,7 @@ pub(crate) async fn serve(
     let local = listener.local_addr()?;
     let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let builder = builder(&limits);
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let tasks = TaskTracker::new();
     let abandon = CancellationToken::new();
     loop {
@@ -112,15 +117,15 @@ pub(crate) async fn serve(
         let connection = Connection {
             builder: builder.clone(),
             edge: Arc::clone(&edge),
-            ends: Ends { local, peer },
+            ends: Ends { local, peer, scheme },
             header_timeout: limits.header_timeout,
             patience,
             drain: shutdown.clone(),
         };
-        let abandon = abandon.clone();
+        let (tls, abandon) = (tls.clone(), abandon.clone());
         tasks.spawn(async move {
             select! {
-                () = connection.serve(stream) => {}
+                () = connection.begin(stream, tls) => {}
                 () = abandon.cancelled() => {}
             }
             drop(place);
@@ -149,12 +154,24 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream) {
-        let Self { builder, edge, ends, header_timeout, patience, drain } = self;
+    /// Agrees on TLS where there is a certificate. Whoever has not when it is time to end has sent no request.
+    async fn begin(self, stream: TcpStream, tls: Option<ServerTls>) {
         if let Err(why) = stream.set_nodelay(true) {
             debug!(%why, "the connection was gone before it began");
             return;
         }
+        let Some(tls) = tls else { return self.serve(Socket::Plain(stream)).await };
+        select! {
+            agreed = tls.accept(stream) => match agreed {
+                Ok(socket) => self.serve(socket).await,
+                Err(why) => debug!(%why, "no TLS with a sender"),
+            },
+            () = self.drain.cancelled() => {}
+        }
+    }
+
+    async fn serve(self, stream: Socket) {
+        let Self { builder, edge, ends, header_timeout, patience, drain } = self;
         let activity = Arc::new(Activity::new());
         let service = service_fn(|request: Request<Incoming>| {
             let (edge, busy) = (Arc::clone(&edge), Activity::busy(&activity));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use calbridge_process::{Config, Limits, Tenant};
+use calbridge_process::{Access, Config, Limits, Tenant, tls::ServerFiles};
 
 use crate::{Moment, Resolver};
 
@@ -11,8 +11,12 @@ use crate::{Moment, Resolver};
 pub struct Settings {
     /// Who may send, and with which secrets.
     pub tenants: BTreeMap<String, Tenant>,
-    /// The booking service, each `http://HOST:PORT`: every address and every address of a name is a replica.
+    /// The certificate of the HTTP edge; without one it speaks no TLS.
+    pub tls: Option<ServerFiles>,
+    /// The booking service, each `http://HOST:PORT` or `https://HOST:PORT`: every address and every address of a name is a replica.
     pub services: Vec<String>,
+    /// What is shown there, and who is believed.
+    pub access: Access,
     /// Answers the addresses of the names among them.
     pub resolver: Resolver,
     /// Every bound in force.
@@ -25,7 +29,9 @@ impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Self {
             tenants: config.tenants.clone(),
+            tls: config.http_tls.clone(),
             services: config.services.clone(),
+            access: config.access.clone(),
             resolver: Resolver::system(),
             limits: config.limits,
             moment: Moment::now,

@@ -3,13 +3,15 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::anyhow;
-use calbridge_process::service_addresses;
+use calbridge_process::{Access, Credentials, ServiceOptions, is_https, service_access};
 use calbridge_proto::v1::{
     booking_service_client::BookingServiceClient, delivery_service_client::DeliveryServiceClient,
 };
 use clap::Args;
+use http::{Uri, header::AUTHORIZATION};
 use tonic::{
-    Status,
+    Request, Status,
+    service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt as _;
@@ -35,7 +37,19 @@ pub(crate) struct Reader {
     #[arg(long, env = "CALBRIDGE_SERVICE", value_name = "http://HOST:PORT,…")]
     #[allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "this comment is the help text of a terminal")]
     pub(crate) service: Option<String>,
-    /// The config file; of it only `service` counts here
+    /// Who may vouch for the booking service at https://, in PEM form [default: the public authorities]
+    #[arg(long, env = "CALBRIDGE_SERVICE_CA", value_name = "FILE")]
+    service_ca: Option<PathBuf>,
+    /// The certificate that is shown to the booking service, in PEM form
+    #[arg(long, env = "CALBRIDGE_SERVICE_CERTIFICATE", value_name = "FILE")]
+    service_certificate: Option<PathBuf>,
+    /// The private key of that certificate, in PEM form
+    #[arg(long, env = "CALBRIDGE_SERVICE_KEY", value_name = "FILE")]
+    service_key: Option<PathBuf>,
+    /// The file of the token that is shown to the booking service
+    #[arg(long, env = "CALBRIDGE_SERVICE_TOKEN_FILE", value_name = "FILE")]
+    service_token_file: Option<PathBuf>,
+    /// The config file; of it only `service` and what begins with `service_` count here
     #[arg(long, env = "CALBRIDGE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Whose bookings [default: default]
@@ -47,9 +61,24 @@ pub(crate) struct Reader {
 }
 
 /// Every command that reads bookings speaks through this client.
-pub(crate) type Client = BookingServiceClient<Channel>;
+pub(crate) type Client = BookingServiceClient<Connection>;
 /// And every command about what was received through this one.
-pub(crate) type Deliveries = DeliveryServiceClient<Channel>;
+pub(crate) type Deliveries = DeliveryServiceClient<Connection>;
+/// A channel that says at each call who we are.
+pub(crate) type Connection = InterceptedService<Channel, Bearer>;
+
+/// Adds our token to a call, where we have one.
+#[derive(Debug, Clone)]
+pub(crate) struct Bearer(Credentials);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(authorization) = self.0.authorization() {
+            request.metadata_mut().as_mut().insert(AUTHORIZATION, authorization);
+        }
+        Ok(request)
+    }
+}
 
 impl Reader {
     /// Whose bookings: those of the tenant that was said, or of `default`.
@@ -64,40 +93,73 @@ impl Reader {
 
     /// Connects to the booking service.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
-        connect(&self.addresses()?).await
+        let (services, access) = self.service()?;
+        connect(&services, &access).await
     }
 
     /// The same, to speak of deliveries.
     pub(crate) async fn connect_to_deliveries(&self) -> anyhow::Result<Deliveries> {
-        let client = DeliveryServiceClient::new(channel(&self.addresses()?).await?);
+        let (services, access) = self.service()?;
+        let client = DeliveryServiceClient::new(channel(&services, &access).await?);
         Ok(client.max_decoding_message_size(MAX_MESSAGE))
     }
 
-    fn addresses(&self) -> anyhow::Result<Vec<String>> {
-        Ok(service_addresses(self.service.clone(), self.config.clone())?)
+    fn service(&self) -> anyhow::Result<(Vec<String>, Access)> {
+        Ok(service_access(ServiceOptions {
+            service: self.service.clone(),
+            ca: self.service_ca.clone(),
+            certificate: self.service_certificate.clone(),
+            key: self.service_key.clone(),
+            token_file: self.service_token_file.clone(),
+            config: self.config.clone(),
+        })?)
     }
 }
 
-/// Connects to the booking service at the first of these `http://HOST:PORT` that answers.
-pub(crate) async fn connect(services: &[String]) -> anyhow::Result<Client> {
-    Ok(BookingServiceClient::new(channel(services).await?).max_decoding_message_size(MAX_MESSAGE))
+/// Connects to the booking service at the first of these addresses that answers.
+pub(crate) async fn connect(services: &[String], access: &Access) -> anyhow::Result<Client> {
+    Ok(BookingServiceClient::new(channel(services, access).await?).max_decoding_message_size(MAX_MESSAGE))
 }
 
 /// One after the other: replicas read one store, so whichever is there will do.
-async fn channel(services: &[String]) -> anyhow::Result<Channel> {
+pub(crate) async fn channel(services: &[String], access: &Access) -> anyhow::Result<Connection> {
+    let credentials = access.open()?;
+    let mut refused = Vec::new();
     for service in services {
-        let endpoint = Endpoint::from_shared(service.clone()).map_err(|_| {
-            anyhow!("--service = {service}: write it as http://HOST:PORT, for example http://127.0.0.1:50051")
-        })?;
-        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT).connect().await;
-        if let Ok(channel) = channel {
-            return Ok(channel);
+        match reach(service, &credentials).await {
+            Ok(channel) => return Ok(InterceptedService::new(channel, Bearer(credentials))),
+            // Where nobody listens there is nothing more to say; what TLS says of a certificate is worth knowing.
+            Err(failure) if is_https(service) => refused.push(format!("{service}: {failure:#}")),
+            Err(_) => {}
         }
     }
-    Err(anyhow!(
+    let mut why = format!(
         "no booking service answers at {}; is `calbridge up` running there? (another place: --service)",
         services.join(" or ")
-    ))
+    );
+    for refused in refused {
+        why.push('\n');
+        why.push_str(&refused);
+    }
+    Err(anyhow!(why))
+}
+
+async fn reach(service: &str, credentials: &Credentials) -> anyhow::Result<Channel> {
+    let mend = || anyhow!("--service = {service}: write it as http://HOST:PORT or https://HOST:PORT");
+    let origin: Uri = service.parse().map_err(|_| mend())?;
+    let host = origin.host().ok_or_else(mend)?.to_owned();
+    if !is_https(service) {
+        return Ok(bounded(Endpoint::from(origin)).connect().await?);
+    }
+    let connector = credentials.connector(&host).ok_or_else(mend)?;
+    let authority = origin.authority().ok_or_else(mend)?.as_str();
+    // Without TLS as far as tonic is concerned: the connector has seen to that.
+    let to = Uri::builder().scheme("http").authority(authority).path_and_query("/").build()?;
+    Ok(bounded(Endpoint::from(to)).origin(origin).connect_with_connector(connector).await?)
+}
+
+fn bounded(endpoint: Endpoint) -> Endpoint {
+    endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT)
 }
 
 /// The service's refusal in one line: its message, and the reason that scripts can match.

@@ -1,5 +1,5 @@
 //! The `calbridge` program: runs everything on one machine (`up`), plays Cal.com (`send`), reads what is known (`get`,
-//! `list`, `lineage`, `timeline`), folds it again (`replay`), and looks after the store (`store`).
+//! `list`, `lineage`, `timeline`), folds it again (`replay`), looks after the store (`store`), and makes tokens (`token`).
 
 mod client;
 mod demo;
@@ -10,6 +10,7 @@ mod send;
 mod store;
 mod time;
 mod timeline;
+mod token;
 mod up;
 mod webhook;
 
@@ -50,6 +51,8 @@ enum Command {
     Replay(replay::Replay),
     /// Look at the store, back it up, give room back
     Store(store::Store),
+    /// Make a token for a caller of the service, and the hash of it for the config file
+    Token(token::Token),
 }
 
 fn main() -> ExitCode {
@@ -80,5 +83,6 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Timeline(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Replay(arguments) => arguments.run().await,
         Command::Store(arguments) => arguments.run().await,
+        Command::Token(arguments) => arguments.run().map(|()| ExitCode::SUCCESS),
     }
 }

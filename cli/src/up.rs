@@ -10,9 +10,15 @@ use std::{
 };
 
 use anyhow::Context as _;
-use calbridge_process::{Config, Database, Options, Process, Program, announce, environment, listen, start_with};
+use calbridge_process::{
+    Access, Config, Database, Options, Principal, Process, Program, Scope, Tenants, Token, announce, environment,
+    listen, new_token, start_with,
+    tls::{ClientFiles, Trust},
+    token_sha256,
+};
 use calbridge_telemetry::admin;
 use clap::Args;
+use secrecy::ExposeSecret as _;
 use tokio::{
     task::JoinHandle,
     time::{Instant, timeout_at},
@@ -24,6 +30,9 @@ use crate::{client, demo, output::say, time};
 
 /// How many webhook URLs are printed; an installation with more tenants knows how they are formed.
 const SHOWN_TENANTS: usize = 10;
+
+/// As its own service's log names this process. No configured principal has it: it has an upper-case letter.
+const OWN_NAME: &str = "calbridge.Up";
 
 /// For the adapter's stream to end after its grace.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -54,7 +63,7 @@ pub(crate) fn main(arguments: Arguments) -> ExitCode {
     })
 }
 
-async fn run(config: Config, process: Process, demo: bool) -> anyhow::Result<()> {
+async fn run(mut config: Config, process: Process, demo: bool) -> anyhow::Result<()> {
     let grpc = listen("--grpc", &config.grpc).await?;
     let http = listen("--http", &config.http).await?;
     let admin = listen("--admin", &config.admin).await?;
@@ -64,6 +73,7 @@ async fn run(config: Config, process: Process, demo: bool) -> anyhow::Result<()>
     calbridge_service::check_database(&config)?;
     calbridge_adapter::check_exposure(&config, at.http)?;
 
+    let own = own_service(&mut config, at.grpc, demo)?;
     let readiness = process.readiness.clone();
     // Named before either part starts, so that one of them alone does not count as everything.
     let _parts = [readiness.check("store"), readiness.check("service")];
@@ -71,7 +81,7 @@ async fn run(config: Config, process: Process, demo: bool) -> anyhow::Result<()>
     let admin = tokio::spawn(admin::serve(admin, readiness.clone(), process.metrics.clone(), stop_admin.clone()));
     let service =
         Part::start("service", |stop| calbridge_service::run((&config).into(), grpc, readiness.clone(), stop));
-    let to_own_service = Config { services: vec![format!("http://{}", reachable(at.grpc))], ..config.clone() };
+    let to_own_service = Config { services: vec![own.address.clone()], access: own.access.clone(), ..config.clone() };
     let adapter =
         Part::start("adapter", |stop| calbridge_adapter::run((&to_own_service).into(), http, readiness, stop));
 
@@ -79,7 +89,7 @@ async fn run(config: Config, process: Process, demo: bool) -> anyhow::Result<()>
     let greeted = tokio::select! {
         () = service.over.cancelled() => Ok(()),
         () = adapter.over.cancelled() => Ok(()),
-        greeted = greet(&config, &process, at, demo) => greeted,
+        greeted = greet(&config, &process, at, &own, demo) => greeted,
     };
     let grace_ends = Instant::now() + config.limits.shutdown_grace;
     let adapter = adapter.stop(grace_ends + LAST_ANSWERS).await;
@@ -87,6 +97,40 @@ async fn run(config: Config, process: Process, demo: bool) -> anyhow::Result<()>
     stop_admin.cancel();
     admin.await?;
     service.and(adapter).and(greeted)
+}
+
+/// How this process reaches the service that runs in it.
+struct OwnService {
+    address: String,
+    access: Access,
+}
+
+/// Makes this process one of those that its own service knows, where it knows any. The token is made for this run, and
+/// nobody else ever hears of it.
+fn own_service(config: &mut Config, at: SocketAddr, demo: bool) -> anyhow::Result<OwnService> {
+    let mut access = Access::default();
+    if !config.principals.is_empty() {
+        let token = new_token()?;
+        let scopes: &[Scope] = if demo { &[Scope::Ingest, Scope::Read, Scope::ReadPii] } else { &[Scope::Ingest] };
+        config.principals.push(Principal {
+            name: OWN_NAME.to_owned(),
+            token_sha256: vec![token_sha256(token.expose_secret().as_bytes())],
+            certificates: Vec::new(),
+            // The adapter submits; the demo shows what became of it.
+            scopes: scopes.iter().copied().collect(),
+            tenants: Tenants::Every,
+        });
+        access.token = Some(Token::Own(token));
+    }
+    let scheme = match &config.grpc_tls {
+        Some(files) => {
+            // Its certificate is for the name by which others know it, not for a loopback address.
+            access.tls = ClientFiles { trust: Trust::Exactly(files.certificate.clone()), identity: None };
+            "https"
+        }
+        None => "http",
+    };
+    Ok(OwnService { address: format!("{scheme}://{}", reachable(at)), access })
 }
 
 /// The adapter or the service, as a task of this process.
@@ -132,7 +176,7 @@ struct Addresses {
 }
 
 /// Waits until everything serves, says so, plays the demo, and then waits for the end.
-async fn greet(config: &Config, process: &Process, at: Addresses, demo: bool) -> anyhow::Result<()> {
+async fn greet(config: &Config, process: &Process, at: Addresses, own: &OwnService, demo: bool) -> anyhow::Result<()> {
     tokio::select! {
         () = process.readiness.wait_ready() => {}
         () = process.shutdown.cancelled() => return Ok(()),
@@ -141,7 +185,7 @@ async fn greet(config: &Config, process: &Process, at: Addresses, demo: bool) ->
     say_where(config, process, at);
     if demo {
         tokio::select! {
-            played = play(config, at) => played?,
+            played = play(config, at, own) => played?,
             () = process.shutdown.cancelled() => return Ok(()),
         }
     }
@@ -150,8 +194,9 @@ async fn greet(config: &Config, process: &Process, at: Addresses, demo: bool) ->
 }
 
 fn say_where(config: &Config, process: &Process, at: Addresses) {
+    let scheme = if config.http_tls.is_some() { "https" } else { "http" };
     for tenant in config.tenants.keys().take(SHOWN_TENANTS) {
-        say(format_args!("webhook URL of tenant {tenant}: http://{}/webhooks/calcom/{tenant}", at.http));
+        say(format_args!("webhook URL of tenant {tenant}: {scheme}://{}/webhooks/calcom/{tenant}", at.http));
     }
     if let Some(more @ 1..) = config.tenants.len().checked_sub(SHOWN_TENANTS) {
         say(format_args!("and {more} more tenants, each under its own name"));
@@ -168,11 +213,15 @@ fn say_where(config: &Config, process: &Process, at: Addresses) {
     }
 }
 
-async fn play(config: &Config, at: Addresses) -> anyhow::Result<()> {
+async fn play(config: &Config, at: Addresses, own: &OwnService) -> anyhow::Result<()> {
     let secret = config.tenants.get(demo::TENANT).and_then(|tenant| tenant.secrets.first());
     let secret = secret.with_context(|| format!("the demo needs a tenant {} with a secret", demo::TENANT))?;
+    anyhow::ensure!(
+        config.http_tls.is_none(),
+        "the demo speaks no TLS to its own HTTP edge: leave --http-certificate out"
+    );
     let url = format!("http://{}/webhooks/calcom/{}", reachable(at.http), demo::TENANT).parse()?;
-    let mut client = client::connect(&[format!("http://{}", reachable(at.grpc))]).await?;
+    let mut client = client::connect(std::slice::from_ref(&own.address), &own.access).await?;
     demo::run(&url, &secret.value, &mut client, time::now()).await?;
     say("\nserving until Ctrl-C");
     Ok(())

@@ -4,10 +4,10 @@
 //! Invariant: no token is ever part of the configuration, only its SHA-256. Tokens are random and long, so a hash
 //! without salt tells nothing of them.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, io};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use rustls::crypto::{GetRandomFailed, ring};
+use rustls::crypto::ring;
 use secrecy::SecretString;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -157,10 +157,11 @@ impl Tenants {
 ///
 /// # Errors
 ///
-/// The system has no chance to give.
-pub fn new_token() -> Result<SecretString, GetRandomFailed> {
+/// The system has no randomness to give.
+pub fn new_token() -> io::Result<SecretString> {
     let mut bytes = [0; TOKEN_BYTES];
-    ring::default_provider().secure_random.fill(&mut bytes)?;
+    let failed = |_| io::Error::other("this system gives no random bytes, and a token is nothing else");
+    ring::default_provider().secure_random.fill(&mut bytes).map_err(failed)?;
     Ok(format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)).into())
 }
 

@@ -10,9 +10,10 @@ use std::{
     time::Duration,
 };
 
+use calbridge_process::Credentials;
 use calbridge_proto::v1::SubmitEventsResponse;
 use calbridge_telemetry::{propagation, rpc::code_name, semconv};
-use http::uri::PathAndQuery;
+use http::{header::AUTHORIZATION, uri::PathAndQuery};
 use tokio::{
     select,
     sync::{Notify, watch},
@@ -53,6 +54,8 @@ pub(crate) struct Link {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) place: Place,
     pub(crate) channel: Channel,
+    /// Says who we are, each time that a stream is opened.
+    pub(crate) credentials: Credentials,
     pub(crate) peer: Arc<Peer>,
     /// The longest that an event waits for its answer.
     pub(crate) patience: Duration,
@@ -127,6 +130,9 @@ impl Link {
             grpc.ready().await.map_err(|why| Status::unavailable(why.to_string()))?;
             let mut request = Request::new(outgoing);
             propagation::inject(request.metadata_mut(), span);
+            if let Some(authorization) = self.credentials.authorization() {
+                request.metadata_mut().as_mut().insert(AUTHORIZATION, authorization);
+            }
             let answers = grpc.streaming(request, PathAndQuery::from_static(PATH), SubmitCodec).await?;
             Ok(answers.into_inner())
         };

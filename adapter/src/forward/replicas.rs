@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use calbridge_process::{Credentials, is_https, tls::Connector};
 use calbridge_telemetry::semconv;
 use futures_util::future::join_all;
 use http::Uri;
@@ -57,6 +58,8 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Target {
     /// Whom every request names, whichever address it goes to.
     origin: Uri,
+    /// It speaks TLS; whoever is at one of its addresses must show that it is this host.
+    secured: bool,
     host: Host,
     port: u16,
     /// The newest answer; of a literal address itself.
@@ -75,6 +78,7 @@ enum Host {
 pub(crate) struct Replicas {
     targets: Vec<Target>,
     resolver: Resolver,
+    credentials: Credentials,
     outbox: Arc<Outbox>,
     deadline: Duration,
     metrics: Arc<Metrics>,
@@ -95,10 +99,11 @@ struct Known {
 impl Target {
     pub(crate) fn parse(address: &str) -> Result<Self, AddressError> {
         let refuse = |why: &str| AddressError { address: address.to_owned(), why: why.to_owned() };
-        let origin: Uri = address.parse().map_err(|_| refuse("must be http://HOST:PORT"))?;
-        if origin.scheme_str() != Some("http") {
-            return Err(refuse("must begin with http://"));
+        let origin: Uri = address.parse().map_err(|_| refuse("must be http://HOST:PORT or https://HOST:PORT"))?;
+        if !matches!(origin.scheme_str(), Some("http" | "https")) {
+            return Err(refuse("must begin with http:// or https://"));
         }
+        let secured = is_https(address);
         let host = origin.host().filter(|host| !host.is_empty()).ok_or_else(|| refuse("names no host"))?;
         let port = origin.port_u16().ok_or_else(|| refuse("names no port"))?;
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -106,7 +111,7 @@ impl Target {
             Ok(ip) => (Host::Literal, vec![SocketAddr::new(ip, port)]),
             Err(_) => (Host::Name(host.to_owned()), Vec::new()),
         };
-        Ok(Self { origin, host, port, addresses, failing: false })
+        Ok(Self { origin, secured, host, port, addresses, failing: false })
     }
 
     /// Asks for the name's addresses again.
@@ -138,13 +143,14 @@ impl Replicas {
     pub(crate) fn new(
         targets: Vec<Target>,
         resolver: Resolver,
+        credentials: Credentials,
         outbox: Arc<Outbox>,
         deadline: Duration,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
         let (failed, known, links) = (Arc::default(), BTreeMap::new(), JoinSet::new());
-        Self { targets, resolver, outbox, deadline, metrics, failed, known, links, stop, crowded: false }
+        Self { targets, resolver, credentials, outbox, deadline, metrics, failed, known, links, stop, crowded: false }
     }
 
     /// Runs until stopped, and until every link has ended.
@@ -183,7 +189,7 @@ impl Replicas {
         let mut wanted = BTreeMap::new();
         for target in &self.targets {
             for address in &target.addresses {
-                wanted.entry(*address).or_insert_with(|| target.origin.clone());
+                wanted.entry(*address).or_insert_with(|| (target.origin.clone(), target.secured));
             }
         }
         for (address, known) in &self.known {
@@ -194,15 +200,25 @@ impl Replicas {
         }
         // One that is back while it still finishes is linked anew once it has.
         wanted.retain(|address, _| !self.known.contains_key(address));
-        for (address, origin) in wanted {
-            if !self.link(address, origin) {
+        for (address, (origin, secured)) in wanted {
+            if !self.link(address, origin, secured) {
                 break;
             }
         }
     }
 
     /// Starts a link; whether there was a place for it.
-    fn link(&mut self, address: SocketAddr, origin: Uri) -> bool {
+    fn link(&mut self, address: SocketAddr, origin: Uri, secured: bool) -> bool {
+        let connector = origin.host().filter(|_| secured).map(|host| self.credentials.connector(host));
+        let channel = match connector {
+            None => channel(address, origin, None),
+            Some(Some(connector)) => channel(address, origin, Some(connector)),
+            // No certificate can be for such a host, so nobody can show one.
+            Some(None) => {
+                warn!(%origin, "the booking service's host is no name that a certificate can have; it is not used");
+                return true;
+            }
+        };
         let peer = Arc::new(Peer::from(address));
         let Some(place) = self.outbox.add(Arc::clone(&peer)) else {
             if !std::mem::replace(&mut self.crowded, true) {
@@ -214,7 +230,8 @@ impl Replicas {
         let link = Link {
             outbox: Arc::clone(&self.outbox),
             place,
-            channel: channel(address, origin),
+            channel,
+            credentials: self.credentials.clone(),
             peer,
             patience: self.deadline,
             metrics: Arc::clone(&self.metrics),
@@ -263,17 +280,21 @@ pub(crate) async fn watch(
 }
 
 /// A channel that connects to this address when it is first used, and again whenever it must.
-fn channel(address: SocketAddr, origin: Uri) -> Channel {
+fn channel(address: SocketAddr, origin: Uri, connector: Option<Connector>) -> Channel {
+    // Always without TLS as far as tonic is concerned: the connector has seen to that.
     let to = Uri::builder().scheme("http").authority(address.to_string()).path_and_query("/").build();
     // An address and a port are an authority; the origin would do as well where it is literal.
-    Endpoint::from(to.unwrap_or_else(|_| origin.clone()))
+    let endpoint = Endpoint::from(to.unwrap_or_else(|_| origin.clone()))
         .origin(origin)
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .connect_lazy()
+        .keep_alive_while_idle(true);
+    match connector {
+        None => endpoint.connect_lazy(),
+        Some(connector) => endpoint.connect_with_connector_lazy(connector),
+    }
 }
 
 #[cfg(test)]
@@ -283,7 +304,7 @@ mod tests {
     #[test]
     fn an_address_is_a_scheme_a_host_and_a_port() {
         for address in
-            ["", "127.0.0.1:50051", "https://127.0.0.1:50051", "http://127.0.0.1", "http://", "not an address"]
+            ["", "127.0.0.1:50051", "ftp://127.0.0.1:50051", "http://127.0.0.1", "https://", "not an address"]
         {
             let why = Target::parse(address).expect_err(address).to_string();
             assert!(why.starts_with("--service = "), "{why}");
@@ -293,6 +314,8 @@ mod tests {
             ("http://127.0.0.1:50051/", vec!["127.0.0.1:50051".parse().unwrap()]),
             ("http://[::1]:50051", vec!["[::1]:50051".parse().unwrap()]),
         ] {
+            let secured = address.replace("http:", "https:");
+            assert!(!Target::parse(address).unwrap().secured && Target::parse(&secured).unwrap().secured);
             let target = Target::parse(address).unwrap();
             assert_eq!((target.port, target.addresses), (50051, addresses));
         }

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use calbridge_process::Access;
 use calbridge_telemetry::Readiness;
 use http_body_util::Empty;
 
@@ -32,7 +33,9 @@ fn limits() -> Limits {
 async fn start(limits: Limits, patience: Patience) -> (SocketAddr, CancellationToken) {
     let settings = Settings {
         tenants: [].into(),
+        tls: None,
         services: vec!["http://127.0.0.1:9".to_owned()],
+        access: Access::default(),
         resolver: Resolver::system(),
         limits,
         moment: Moment::now,
@@ -45,7 +48,7 @@ async fn start(limits: Limits, patience: Patience) -> (SocketAddr, CancellationT
     let address = listener.local_addr().unwrap();
     let stop = shutdown.clone();
     tokio::spawn(async move {
-        serve(listener, edge, limits, patience, stop).await.unwrap();
+        serve(listener, None, edge, limits, patience, stop).await.unwrap();
         running.stop().await;
     });
     (address, shutdown)

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration
 
 use calbridge_adapter::{Error, Moment, Resolver, Settings};
 use calbridge_calcom::golden::{self, Golden};
-use calbridge_process::{Limits, Secret, Tenant};
+use calbridge_process::{Access, Limits, Secret, Tenant};
 use calbridge_proto::v1::Trigger;
 use calbridge_telemetry::Readiness;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -65,7 +65,15 @@ impl Adapter {
 /// The tests' tenants, and these services.
 pub(crate) fn settings(services: &[String], limits: Limits) -> Settings {
     let (services, resolver) = (services.to_vec(), Resolver::system());
-    Settings { tenants: tenants(), services, resolver, limits, moment: Moment::now }
+    Settings {
+        tenants: tenants(),
+        tls: None,
+        services,
+        access: Access::default(),
+        resolver,
+        limits,
+        moment: Moment::now,
+    }
 }
 
 /// The defaults, with waits that suit a test.

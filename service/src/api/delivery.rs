@@ -110,9 +110,14 @@ impl<S: Store> DeliveryService for Api<S> {
         request: Request<RefoldDeliveriesRequest>,
     ) -> Result<Response<Self::RefoldDeliveriesStream>, Status> {
         let (caller, RefoldDeliveriesRequest { tenant: whose }) = open(request);
-        let sees = if whose.is_empty() { caller.knows_all() } else { tenant(&caller, &whose)? };
+        let sees = if whose.is_empty() {
+            // Nothing at all would be taken for a fold without a difference.
+            let what = "a fold of every tenant";
+            caller.knows_all().then_some(true).ok_or(ApiError::ScopeMissing { scopes: &[Scope::Admin], what })?
+        } else {
+            tenant(&caller, &whose)?
+        };
         if !sees {
-            // Every tenant, of which he does not know some, or one of them: there is nothing to fold.
             let summary = Step::Summary(RefoldSummary::default());
             let nothing = stream::iter([Ok(RefoldDeliveriesResponse { step: Some(summary) })]);
             return Ok(Response::new(nothing.boxed()));

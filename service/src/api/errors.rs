@@ -107,7 +107,7 @@ impl ApiError {
                 return format!("filter is not understood at character {character}: expected {expected}");
             }
             Self::ScopeMissing { scopes, what } => {
-                return format!("{what} needs the scope {}, which this caller does not have", any_of(scopes));
+                return format!("{what} needs the scope {}, which this caller does not have for it", any_of(scopes));
             }
             Self::TokenMissing => {
                 "this service knows its callers: send authorization: Bearer TOKEN, or connect with a certificate of one"
@@ -212,7 +212,10 @@ mod tests {
         let delivery = ApiError::DeliveryNotFound { delivery_id: "d1".to_owned() };
         let purged = ApiError::BodyPurged { delivery_id: "d1".to_owned() };
         let scope = ApiError::ScopeMissing { scopes: &[Scope::Read, Scope::Consume], what: "this method" };
-        assert_eq!(scope.message(), "this method needs the scope read or consume, which this caller does not have");
+        assert_eq!(
+            scope.message(),
+            "this method needs the scope read or consume, which this caller does not have for it"
+        );
         assert_eq!(scope.details().error_info().unwrap().metadata["scope"], "read or consume");
         for (error, code, reason, retry, violation, resource) in [
             (field, Code::InvalidArgument, "INVALID_FIELD", false, Some("event.tenant"), None),
