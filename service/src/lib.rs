@@ -209,3 +209,45 @@ pub async fn serve_store<S: Store>(
 ) -> Result<(), Error> {
     server::serve(store, clock, settings, listener, readiness, shutdown).await
 }
+
+#[cfg(test)]
+mod tests {
+    use calbridge_process::{
+        Options, Principal, Program, Scopes, Tenants, resolve,
+        tls::{GRPC_PROTOCOLS, NamedFile, ServerFiles},
+    };
+
+    use super::*;
+
+    #[test]
+    fn beyond_this_machine_callers_are_known_and_nobody_else_hears_them() {
+        let options = Options { data_dir: Some("unused".into()), ..Options::default() };
+        let mut config = resolve(options, Program::Service, &|_| None).unwrap();
+        let [loopback, anywhere] = ["127.0.0.1:50051", "0.0.0.0:50051"].map(|address| address.parse().unwrap());
+        let somebody = Principal {
+            name: "somebody".to_owned(),
+            token_sha256: vec![[0; 32]],
+            certificates: Vec::new(),
+            scopes: Scopes::default(),
+            tenants: Tenants::Every,
+        };
+        let file = || NamedFile { option: "--file", path: "unused".into(), secret: false };
+        let files = ServerFiles { certificate: file(), key: file(), client_ca: None, protocols: GRPC_PROTOCOLS };
+        for (principals, tls, mend) in [
+            (vec![], None, Some("[[principal]]")),
+            (vec![], Some(files.clone()), Some("[[principal]]")),
+            (vec![somebody.clone()], None, Some("--grpc-certificate")),
+            (vec![somebody], Some(files), None),
+        ] {
+            (config.principals, config.grpc_tls, config.insecure) = (principals, tls, false);
+            assert!(check_exposure(&config, loopback).is_ok());
+            let why = check_exposure(&config, anywhere).err().map(|why| why.to_string());
+            assert_eq!(why.is_some(), mend.is_some());
+            for part in mend.into_iter().chain(mend.map(|_| "--insecure")) {
+                assert!(why.as_ref().unwrap().contains(part), "{part} is not in {why:?}");
+            }
+            config.insecure = true;
+            assert!(check_exposure(&config, anywhere).is_ok());
+        }
+    }
+}
