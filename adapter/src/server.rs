@@ -1,7 +1,7 @@
 //! Connections: accepting them, bounding what each may cost, and ending them without losing an accepted request.
 //!
-//! HTTP/1.1 and HTTP/2 share the port, with TLS where there is a certificate, else without. A connection that says nothing, stops half-way, idles or does not
-//! read its answers is closed, each after its own bound.
+//! HTTP/1.1 and HTTP/2 share the port, with TLS where there is a certificate, else without. A connection that says
+//! nothing, stops half-way, idles or does not read its answers is closed, each after its own bound.
 
 mod activity;
 mod wire;

@@ -13,7 +13,8 @@ pub struct Settings {
     pub tenants: BTreeMap<String, Tenant>,
     /// The certificate of the HTTP edge; without one it speaks no TLS.
     pub tls: Option<ServerFiles>,
-    /// The booking service, each `http://HOST:PORT` or `https://HOST:PORT`: every address and every address of a name is a replica.
+    /// The booking service, each `http://HOST:PORT` or `https://HOST:PORT`: every address and every address of a name
+    /// is a replica.
     pub services: Vec<String>,
     /// What is shown there, and who is believed.
     pub access: Access,

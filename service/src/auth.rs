@@ -54,7 +54,7 @@ impl Guard {
         Self { principals: principals.iter().cloned().map(Arc::new).collect() }
     }
 
-    /// Whom a certificate names for which the listener's authority has vouched; of several the first that is configured.
+    /// Whom a certificate names for which the listener's authority has vouched; of several the first of the file.
     pub(crate) fn by_certificate(&self, der: &[u8]) -> Shown {
         let names = certificate::names(der);
         let named = |principal: &&Arc<Principal>| principal.certificates.iter().any(|name| names.contains(name));

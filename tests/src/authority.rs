@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 /// Signs certificates, and writes them down.
@@ -47,13 +47,24 @@ impl Authority {
     /// A certificate for this name.
     #[must_use]
     pub fn certify(&self, name: &str) -> Identity {
-        let key = KeyPair::generate().unwrap();
+        self.sign(name, name, CertificateParams::new([name.to_owned()]).unwrap())
+    }
+
+    /// One whose time is over.
+    #[must_use]
+    pub fn expired(&self, name: &str) -> Identity {
         let mut parameters = CertificateParams::new([name.to_owned()]).unwrap();
+        (parameters.not_before, parameters.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        self.sign(name, &format!("{name}.expired"), parameters)
+    }
+
+    fn sign(&self, name: &str, file: &str, mut parameters: CertificateParams) -> Identity {
+        let key = KeyPair::generate().unwrap();
         // Where a client's certificate says who it is.
         parameters.distinguished_name.push(DnType::CommonName, name);
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         let write = |end: &str, text: String| {
-            let path = self.folder.path().join(format!("{name}.{end}"));
+            let path = self.folder.path().join(format!("{file}.{end}"));
             fs::write(&path, text).unwrap();
             path
         };

@@ -23,9 +23,9 @@ fn refused(entries: &[PrincipalOptions]) -> String {
 #[test]
 fn a_principal_is_a_name_what_it_is_known_by_and_what_it_may() {
     let text = format!(
-        "[[principal]]\nname = \"outreach\"\ntoken_sha256 = \"{HASH}\"\nscopes = [\"read\", \"consume\"]\ntenants = \"*\"\n\
-         [[principal]]\nname = \"edge\"\ncertificate = [\"dns:Edge.Test\", \"uri:spiffe://x/edge\", \"sha256:{HASH}\"]\n\
-         scopes = [\"ingest\"]\ntenants = [\"acme\", \"beta\"]\n"
+        "[[principal]]\nname = 'outreach'\ntoken_sha256 = '{HASH}'\nscopes = ['read', 'consume']\ntenants = '*'\n\
+         [[principal]]\nname = 'edge'\nscopes = ['ingest']\ntenants = ['acme', 'beta']\n\
+         certificate = ['dns:Edge.Test', 'uri:spiffe://x/edge', 'sha256:{HASH}']\n"
     );
     let options: crate::Options = toml::from_str(&text).unwrap();
     let [outreach, edge] = &resolve(&options.principal, true).unwrap()[..] else { panic!("two") };

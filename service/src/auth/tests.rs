@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn a_certificate_that_is_changed_anywhere_is_not_found_by_its_print(at in any::<prop::sample::Index>(), bit in 0..8) {
+    fn a_changed_certificate_is_not_found_by_its_print(at in any::<prop::sample::Index>(), bit in 0..8) {
         let der = certificate(vec![]);
         let guard = Guard::new(&[principal("edge", &[], &[CertificateName::Sha256(token_sha256(&der))])]);
         let mut changed = der.clone();

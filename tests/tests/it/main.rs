@@ -8,6 +8,7 @@
     reason = "in a test a panic is the message; its futures are few"
 )]
 
+mod auth;
 mod corpus;
 mod crash;
 mod golden;

@@ -1,0 +1,100 @@
+//! Tokens and certificates by chance, and those that are nearly right: nobody is let in by them.
+
+use calbridge_e2e::{
+    authority::{Authority, Identity},
+    v1::{ListBookingsRequest, booking_service_client::BookingServiceClient},
+};
+use proptest::{
+    collection::vec,
+    prelude::{Strategy as _, any},
+    sample::Index,
+    test_runner::{Config, TestRunner},
+};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::Channel,
+};
+
+use super::{House, Who, over_tls, principals, reason, token_of};
+
+/// Each is a call: enough to meet every branch, few enough for every run.
+const CASES: u32 = 400;
+
+async fn list(channel: Channel, values: &[MetadataValue<Ascii>]) -> Result<(), Status> {
+    let mut request = Request::new(ListBookingsRequest { tenant: "acme".to_owned(), ..Default::default() });
+    for value in values {
+        request.metadata_mut().append("authorization", value.clone());
+    }
+    BookingServiceClient::new(channel).list_bookings(request).await.map(|_| ())
+}
+
+/// What a stranger might send: anything, something like a token, and the right one with one byte changed.
+fn headers() -> impl proptest::strategy::Strategy<Value = Vec<Vec<u8>>> {
+    let right = token_of("reader");
+    let anything = vec(any::<u8>(), 0..80);
+    let like_one = "(Bearer|bearer|Basic|Token)? ?(cbt_)?[A-Za-z0-9_-]{0,60}".prop_map(String::into_bytes);
+    let nearly = (any::<Index>(), any::<u8>(), any::<bool>()).prop_map(move |(at, to, cut)| {
+        let mut token = right.clone().into_bytes();
+        let at = at.index(token.len());
+        if cut || token[at] == to {
+            token.remove(at);
+        } else {
+            token[at] = to;
+        }
+        [b"Bearer ".as_slice(), &token].concat()
+    });
+    vec(proptest::prop_oneof![anything, like_one, nearly], 0..3)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_token_but_the_right_one_lets_anybody_in() {
+    let house = House::new(&principals(&[Who::new("reader", &["read"], &["acme"])]));
+    let mut service = house.service().serve();
+    let channel = super::plain(service.listening().grpc());
+    let right = format!("Bearer {}", token_of("reader")).parse().unwrap();
+    list(channel.clone(), &[right]).await.unwrap();
+    let runtime = tokio::runtime::Handle::current();
+    let ran = tokio::task::spawn_blocking(move || {
+        let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
+        runner.run(&headers(), |values| {
+            let values = values.iter().filter_map(|value| MetadataValue::try_from(value.as_slice()).ok());
+            let values: Vec<_> = values.collect();
+            let refused = runtime.block_on(list(channel.clone(), &values)).expect_err("somebody was let in");
+            let expected = if values.is_empty() { "TOKEN_MISSING" } else { "TOKEN_INVALID" };
+            proptest::prop_assert_eq!(reason(&refused), format!("Unauthenticated/{expected}"));
+            Ok(())
+        })
+    });
+    ran.await.unwrap().unwrap();
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn no_certificate_but_the_right_one_lets_anybody_in() {
+    let reader = Who::new("reader", &["read"], &["acme"]).with_certificate("dns:reader.test");
+    let house = House::new(&principals(&[reader]));
+    let mut service = house.secured_service().serve();
+    let address = service.listening().grpc();
+    let ours = &house.authority;
+    let ask = async |identity: Option<&Identity>| match over_tls(address, ours, identity).await {
+        Ok(channel) => list(channel, &[]).await.map_err(|status| reason(&status)),
+        Err(_) => Err("no connection".to_owned()),
+    };
+    ask(Some(&ours.certify("reader.test"))).await.unwrap();
+
+    // Ours vouches for them, and nobody of them is configured.
+    for name in ["reader.test.evil", "*.test", "reader.tes", "xreader.test", "reader", "127.0.0.1"] {
+        let refused = ask(Some(&ours.certify(name))).await.expect_err(name);
+        assert_eq!(refused, "Unauthenticated/TOKEN_MISSING", "{name}");
+    }
+    assert_eq!(ask(None).await.unwrap_err(), "Unauthenticated/TOKEN_MISSING");
+    ask(Some(&ours.expired("reader.test"))).await.expect_err("its time is over");
+    // The right name, and an authority that is not ours.
+    let theirs = Authority::new();
+    ask(Some(&theirs.certify("reader.test"))).await.expect_err("another authority");
+    // The right certificate, and not its key.
+    let torn = Identity { key: theirs.certify("reader.test").key, ..ours.certify("reader.test") };
+    ask(Some(&torn)).await.expect_err("another key");
+    service.stop().await;
+}
