@@ -186,7 +186,7 @@ fn service(said: &str) -> Result<String, ConfigError> {
 
 fn token_source(file: &NamedFile) -> WatchedSource<HeaderValue> {
     WatchedSource {
-        what: "the token for the booking service",
+        what: file.option,
         files: vec![file.clone()],
         make: Box::new(|contents| {
             let token = contents.first().map_or(&[][..], |bytes| bytes.trim_ascii());

@@ -62,7 +62,7 @@ impl ServerFiles {
     fn source(&self) -> Source<ServerConfig> {
         let protocols = self.protocols;
         Source {
-            what: "the listener's certificate",
+            what: self.certificate.option,
             files: [&self.certificate, &self.key].into_iter().chain(&self.client_ca).cloned().collect(),
             make: Box::new(move |contents| server_config(contents, protocols)),
         }

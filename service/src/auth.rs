@@ -57,8 +57,8 @@ impl Guard {
     /// Whom a certificate names for which the listener's authority has vouched; of several the first of the file.
     pub(crate) fn by_certificate(&self, der: &[u8]) -> Shown {
         let names = certificate::names(der);
-        let named = |principal: &&Arc<Principal>| principal.certificates.iter().any(|name| names.contains(name));
-        Shown(self.principals.iter().find(named).cloned())
+        let is_his = |principal: &&Arc<Principal>| principal.certificates.iter().any(|name| names.contains(name));
+        Shown(self.principals.iter().find(is_his).cloned())
     }
 
     /// Who a call is by: the token decides, where there is one; else the certificate.

@@ -81,7 +81,7 @@ impl ClientFiles {
         };
         let shown = self.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
         Source {
-            what: "the certificate for the booking service",
+            what: "--service-ca and --service-certificate",
             files: trusted.into_iter().chain(shown).cloned().collect(),
             make: Box::new(move |contents| client_config(contents, layout)),
         }

@@ -44,11 +44,14 @@ pub struct Watched<T> {
 
 /// The files, and how to make a value of what is in them. An error names the option at fault.
 pub(crate) struct Source<T> {
-    /// What changes, for log lines.
+    /// The option that log lines name.
     pub(crate) what: &'static str,
     pub(crate) files: Vec<NamedFile>,
-    pub(crate) make: Box<dyn Fn(&[Vec<u8>]) -> Result<T, Fault> + Send + Sync>,
+    pub(crate) make: Make<T>,
 }
+
+/// What comes of the contents of the files, in their order.
+pub(crate) type Make<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, Fault> + Send + Sync>;
 
 /// Which of the files can't be used, by its place, and why: never with what is in it.
 #[derive(Debug, PartialEq, Eq)]
@@ -152,11 +155,11 @@ async fn watch<T: Send + Sync + 'static>(watched: Weak<Watched<T>>, mut source: 
         match (news, watched.upgrade()) {
             (Some(Ok(value)), Some(watched)) => {
                 watched.set(value);
-                info!("{} changed and is in use from here on", source.what);
+                info!("the files of {} changed, and what they hold is in use from here on", source.what);
             }
             (Some(Err(fault)), _) => {
                 let why = source.refused(&fault);
-                warn!(%why, "{} changed and can't be used; what was in use before stays so", source.what);
+                warn!(%why, "the files of {} can't be used any more; what was in use before stays so", source.what);
             }
             (_, None) => return,
             (None, _) => {}

@@ -49,6 +49,7 @@ fn reason(reason: &str) -> &'static str {
         "STORE_UNAVAILABLE" => "store_unavailable",
         "SHUTTING_DOWN" => "shutting_down",
         "INVALID_FIELD" => "invalid_field",
+        "SCOPE_MISSING" => "scope_missing",
         _ => "_OTHER",
     }
 }
@@ -75,6 +76,7 @@ mod tests {
         assert_eq!(said(99, None), committed(SubmitOutcome::Recorded));
         assert_eq!(said(0, Some("")), Verdict::Final(Refused::busy("_OTHER")));
         assert_eq!(said(0, Some("INVALID_FIELD")), Verdict::Final(Refused::busy("invalid_field")));
+        assert_eq!(said(0, Some("SCOPE_MISSING")), Verdict::Final(Refused::busy("scope_missing")));
         let applied = SubmitOutcome::Applied.into();
         for (word, reason, leaving) in [
             ("OVERLOADED", "overloaded", false),

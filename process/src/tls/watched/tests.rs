@@ -5,7 +5,7 @@ use super::*;
 /// A number in a file.
 fn source(path: &std::path::Path) -> Source<u32> {
     Source {
-        what: "the number",
+        what: "--number",
         files: vec![NamedFile { option: "--number", path: path.to_owned(), secret: false }],
         make: Box::new(|contents| {
             let parsed = std::str::from_utf8(&contents[0]).ok().and_then(|text| text.trim().parse().ok());

@@ -1,4 +1,5 @@
-//! Every set of scopes × every method × tenants that are one's own, another's and nobody's: only the allowed cells pass.
+//! Every set of scopes × every method × tenants that are one's own, another's and nobody's: only the allowed cells
+//! pass.
 //!
 //! What is allowed is written here again, from the documents; the methods are those of the schema, so that one which is
 //! new has no cell until somebody decides about it.

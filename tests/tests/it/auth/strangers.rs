@@ -1,5 +1,7 @@
 //! Tokens and certificates by chance, and those that are nearly right: nobody is let in by them.
 
+use std::{path::Path, sync::Arc};
+
 use calbridge_e2e::{
     authority::{Authority, Identity},
     v1::{ListBookingsRequest, booking_service_client::BookingServiceClient},
@@ -10,13 +12,21 @@ use proptest::{
     sample::Index,
     test_runner::{Config, TestRunner},
 };
+use rustls::{
+    ClientConfig, RootCertStore, SignatureScheme,
+    client::ResolvesClientCert,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    sign::CertifiedKey,
+};
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use tokio_rustls::TlsConnector;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     transport::Channel,
 };
 
-use super::{House, Who, over_tls, principals, reason, token_of};
+use super::{HOST, House, Who, over_tls, principals, reason, token_of};
 
 /// Each is a call: enough to meet every branch, few enough for every run.
 const CASES: u32 = 400;
@@ -94,7 +104,42 @@ async fn no_certificate_but_the_right_one_lets_anybody_in() {
     let theirs = Authority::new();
     ask(Some(&theirs.certify("reader.test"))).await.expect_err("another authority");
     // The right certificate, and not its key.
-    let torn = Identity { key: theirs.certify("reader.test").key, ..ours.certify("reader.test") };
-    ask(Some(&torn)).await.expect_err("another key");
+    let (certificate, key) = (ours.certify("reader.test").certificate, theirs.certify("reader.test").key);
+    let borrowed = borrowing(&certificate, &key, ours);
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let stream = TlsConnector::from(Arc::new(borrowed)).connect(ServerName::try_from(HOST).unwrap(), tcp).await;
+    // The client has done its part before the service can tell: what it hears then is its refusal.
+    let heard = match stream {
+        Ok(mut stream) => stream.read(&mut [0]).await,
+        Err(why) => Err(why),
+    };
+    assert!(heard.as_ref().err().is_some_and(|why| why.to_string().contains("DecryptError")), "{heard:?}");
     service.stop().await;
+}
+
+/// Shows a certificate and signs with the key of another, which rustls itself would refuse to do.
+#[derive(Debug)]
+struct Borrowing(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Borrowing {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+fn borrowing(certificate: &Path, key: &Path, trusted: &Authority) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = provider.key_provider.load_private_key(PrivateKeyDer::from_pem_file(key).unwrap()).unwrap();
+    let shown = CertifiedKey::new(vec![CertificateDer::from_pem_file(certificate).unwrap()], key);
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(trusted.file()).unwrap()).unwrap();
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config =
+        builder.with_root_certificates(roots).with_client_cert_resolver(Arc::new(Borrowing(Arc::new(shown))));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
 }

@@ -19,7 +19,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
-use tokio::net::TcpStream;
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{Status, transport::Channel};
 
@@ -142,7 +142,8 @@ async fn a_certificate_is_renewed_while_the_service_runs() {
     list(&before).await.expect("who is connected stays so");
 
     fs::write(&certificate, "no certificate").unwrap();
-    let told = async || service.stderr().contains("can't be used; what was in use before stays so").then_some(());
+    let told =
+        async || service.stderr().contains("can't be used any more; what was in use before stays so").then_some(());
     wait::until("the broken file is told", told).await;
     list(&over_tls(address, &new, None).await.unwrap()).await.unwrap();
     service.stop().await;
@@ -215,7 +216,6 @@ async fn whoever_keeps_silent_holds_nobody_up() {
     }
     list(&over_tls(address, &house.authority, None).await.unwrap()).await.unwrap();
     for mut stream in silent {
-        use tokio::io::AsyncReadExt as _;
         let end = wait::within("the silent one is given up", stream.read(&mut [0])).await;
         assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
     }
