@@ -7,6 +7,7 @@ mod errors;
 mod filter;
 mod ingest;
 mod page;
+mod watch;
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ use self::errors::ApiError;
 use crate::{
     clock::Clock,
     ingest::{Ingest, check_tenant},
-    settings::READ_TIMEOUT,
+    settings::{READ_TIMEOUT, WATCHES},
     store::{ClockPolicies, Store, StoreError},
 };
 
@@ -30,6 +31,7 @@ pub(crate) const METHODS: &[&str] = &[
     "calbridge.v1.BookingService/ListBookings",
     "calbridge.v1.BookingService/GetLineage",
     "calbridge.v1.BookingService/GetTimeline",
+    "calbridge.v1.BookingService/WatchTransitions",
     "calbridge.v1.DeliveryService/ListDeliveries",
     "calbridge.v1.DeliveryService/GetDelivery",
     "calbridge.v1.DeliveryService/ReplayDelivery",
@@ -42,6 +44,8 @@ pub(crate) struct Api<S> {
     store: Arc<S>,
     ingest: Ingest,
     replays: Replays,
+    /// One for each watch.
+    watches: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
@@ -59,14 +63,15 @@ pub(crate) struct Replays {
 impl<S> Clone for Api<S> {
     fn clone(&self) -> Self {
         let (store, ingest) = (Arc::clone(&self.store), self.ingest.clone());
-        Self { store, ingest, replays: self.replays.clone(), stopping: self.stopping.clone() }
+        let (replays, watches) = (self.replays.clone(), Arc::clone(&self.watches));
+        Self { store, ingest, replays, watches, stopping: self.stopping.clone() }
     }
 }
 
 impl<S: Store> Api<S> {
     /// Once `stopping` fires, streams answer what they have read and end.
     pub(crate) fn new(store: Arc<S>, ingest: Ingest, replays: Replays, stopping: CancellationToken) -> Self {
-        Self { store, ingest, replays, stopping }
+        Self { store, ingest, replays, watches: Arc::new(Semaphore::new(WATCHES)), stopping }
     }
 }
 

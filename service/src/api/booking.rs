@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use calbridge_proto::v1::{
     self, GetBookingRequest, GetBookingResponse, GetLineageRequest, GetLineageResponse, GetTimelineRequest,
-    GetTimelineResponse, ListBookingsRequest, ListBookingsResponse, booking_service_server::BookingService,
+    GetTimelineResponse, ListBookingsRequest, ListBookingsResponse, WatchTransitionsRequest,
+    booking_service_server::BookingService,
 };
 use tokio::time::{sleep, timeout};
 use tonic::{Request, Response, Status, async_trait};
@@ -15,6 +16,7 @@ use super::{
     filter, named,
     page::{self, List},
     read, tenant,
+    watch::Entries,
 };
 use crate::{
     settings::{MIN_POSITION_PAUSE, MIN_POSITION_WAIT},
@@ -92,6 +94,15 @@ impl<S: Store> BookingService for Api<S> {
         };
         let entries = found.into_iter().map(|(_, entry)| entry).collect();
         Ok(Response::new(GetTimelineResponse { entries, next_page_token }))
+    }
+
+    type WatchTransitionsStream = Entries;
+
+    async fn watch_transitions(
+        &self,
+        request: Request<WatchTransitionsRequest>,
+    ) -> Result<Response<Self::WatchTransitionsStream>, Status> {
+        Ok(Response::new(self.watch(request.into_inner()).await?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every refusal of the API, in one table: code, reason, message, details. No message repeats what the caller sent.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use calbridge_proto::v1;
 use tonic::{Code, Status};
@@ -9,6 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::{
     ingest::{InvalidField, Refused},
     settings::RETRY_DELAY,
+    store::Position,
 };
 
 /// The domain of every `ErrorInfo`.
@@ -48,6 +49,11 @@ pub(super) enum ApiError {
         /// What the caller asked for.
         delivery_id: String,
     },
+    /// What lies behind the cursor is past its retention.
+    CursorExpired {
+        /// The earliest from which the log is whole.
+        earliest: Position,
+    },
     /// Too much is waiting.
     Overloaded,
     /// The store can't be written or read now. Nothing was committed.
@@ -64,6 +70,7 @@ impl ApiError {
             Self::InvalidField { .. } | Self::FilterSyntax { .. } | Self::PageTokenMismatch => Code::InvalidArgument,
             Self::BookingNotFound { .. } | Self::DeliveryNotFound { .. } => Code::NotFound,
             Self::BodyPurged { .. } => Code::FailedPrecondition,
+            Self::CursorExpired { .. } => Code::OutOfRange,
             Self::Overloaded => Code::ResourceExhausted,
             Self::StoreUnavailable | Self::NotThereYet | Self::ShuttingDown => Code::Unavailable,
         }
@@ -77,6 +84,7 @@ impl ApiError {
             Self::BookingNotFound { .. } => "BOOKING_NOT_FOUND",
             Self::DeliveryNotFound { .. } => "DELIVERY_NOT_FOUND",
             Self::BodyPurged { .. } => "BODY_PURGED",
+            Self::CursorExpired { .. } => "CURSOR_EXPIRED",
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable | Self::NotThereYet => "STORE_UNAVAILABLE",
             Self::ShuttingDown => "SHUTTING_DOWN",
@@ -93,6 +101,12 @@ impl ApiError {
             Self::BookingNotFound { .. } => "no webhook spoke of this booking",
             Self::DeliveryNotFound { .. } => "no such delivery is kept",
             Self::BodyPurged { .. } => "the raw body of this delivery is past its retention and gone",
+            Self::CursorExpired { earliest } => {
+                let earliest = earliest.to_token();
+                return format!(
+                    "transitions behind after_position are past their retention: begin at {earliest}, or empty"
+                );
+            }
             Self::NotThereYet => "the store has not reached min_position: try again, or ask without it",
             Self::Overloaded => "too much is waiting or running: try again later",
             Self::StoreUnavailable => "the store is unavailable and nothing was committed: try again",
@@ -107,7 +121,11 @@ impl ApiError {
     }
 
     fn details(&self) -> ErrorDetails {
-        let mut details = ErrorDetails::with_error_info(self.reason(), DOMAIN, []);
+        let earliest = match self {
+            Self::CursorExpired { earliest } => HashMap::from([("earliest_position".to_owned(), earliest.to_token())]),
+            _ => HashMap::new(),
+        };
+        let mut details = ErrorDetails::with_error_info(self.reason(), DOMAIN, earliest);
         if let Some(delay) = self.retry_delay() {
             details.set_retry_info(Some(delay));
         }
