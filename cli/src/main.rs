@@ -9,6 +9,7 @@ mod read;
 mod replay;
 mod send;
 mod store;
+mod tail;
 mod time;
 mod timeline;
 mod token;
@@ -48,6 +49,8 @@ enum Command {
     Lineage(read::Lineage),
     /// Show everything that spoke of a booking, and what it changed
     Timeline(timeline::Timeline),
+    /// Follow the log: show each change as it is committed
+    Tail(tail::Tail),
     /// Type and merge kept webhooks again, or check what that would change
     Replay(replay::Replay),
     /// Look at the store, back it up, give room back
@@ -82,6 +85,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::List(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Lineage(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Timeline(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Tail(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Replay(arguments) => arguments.run().await,
         Command::Store(arguments) => arguments.run().await,
         Command::Token(arguments) => arguments.run().map(|()| ExitCode::SUCCESS),

@@ -95,7 +95,8 @@ fn headline(entry: &TimelineEntry) -> String {
     }
 }
 
-fn change(made: &Transition) -> String {
+/// What a transition is, in a few words.
+pub(crate) fn change(made: &Transition) -> String {
     match made.kind() {
         TransitionKind::Appeared => format!("appeared as {}", status_name(made.to_status())),
         TransitionKind::StatusChanged => {

@@ -8,6 +8,7 @@ mod filter;
 mod ingest;
 mod mask;
 mod page;
+mod watch;
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
@@ -22,7 +23,7 @@ use crate::{
     auth::{Caller, Denied},
     clock::Clock,
     ingest::{Ingest, check_tenant},
-    settings::READ_TIMEOUT,
+    settings::{READ_TIMEOUT, WATCHES},
     store::{ClockPolicies, Store, StoreError},
 };
 
@@ -34,6 +35,7 @@ pub(crate) const METHODS: &[&str] = &[
     "calbridge.v1.BookingService/ListBookings",
     "calbridge.v1.BookingService/GetLineage",
     "calbridge.v1.BookingService/GetTimeline",
+    "calbridge.v1.BookingService/WatchTransitions",
     "calbridge.v1.DeliveryService/ListDeliveries",
     "calbridge.v1.DeliveryService/GetDelivery",
     "calbridge.v1.DeliveryService/ReplayDelivery",
@@ -48,6 +50,7 @@ const NEEDS: &[(&str, &[Scope])] = &[
     ("calbridge.v1.BookingService/ListBookings", &[Scope::Read]),
     ("calbridge.v1.BookingService/GetLineage", &[Scope::Read]),
     ("calbridge.v1.BookingService/GetTimeline", &[Scope::Read]),
+    ("calbridge.v1.BookingService/WatchTransitions", &[Scope::Read, Scope::Consume]),
     ("calbridge.v1.DeliveryService/ListDeliveries", &[Scope::Read]),
     ("calbridge.v1.DeliveryService/GetDelivery", &[Scope::Read]),
     ("calbridge.v1.DeliveryService/ReplayDelivery", &[Scope::Admin]),
@@ -76,6 +79,8 @@ pub(crate) struct Api<S> {
     store: Arc<S>,
     ingest: Ingest,
     replays: Replays,
+    /// One for each watch.
+    watches: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
@@ -93,14 +98,15 @@ pub(crate) struct Replays {
 impl<S> Clone for Api<S> {
     fn clone(&self) -> Self {
         let (store, ingest) = (Arc::clone(&self.store), self.ingest.clone());
-        Self { store, ingest, replays: self.replays.clone(), stopping: self.stopping.clone() }
+        let (replays, watches) = (self.replays.clone(), Arc::clone(&self.watches));
+        Self { store, ingest, replays, watches, stopping: self.stopping.clone() }
     }
 }
 
 impl<S: Store> Api<S> {
     /// Once `stopping` fires, streams answer what they have read and end.
     pub(crate) fn new(store: Arc<S>, ingest: Ingest, replays: Replays, stopping: CancellationToken) -> Self {
-        Self { store, ingest, replays, stopping }
+        Self { store, ingest, replays, watches: Arc::new(Semaphore::new(WATCHES)), stopping }
     }
 }
 
@@ -128,11 +134,14 @@ fn open<M>(request: Request<M>) -> (Caller, M) {
     (Caller::of(&request), request.into_inner())
 }
 
-/// Checks the tenant's name. Where this is false the caller is to be answered as of a tenant that nobody ever heard of.
-#[must_use = "a caller learns nothing of a tenant that is not his"]
-fn tenant(caller: &Caller, tenant: &str) -> Result<bool, ApiError> {
+/// The tenant that no event can be of: it has no name.
+const NOBODY: &str = "";
+
+/// The tenant in whose data is to be looked for what this caller asks of that one: itself, where he knows of it, else
+/// one that nobody ever heard of. So what is not his takes the way of what does not exist, to the last byte.
+fn tenant<'a>(caller: &Caller, tenant: &'a str) -> Result<&'a str, ApiError> {
     check_tenant(tenant, "tenant")?;
-    Ok(caller.knows(tenant))
+    Ok(if caller.knows(tenant) { tenant } else { NOBODY })
 }
 
 /// Refuses a caller who may not do this.

@@ -170,6 +170,13 @@ pub(crate) const PAGE_MOST: usize = 1000;
 /// Bytes of a page at the most, if it has more than one entry: clients refuse messages of 4 MiB unless told otherwise.
 pub(crate) const PAGE_BYTES: usize = 3 * 1024 * 1024;
 
+/// Watches at a time: each may hold a page of the log.
+pub(crate) const WATCHES: usize = 256;
+/// Silence after which a watch says how far the log goes: below what networks between take for a dead connection.
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
+/// Between two heartbeats while the log is read and nothing of it is meant.
+pub(crate) const HEARTBEAT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Links that a span may have before the telemetry drops them.
 pub(crate) const SPAN_LINKS: usize = 128;
 

@@ -11,6 +11,7 @@ pub(crate) mod filter;
 pub(crate) mod fold;
 pub(crate) mod found;
 pub(crate) mod lineage;
+pub(crate) mod log;
 pub mod maintain;
 pub mod memory;
 pub(crate) mod mentioned;
@@ -33,6 +34,7 @@ use std::{
 };
 
 use calbridge_proto::v1;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use self::{
@@ -42,6 +44,7 @@ pub use self::{
     },
     clock::ClockPolicies,
     filter::{Comparison, Condition, Filter},
+    log::{LOG_BYTES_MAX, LOG_ENTRIES_MAX, LOG_LOOKS_MAX, LogCondition, LogEntry, LogFilter, LogPage, LogQuery},
     pages::{BookingCursor, BookingOrder, BookingPage, BookingQuery, LineagePage, RowPage, StoredRow},
     position::Position,
     retention::{
@@ -208,6 +211,12 @@ pub trait Store: Send + Sync + 'static {
         after: Position,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(Position, v1::Delivery)>, StoreError>> + Send;
+
+    /// The log behind a position, as far as it is on stable storage: a page of what the query means.
+    fn log(&self, query: LogQuery) -> impl Future<Output = Result<LogPage, StoreError>> + Send;
+
+    /// How far [`Self::log`] can be read, as it moves on. Of what other processes commit it tells within milliseconds.
+    fn follow(&self) -> watch::Receiver<Position>;
 
     /// One row, hidden or not.
     fn row(&self, key: BookingKey) -> impl Future<Output = Result<Option<StoredRow>, StoreError>> + Send;

@@ -48,6 +48,8 @@ pub mod span {
     pub const SELECT_DELIVERIES: &str = "SELECT deliveries";
     /// CLIENT: bookings read from the store.
     pub const SELECT_BOOKINGS: &str = "SELECT bookings";
+    /// CLIENT: a part of the log read from the store.
+    pub const SELECT_TRANSITIONS: &str = "SELECT transitions";
     /// CLIENT: a timeline read from the store.
     pub const SELECT_MENTIONS: &str = "SELECT mentions";
     /// CLIENT: the newest position read from the store.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use calbridge_process::Scope;
 use calbridge_proto::v1::{
     self, GetBookingRequest, GetBookingResponse, GetLineageRequest, GetLineageResponse, GetTimelineRequest,
-    GetTimelineResponse, ListBookingsRequest, ListBookingsResponse, booking_service_server::BookingService,
+    GetTimelineResponse, ListBookingsRequest, ListBookingsResponse, WatchTransitionsRequest,
+    booking_service_server::BookingService,
 };
 use tokio::time::{sleep, timeout};
 use tonic::{Request, Response, Status, async_trait};
@@ -16,6 +17,7 @@ use super::{
     filter, mask, named, open,
     page::{self, List},
     read, tenant,
+    watch::Entries,
 };
 use crate::{
     settings::{MIN_POSITION_PAUSE, MIN_POSITION_WAIT},
@@ -30,10 +32,10 @@ impl<S: Store> BookingService for Api<S> {
     async fn get_booking(&self, request: Request<GetBookingRequest>) -> Result<Response<GetBookingResponse>, Status> {
         let (caller, request) = open(request);
         let GetBookingRequest { tenant: whose, uid, min_position, follow_reschedules } = request;
-        let sees = tenant(&caller, &whose)?;
+        let whose = tenant(&caller, &whose)?;
         named(&uid, "uid")?;
         self.reach(&min_position).await?;
-        let booking = if sees { read(self.store.booking(&whose, &uid, follow_reschedules)).await? } else { None };
+        let booking = read(self.store.booking(whose, &uid, follow_reschedules)).await?;
         let booking = booking.ok_or(ApiError::BookingNotFound { uid })?;
         Ok(Response::new(GetBookingResponse { booking: Some(mask::shown(&caller, booking)) }))
     }
@@ -43,7 +45,7 @@ impl<S: Store> BookingService for Api<S> {
         request: Request<ListBookingsRequest>,
     ) -> Result<Response<ListBookingsResponse>, Status> {
         let (caller, request) = open(request);
-        let sees = tenant(&caller, &request.tenant)?;
+        let whose = Arc::from(tenant(&caller, &request.tenant)?);
         let filter = filter::parse(&request.filter)?;
         if filter.0.iter().any(is_personal) {
             demand(&caller, &[Scope::ReadPii], "a filter by address or metadata")?;
@@ -53,10 +55,6 @@ impl<S: Store> BookingService for Api<S> {
         let choices = [name(order), if descending { "desc" } else { "" }, &format!("{filter:?}")];
         let pages = List { method: "ListBookings", tenant: &request.tenant, choices: &choices };
         let after = pages.cursor(&request.page_token)?;
-        if !sees {
-            return Ok(Response::new(ListBookingsResponse::default()));
-        }
-        let whose = Arc::from(request.tenant.as_str());
         let query = BookingQuery { tenant: whose, order, descending, filter, after, limit: size + 1 };
         let BookingPage { mut bookings, mut next } = read(self.store.bookings(query)).await?;
         if page::cut(&mut bookings, size, page::encoded) {
@@ -68,16 +66,13 @@ impl<S: Store> BookingService for Api<S> {
     }
 
     async fn get_lineage(&self, request: Request<GetLineageRequest>) -> Result<Response<GetLineageResponse>, Status> {
-        let (caller, GetLineageRequest { tenant: whose, uid, page_token }) = open(request);
-        let sees = tenant(&caller, &whose)?;
+        let (caller, GetLineageRequest { tenant: asked, uid, page_token }) = open(request);
+        let whose = tenant(&caller, &asked)?;
         named(&uid, "uid")?;
-        let pages = List { method: "GetLineage", tenant: &whose, choices: &[&uid] };
+        let pages = List { method: "GetLineage", tenant: &asked, choices: &[&uid] };
         // How many were shown travels as a position does.
         let skip = pages.position(&page_token)?.map_or(0, |skip| usize::try_from(skip.0).unwrap_or(0));
-        let found = async {
-            if sees { read(self.store.lineage(&whose, &uid, skip)).await } else { Ok(LineagePage::default()) }
-        };
-        let LineagePage { mut bookings, mut more } = found.await?;
+        let LineagePage { mut bookings, mut more } = read(self.store.lineage(whose, &uid, skip)).await?;
         if bookings.is_empty() && skip == 0 {
             return Err(ApiError::BookingNotFound { uid }.into());
         }
@@ -93,15 +88,12 @@ impl<S: Store> BookingService for Api<S> {
         request: Request<GetTimelineRequest>,
     ) -> Result<Response<GetTimelineResponse>, Status> {
         let (caller, request) = open(request);
-        let sees = tenant(&caller, &request.tenant)?;
+        let whose = tenant(&caller, &request.tenant)?;
         named(&request.uid, "uid")?;
         let size = page::size(request.page_size)?;
         let pages = List { method: "GetTimeline", tenant: &request.tenant, choices: &[&request.uid] };
         let after = pages.position(&request.page_token)?.unwrap_or(Position(0));
-        if !sees {
-            return Ok(Response::new(GetTimelineResponse::default()));
-        }
-        let mut found = read(self.store.timeline(&request.tenant, &request.uid, after, size + 1)).await?;
+        let mut found = read(self.store.timeline(whose, &request.uid, after, size + 1)).await?;
         let more = page::cut(&mut found, size, |(_, entry)| page::encoded(entry));
         let next_page_token = match found.last() {
             Some((last, _)) if more => pages.token_at(*last),
@@ -109,6 +101,16 @@ impl<S: Store> BookingService for Api<S> {
         };
         let entries = found.into_iter().map(|(_, entry)| mask::shown(&caller, entry)).collect();
         Ok(Response::new(GetTimelineResponse { entries, next_page_token }))
+    }
+
+    type WatchTransitionsStream = Entries;
+
+    async fn watch_transitions(
+        &self,
+        request: Request<WatchTransitionsRequest>,
+    ) -> Result<Response<Self::WatchTransitionsStream>, Status> {
+        let (caller, request) = open(request);
+        Ok(Response::new(self.watch(caller, request).await?))
     }
 }
 

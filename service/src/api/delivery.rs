@@ -5,8 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use calbridge_process::Scope;
 use calbridge_proto::v1::{
     GetDeliveryRequest, GetDeliveryResponse, ListDeliveriesRequest, ListDeliveriesResponse, RefoldDeliveriesRequest,
-    RefoldDeliveriesResponse, RefoldSummary, ReplayDeliveryRequest, ReplayDeliveryResponse,
-    delivery_service_server::DeliveryService, refold_deliveries_response::Step,
+    RefoldDeliveriesResponse, ReplayDeliveryRequest, ReplayDeliveryResponse, delivery_service_server::DeliveryService,
 };
 use calbridge_telemetry::semconv;
 use futures_util::{Stream, StreamExt, stream};
@@ -39,15 +38,12 @@ impl<S: Store> DeliveryService for Api<S> {
         request: Request<ListDeliveriesRequest>,
     ) -> Result<Response<ListDeliveriesResponse>, Status> {
         let (caller, request) = open(request);
-        let sees = tenant(&caller, &request.tenant)?;
+        let whose = tenant(&caller, &request.tenant)?;
         no_filter(&request.filter)?;
         let size = page::size(request.page_size)?;
         let pages = List { method: "ListDeliveries", tenant: &request.tenant, choices: &[] };
         let before = pages.position(&request.page_token)?;
-        if !sees {
-            return Ok(Response::new(ListDeliveriesResponse::default()));
-        }
-        let mut found = read(self.store.deliveries(&request.tenant, before, size + 1)).await?;
+        let mut found = read(self.store.deliveries(whose, before, size + 1)).await?;
         let more = page::cut(&mut found, size, |(_, delivery)| page::encoded(delivery));
         let next_page_token = match found.last() {
             Some((last, _)) if more => pages.token_at(*last),
@@ -61,14 +57,14 @@ impl<S: Store> DeliveryService for Api<S> {
         &self,
         request: Request<GetDeliveryRequest>,
     ) -> Result<Response<GetDeliveryResponse>, Status> {
-        let (caller, GetDeliveryRequest { tenant: whose, delivery_id, include_raw_body }) = open(request);
-        let sees = tenant(&caller, &whose)?;
+        let (caller, GetDeliveryRequest { tenant: asked, delivery_id, include_raw_body }) = open(request);
+        let whose = tenant(&caller, &asked)?;
         let id = delivery(&delivery_id)?;
         if include_raw_body {
             demand(&caller, &[Scope::Admin], "include_raw_body")?;
-            audit(&caller, &whose, id);
+            audit(&caller, &asked, id);
         }
-        let delivery = if sees { read(self.store.delivery(&whose, id, include_raw_body)).await? } else { None };
+        let delivery = read(self.store.delivery(whose, id, include_raw_body)).await?;
         let delivery = delivery.ok_or(ApiError::DeliveryNotFound { delivery_id: id.to_string() })?;
         Ok(Response::new(GetDeliveryResponse { delivery: Some(delivery) }))
     }
@@ -78,11 +74,10 @@ impl<S: Store> DeliveryService for Api<S> {
         request: Request<ReplayDeliveryRequest>,
     ) -> Result<Response<ReplayDeliveryResponse>, Status> {
         let (caller, ReplayDeliveryRequest { tenant: whose, delivery_id, dry_run }) = open(request);
-        let sees = tenant(&caller, &whose)?;
+        let whose = tenant(&caller, &whose)?;
         let id = delivery(&delivery_id)?;
         let not_found = || ApiError::DeliveryNotFound { delivery_id: id.to_string() };
-        let kept = if sees { read(self.store.delivery(&whose, id, true)).await? } else { None };
-        let kept = kept.ok_or_else(not_found)?;
+        let kept = read(self.store.delivery(whose, id, true)).await?.ok_or_else(not_found)?;
         if kept.raw_body_purged {
             return Err(ApiError::BodyPurged { delivery_id: id.to_string() }.into());
         }
@@ -110,20 +105,13 @@ impl<S: Store> DeliveryService for Api<S> {
         request: Request<RefoldDeliveriesRequest>,
     ) -> Result<Response<Self::RefoldDeliveriesStream>, Status> {
         let (caller, RefoldDeliveriesRequest { tenant: whose }) = open(request);
-        let sees = if whose.is_empty() {
+        let whose = match whose.as_str() {
+            "" if caller.knows_all() => None,
             // Nothing at all would be taken for a fold without a difference.
-            let what = "a fold of every tenant";
-            caller.knows_all().then_some(true).ok_or(ApiError::ScopeMissing { scopes: &[Scope::Admin], what })?
-        } else {
-            tenant(&caller, &whose)?
+            "" => return Err(ApiError::ScopeMissing { scopes: &[Scope::Admin], what: "a fold of every tenant" }.into()),
+            whose => Some(tenant(&caller, whose)?.to_owned()),
         };
-        if !sees {
-            let summary = Step::Summary(RefoldSummary::default());
-            let nothing = stream::iter([Ok(RefoldDeliveriesResponse { step: Some(summary) })]);
-            return Ok(Response::new(nothing.boxed()));
-        }
         let alone = Arc::clone(&self.replays.refolding).try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
-        let whose = (!whose.is_empty()).then_some(whose);
         let refold = Refold::open(Arc::clone(&self.store), whose, self.replays.scratch.clone(), alone).await;
         let state = (refold.map_err(|failure| failed(&failure))?, self.stopping.clone(), caller);
         let steps = stream::unfold(Some(state), |state| async move {

@@ -10,6 +10,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::{
     ingest::{InvalidField, Refused},
     settings::RETRY_DELAY,
+    store::Position,
 };
 
 /// The domain of every `ErrorInfo`.
@@ -49,6 +50,11 @@ pub(super) enum ApiError {
         /// What the caller asked for.
         delivery_id: String,
     },
+    /// What lies behind the cursor is past its retention.
+    CursorExpired {
+        /// The earliest from which the log is whole.
+        earliest: Position,
+    },
     /// Too much is waiting.
     Overloaded,
     /// The store can't be written or read now. Nothing was committed.
@@ -76,6 +82,7 @@ impl ApiError {
             Self::InvalidField { .. } | Self::FilterSyntax { .. } | Self::PageTokenMismatch => Code::InvalidArgument,
             Self::BookingNotFound { .. } | Self::DeliveryNotFound { .. } => Code::NotFound,
             Self::BodyPurged { .. } => Code::FailedPrecondition,
+            Self::CursorExpired { .. } => Code::OutOfRange,
             Self::Overloaded => Code::ResourceExhausted,
             Self::StoreUnavailable | Self::NotThereYet | Self::ShuttingDown => Code::Unavailable,
             Self::TokenMissing | Self::TokenInvalid => Code::Unauthenticated,
@@ -91,6 +98,7 @@ impl ApiError {
             Self::BookingNotFound { .. } => "BOOKING_NOT_FOUND",
             Self::DeliveryNotFound { .. } => "DELIVERY_NOT_FOUND",
             Self::BodyPurged { .. } => "BODY_PURGED",
+            Self::CursorExpired { .. } => "CURSOR_EXPIRED",
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable | Self::NotThereYet => "STORE_UNAVAILABLE",
             Self::ShuttingDown => "SHUTTING_DOWN",
@@ -117,6 +125,12 @@ impl ApiError {
             Self::BookingNotFound { .. } => "no webhook spoke of this booking",
             Self::DeliveryNotFound { .. } => "no such delivery is kept",
             Self::BodyPurged { .. } => "the raw body of this delivery is past its retention and gone",
+            Self::CursorExpired { earliest } => {
+                let earliest = earliest.to_token();
+                return format!(
+                    "transitions behind after_position are past their retention: begin at {earliest}, or empty"
+                );
+            }
             Self::NotThereYet => "the store has not reached min_position: try again, or ask without it",
             Self::Overloaded => "too much is waiting or running: try again later",
             Self::StoreUnavailable => "the store is unavailable and nothing was committed: try again",
@@ -132,6 +146,7 @@ impl ApiError {
 
     fn details(&self) -> ErrorDetails {
         let metadata = match self {
+            Self::CursorExpired { earliest } => HashMap::from([("earliest_position".to_owned(), earliest.to_token())]),
             Self::ScopeMissing { scopes, .. } => HashMap::from([("scope".to_owned(), any_of(scopes))]),
             _ => HashMap::new(),
         };

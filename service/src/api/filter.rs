@@ -1,4 +1,4 @@
-//! The filter of `ListBookings`: conditions of AIP-160, joined by `AND`.
+//! The filters of `ListBookings` and of the log: conditions of AIP-160, joined by `AND`.
 //!
 //! A condition is a field, an operator and a value. A value is a word, or a text in quotes, double or single, in which
 //! a backslash stands before a quote or a backslash. A refusal says at which character; it repeats nothing of the
@@ -12,11 +12,23 @@ use crate::{
     store::{Comparison, Condition, Filter, Micros},
 };
 
+mod log;
+
+pub(super) use self::log::parse as parse_log;
+
 const FIELDS: &str = "a field: status, start_time, update_time, organizer_email, attendee_email, event_type_id or \
                       metadata.KEY";
 
-/// Reads a filter; the empty one is of every booking.
+/// Reads a filter of bookings; the empty one is of every booking.
 pub(super) fn parse(text: &str) -> Result<Filter, ApiError> {
+    conditions(text, Reader::condition).map(Filter)
+}
+
+/// Reads each condition of a filter.
+fn conditions<'a, T>(
+    text: &'a str,
+    condition: impl Fn(&mut Reader<'a>) -> Result<T, ApiError>,
+) -> Result<Vec<T>, ApiError> {
     if text.len() > FILTER_BYTES {
         return Err(ApiError::InvalidField { field: "filter", why: "is longer than 8 KiB" });
     }
@@ -30,10 +42,10 @@ pub(super) fn parse(text: &str) -> Result<Filter, ApiError> {
         if conditions.len() == FILTER_CONDITIONS {
             return Err(reader.refuse("the end: a filter has at most 16 conditions"));
         }
-        conditions.push(reader.condition()?);
+        conditions.push(condition(&mut reader)?);
         reader.skip_blanks();
     }
-    Ok(Filter(conditions))
+    Ok(conditions)
 }
 
 struct Reader<'a> {
@@ -42,8 +54,38 @@ struct Reader<'a> {
     at: usize,
 }
 
+/// A condition as it is written, and where each part of it stands.
+struct Written<'a> {
+    text: &'a str,
+    begin: usize,
+    field: String,
+    compared_at: usize,
+    comparison: Comparison,
+    value_at: usize,
+    value: String,
+}
+
 impl<'a> Reader<'a> {
     fn condition(&mut self) -> Result<Condition, ApiError> {
+        let written = self.written()?;
+        let Written { comparison, value, .. } = &written;
+        match written.field.as_str() {
+            "status" => Ok(Condition::Status(written.equal_or_not()?, written.status()?)),
+            "start_time" => Ok(Condition::StartTime(*comparison, written.time()?)),
+            "update_time" => Ok(Condition::UpdateTime(*comparison, written.time()?)),
+            "organizer_email" => written.equal_only().map(|()| Condition::OrganizerEmail(address(value))),
+            "attendee_email" => written.equal_only().map(|()| Condition::AttendeeEmail(address(value))),
+            "event_type_id" => Ok(Condition::EventTypeId(written.event_type_id()?)),
+            field => match field.strip_prefix(METADATA) {
+                Some(key) if !key.is_empty() => {
+                    written.equal_only().map(|()| Condition::Metadata(key.to_owned(), value.clone()))
+                }
+                _ => Err(written.unknown(FIELDS)),
+            },
+        }
+    }
+
+    fn written(&mut self) -> Result<Written<'a>, ApiError> {
         let begin = self.at;
         let field = self.field()?;
         self.skip_blanks();
@@ -52,31 +94,7 @@ impl<'a> Reader<'a> {
         self.skip_blanks();
         let value_at = self.at;
         let value = self.value()?;
-        let equal_only = || match comparison {
-            Comparison::Equal => Ok(()),
-            _ => Err(refused(self.text, compared_at, "=, the one comparison that this field has")),
-        };
-        let wrong = |expected| refused(self.text, value_at, expected);
-        match field.as_str() {
-            "status" => match comparison {
-                Comparison::Equal | Comparison::NotEqual => {
-                    Ok(Condition::Status(comparison, status(&value).ok_or_else(|| wrong("a status, like SCHEDULED"))?))
-                }
-                _ => Err(refused(self.text, compared_at, "= or !=")),
-            },
-            "start_time" => Ok(Condition::StartTime(comparison, time(&value).ok_or_else(|| wrong(TIME))?)),
-            "update_time" => Ok(Condition::UpdateTime(comparison, time(&value).ok_or_else(|| wrong(TIME))?)),
-            "organizer_email" => equal_only().map(|()| Condition::OrganizerEmail(address(&value))),
-            "attendee_email" => equal_only().map(|()| Condition::AttendeeEmail(address(&value))),
-            "event_type_id" => {
-                equal_only()?;
-                Ok(Condition::EventTypeId(value.parse().map_err(|_| wrong("a whole number"))?))
-            }
-            _ => match field.strip_prefix(METADATA) {
-                Some(key) if !key.is_empty() => equal_only().map(|()| Condition::Metadata(key.to_owned(), value)),
-                _ => Err(refused(self.text, begin, FIELDS)),
-            },
-        }
+        Ok(Written { text: self.text, begin, field, compared_at, comparison, value_at, value })
     }
 
     /// A word; behind `metadata.` also a text in quotes.
@@ -171,6 +189,51 @@ impl<'a> Reader<'a> {
     }
 }
 
+impl Written<'_> {
+    fn equal_only(&self) -> Result<(), ApiError> {
+        match self.comparison {
+            Comparison::Equal => Ok(()),
+            _ => Err(refused(self.text, self.compared_at, "=, the one comparison that this field has")),
+        }
+    }
+
+    fn equal_or_not(&self) -> Result<Comparison, ApiError> {
+        match self.comparison {
+            Comparison::Equal | Comparison::NotEqual => Ok(self.comparison),
+            _ => Err(refused(self.text, self.compared_at, "= or !=")),
+        }
+    }
+
+    fn status(&self) -> Result<BookingStatus, ApiError> {
+        let status = BookingStatus::from_str_name(&self.name("BOOKING_STATUS_"));
+        let known = status.filter(|status| *status != BookingStatus::Unspecified);
+        known.ok_or_else(|| self.wrong("a status, like SCHEDULED"))
+    }
+
+    fn time(&self) -> Result<Micros, ApiError> {
+        let time = self.value.parse::<jiff::Timestamp>().map_err(|_| self.wrong(TIME))?;
+        Ok(time.as_microsecond())
+    }
+
+    fn event_type_id(&self) -> Result<i64, ApiError> {
+        self.equal_only()?;
+        self.value.parse().map_err(|_| self.wrong("a whole number"))
+    }
+
+    /// The value as an enum of the schema has it, with or without the enum's own prefix.
+    fn name(&self, prefix: &str) -> String {
+        format!("{prefix}{}", self.value.strip_prefix(prefix).unwrap_or(&self.value))
+    }
+
+    fn wrong(&self, expected: &'static str) -> ApiError {
+        refused(self.text, self.value_at, expected)
+    }
+
+    fn unknown(&self, fields: &'static str) -> ApiError {
+        refused(self.text, self.begin, fields)
+    }
+}
+
 const QUOTES: [char; 2] = ['"', '\''];
 const METADATA: &str = "metadata.";
 const TIME: &str = "a time like \"2026-09-01T00:00:00Z\"";
@@ -178,15 +241,6 @@ const TIME: &str = "a time like \"2026-09-01T00:00:00Z\"";
 /// Counted in characters, from one on, as an editor does.
 fn refused(text: &str, at: usize, expected: &'static str) -> ApiError {
     ApiError::FilterSyntax { character: text[..at].chars().count() + 1, expected }
-}
-
-fn status(value: &str) -> Option<BookingStatus> {
-    let name = format!("BOOKING_STATUS_{}", value.strip_prefix("BOOKING_STATUS_").unwrap_or(value));
-    BookingStatus::from_str_name(&name).filter(|status| *status != BookingStatus::Unspecified)
-}
-
-fn time(value: &str) -> Option<Micros> {
-    value.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond)
 }
 
 fn address(value: &str) -> String {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use calbridge_process::Scope;
-use calbridge_proto::v1::{self, refold_deliveries_response::Step};
+use calbridge_proto::v1::{self, refold_deliveries_response::Step, watch_transitions_response::Entry};
 use prost_types::{Struct, Value, value::Kind};
 use uuid::Uuid;
 
@@ -215,6 +215,24 @@ impl Masked for v1::TimelineEntry {
             source,
             notes,
         }
+    }
+}
+
+impl Masked for Entry {
+    fn masked(self) -> Self {
+        match self {
+            Self::Transition(transition) => Self::Transition(transition.masked()),
+            Self::Recorded(recorded) => Self::Recorded(recorded.masked()),
+            Self::Heartbeat(heartbeat) => Self::Heartbeat(heartbeat),
+        }
+    }
+}
+
+impl Masked for v1::RecordedDelivery {
+    fn masked(self) -> Self {
+        // Answers of forms, links to recordings, reasons of absences: there is nothing in it that could stay.
+        let Self { position, delivery, event: _ } = self;
+        Self { position, delivery, event: None }
     }
 }
 

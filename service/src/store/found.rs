@@ -26,6 +26,18 @@ pub(crate) struct FoundEntry {
     pub(crate) changed: Option<FoundChange>,
 }
 
+/// A transition, as it stands in the log.
+pub(crate) struct FoundTransition {
+    pub(crate) position: Position,
+    pub(crate) uid: String,
+    /// The clock has none.
+    pub(crate) delivery_id: Option<Uuid>,
+    pub(crate) trigger: i32,
+    pub(crate) event_time: Option<Micros>,
+    pub(crate) trace_id: String,
+    pub(crate) changed: FoundChange,
+}
+
 /// The columns of a transition.
 pub(crate) struct FoundChange {
     pub(crate) kind: i32,
@@ -56,6 +68,20 @@ impl FoundEntry {
         entry.delivery_id = delivery_id.map(|id| id.to_string()).unwrap_or_default();
         entry.transition = changed.map(|changed| changed.show(&entry, tenant, uid, origin)).transpose()?;
         Ok((position, entry))
+    }
+}
+
+impl FoundTransition {
+    pub(crate) fn show(self, tenant: &str, origin: &Origin) -> Result<v1::Transition, StoreError> {
+        let cause = v1::TimelineEntry {
+            position: self.position.to_token(),
+            delivery_id: self.delivery_id.map(|id| id.to_string()).unwrap_or_default(),
+            trigger: self.trigger,
+            event_time: self.event_time.map(timestamp),
+            trace_id: self.trace_id,
+            ..v1::TimelineEntry::default()
+        };
+        self.changed.show(&cause, tenant, &self.uid, origin)
     }
 }
 

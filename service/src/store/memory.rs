@@ -6,6 +6,7 @@
 mod kept;
 mod lineage;
 mod lists;
+mod log;
 mod retention;
 mod timeline;
 
@@ -15,13 +16,14 @@ use std::sync::{
 };
 
 use calbridge_proto::v1;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::kept::Kept;
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-    LineagePage, LogPurge, LogPurged, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError,
-    StoredRow, Watermarks,
+    LineagePage, LogPage, LogPurge, LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage,
+    Store, StoreError, StoredRow, Watermarks,
 };
 
 /// What stores keep in: it outlives each of them, as a file or a server does. Its clones are the same one.
@@ -140,6 +142,14 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
         self.kept()?.journal(tenant.as_deref(), after, limit)
+    }
+
+    async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        Ok(self.kept()?.log(&query))
+    }
+
+    fn follow(&self) -> watch::Receiver<Position> {
+        self.lock().followed.subscribe()
     }
 
     async fn row(&self, key: BookingKey) -> Result<Option<StoredRow>, StoreError> {

@@ -26,6 +26,8 @@ pub(crate) const SELECT_DELIVERIES: Operation =
     Operation { summary: semconv::span::SELECT_DELIVERIES, name: "SELECT", collection: "deliveries" };
 pub(crate) const SELECT_BOOKINGS: Operation =
     Operation { summary: semconv::span::SELECT_BOOKINGS, name: "SELECT", collection: "bookings" };
+pub(crate) const SELECT_TRANSITIONS: Operation =
+    Operation { summary: semconv::span::SELECT_TRANSITIONS, name: "SELECT", collection: "transitions" };
 pub(crate) const SELECT_MENTIONS: Operation =
     Operation { summary: semconv::span::SELECT_MENTIONS, name: "SELECT", collection: "mentions" };
 

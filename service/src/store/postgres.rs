@@ -6,6 +6,7 @@
 mod commit;
 mod connection;
 mod error;
+mod follow;
 pub(super) mod maintain;
 mod queries;
 mod retention;
@@ -21,15 +22,22 @@ use std::{
 use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::{sync::RwLock, time::timeout};
+use tokio::{
+    sync::{RwLock, watch},
+    time::timeout,
+};
 use tracing::warn;
 use uuid::Uuid;
 
-use self::connection::{ASYNCHRONOUS, Address, Connections, Role};
+use self::{
+    commit::Done,
+    connection::{ASYNCHRONOUS, Address, Connections, Role},
+    follow::Follower,
+};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-    LineagePage, LogPurge, LogPurged, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError,
-    StoredRow, Watermarks,
+    LineagePage, LogPage, LogPurge, LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage,
+    Store, StoreError, StoredRow, Watermarks,
     observe::{self, Observer, Place},
     pack::Packer,
 };
@@ -120,6 +128,7 @@ pub struct PostgresStore {
     writers: Connections,
     packer: Arc<Mutex<Packer>>,
     observer: Observer,
+    follower: Follower,
     /// Held for reading by whoever uses a connection: who closes waits for them.
     in_use: RwLock<()>,
 }
@@ -140,6 +149,7 @@ impl PostgresStore {
             writers: address.connections(Role::Writer, WRITERS)?,
             packer: Arc::new(Mutex::new(Packer::new())),
             observer: Observer::new(place),
+            follower: Follower::start(address.clone()),
             in_use: RwLock::default(),
         };
         // A pool of its own: a migration takes off the bounds that hold on a connection.
@@ -170,6 +180,13 @@ impl PostgresStore {
         work: impl for<'c> FnOnce(&'c ClientWrapper) -> BoxFuture<'c, Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         self.run(&self.readers, READ_TIMEOUT, work).await
+    }
+
+    /// Tells those who follow the log how far it goes now.
+    fn done<T>(&self, done: Result<Done<T>, StoreError>) -> Result<T, StoreError> {
+        let (done, head) = done?;
+        self.follower.reached(head);
+        Ok(done)
     }
 
     /// Does it again for as long as it has to give way to others.
@@ -219,7 +236,7 @@ impl Store for PostgresStore {
                 async move { Box::pin(commit::commit(client, &packer, &batch)).await }.boxed()
             })
         });
-        self.observer.watch(observe::COMMIT_DELIVERIES, rows, commit).await
+        self.done(self.observer.watch(observe::COMMIT_DELIVERIES, rows, commit).await)
     }
 
     async fn confirm(&self, keys: Vec<DeliveryKey>) -> Result<Vec<Option<FirstResult>>, StoreError> {
@@ -248,7 +265,7 @@ impl Store for PostgresStore {
                 async move { commit::hear_clock(client, &packer, &round).await }.boxed()
             })
         });
-        self.observer.watch(observe::COMMIT_BOOKINGS, rows, hear).await
+        self.done(self.observer.watch(observe::COMMIT_BOOKINGS, rows, hear).await)
     }
 
     async fn replay(&self, replay: Replay) -> Result<Option<Replayed>, StoreError> {
@@ -259,7 +276,7 @@ impl Store for PostgresStore {
                 async move { commit::replay(client, &packer, &replay).await }.boxed()
             })
         });
-        self.observer.watch(observe::COMMIT_BOOKINGS, 1, work).await
+        self.done(self.observer.watch(observe::COMMIT_BOOKINGS, 1, work).await)
     }
 
     async fn head(&self) -> Result<Position, StoreError> {
@@ -349,6 +366,15 @@ impl Store for PostgresStore {
         self.observer.watch(observe::SELECT_DELIVERIES, 1, read).await
     }
 
+    async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        let read = self.read(move |client| async move { queries::log::page(client, &query).await }.boxed());
+        self.observer.watch(observe::SELECT_TRANSITIONS, 1, read).await
+    }
+
+    fn follow(&self) -> watch::Receiver<Position> {
+        self.follower.follow()
+    }
+
     async fn row(&self, key: BookingKey) -> Result<Option<StoredRow>, StoreError> {
         let read = self.read(move |client| async move { queries::rows::one(client, &key).await }.boxed());
         self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
@@ -402,6 +428,7 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
+        self.follower.close();
         for connections in [&self.readers, &self.confirmers, &self.writers] {
             connections.close();
         }

@@ -29,14 +29,15 @@ use std::{
 };
 
 use calbridge_proto::v1;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 pub(super) use self::file::sync_folder;
 use self::{reader::Readers, writer::Writer, young::Young};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-    LineagePage, LogPurge, LogPurged, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError,
-    StoredRow, Watermarks, Written,
+    LineagePage, LogPage, LogPurge, LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage,
+    Store, StoreError, StoredRow, Watermarks, Written,
     observe::{self, Observer, Place},
 };
 
@@ -113,6 +114,8 @@ pub struct SqliteStore {
     readers: Arc<Readers>,
     /// The ingest's own: a round must not wait for those who read.
     confirmers: Arc<Readers>,
+    /// Those who follow the log: many, and none of them waits for a page of a list.
+    followers: Arc<Readers>,
     // Behind the readers: whoever closes the database last moves its log into the file.
     writer: Writer,
     observer: Observer,
@@ -138,9 +141,10 @@ impl SqliteStore {
         let young = Arc::<Young>::default();
         let readers = Arc::new(Readers::new(database.clone(), Arc::clone(&young), reader::READERS));
         let confirmers = Arc::new(Readers::new(database.clone(), Arc::clone(&young), reader::CONFIRMERS));
+        let followers = Arc::new(Readers::new(database.clone(), Arc::clone(&young), reader::FOLLOWERS));
         let observer = Observer::new(Place::of_file(&database));
         let writer = Writer::start((connection, young), head, database, options, file)?;
-        Ok(Self { readers, confirmers, writer, observer })
+        Ok(Self { readers, confirmers, followers, writer, observer })
     }
 }
 
@@ -169,7 +173,7 @@ impl Store for SqliteStore {
     async fn confirm(&self, keys: Vec<DeliveryKey>) -> Result<Vec<Option<FirstResult>>, StoreError> {
         let rows = keys.len();
         // A copy of what is still on its way to the disk is answered with its round.
-        let through = self.writer.stored_through();
+        let through = self.writer.stored().through();
         let read = self.confirmers.read(move |connection| queries::confirm(connection, &keys, through));
         self.observer.watch(observe::SELECT_DELIVERIES, rows, read).await
     }
@@ -261,6 +265,17 @@ impl Store for SqliteStore {
         self.observer.watch(observe::SELECT_DELIVERIES, 1, read).await
     }
 
+    async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        // A power cut may take back what is not: nobody must have heard of it.
+        let through = self.writer.stored().through();
+        let read = self.followers.read(move |snapshot| queries::log::page(snapshot, &query, through));
+        self.observer.watch(observe::SELECT_TRANSITIONS, 1, read).await
+    }
+
+    fn follow(&self) -> watch::Receiver<Position> {
+        self.writer.stored().follow()
+    }
+
     async fn row(&self, key: BookingKey) -> Result<Option<StoredRow>, StoreError> {
         let read = self.readers.read(move |connection| queries::rows::one(connection, &key));
         self.observer.watch(observe::SELECT_BOOKINGS, 1, read).await
@@ -309,8 +324,9 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        self.readers.close().await;
-        self.confirmers.close().await;
+        for readers in [&self.readers, &self.confirmers, &self.followers] {
+            readers.close().await;
+        }
         self.writer.close().await;
     }
 }

@@ -18,8 +18,8 @@ use calbridge_service::{
     Error, Settings, serve_store,
     store::{
         Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-        LineagePage, LogPurge, LogPurged, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store,
-        StoreError, StoredRow, Watermarks,
+        LineagePage, LogPage, LogPurge, LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed,
+        RowPage, Store, StoreError, StoredRow, Watermarks,
         sqlite::{Options, SqliteStore},
     },
     system_clock,
@@ -158,6 +158,15 @@ impl Store for Controlled {
         limit: usize,
     ) -> Result<Vec<(Position, v1::Delivery)>, StoreError> {
         self.store.journal(tenant, after, limit).await
+    }
+
+    async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        self.control.check(None)?;
+        self.store.log(query).await
+    }
+
+    fn follow(&self) -> watch::Receiver<Position> {
+        self.store.follow()
     }
 
     async fn row(&self, key: BookingKey) -> Result<Option<StoredRow>, StoreError> {

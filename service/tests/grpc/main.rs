@@ -19,3 +19,4 @@ mod replay;
 mod retention;
 mod shutdown;
 mod spans;
+mod watch;

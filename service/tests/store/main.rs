@@ -9,9 +9,11 @@ mod clock;
 mod differential;
 mod exhaustive;
 mod filters;
+mod follow;
 mod histories;
 mod laws;
 mod lineage;
+mod log;
 mod memory;
 mod order;
 mod pages;
@@ -84,6 +86,13 @@ macro_rules! laws {
                 a_chain_leads_through_a_booking_that_is_not_shown,
                 a_lineage_of_large_bookings_comes_in_pages,
                 a_lineage_is_bounded,
+            };
+            log::{
+                the_log_tells_each_transition_once_in_order,
+                recorded_deliveries_stand_in_the_log_where_asked_for,
+                a_filter_of_the_log_means_what_it_says,
+                pages_of_the_log_skip_nothing,
+                the_log_says_up_to_where_it_is_purged,
             };
             replay::{
                 what_was_unparsed_becomes_a_booking,

@@ -67,7 +67,7 @@ async fn what_finds_a_booking_no_more_is_not_kept() {
 }
 
 /// A connection behind the store's back.
-async fn raw(server: &Server) -> tokio_postgres::Client {
+pub(crate) async fn raw(server: &Server) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(&server.0.url(), tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     client

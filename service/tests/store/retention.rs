@@ -30,7 +30,7 @@ fn in_days(days: u64) -> Duration {
 }
 
 /// A walk along the log behind a position, where one tenant keeps it for so many days and the others for ever.
-fn log_past(tenant: &str, days: u64, after: Position, floors: &[(&str, Position)]) -> LogPurge {
+pub(crate) fn log_past(tenant: &str, days: u64, after: Position, floors: &[(&str, Position)]) -> LogPurge {
     let own = Retention { transitions: Some(in_days(days)), ..Retention::default() };
     let tenants = [(tenant.to_owned(), own)].into();
     let policies = Arc::new(RetentionPolicies { otherwise: Retention::default(), tenants });

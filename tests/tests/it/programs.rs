@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod grpc;
+mod tail;
 
 use std::process::Stdio;
 

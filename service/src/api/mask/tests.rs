@@ -1,3 +1,4 @@
+use prost::Message as _;
 use prost_types::Timestamp;
 
 use super::*;
@@ -78,6 +79,15 @@ fn every_message_around_a_booking_is_masked_too() {
     let entry = v1::TimelineEntry { transition: Some(transition()), ..Default::default() };
     let difference = v1::RefoldDifference { stored: Some(booking()), refolded: Some(booking()), ..Default::default() };
     let step = v1::RefoldDeliveriesResponse { step: Some(Step::Difference(difference)) };
+    let form = v1::FormPayload { form_name: private("form"), ..Default::default() };
+    let event = v1::BookingEvent { payload: Some(v1::booking_event::Payload::Form(form)), ..Default::default() };
+    let delivery = v1::Delivery { delivery_id: "d1".to_owned(), ..Default::default() };
+    let recorded = v1::RecordedDelivery { position: "p".to_owned(), delivery: Some(delivery), event: Some(event) };
+    assert!(holds_private(&recorded));
+    for entry in [Entry::Recorded(recorded), Entry::Transition(transition())] {
+        let masked = v1::WatchTransitionsResponse { entry: Some(entry.masked()) };
+        assert!(!holds_private(&masked) && masked.encoded_len() > 0);
+    }
     assert!(!holds_private(&transition().masked()));
     assert!(!holds_private(&entry.masked()));
     assert!(!holds_private(&step.masked()));

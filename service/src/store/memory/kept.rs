@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use calbridge_booking::link_back;
 use calbridge_proto::v1::{self, SubmitOutcome, TransitionSource};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::store::{
@@ -29,6 +30,8 @@ use crate::store::{
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     pub(super) head: Position,
+    /// The same, for those who follow it.
+    pub(super) followed: watch::Sender<Position>,
     pub(super) deliveries: BTreeMap<Position, Delivery>,
     pub(super) keys: BTreeMap<DeliveryKey, Position>,
     /// Copies that were noted.
@@ -101,7 +104,7 @@ impl Kept {
         }
         self.copies.extend(plan.notes.iter().map(|note| (note.position, note.copy.clone())));
         self.write(&plan.changes, rows, plan.mentions());
-        self.head = plan.head;
+        self.moves_to(plan.head);
         Ok(plan.answers())
     }
 
@@ -118,7 +121,7 @@ impl Kept {
         let rows = self.rows_after(changes.bookings(), changes.folded.first)?;
 
         self.write(&changes, rows, changes.mentions());
-        self.head = changes.folded.head;
+        self.moves_to(changes.folded.head);
         Ok(changes.folded.clock.into_iter().map(|(_, made)| made).collect())
     }
 
@@ -137,7 +140,7 @@ impl Kept {
         }
         if let (Some(changes), Some(rows)) = (changes, rows) {
             self.write(changes, rows, changes.mentions());
-            self.head = changes.folded.head;
+            self.moves_to(changes.folded.head);
         }
         Ok(Some(plan.replayed))
     }
@@ -211,6 +214,11 @@ impl Kept {
             let timelines = &mut self.tenants.entry(tenant.into()).or_default().timelines;
             timelines.entry(uid.to_owned()).or_default().insert(position, Line { delivery, outcome, source });
         }
+    }
+
+    fn moves_to(&mut self, head: Position) {
+        self.head = head;
+        self.followed.send_replace(head);
     }
 
     /// What a kept delivery is by now.

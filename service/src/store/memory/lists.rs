@@ -121,7 +121,7 @@ impl Kept {
     }
 
     /// As it is read, without its body.
-    fn shown(&self, position: Position, delivery: &Delivery) -> v1::Delivery {
+    pub(super) fn shown(&self, position: Position, delivery: &Delivery) -> v1::Delivery {
         let raw_body_purged = position <= self.watermarks(&delivery.shown.tenant).bodies;
         v1::Delivery { raw_body_purged, ..delivery.shown.clone() }
     }
@@ -135,7 +135,7 @@ impl Kept {
 
 impl Delivery {
     /// With its body, if that is kept.
-    fn whole(&self, shown: v1::Delivery) -> v1::Delivery {
+    pub(super) fn whole(&self, shown: v1::Delivery) -> v1::Delivery {
         let raw_body = if shown.raw_body_purged { Vec::new() } else { self.body.to_vec() };
         v1::Delivery { raw_body, ..shown }
     }

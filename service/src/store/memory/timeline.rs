@@ -35,6 +35,15 @@ impl Kept {
         collect(entries, |(_, entry)| entry.encoded_len())
     }
 
+    /// A change, with what is known of its delivery by now.
+    pub(super) fn transition(&self, position: Position, made: &v1::Transition) -> Option<v1::Transition> {
+        let of = self.tenants.get(made.tenant.as_str())?;
+        let line = of.timelines.get(&made.uid)?.get(&position)?;
+        // It says what link was heard of, though that may be void by now.
+        let origin = Origin { void: false, ..of.origin(&made.uid) };
+        changed(&self.entry(position, &made.uid, line), made, &origin).transition
+    }
+
     /// But for the transition.
     fn entry(&self, position: Position, uid: &str, line: &Line) -> v1::TimelineEntry {
         let entry = v1::TimelineEntry {

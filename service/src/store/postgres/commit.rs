@@ -15,6 +15,7 @@ use deadpool_postgres::ClientWrapper;
 use tokio_postgres::{Error, Row, types::ToSql};
 
 use super::{
+    follow::COMMIT_AND_TELL,
     retention::{self, EARLIER},
     write::Statements,
 };
@@ -45,12 +46,15 @@ const KEPT: &str =
     "SELECT position, trigger, trigger_name, event_time, outcome, booking_uid, mentioned, siblings_silent
     FROM deliveries WHERE delivery_id = $1 AND tenant = $2 FOR KEY SHARE";
 
+/// What was done, and where the log stands behind it.
+pub(super) type Done<T> = (T, Position);
+
 /// Commits a batch and says what became of each delivery.
 pub(super) async fn commit(
     client: &ClientWrapper,
     packer: &Mutex<Packer>,
     batch: &Batch,
-) -> Result<Vec<Committed>, StoreError> {
+) -> Result<Done<Vec<Committed>>, StoreError> {
     let write = Statements::prepare(client).await?;
     let keys: Vec<&DeliveryKey> = batch.deliveries.iter().map(|delivery| &delivery.key).collect();
     let touched = fold::touched(&batch.deliveries);
@@ -71,9 +75,10 @@ pub(super) async fn commit(
         write.notes(&plan),
         write.bookings(plan.changes.bookings(), plan.changes.folded.first),
         write.head(head, plan.head),
-        client.batch_execute("COMMIT"),
+        client.batch_execute(COMMIT_AND_TELL),
     )?;
-    Ok(plan.answers())
+    let head = plan.head;
+    Ok((plan.answers(), head))
 }
 
 /// Has the clock speak of bookings, and answers the changes.
@@ -81,14 +86,14 @@ pub(super) async fn hear_clock(
     client: &ClientWrapper,
     packer: &Mutex<Packer>,
     round: &ClockRound,
-) -> Result<Vec<v1::Transition>, StoreError> {
+) -> Result<Done<Vec<v1::Transition>>, StoreError> {
     let write = Statements::prepare(client).await?;
     let (head, rows) = begin(client, load(client, round.keys.clone())).await?;
     let source = v1::TransitionSource::Clock;
     let occasion = Occasion { head, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
     let changes = Changes::of_clock(fold::hear_clock(&rows, &occasion)?, round.now);
     write_changes(client, (&write, packer), None, &changes, head).await?;
-    Ok(changes.folded.clock.into_iter().map(|(_, made)| made).collect())
+    Ok((changes.folded.clock.into_iter().map(|(_, made)| made).collect(), changes.folded.head))
 }
 
 /// Merges a kept delivery again. `None` where it is not kept.
@@ -96,7 +101,7 @@ pub(super) async fn replay(
     client: &ClientWrapper,
     packer: &Mutex<Packer>,
     replay: &Replay,
-) -> Result<Option<Replayed>, StoreError> {
+) -> Result<Done<Option<Replayed>>, StoreError> {
     let write = Statements::prepare(client).await?;
     let delivery = &replay.delivery;
     let (head, (kept, rows)) = begin(client, async {
@@ -108,7 +113,7 @@ pub(super) async fn replay(
     .await?;
     let Some(kept) = kept else {
         client.batch_execute("ROLLBACK").await?;
-        return Ok(None);
+        return Ok((None, head));
     };
     let plan = replay::plan(replay, read_kept(&kept)?, head, &rows)?;
     if let Some(changes) = &plan.changes {
@@ -117,7 +122,8 @@ pub(super) async fn replay(
         let end = if plan.kept.is_some() { "COMMIT" } else { "ROLLBACK" };
         tokio::try_join!(biased; write.kept(plan.kept.as_ref()), client.batch_execute(end))?;
     }
-    Ok(Some(plan.replayed))
+    let head = plan.changes.map_or(head, |changes| changes.folded.head);
+    Ok((Some(plan.replayed), head))
 }
 
 /// Waits for the head as a round does, writes one row, and waits until it is on stable storage.
@@ -182,7 +188,7 @@ async fn write_changes(
         write.bookings(changes.bookings(), changes.folded.first),
         retention::spoke_earlier(client, kept.map(|kept| kept.position), changes.bookings()),
         write.head(head, changes.folded.head),
-        client.batch_execute("COMMIT"),
+        client.batch_execute(COMMIT_AND_TELL),
     )?;
     Ok(())
 }

@@ -3,7 +3,13 @@
 //! A connection goes back to its pool only when its work ended well. One whose work failed, or was given up half way,
 //! is closed: the server then undoes what it had begun.
 
-use std::{fmt, fs, ops::Deref, sync::Arc, time::Duration};
+use std::{
+    fmt, fs,
+    ops::Deref,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use deadpool_postgres::{
     ClientWrapper, Hook, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
@@ -12,8 +18,13 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use tokio::time::{Instant, sleep};
-use tokio_postgres::{Config, NoTls, config::Host, error::SqlState};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::{
+    AsyncMessage, Client, Config, Connection, Error, NoTls, Socket,
+    config::Host,
+    error::SqlState,
+    tls::{MakeTlsConnect, NoTlsStream},
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::warn;
 
@@ -72,6 +83,12 @@ pub(super) struct Connections {
     pool: Pool,
 }
 
+/// What comes in on a connection of nobody's pool.
+pub(super) enum Stream {
+    Plain(Box<Connection<Socket, NoTlsStream>>),
+    Tls(Box<Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>>),
+}
+
 /// A connection on loan.
 pub(super) struct Lease {
     object: Option<Object>,
@@ -125,6 +142,19 @@ impl Address {
         (host, self.config.get_ports().first().copied().unwrap_or(5432))
     }
 
+    /// A connection that belongs to no pool, and the stream that whoever holds it must drive.
+    pub(super) async fn connect(&self) -> Result<(Client, Stream), StoreError> {
+        let slow = |_| StoreError::unavailable("PostgreSQL does not answer");
+        if let Some(tls) = &self.tls {
+            let connector = MakeRustlsConnect::new(tls.as_ref().clone());
+            let connected = timeout(CONNECT_TIMEOUT, self.config.connect(connector)).await.map_err(slow)?;
+            let (client, stream) = connected?;
+            return Ok((client, Stream::Tls(Box::new(stream))));
+        }
+        let (client, stream) = timeout(CONNECT_TIMEOUT, self.config.connect(NoTls)).await.map_err(slow)??;
+        Ok((client, Stream::Plain(Box::new(stream))))
+    }
+
     /// A pool of at most so many connections, opened as they are needed.
     pub(super) fn connections(&self, role: Role, most: usize) -> Result<Connections, OpenError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
@@ -144,6 +174,16 @@ impl Address {
             .build()
             .map_err(|error| OpenError::Address { why: error.to_string() })?;
         Ok(Connections { pool })
+    }
+}
+
+impl Stream {
+    /// The next message that nobody asked for; none at the end.
+    pub(super) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<AsyncMessage, Error>>> {
+        match self {
+            Self::Plain(stream) => stream.poll_message(context),
+            Self::Tls(stream) => stream.poll_message(context),
+        }
     }
 }
 

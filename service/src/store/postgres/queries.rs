@@ -5,6 +5,7 @@ mod candidates;
 pub(super) mod clock;
 pub(super) mod deliveries;
 pub(super) mod lineage;
+pub(super) mod log;
 pub(super) mod rows;
 pub(super) mod timeline;
 

@@ -54,8 +54,9 @@ pub(super) fn hear(
     let changes = Changes::of_clock(fold::hear_clock(&rows, &occasion)?, round.now);
     let has_sorted = write_changes(&transaction, (&mut names, packer), &changes, before)?;
     names.commit(transaction)?;
+    let head = changes.folded.head;
     let answer = changes.folded.clock.into_iter().map(|(_, made)| made).collect();
-    Ok(Done { answer, has_sorted })
+    Ok(Done { answer, head, has_sorted })
 }
 
 /// First those whose end has passed untold, then those that were told too early: a policy or a clock went back.

@@ -21,6 +21,8 @@ use crate::store::{
 /// What a transaction brought.
 pub(super) struct Done<T> {
     pub(super) answer: T,
+    /// Where the log stands behind it.
+    pub(super) head: Position,
     /// A run of postings was made of the tail.
     pub(super) has_sorted: bool,
 }
@@ -45,7 +47,8 @@ pub(super) fn commit(
     write::copies(&transaction, &plan)?;
     Head { position: plan.head, tail }.write(&transaction, before)?;
     names.commit(transaction)?;
-    Ok(Done { answer: plan.answers(), has_sorted: tail < before.tail })
+    let head = plan.head;
+    Ok(Done { answer: plan.answers(), head, has_sorted: tail < before.tail })
 }
 
 /// Writes what the clock or a replay changed, as a part of its transaction; true where a run was made of the tail.

@@ -4,6 +4,7 @@ pub(super) mod bookings;
 pub(super) mod deliveries;
 mod found;
 pub(super) mod lineage;
+pub(super) mod log;
 pub(super) mod rows;
 pub(super) mod timeline;
 

@@ -24,6 +24,9 @@ pub(super) const READERS: u32 = 4;
 /// Confirmations at a time: the ingest asks for one a round, and none of them may stand in line behind callers' pages.
 pub(super) const CONFIRMERS: u32 = 1;
 
+/// Reads of the log at a time.
+pub(super) const FOLLOWERS: u32 = 2;
+
 /// One state of the database, with the bookings that are young in it.
 pub(super) struct Snapshot<'c> {
     connection: &'c Connection,

@@ -24,9 +24,10 @@ pub(super) fn replay(
 ) -> Result<Done<Option<Replayed>>, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let Some(kept) = kept(&transaction, &replay.delivery)? else {
-        return Ok(Done { answer: None, has_sorted: false });
+        return Ok(Done { answer: None, head: Position::default(), has_sorted: false });
     };
     let before = Head::read(&transaction)?;
+    let mut head = before.position;
     let mut names = Names::new(settler);
     let rows = names.load(&transaction, fold::touched([&replay.delivery]))?;
     let plan = replay::plan(replay, kept, before.position, &rows)?;
@@ -36,12 +37,13 @@ pub(super) fn replay(
     let mut has_sorted = false;
     if let Some(changes) = &plan.changes {
         has_sorted = write_changes(&transaction, (&mut names, packer), changes, before)?;
+        head = changes.folded.head;
         spoke_earlier(&transaction, &names, changes)?;
     }
     if plan.kept.is_some() {
         names.commit(transaction)?;
     }
-    Ok(Done { answer: Some(plan.replayed), has_sorted })
+    Ok(Done { answer: Some(plan.replayed), head, has_sorted })
 }
 
 /// Remembers that a delivery which may have been kept before anything spoke of the bookings has done so by now.

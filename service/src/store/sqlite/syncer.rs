@@ -12,14 +12,14 @@ use std::{
     process,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
     time::Instant,
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::error;
 
 use super::file;
@@ -85,7 +85,7 @@ pub(super) fn end(error: &StoreError) {
 /// A transaction that was written.
 struct Request {
     log: Log,
-    /// The newest delivery in it.
+    /// Where the log stands behind it.
     through: Position,
     /// Told when its turn to be waited for has come: the writer's next one may begin.
     begun: Option<oneshot::Sender<()>>,
@@ -95,8 +95,8 @@ struct Request {
 /// How far things are on stable storage.
 #[derive(Debug)]
 pub(super) struct Stored {
-    /// All deliveries up to this position are.
-    through: AtomicI64,
+    /// All of the log up to here is.
+    through: watch::Sender<Position>,
     /// When something was stored last, if nothing failed since.
     at: Mutex<Option<Instant>>,
     /// A wait has failed: nothing more is.
@@ -113,11 +113,11 @@ pub(super) struct Syncer {
 }
 
 impl Syncer {
-    /// Deliveries up to `through` are on stable storage; `end` is called when a wait fails.
+    /// The log up to `through` is on stable storage; `end` is called when a wait fails.
     pub(super) fn start(through: Position, end: End) -> io::Result<Self> {
         let (requests, waiting) = mpsc::sync_channel(WAITING_MAX);
         let (at, failed) = (Mutex::new(None), AtomicBool::new(false));
-        let stored = Arc::new(Stored { through: AtomicI64::new(through.0), at, failed, end });
+        let stored = Arc::new(Stored { through: watch::Sender::new(through), at, failed, end });
         let work = {
             let stored = Arc::clone(&stored);
             move || run(&stored, &waiting)
@@ -148,9 +148,14 @@ impl Syncer {
 }
 
 impl Stored {
-    /// All deliveries up to here are on stable storage.
+    /// All of the log up to here is on stable storage.
     pub(super) fn through(&self) -> Position {
-        Position(self.through.load(Ordering::Acquire))
+        *self.through.borrow()
+    }
+
+    /// The same, as it moves on.
+    pub(super) fn follow(&self) -> watch::Receiver<Position> {
+        self.through.subscribe()
     }
 
     /// When something was stored last, if nothing failed since.
@@ -165,7 +170,11 @@ impl Stored {
 
     /// So far nothing more is to be waited for.
     pub(super) fn reached(&self, through: Position) {
-        self.through.fetch_max(through.0, Ordering::Release);
+        self.through.send_if_modified(|before| {
+            let moves = *before < through;
+            *before = through.max(*before);
+            moves
+        });
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Instant>> {

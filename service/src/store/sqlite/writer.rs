@@ -110,9 +110,9 @@ impl Writer {
         Ok(answer)
     }
 
-    /// All deliveries up to here are on stable storage.
-    pub(super) fn stored_through(&self) -> Position {
-        self.stored.through()
+    /// How far the log is on stable storage.
+    pub(super) fn stored(&self) -> &Stored {
+        &self.stored
     }
 
     /// What the clock changed.
@@ -211,16 +211,15 @@ impl Worker {
             match command {
                 Command::Commit(batch, begun, reply) => {
                     let done = self.change(|desk, packer| commit::commit(desk, packer, &batch));
-                    let newest = done.iter().flatten().map(|committed| committed.first.position).max();
-                    self.answer(done, newest.unwrap_or_default(), Some(begun), reply);
+                    self.answer(done, Some(begun), reply);
                 }
                 Command::Clock(round, reply) => {
                     let done = self.change(|desk, packer| clock::hear(desk, packer, &round));
-                    self.answer(done, Position::default(), None, reply);
+                    self.answer(done, None, reply);
                 }
                 Command::Replay(of, reply) => {
                     let done = self.change(|desk, packer| replay::replay(desk, packer, &of));
-                    self.answer(done, Position::default(), None, reply);
+                    self.answer(done, None, reply);
                 }
                 // Not waited for: what a crash takes back of a purge is purged again.
                 Command::Purge(purge, reply) => {
@@ -244,22 +243,24 @@ impl Worker {
         self.checkpointer.join();
     }
 
-    /// Answers when what was done is on stable storage; `newest` is the newest delivery of it.
+    /// Answers when what was done is on stable storage, and with it the log up to where it stands then.
     fn answer<T: Send + 'static>(
         &self,
-        done: Result<T, StoreError>,
-        newest: Position,
+        done: Result<(T, Position), StoreError>,
         begun: Option<oneshot::Sender<()>>,
         reply: Reply<T>,
     ) {
         let log = self.desk.as_ref().and_then(|desk| desk.log.clone());
         match (done, log) {
-            (Ok(answer), Some(log)) => self.syncer.store((log, newest), begun, move |stored| {
+            (Ok((answer, head)), Some(log)) => self.syncer.store((log, head), begun, move |stored| {
                 let _ = reply.send(stored.map(|()| answer));
             }),
-            (done, _) => {
-                self.syncer.stored().reached(newest);
-                let _ = reply.send(done);
+            (Ok((answer, head)), None) => {
+                self.syncer.stored().reached(head);
+                let _ = reply.send(Ok(answer));
+            }
+            (Err(error), _) => {
+                let _ = reply.send(Err(error));
             }
         }
     }
@@ -267,13 +268,13 @@ impl Worker {
     fn change<T>(
         &mut self,
         work: impl FnOnce(&mut Desk, &mut Packer) -> Result<Done<T>, StoreError>,
-    ) -> Result<T, StoreError> {
-        let Done { answer, has_sorted } = self.with(work)?;
+    ) -> Result<(T, Position), StoreError> {
+        let Done { answer, head, has_sorted } = self.with(work)?;
         self.checkpointer.wake();
         if has_sorted {
             self.merger.wake();
         }
-        Ok(answer)
+        Ok((answer, head))
     }
 
     /// What was stored a moment ago says as much as a write of the probe's own, which would cost another wait for the
@@ -284,7 +285,7 @@ impl Worker {
             return;
         }
         let done = self.with(|desk, _| commit::probe(&mut desk.connection));
-        self.answer(done, Position::default(), None, reply);
+        self.answer(done.map(|()| ((), Position::default())), None, reply);
     }
 
     fn with<T>(&mut self, work: impl FnOnce(&mut Desk, &mut Packer) -> Result<T, StoreError>) -> Result<T, StoreError> {

@@ -75,6 +75,16 @@ pub(in crate::store::postgres) async fn one(
     .await
 }
 
+/// The delivery at a position, with its body where that is not purged.
+pub(super) async fn at(client: &ClientWrapper, position: Position) -> Result<v1::Delivery, StoreError> {
+    let select = client.prepare_cached(&format!("SELECT {COLUMNS} FROM deliveries WHERE position = $1")).await?;
+    let (_, mut delivery) = read(&client.query_one(&select, &[&position.0]).await?)?;
+    if !delivery.raw_body_purged {
+        delivery.raw_body = raw_body(client, position, &delivery).await?;
+    }
+    Ok(delivery)
+}
+
 /// The body of a delivery, checked against its hash.
 pub(super) async fn raw_body(
     client: &ClientWrapper,

@@ -65,6 +65,16 @@ pub(in crate::store::sqlite) fn one(
     Ok(Some(delivery))
 }
 
+/// The delivery at a position, with its body where that is not purged.
+pub(super) fn at(connection: &Connection, position: Position) -> Result<v1::Delivery, StoreError> {
+    let statement = format!("SELECT {COLUMNS} FROM deliveries WHERE position = ?1");
+    let (_, mut delivery) = connection.prepare_cached(&statement)?.query_row([position.0], read)?;
+    if !delivery.raw_body_purged {
+        delivery.raw_body = raw_body(connection, position, &delivery)?;
+    }
+    Ok(delivery)
+}
+
 /// The body of a delivery, checked against its hash.
 pub(super) fn raw_body(
     connection: &Connection,

@@ -46,10 +46,9 @@ fn batch() -> Batch {
 }
 
 /// What the syncer says of what was done.
-fn stored<T: Send + 'static>(worker: &Worker, done: Result<T, StoreError>) -> Result<T, StoreError> {
+fn stored<T: Send + 'static>(worker: &Worker, done: Result<(T, Position), StoreError>) -> Result<T, StoreError> {
     let (reply, answer) = oneshot::channel();
-    let newest = Position::default();
-    worker.answer(done, newest, None, reply);
+    worker.answer(done, None, reply);
     answer.blocking_recv().unwrap()
 }
 

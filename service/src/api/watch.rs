@@ -1,0 +1,189 @@
+//! Following the log: what is kept of it, page by page, then what is committed, as it comes.
+//!
+//! A watch reads the store and nothing else, and no further ahead than one page: whoever reads slowly costs that page,
+//! and misses nothing. What it has answered is on stable storage.
+
+use std::{collections::VecDeque, pin::Pin, sync::Arc};
+
+use calbridge_proto::v1::{
+    Heartbeat, RecordedDelivery, WatchTransitionsRequest, WatchTransitionsResponse, watch_transitions_response::Entry,
+};
+use futures_util::{Stream, StreamExt, stream};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::{Api, errors::ApiError, filter, mask, read, tenant};
+use crate::{
+    auth::Caller,
+    retype::recorded_event,
+    settings::{HEARTBEAT_INTERVAL, HEARTBEAT_PAUSE},
+    store::{LogEntry, LogPage, LogQuery, Position, Store, StoreError},
+};
+
+/// What a stream of entries is to tonic.
+pub(super) type Entries = Pin<Box<dyn Stream<Item = Result<WatchTransitionsResponse, Status>> + Send>>;
+
+impl<S: Store> Api<S> {
+    pub(super) async fn watch(&self, caller: Caller, request: WatchTransitionsRequest) -> Result<Entries, ApiError> {
+        let whose = tenant(&caller, &request.tenant)?;
+        let filter = Arc::new(filter::parse_log(&request.filter)?);
+        let permit = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
+        // Before the head is asked for: what comes in between is told.
+        let head = self.store.follow();
+        let (begin, newest) = self.begin(&request).await?;
+        let query = LogQuery { tenant: Arc::from(whose), after: begin, filter, recorded: request.include_recorded };
+        let watermarks = read(self.store.watermarks(whose)).await?;
+        let named = !request.after_position.is_empty();
+        if named && begin < watermarks.transitions {
+            return Err(ApiError::CursorExpired { earliest: watermarks.transitions });
+        }
+        let watch = Watch {
+            caller,
+            store: Arc::clone(&self.store),
+            query,
+            head,
+            unread: true,
+            end: request.stop_at_head.then_some(newest),
+            purged: watermarks.transitions,
+            waiting: VecDeque::new(),
+            due: request.from_head.then_some(begin),
+            silent_since: Instant::now(),
+            heartbeat: None,
+            stopping: self.stopping.clone(),
+            _permit: permit,
+        };
+        Ok(stream::unfold(Some(watch), step).boxed())
+    }
+
+    /// Behind which position a watch begins, and where the log stands.
+    async fn begin(&self, request: &WatchTransitionsRequest) -> Result<(Position, Position), ApiError> {
+        let refuse = |why| Err(ApiError::InvalidField { field: "after_position", why });
+        let newest = read(self.store.head()).await?;
+        if request.after_position.is_empty() {
+            return Ok((if request.from_head { newest } else { Position(0) }, newest));
+        }
+        if request.from_head {
+            return refuse("must be empty where from_head is set");
+        }
+        match Position::from_token(&request.after_position) {
+            Some(after) if after <= newest => Ok((after, newest)),
+            Some(_) => refuse("lies behind the end of this log: is it of another store, or of before a restore?"),
+            None => refuse("must be a position that this service answered"),
+        }
+    }
+}
+
+/// One watch, between two of its entries.
+struct Watch<S> {
+    /// Let in once, when it was begun.
+    caller: Caller,
+    store: Arc<S>,
+    query: LogQuery,
+    head: watch::Receiver<Position>,
+    /// There may be more to read at once.
+    unread: bool,
+    /// Where it ends, if it does.
+    end: Option<Position>,
+    /// What was purged when it began: of that nothing is promised.
+    purged: Position,
+    waiting: VecDeque<(Position, LogEntry)>,
+    /// The heartbeat that comes next.
+    due: Option<Position>,
+    /// When the last message went out.
+    silent_since: Instant,
+    /// The position of the last message, where that was a heartbeat.
+    heartbeat: Option<Position>,
+    stopping: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The next message; none at the end, and none behind a refusal.
+async fn step<S: Store>(
+    watch: Option<Watch<S>>,
+) -> Option<(Result<WatchTransitionsResponse, Status>, Option<Watch<S>>)> {
+    let mut watch = watch?;
+    match watch.next().await {
+        Ok(entry) => {
+            let entry = entry?;
+            watch.silent_since = Instant::now();
+            let entry = mask::shown(&watch.caller, entry);
+            Some((Ok(WatchTransitionsResponse { entry: Some(entry) }), Some(watch)))
+        }
+        Err(refused) => Some((Err(refused.into()), None)),
+    }
+}
+
+impl<S: Store> Watch<S> {
+    async fn next(&mut self) -> Result<Option<Entry>, ApiError> {
+        loop {
+            if self.stopping.is_cancelled() {
+                return Err(ApiError::ShuttingDown);
+            }
+            if let Some(at) = self.due.take() {
+                self.heartbeat = Some(at);
+                return Ok(Some(Entry::Heartbeat(Heartbeat { position: at.to_token() })));
+            }
+            if let Some((position, entry)) = self.waiting.pop_front() {
+                if self.end.is_some_and(|end| end < position) {
+                    return Ok(None);
+                }
+                self.heartbeat = None;
+                return message(position, entry).await.map(Some);
+            }
+            if (self.unread || *self.head.borrow_and_update() > self.query.after) && self.read().await? {
+                continue;
+            }
+            if self.end.is_some_and(|end| end <= self.query.after) {
+                return Ok(None);
+            }
+            self.wait().await?;
+        }
+    }
+
+    /// Reads the next page; false where the log has not moved on. A page of which nothing is meant is told by a
+    /// heartbeat, but not too often.
+    async fn read(&mut self) -> Result<bool, ApiError> {
+        let LogPage { entries, through, more, purged } = read(self.store.log(self.query.clone())).await?;
+        if purged > self.query.after && purged > self.purged {
+            return Err(ApiError::CursorExpired { earliest: purged });
+        }
+        let moved = through > self.query.after;
+        self.unread = more;
+        self.query.after = through;
+        self.waiting = entries.into();
+        let is_due = self.silent_since.elapsed() >= HEARTBEAT_PAUSE;
+        if is_due && moved && self.waiting.is_empty() {
+            self.due = Some(through);
+        }
+        Ok(moved)
+    }
+
+    /// Until the log moves on, or a heartbeat is due: soon behind the newest entry, then now and then.
+    async fn wait(&mut self) -> Result<(), ApiError> {
+        let pause = if self.heartbeat == Some(self.query.after) { HEARTBEAT_INTERVAL } else { HEARTBEAT_PAUSE };
+        tokio::select! {
+            moved = self.head.changed() => moved.map_err(|_| ApiError::ShuttingDown),
+            () = sleep_until(self.silent_since + pause) => {
+                self.due = Some(self.query.after);
+                Ok(())
+            }
+            () = self.stopping.cancelled() => Err(ApiError::ShuttingDown),
+        }
+    }
+}
+
+/// As it is sent. Typing a body is work for a thread of its own.
+async fn message(position: Position, entry: LogEntry) -> Result<Entry, ApiError> {
+    let delivery = match entry {
+        LogEntry::Transition(transition) => return Ok(Entry::Transition(*transition)),
+        LogEntry::Recorded(delivery) => *delivery,
+    };
+    let typed = tokio::task::spawn_blocking(move || recorded_event(delivery));
+    let ending = |_| StoreError::unavailable("the service is ending");
+    let (delivery, event) = read(async { typed.await.map_err(ending) }).await?;
+    Ok(Entry::Recorded(RecordedDelivery { position: position.to_token(), delivery: Some(delivery), event }))
+}
