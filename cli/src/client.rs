@@ -7,7 +7,7 @@ use calbridge_process::{Access, Credentials, ServiceOptions, is_https, service_a
 use calbridge_proto::v1::{
     booking_service_client::BookingServiceClient, delivery_service_client::DeliveryServiceClient,
 };
-use clap::Args;
+use clap::{Args, builder::BoolishValueParser};
 use http::{Uri, header::AUTHORIZATION};
 use tonic::{
     Request, Status,
@@ -49,7 +49,11 @@ pub(crate) struct Reader {
     /// The file of the token that is shown to the booking service
     #[arg(long, env = "CALBRIDGE_SERVICE_TOKEN_FILE", value_name = "FILE")]
     service_token_file: Option<PathBuf>,
-    /// The config file; of it only `service` and what begins with `service_` count here
+    /// Let the token travel beyond loopback without TLS
+    #[arg(long, env = "CALBRIDGE_INSECURE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL",
+          value_parser = BoolishValueParser::new())]
+    insecure: Option<bool>,
+    /// The config file; of it only `service`, what begins with `service_`, and `insecure` count here
     #[arg(long, env = "CALBRIDGE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Whose bookings [default: default]
@@ -112,6 +116,7 @@ impl Reader {
             key: self.service_key.clone(),
             token_file: self.service_token_file.clone(),
             config: self.config.clone(),
+            insecure: self.insecure,
         })?)
     }
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
-use url::Url;
+use url::{Host, Url};
 
 use crate::{
     ConfigError, Options,
@@ -63,6 +63,8 @@ pub struct ServiceOptions {
     pub token_file: Option<PathBuf>,
     /// `--config`.
     pub config: Option<PathBuf>,
+    /// `--insecure`.
+    pub insecure: Option<bool>,
 }
 
 impl Access {
@@ -128,10 +130,35 @@ pub(crate) fn resolve(options: &Options) -> Result<(Vec<String>, Access), Config
         return Err(ConfigError::Value { option: file.option, value: file.path.display().to_string(), mend });
     }
     let tls = ClientFiles { trust: ca.map_or(Trust::Public, Trust::Authority), identity: pair(certificate, key)? };
-    let token = named("--service-token-file", &options.service_token_file, true).map(Token::File);
-    let access = Access { tls, token };
+    let token = named("--service-token-file", &options.service_token_file, true);
+    if let (Some(file), false) = (&token, options.insecure.unwrap_or(false)) {
+        unheard(file, &services)?;
+    }
+    let access = Access { tls, token: token.map(Token::File) };
     access.check()?;
     Ok((services, access))
+}
+
+/// Refuses a token that others could read on its way. That the service would not have it is too late to learn: a client
+/// sends it before it hears anything.
+fn unheard(token: &NamedFile, services: &[String]) -> Result<(), ConfigError> {
+    let Some(service) = services.iter().find(|service| !is_https(service) && !is_loopback(service)) else {
+        return Ok(());
+    };
+    let mend = format!(
+        "the token would travel in the clear to {service}; write https://, or say --insecure where something else \
+         encrypts"
+    );
+    Err(ConfigError::Value { option: token.option, value: token.path.display().to_string(), mend })
+}
+
+fn is_loopback(service: &str) -> bool {
+    Url::parse(service).is_ok_and(|url| match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    })
 }
 
 /// A certificate and its key, or neither.

@@ -237,6 +237,7 @@ pub fn service_access(said: ServiceOptions) -> Result<(Vec<String>, Access), Con
         service_key: said.key,
         service_token_file: said.token_file,
         config: said.config,
+        insecure: said.insecure,
         ..Options::default()
     })?)
 }

@@ -29,6 +29,25 @@ fn certificates_go_with_tls_and_in_pairs() {
     }
 }
 
+#[test]
+fn a_token_travels_unheard_unless_somebody_insists() {
+    let (_folder, path) = file("cbt_one");
+    let said = |service: &str, insecure| Options {
+        service: Some(service.to_owned()),
+        service_token_file: Some(path.clone()),
+        insecure,
+        ..Options::default()
+    };
+    for service in ["https://a.example:1", "http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1,https://a:1"] {
+        assert!(resolve(&said(service, None)).is_ok(), "{service}");
+    }
+    for service in ["http://a.example:1", "http://10.0.0.1:1", "https://a:1,http://b:1", "http://localhost.example:1"] {
+        let why = refused(&said(service, Some(false)));
+        assert!(why.contains("in the clear to http://") && why.contains("--insecure"), "{why}");
+        assert!(resolve(&said(service, Some(true))).is_ok(), "{service}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_is_read_again_when_its_file_changes_and_marked() {
     let (_folder, path) = file("cbt_one\n");

@@ -1,6 +1,6 @@
 //! Tokens and certificates by chance, and those that are nearly right: nobody is let in by them.
 
-use std::{path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use calbridge_e2e::{
     authority::{Authority, Identity},
@@ -104,17 +104,45 @@ async fn no_certificate_but_the_right_one_lets_anybody_in() {
     let theirs = Authority::new();
     ask(Some(&theirs.certify("reader.test"))).await.expect_err("another authority");
     // The right certificate, and not its key.
-    let (certificate, key) = (ours.certify("reader.test").certificate, theirs.certify("reader.test").key);
-    let borrowed = borrowing(&certificate, &key, ours);
-    let tcp = TcpStream::connect(address).await.unwrap();
-    let stream = TlsConnector::from(Arc::new(borrowed)).connect(ServerName::try_from(HOST).unwrap(), tcp).await;
-    // The client has done its part before the service can tell: what it hears then is its refusal.
-    let heard = match stream {
-        Ok(mut stream) => stream.read(&mut [0]).await,
-        Err(why) => Err(why),
-    };
+    let right = ours.certify("reader.test");
+    let shown = CertificateDer::from_pem_file(&right.certificate).unwrap();
+    let heard = meet(address, borrowing(shown.clone(), &theirs.certify("reader.test").key, ours)).await;
     assert!(heard.as_ref().err().is_some_and(|why| why.to_string().contains("DecryptError")), "{heard:?}");
+    assert_eq!(meet(address, borrowing(shown, &right.key, ours)).await.unwrap(), 1, "with its key it is let speak");
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_certificate_that_was_changed_lets_anybody_in() {
+    let reader = Who::new("reader", &["read"], &["acme"]).with_certificate("dns:reader.test");
+    let house = House::new(&principals(&[reader]));
+    let mut service = house.secured_service().serve();
+    let address = service.listening().grpc();
+    let right = house.authority.certify("reader.test");
+    let shown = CertificateDer::from_pem_file(&right.certificate).unwrap();
+    let runtime = tokio::runtime::Handle::current();
+    let ran = tokio::task::spawn_blocking(move || {
+        let mut runner = TestRunner::new(Config { cases: CASES / 4, failure_persistence: None, ..Config::default() });
+        runner.run(&(any::<Index>(), 0..8_u32), |(at, bit)| {
+            let mut changed = shown.to_vec();
+            let at = at.index(changed.len());
+            changed[at] ^= 1 << bit;
+            let client = borrowing(changed.into(), &right.key, &house.authority);
+            let heard = runtime.block_on(meet(address, client));
+            proptest::prop_assert!(!matches!(heard, Ok(1..)), "byte {at}, bit {bit}");
+            Ok(())
+        })
+    });
+    ran.await.unwrap().unwrap();
+    service.stop().await;
+}
+
+/// How many bytes the service says to a caller when they have agreed: it speaks first, to whom it let in. The client
+/// has done its part before the service can tell, so a refusal is heard where the service would speak.
+async fn meet(address: SocketAddr, client: ClientConfig) -> std::io::Result<usize> {
+    let tcp = TcpStream::connect(address).await?;
+    let mut stream = TlsConnector::from(Arc::new(client)).connect(ServerName::try_from(HOST).unwrap(), tcp).await?;
+    stream.read(&mut [0]).await
 }
 
 /// Shows a certificate and signs with the key of another, which rustls itself would refuse to do.
@@ -131,10 +159,10 @@ impl ResolvesClientCert for Borrowing {
     }
 }
 
-fn borrowing(certificate: &Path, key: &Path, trusted: &Authority) -> ClientConfig {
+fn borrowing(shown: CertificateDer<'static>, key: &Path, trusted: &Authority) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let key = provider.key_provider.load_private_key(PrivateKeyDer::from_pem_file(key).unwrap()).unwrap();
-    let shown = CertifiedKey::new(vec![CertificateDer::from_pem_file(certificate).unwrap()], key);
+    let shown = CertifiedKey::new(vec![shown], key);
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(trusted.file()).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
