@@ -111,7 +111,8 @@ pub struct Options {
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// Let gRPC listen beyond loopback without TLS, and without principals for everybody; let a token travel without TLS
+    /// Let gRPC listen beyond loopback without TLS, and without principals for everybody; let a token travel beyond
+    /// loopback without TLS
     #[arg(long, env = "CALBRIDGE_INSECURE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL",
           value_parser = BoolishValueParser::new())]
     pub insecure: Option<bool>,
