@@ -3,9 +3,11 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 /// Every file of the schema; reflection and code generation see exactly these.
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
     "calbridge/v1/booking.proto",
     "calbridge/v1/booking_service.proto",
+    "calbridge/v1/consumer.proto",
+    "calbridge/v1/consumer_service.proto",
     "calbridge/v1/delivery.proto",
     "calbridge/v1/delivery_service.proto",
     "calbridge/v1/event.proto",

@@ -5,7 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::anyhow;
 use calbridge_process::{Access, Credentials, ServiceOptions, is_https, service_access};
 use calbridge_proto::v1::{
-    booking_service_client::BookingServiceClient, delivery_service_client::DeliveryServiceClient,
+    booking_service_client::BookingServiceClient, consumer_service_client::ConsumerServiceClient,
+    delivery_service_client::DeliveryServiceClient,
 };
 use clap::{Args, builder::BoolishValueParser};
 use http::{Uri, header::AUTHORIZATION};
@@ -68,6 +69,8 @@ pub(crate) struct Reader {
 pub(crate) type Client = BookingServiceClient<Connection>;
 /// And every command about what was received through this one.
 pub(crate) type Deliveries = DeliveryServiceClient<Connection>;
+/// And every command about consumers through this one.
+pub(crate) type Consumers = ConsumerServiceClient<Connection>;
 /// A channel that says at each call who we are.
 pub(crate) type Connection = InterceptedService<Channel, Bearer>;
 
@@ -105,6 +108,13 @@ impl Reader {
     pub(crate) async fn connect_to_deliveries(&self) -> anyhow::Result<Deliveries> {
         let (services, access) = self.service()?;
         let client = DeliveryServiceClient::new(channel(&services, &access).await?);
+        Ok(client.max_decoding_message_size(MAX_MESSAGE))
+    }
+
+    /// The same, to speak of consumers.
+    pub(crate) async fn connect_to_consumers(&self) -> anyhow::Result<Consumers> {
+        let (services, access) = self.service()?;
+        let client = ConsumerServiceClient::new(channel(&services, &access).await?);
         Ok(client.max_decoding_message_size(MAX_MESSAGE))
     }
 

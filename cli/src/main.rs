@@ -3,6 +3,8 @@
 //! (`token`).
 
 mod client;
+mod consumer;
+mod deadletter;
 mod demo;
 mod output;
 mod read;
@@ -51,6 +53,10 @@ enum Command {
     Timeline(timeline::Timeline),
     /// Follow the log: show each change as it is committed
     Tail(tail::Tail),
+    /// Make and keep durable consumers of the log
+    Consumer(consumer::ConsumerCommand),
+    /// Look at what consumers gave up on, hand it out again, or forget it
+    Deadletter(deadletter::DeadLetterCommand),
     /// Type and merge kept webhooks again, or check what that would change
     Replay(replay::Replay),
     /// Look at the store, back it up, give room back
@@ -86,6 +92,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Lineage(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Timeline(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Tail(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Consumer(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Deadletter(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Replay(arguments) => arguments.run().await,
         Command::Store(arguments) => arguments.run().await,
         Command::Token(arguments) => arguments.run().map(|()| ExitCode::SUCCESS),

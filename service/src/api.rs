@@ -2,6 +2,8 @@
 //! every refusal is made in `errors.rs`.
 
 mod booking;
+mod consume;
+mod consumer;
 mod delivery;
 mod errors;
 mod filter;
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 use tracing::error;
 
-use self::errors::ApiError;
+use self::{consume::Bells, errors::ApiError};
 use crate::{
     auth::{Caller, Denied},
     clock::Clock,
@@ -36,6 +38,18 @@ pub(crate) const METHODS: &[&str] = &[
     "calbridge.v1.BookingService/GetLineage",
     "calbridge.v1.BookingService/GetTimeline",
     "calbridge.v1.BookingService/WatchTransitions",
+    "calbridge.v1.ConsumerService/CreateConsumer",
+    "calbridge.v1.ConsumerService/GetConsumer",
+    "calbridge.v1.ConsumerService/ListConsumers",
+    "calbridge.v1.ConsumerService/UpdateConsumer",
+    "calbridge.v1.ConsumerService/DeleteConsumer",
+    "calbridge.v1.ConsumerService/SeekConsumer",
+    "calbridge.v1.ConsumerService/PauseConsumer",
+    "calbridge.v1.ConsumerService/ResumeConsumer",
+    "calbridge.v1.ConsumerService/Consume",
+    "calbridge.v1.ConsumerService/ListDeadLetters",
+    "calbridge.v1.ConsumerService/ReplayDeadLetters",
+    "calbridge.v1.ConsumerService/DeleteDeadLetters",
     "calbridge.v1.DeliveryService/ListDeliveries",
     "calbridge.v1.DeliveryService/GetDelivery",
     "calbridge.v1.DeliveryService/ReplayDelivery",
@@ -51,6 +65,18 @@ const NEEDS: &[(&str, &[Scope])] = &[
     ("calbridge.v1.BookingService/GetLineage", &[Scope::Read]),
     ("calbridge.v1.BookingService/GetTimeline", &[Scope::Read]),
     ("calbridge.v1.BookingService/WatchTransitions", &[Scope::Read, Scope::Consume]),
+    ("calbridge.v1.ConsumerService/CreateConsumer", &[Scope::Consume]),
+    ("calbridge.v1.ConsumerService/GetConsumer", &[Scope::Consume]),
+    ("calbridge.v1.ConsumerService/ListConsumers", &[Scope::Consume]),
+    ("calbridge.v1.ConsumerService/UpdateConsumer", &[Scope::Consume]),
+    ("calbridge.v1.ConsumerService/DeleteConsumer", &[Scope::Consume]),
+    ("calbridge.v1.ConsumerService/SeekConsumer", &[Scope::Consume]),
+    ("calbridge.v1.ConsumerService/PauseConsumer", &[Scope::Consume]),
+    ("calbridge.v1.ConsumerService/ResumeConsumer", &[Scope::Consume]),
+    ("calbridge.v1.ConsumerService/Consume", &[Scope::Consume]),
+    ("calbridge.v1.ConsumerService/ListDeadLetters", &[Scope::Consume]),
+    ("calbridge.v1.ConsumerService/ReplayDeadLetters", &[Scope::Consume]),
+    ("calbridge.v1.ConsumerService/DeleteDeadLetters", &[Scope::Consume]),
     ("calbridge.v1.DeliveryService/ListDeliveries", &[Scope::Read]),
     ("calbridge.v1.DeliveryService/GetDelivery", &[Scope::Read]),
     ("calbridge.v1.DeliveryService/ReplayDelivery", &[Scope::Admin]),
@@ -73,14 +99,15 @@ pub(crate) fn refusal(denied: Denied) -> Status {
     }
 }
 
-/// The three services over one store.
+/// The services over one store.
 #[derive(Debug)]
 pub(crate) struct Api<S> {
     store: Arc<S>,
     ingest: Ingest,
     replays: Replays,
-    /// One for each watch.
+    /// One for each watch, and for each client of a consumer.
     watches: Arc<Semaphore>,
+    bells: Arc<Bells>,
     stopping: CancellationToken,
 }
 
@@ -98,15 +125,16 @@ pub(crate) struct Replays {
 impl<S> Clone for Api<S> {
     fn clone(&self) -> Self {
         let (store, ingest) = (Arc::clone(&self.store), self.ingest.clone());
-        let (replays, watches) = (self.replays.clone(), Arc::clone(&self.watches));
-        Self { store, ingest, replays, watches, stopping: self.stopping.clone() }
+        let (replays, watches, bells) = (self.replays.clone(), Arc::clone(&self.watches), Arc::clone(&self.bells));
+        Self { store, ingest, replays, watches, bells, stopping: self.stopping.clone() }
     }
 }
 
 impl<S: Store> Api<S> {
     /// Once `stopping` fires, streams answer what they have read and end.
     pub(crate) fn new(store: Arc<S>, ingest: Ingest, replays: Replays, stopping: CancellationToken) -> Self {
-        Self { store, ingest, replays, watches: Arc::new(Semaphore::new(WATCHES)), stopping }
+        let watches = Arc::new(Semaphore::new(WATCHES));
+        Self { store, ingest, replays, watches, bells: Arc::default(), stopping }
     }
 }
 

@@ -12,8 +12,8 @@ use calbridge_process::tls::ServerTls;
 use calbridge_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
-        booking_service_server::BookingServiceServer, delivery_service_server::DeliveryServiceServer,
-        ingest_service_server::IngestServiceServer,
+        booking_service_server::BookingServiceServer, consumer_service_server::ConsumerServiceServer,
+        delivery_service_server::DeliveryServiceServer, ingest_service_server::IngestServiceServer,
     },
 };
 use calbridge_telemetry::{Readiness, rpc::rpc_layer};
@@ -140,6 +140,7 @@ fn routes<S: Store>(api: Api<S>, health: &Health) -> Result<Routes, Error> {
     };
     Ok(Routes::new(IngestServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES))
         .add_service(BookingServiceServer::new(api.clone()))
+        .add_service(ConsumerServiceServer::new(api.clone()))
         .add_service(DeliveryServiceServer::new(api))
         .add_service(health.service())
         .add_service(reflection().build_v1().map_err(Error::Reflection)?)

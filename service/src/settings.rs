@@ -177,6 +177,14 @@ pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two heartbeats while the log is read and nothing of it is meant.
 pub(crate) const HEARTBEAT_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often a client of a consumer with room is looked after where nothing tells of more: another replica may have
+/// settled what its entries wait behind.
+pub(crate) const CONSUME_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two turns that nobody but the log's end asks for.
+pub(crate) const CONSUME_SPACING: Duration = Duration::from_millis(10);
+/// Acks, nacks and extensions that are heard before they are written: a client that floods is not read meanwhile.
+pub(crate) const CONSUME_HEARD: usize = 4_096;
+
 /// Links that a span may have before the telemetry drops them.
 pub(crate) const SPAN_LINKS: usize = 128;
 

@@ -7,6 +7,7 @@ mod batch;
 pub(crate) mod candidates;
 pub(crate) mod changes;
 pub(crate) mod clock;
+pub(crate) mod consume;
 pub(crate) mod filter;
 pub(crate) mod fold;
 pub(crate) mod found;
@@ -43,6 +44,11 @@ pub use self::{
         Replay, Replayed, Written,
     },
     clock::ClockPolicies,
+    consume::{
+        CONSUMER_ITEMS_MAX, CONSUMER_TURN_MAX, Consumer, ConsumerChoices, ConsumerCommand, ConsumerItem, ConsumerKey,
+        ConsumerOutcome, ConsumerState, ConsumerStatus, DEAD_LETTERS_MAX, DeadLetter, DeliveryOf, ItemState, Outgoing,
+        Said, TurnAnswer, TurnRequest,
+    },
     filter::{Comparison, Condition, Filter},
     log::{LOG_BYTES_MAX, LOG_ENTRIES_MAX, LOG_LOOKS_MAX, LogCondition, LogEntry, LogFilter, LogPage, LogQuery},
     pages::{BookingCursor, BookingOrder, BookingPage, BookingQuery, LineagePage, RowPage, StoredRow},
@@ -243,11 +249,40 @@ pub trait Store: Send + Sync + 'static {
     /// What is gone of a tenant's.
     fn watermarks(&self, tenant: &str) -> impl Future<Output = Result<Watermarks, StoreError>> + Send;
 
-    /// Up to where every consumer of a tenant's transitions has read; `None`: it has none. This release knows no
-    /// consumers.
-    fn transitions_floor(&self, _tenant: &str) -> impl Future<Output = Result<Option<Position>, StoreError>> + Send {
-        future::ready(Ok(None))
-    }
+    /// Up to where every consumer of a tenant's transitions has read; `None`: it has none.
+    fn transitions_floor(&self, tenant: &str) -> impl Future<Output = Result<Option<Position>, StoreError>> + Send;
+
+    /// Does what is asked of a consumer, in one transaction. What it hands out is on stable storage; what it was told
+    /// need not be yet: of that a crash may take back the last moment, and it is handed out again.
+    fn command_consumer(
+        &self,
+        key: ConsumerKey,
+        command: ConsumerCommand,
+    ) -> impl Future<Output = Result<ConsumerOutcome, StoreError>> + Send;
+
+    /// One consumer and how it is doing.
+    fn consumer(&self, key: ConsumerKey) -> impl Future<Output = Result<Option<ConsumerStatus>, StoreError>> + Send;
+
+    /// A tenant's consumers behind this name, by their names.
+    fn consumers(
+        &self,
+        tenant: &str,
+        behind: &str,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<ConsumerStatus>, StoreError>> + Send;
+
+    /// The dead letters of a consumer behind a position, oldest first, but for those that are being replayed; at most
+    /// `limit` and no more than [`PAGE_BYTES_MAX`] and one more.
+    fn dead_letters(
+        &self,
+        key: ConsumerKey,
+        after: Position,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
+
+    /// Behind which position the transitions lie that a tenant's bookings made at a time or later; the end of the log
+    /// where there is none.
+    fn position_before(&self, time: Micros) -> impl Future<Output = Result<Position, StoreError>> + Send;
 
     /// Whether a write would reach stable storage now.
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send;

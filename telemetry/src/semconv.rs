@@ -50,6 +50,10 @@ pub mod span {
     pub const SELECT_BOOKINGS: &str = "SELECT bookings";
     /// CLIENT: a part of the log read from the store.
     pub const SELECT_TRANSITIONS: &str = "SELECT transitions";
+    /// CLIENT: a command to a consumer.
+    pub const COMMIT_CONSUMERS: &str = "COMMIT consumers";
+    /// CLIENT: consumers or dead letters read from the store.
+    pub const SELECT_CONSUMERS: &str = "SELECT consumers";
     /// CLIENT: a timeline read from the store.
     pub const SELECT_MENTIONS: &str = "SELECT mentions";
     /// CLIENT: the newest position read from the store.

@@ -45,6 +45,20 @@ pub(super) enum ApiError {
         /// What the caller asked for.
         delivery_id: String,
     },
+    /// The tenant has no consumer of this name.
+    ConsumerNotFound {
+        /// What the caller asked for.
+        name: String,
+    },
+    /// It has one.
+    ConsumerExists {
+        /// What the caller asked for.
+        name: String,
+    },
+    /// Nothing goes out of it.
+    ConsumerPaused,
+    /// It was changed by somebody else.
+    EtagMismatch,
     /// It is kept, and what is to be done with it needs its raw body, which is not.
     BodyPurged {
         /// What the caller asked for.
@@ -80,8 +94,12 @@ impl ApiError {
     fn code(&self) -> Code {
         match self {
             Self::InvalidField { .. } | Self::FilterSyntax { .. } | Self::PageTokenMismatch => Code::InvalidArgument,
-            Self::BookingNotFound { .. } | Self::DeliveryNotFound { .. } => Code::NotFound,
-            Self::BodyPurged { .. } => Code::FailedPrecondition,
+            Self::BookingNotFound { .. } | Self::DeliveryNotFound { .. } | Self::ConsumerNotFound { .. } => {
+                Code::NotFound
+            }
+            Self::ConsumerExists { .. } => Code::AlreadyExists,
+            Self::EtagMismatch => Code::Aborted,
+            Self::BodyPurged { .. } | Self::ConsumerPaused => Code::FailedPrecondition,
             Self::CursorExpired { .. } => Code::OutOfRange,
             Self::Overloaded => Code::ResourceExhausted,
             Self::StoreUnavailable | Self::NotThereYet | Self::ShuttingDown => Code::Unavailable,
@@ -97,6 +115,10 @@ impl ApiError {
             Self::PageTokenMismatch => "PAGE_TOKEN_MISMATCH",
             Self::BookingNotFound { .. } => "BOOKING_NOT_FOUND",
             Self::DeliveryNotFound { .. } => "DELIVERY_NOT_FOUND",
+            Self::ConsumerNotFound { .. } => "CONSUMER_NOT_FOUND",
+            Self::ConsumerExists { .. } => "CONSUMER_EXISTS",
+            Self::ConsumerPaused => "CONSUMER_PAUSED",
+            Self::EtagMismatch => "ETAG_MISMATCH",
             Self::BodyPurged { .. } => "BODY_PURGED",
             Self::CursorExpired { .. } => "CURSOR_EXPIRED",
             Self::Overloaded => "OVERLOADED",
@@ -124,6 +146,10 @@ impl ApiError {
             Self::PageTokenMismatch => "page_token belongs to another list: begin again without it",
             Self::BookingNotFound { .. } => "no webhook spoke of this booking",
             Self::DeliveryNotFound { .. } => "no such delivery is kept",
+            Self::ConsumerNotFound { .. } => "the tenant has no consumer of this name",
+            Self::ConsumerExists { .. } => "the tenant has a consumer of this name",
+            Self::ConsumerPaused => "the consumer is paused: resume it first",
+            Self::EtagMismatch => "the consumer was changed meanwhile: get it again and try with its etag",
             Self::BodyPurged { .. } => "the raw body of this delivery is past its retention and gone",
             Self::CursorExpired { earliest } => {
                 let earliest = earliest.to_token();
@@ -166,6 +192,9 @@ impl ApiError {
         match self {
             Self::BookingNotFound { uid } => {
                 details.set_resource_info("calbridge.v1.Booking", uid, "", self.message());
+            }
+            Self::ConsumerNotFound { name } | Self::ConsumerExists { name } => {
+                details.set_resource_info("calbridge.v1.Consumer", name, "", self.message());
             }
             Self::DeliveryNotFound { delivery_id } | Self::BodyPurged { delivery_id } => {
                 details.set_resource_info("calbridge.v1.Delivery", delivery_id, "", self.message());

@@ -6,7 +6,12 @@
 use std::collections::BTreeMap;
 
 use calbridge_process::Scope;
-use calbridge_proto::v1::{self, refold_deliveries_response::Step, watch_transitions_response::Entry};
+use calbridge_proto::v1::{
+    self,
+    consume_response::{Item, Response},
+    refold_deliveries_response::Step,
+    watch_transitions_response::Entry,
+};
 use prost_types::{Struct, Value, value::Kind};
 use uuid::Uuid;
 
@@ -233,6 +238,33 @@ impl Masked for v1::RecordedDelivery {
         // Answers of forms, links to recordings, reasons of absences: there is nothing in it that could stay.
         let Self { position, delivery, event: _ } = self;
         Self { position, delivery, event: None }
+    }
+}
+
+impl Masked for Response {
+    fn masked(self) -> Self {
+        match self {
+            Self::Item(item) => Self::Item(item.masked()),
+            Self::Heartbeat(heartbeat) => Self::Heartbeat(heartbeat),
+            Self::LeasesLost(lost) => Self::LeasesLost(lost),
+        }
+    }
+}
+
+impl Masked for Item {
+    fn masked(self) -> Self {
+        let Self { id, transition, delivery_count, lease_expire_time, recorded } = self;
+        let (transition, recorded) = (transition.map(Masked::masked), recorded.map(Masked::masked));
+        Self { id, transition, delivery_count, lease_expire_time, recorded }
+    }
+}
+
+impl Masked for v1::DeadLetter {
+    fn masked(self) -> Self {
+        // The reason is a client's own words, and he is told that operators read it.
+        let Self { tenant, consumer, transition, delivery_count, reason, create_time, recorded, position } = self;
+        let (transition, recorded) = (transition.map(Masked::masked), recorded.map(Masked::masked));
+        Self { tenant, consumer, transition, delivery_count, reason, create_time, recorded, position }
     }
 }
 

@@ -66,6 +66,17 @@ impl List<'_> {
         self.token(&[&cursor.time.to_be_bytes(), cursor.uid.as_bytes()].concat())
     }
 
+    /// The token of the page behind what has this name.
+    pub(super) fn token_behind_name(&self, name: &str) -> String {
+        self.token(name.as_bytes())
+    }
+
+    /// The name in a token; none where the token is empty: the first page.
+    pub(super) fn name(&self, token: &str) -> Result<Option<String>, ApiError> {
+        let Some(place) = self.place(token)? else { return Ok(None) };
+        String::from_utf8(place).map(Some).map_err(|_| ApiError::PageTokenMismatch)
+    }
+
     /// The position in a token; none where the token is empty: the first page.
     pub(super) fn position(&self, token: &str) -> Result<Option<Position>, ApiError> {
         let Some(place) = self.place(token)? else { return Ok(None) };

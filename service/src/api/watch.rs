@@ -6,7 +6,8 @@
 use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
 use calbridge_proto::v1::{
-    Heartbeat, RecordedDelivery, WatchTransitionsRequest, WatchTransitionsResponse, watch_transitions_response::Entry,
+    Delivery, Heartbeat, RecordedDelivery, WatchTransitionsRequest, WatchTransitionsResponse,
+    watch_transitions_response::Entry,
 };
 use futures_util::{Stream, StreamExt, stream};
 use tokio::{
@@ -34,13 +35,9 @@ impl<S: Store> Api<S> {
         let permit = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
         // Before the head is asked for: what comes in between is told.
         let head = self.store.follow();
-        let (begin, newest) = self.begin(&request).await?;
+        let (begin, newest) = self.begin(whose, &request).await?;
         let query = LogQuery { tenant: Arc::from(whose), after: begin, filter, recorded: request.include_recorded };
-        let watermarks = read(self.store.watermarks(whose)).await?;
-        let named = !request.after_position.is_empty();
-        if named && begin < watermarks.transitions {
-            return Err(ApiError::CursorExpired { earliest: watermarks.transitions });
-        }
+        let purged = read(self.store.watermarks(whose)).await?.transitions;
         let watch = Watch {
             caller,
             store: Arc::clone(&self.store),
@@ -48,7 +45,7 @@ impl<S: Store> Api<S> {
             head,
             unread: true,
             end: request.stop_at_head.then_some(newest),
-            purged: watermarks.transitions,
+            purged,
             waiting: VecDeque::new(),
             due: request.from_head.then_some(begin),
             silent_since: Instant::now(),
@@ -60,19 +57,15 @@ impl<S: Store> Api<S> {
     }
 
     /// Behind which position a watch begins, and where the log stands.
-    async fn begin(&self, request: &WatchTransitionsRequest) -> Result<(Position, Position), ApiError> {
-        let refuse = |why| Err(ApiError::InvalidField { field: "after_position", why });
+    async fn begin(&self, whose: &str, request: &WatchTransitionsRequest) -> Result<(Position, Position), ApiError> {
         let newest = read(self.store.head()).await?;
-        if request.after_position.is_empty() {
-            return Ok((if request.from_head { newest } else { Position(0) }, newest));
-        }
-        if request.from_head {
-            return refuse("must be empty where from_head is set");
-        }
-        match Position::from_token(&request.after_position) {
-            Some(after) if after <= newest => Ok((after, newest)),
-            Some(_) => refuse("lies behind the end of this log: is it of another store, or of before a restore?"),
-            None => refuse("must be a position that this service answered"),
+        match (request.after_position.is_empty(), request.from_head) {
+            (true, from_head) => Ok((if from_head { newest } else { Position(0) }, newest)),
+            (false, false) => Ok((whole_log(&*self.store, whose, &request.after_position).await?, newest)),
+            (false, true) => {
+                let why = "must be empty where from_head is set";
+                Err(ApiError::InvalidField { field: "after_position", why })
+            }
         }
     }
 }
@@ -176,14 +169,29 @@ impl<S: Store> Watch<S> {
     }
 }
 
-/// As it is sent. Typing a body is work for a thread of its own.
+/// As it is sent.
 async fn message(position: Position, entry: LogEntry) -> Result<Entry, ApiError> {
-    let delivery = match entry {
-        LogEntry::Transition(transition) => return Ok(Entry::Transition(*transition)),
-        LogEntry::Recorded(delivery) => *delivery,
-    };
+    match entry {
+        LogEntry::Transition(transition) => Ok(Entry::Transition(*transition)),
+        LogEntry::Recorded(delivery) => Ok(Entry::Recorded(recorded(position, *delivery).await?)),
+    }
+}
+
+/// A delivery that changes no booking, typed. That is work for a thread of its own.
+pub(super) async fn recorded(position: Position, delivery: Delivery) -> Result<RecordedDelivery, ApiError> {
     let typed = tokio::task::spawn_blocking(move || recorded_event(delivery));
     let ending = |_| StoreError::unavailable("the service is ending");
     let (delivery, event) = read(async { typed.await.map_err(ending) }).await?;
-    Ok(Entry::Recorded(RecordedDelivery { position: position.to_token(), delivery: Some(delivery), event }))
+    Ok(RecordedDelivery { position: position.to_token(), delivery: Some(delivery), event })
+}
+
+/// A position that a caller names, behind which nothing of a tenant's log is purged.
+pub(super) async fn whole_log<S: Store>(store: &S, tenant: &str, position: &str) -> Result<Position, ApiError> {
+    let invalid = |why| ApiError::InvalidField { field: "after_position", why };
+    let after = Position::from_token(position).ok_or(invalid("must be a position that this service answered"))?;
+    if after > read(store.head()).await? {
+        return Err(invalid("lies behind the end of this log: is it of another store, or of before a restore?"));
+    }
+    let earliest = read(store.watermarks(tenant)).await?.transitions;
+    if after < earliest { Err(ApiError::CursorExpired { earliest }) } else { Ok(after) }
 }

@@ -1,7 +1,9 @@
 //! Whether the service can do its work: it can while the store can write. gRPC health, by service and as a whole, and
 //! the readiness check `store` say the same.
 
-use calbridge_proto::v1::{booking_service_server, delivery_service_server, ingest_service_server};
+use calbridge_proto::v1::{
+    booking_service_server, consumer_service_server, delivery_service_server, ingest_service_server,
+};
 use calbridge_telemetry::{Check, Readiness};
 use tokio::time::{sleep, timeout};
 use tonic_health::{
@@ -17,10 +19,11 @@ use crate::{
 };
 
 /// The names that can be asked for; the empty one is the server as a whole.
-const NAMES: [&str; 4] = [
+const NAMES: [&str; 5] = [
     "",
     ingest_service_server::SERVICE_NAME,
     booking_service_server::SERVICE_NAME,
+    consumer_service_server::SERVICE_NAME,
     delivery_service_server::SERVICE_NAME,
 ];
 

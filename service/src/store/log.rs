@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use calbridge_proto::v1::{self, Booking, BookingStatus, TransitionKind};
 use prost::Message;
+use serde_json::{Value, json};
 
-use super::{Comparison, Position};
+use super::{Comparison, Position, StoreError};
 
 /// Entries of one page, at the most.
 pub const LOG_ENTRIES_MAX: usize = 256;
@@ -16,6 +17,11 @@ pub const LOG_ENTRIES_MAX: usize = 256;
 pub const LOG_BYTES_MAX: usize = 512 * 1024;
 /// Rows that one page looks at: most of a log may be another tenant's, and a look costs about a microsecond.
 pub const LOG_LOOKS_MAX: usize = 8_192;
+
+/// A kept transition, by its kind.
+const TRANSITION: i16 = 1;
+/// A kept delivery, by its kind.
+const RECORDED: i16 = 2;
 
 /// What a reader of the log wants next.
 #[derive(Debug, Clone)]
@@ -79,7 +85,26 @@ impl LogEntry {
         }
     }
 
-    fn bytes(&self) -> usize {
+    /// As a dead letter keeps it: which kind it is, and its message.
+    pub(crate) fn encode(&self) -> (i16, Vec<u8>) {
+        match self {
+            Self::Transition(transition) => (TRANSITION, transition.encode_to_vec()),
+            Self::Recorded(delivery) => (RECORDED, delivery.encode_to_vec()),
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    pub(crate) fn decode(kind: i16, message: &[u8]) -> Result<Self, StoreError> {
+        let damaged = |why: String| StoreError::Damaged { what: "dead letter", why };
+        match kind {
+            TRANSITION => v1::Transition::decode(message).map(Box::new).map(Self::Transition),
+            RECORDED => v1::Delivery::decode(message).map(Box::new).map(Self::Recorded),
+            _ => return Err(damaged("it is of a kind that this release does not know".to_owned())),
+        }
+        .map_err(|error| damaged(error.to_string()))
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Transition(transition) => transition.encoded_len(),
             Self::Recorded(delivery) => delivery.encoded_len(),
@@ -88,6 +113,35 @@ impl LogEntry {
 }
 
 impl LogFilter {
+    /// As it is kept: an array of conditions.
+    pub(crate) fn encode(&self) -> String {
+        let encode = |condition: &LogCondition| match condition {
+            LogCondition::Status(comparison, status) => json!(["status", comparison.as_str(), i32::from(*status)]),
+            LogCondition::Kind(comparison, kind) => json!(["kind", comparison.as_str(), i32::from(*kind)]),
+            LogCondition::EventTypeId(id) => json!(["event_type_id", "=", id]),
+            LogCondition::Uid(uid) => json!(["uid", "=", uid]),
+        };
+        self.0.iter().map(encode).collect::<Value>().to_string()
+    }
+
+    /// Reads what [`Self::encode`] wrote; `None` for anything else.
+    pub(crate) fn decode(text: &str) -> Option<Self> {
+        let decode = |condition: &Value| {
+            let [field, comparison, value] = condition.as_array()?.as_slice() else { return None };
+            let comparison = if comparison.as_str()? == "!=" { Comparison::NotEqual } else { Comparison::Equal };
+            let number = value.as_i64().and_then(|number| i32::try_from(number).ok());
+            Some(match field.as_str()? {
+                "status" => LogCondition::Status(comparison, BookingStatus::try_from(number?).ok()?),
+                "kind" => LogCondition::Kind(comparison, TransitionKind::try_from(number?).ok()?),
+                "event_type_id" => LogCondition::EventTypeId(value.as_i64()?),
+                "uid" => LogCondition::Uid(value.as_str()?.to_owned()),
+                _ => return None,
+            })
+        };
+        let conditions: Value = serde_json::from_str(text).ok()?;
+        conditions.as_array()?.iter().map(decode).collect::<Option<_>>().map(Self)
+    }
+
     /// As far as the columns of a transition tell: false only where it does not mean the transition.
     pub(crate) fn may_mean(&self, uid: &str, kind: i32, status: i32) -> bool {
         self.0.iter().all(|condition| match condition {

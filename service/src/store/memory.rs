@@ -3,6 +3,7 @@
 //!
 //! It has no thread, clock or chance of its own: what it answers is a function of what it was told.
 
+mod consume;
 mod kept;
 mod lineage;
 mod lists;
@@ -21,9 +22,9 @@ use uuid::Uuid;
 
 use self::kept::Kept;
 use super::{
-    Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-    LineagePage, LogPage, LogPurge, LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage,
-    Store, StoreError, StoredRow, Watermarks,
+    Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand, ConsumerKey,
+    ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, LineagePage, LogPage, LogPurge, LogPurged,
+    LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow, Watermarks,
 };
 
 /// What stores keep in: it outlives each of them, as a file or a server does. Its clones are the same one.
@@ -179,6 +180,39 @@ impl Store for MemoryStore {
 
     async fn watermarks(&self, tenant: &str) -> Result<Watermarks, StoreError> {
         Ok(self.kept()?.watermarks(tenant))
+    }
+
+    async fn transitions_floor(&self, tenant: &str) -> Result<Option<Position>, StoreError> {
+        Ok(self.kept()?.transitions_floor(tenant))
+    }
+
+    async fn command_consumer(
+        &self,
+        key: ConsumerKey,
+        command: ConsumerCommand,
+    ) -> Result<ConsumerOutcome, StoreError> {
+        Ok(self.kept()?.command_consumer(key, &command))
+    }
+
+    async fn consumer(&self, key: ConsumerKey) -> Result<Option<ConsumerStatus>, StoreError> {
+        Ok(self.kept()?.consumer(&key))
+    }
+
+    async fn consumers(&self, tenant: &str, behind: &str, limit: usize) -> Result<Vec<ConsumerStatus>, StoreError> {
+        Ok(self.kept()?.consumers(tenant, behind, limit))
+    }
+
+    async fn dead_letters(
+        &self,
+        key: ConsumerKey,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        self.kept()?.dead_letters(&key, after, limit)
+    }
+
+    async fn position_before(&self, time: Micros) -> Result<Position, StoreError> {
+        Ok(self.kept()?.position_before(time))
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

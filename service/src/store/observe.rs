@@ -28,6 +28,10 @@ pub(crate) const SELECT_BOOKINGS: Operation =
     Operation { summary: semconv::span::SELECT_BOOKINGS, name: "SELECT", collection: "bookings" };
 pub(crate) const SELECT_TRANSITIONS: Operation =
     Operation { summary: semconv::span::SELECT_TRANSITIONS, name: "SELECT", collection: "transitions" };
+pub(crate) const COMMIT_CONSUMERS: Operation =
+    Operation { summary: semconv::span::COMMIT_CONSUMERS, name: "COMMIT", collection: "consumers" };
+pub(crate) const SELECT_CONSUMERS: Operation =
+    Operation { summary: semconv::span::SELECT_CONSUMERS, name: "SELECT", collection: "consumers" };
 pub(crate) const SELECT_MENTIONS: Operation =
     Operation { summary: semconv::span::SELECT_MENTIONS, name: "SELECT", collection: "mentions" };
 

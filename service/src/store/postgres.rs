@@ -5,9 +5,11 @@
 
 mod commit;
 mod connection;
+mod consume;
 mod error;
 mod follow;
 pub(super) mod maintain;
+mod open;
 mod queries;
 mod retention;
 mod schema;
@@ -26,24 +28,27 @@ use tokio::{
     sync::{RwLock, watch},
     time::timeout,
 };
-use tracing::warn;
 use uuid::Uuid;
 
+pub use self::open::{OpenError, Options};
 use self::{
     commit::Done,
-    connection::{ASYNCHRONOUS, Address, Connections, Role},
+    connection::{Address, Connections, Role},
     follow::Follower,
 };
 use super::{
-    Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-    LineagePage, LogPage, LogPurge, LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage,
-    Store, StoreError, StoredRow, Watermarks,
+    Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand, ConsumerKey,
+    ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, LineagePage, LogPage, LogPurge, LogPurged,
+    LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow, Watermarks,
     observe::{self, Observer, Place},
     pack::Packer,
 };
 
 /// Connections that write: the ingest's rounds, and the clock's, replays' and probes' beside them.
 const WRITERS: usize = 2;
+/// Connections for what is asked of consumers: a command waits for another one at the same consumer, and neither a
+/// round nor a reader is to wait for it.
+const CONSUMERS: usize = 4;
 /// The ingest's own: a round must not wait for those who read.
 const CONFIRMERS: usize = 1;
 /// How often a transaction is begun again that gave way to another one.
@@ -53,64 +58,6 @@ const TRIES: usize = 5;
 const ROUND_TIMEOUT: Duration = Duration::from_secs(6);
 /// For one read. Its caller gives it less.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// For the database to answer at the start: it may be starting as well.
-const START_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How a store is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Connections of those who read, at the most.
-    pub readers: usize,
-    /// For the database to answer at the start.
-    pub patience: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { readers: 8, patience: START_PATIENCE }
-    }
-}
-
-/// Why a store can't be opened. Each says how to mend it; none repeats the URL, which may hold a password.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The URL can't be used.
-    #[error("--database-url = postgres://…: {why}")]
-    Address {
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A newer release wrote it.
-    #[error(
-        "the database at {server} has schema version {found}, and this release knows versions up to {known}; \
-        run a newer release"
-    )]
-    Newer {
-        /// Host and port.
-        server: String,
-        /// Its schema version.
-        found: i64,
-        /// The newest version that this program knows.
-        known: i64,
-    },
-    /// Tables of something else.
-    #[error("the database at {server} has tables of calbridge's names that are not calbridge's; name another database")]
-    Foreign {
-        /// Host and port.
-        server: String,
-    },
-    /// The database refused, or does not answer.
-    #[error(
-        "cannot open the database at {server}: {why}; check that it runs, and user, database, sslmode and \
-        sslrootcert in --database-url"
-    )]
-    Store {
-        /// Host and port.
-        server: String,
-        /// What went wrong; the message says it, so it is no further cause.
-        why: StoreError,
-    },
-}
 
 /// Whether a URL can be used, before anything is opened.
 ///
@@ -126,6 +73,7 @@ pub struct PostgresStore {
     readers: Connections,
     confirmers: Connections,
     writers: Connections,
+    consumers: Connections,
     packer: Arc<Mutex<Packer>>,
     observer: Observer,
     follower: Follower,
@@ -147,6 +95,7 @@ impl PostgresStore {
             readers: address.connections(Role::Reader, options.readers)?,
             confirmers: address.connections(Role::Reader, CONFIRMERS)?,
             writers: address.connections(Role::Writer, WRITERS)?,
+            consumers: address.connections(Role::Writer, CONSUMERS)?,
             packer: Arc::new(Mutex::new(Packer::new())),
             observer: Observer::new(place),
             follower: Follower::start(address.clone()),
@@ -155,7 +104,7 @@ impl PostgresStore {
         // A pool of its own: a migration takes off the bounds that hold on a connection.
         let first = address.connections(Role::Reader, 1)?;
         let lease = first.first(options.patience, &server).await?;
-        check_durability(&lease).await;
+        open::check_durability(&lease).await;
         schema::migrate(&lease, &server).await?;
         Ok(store)
     }
@@ -201,28 +150,6 @@ impl PostgresStore {
             }
         }
         work().await
-    }
-}
-
-/// Says what would make a commit less than stable storage.
-async fn check_durability(client: &ClientWrapper) {
-    let ask = async |name: &str| -> Option<String> {
-        let row = client.query_one(&format!("SHOW {name}"), &[]).await.ok()?;
-        row.try_get(0).ok()
-    };
-    if ask("synchronous_commit").await.as_deref() == Some(ASYNCHRONOUS) {
-        warn!(
-            "synchronous_commit is off in this database: a failure of its machine would lose what others commit; \
-            calbridge turns it on for its own connections"
-        );
-    }
-    for name in ["fsync", "full_page_writes"] {
-        if ask(name).await.as_deref() == Some("off") {
-            warn!(
-                setting = name,
-                "off in this database: a failure of its machine may lose or damage what was committed; turn it on"
-            );
-        }
     }
 }
 
@@ -422,6 +349,54 @@ impl Store for PostgresStore {
         self.read(move |client| async move { retention::watermarks(client, &tenant).await }.boxed()).await
     }
 
+    async fn transitions_floor(&self, tenant: &str) -> Result<Option<Position>, StoreError> {
+        let tenant = tenant.to_owned();
+        self.read(move |client| async move { consume::read::floor(client, &tenant).await }.boxed()).await
+    }
+
+    async fn command_consumer(
+        &self,
+        key: ConsumerKey,
+        command: ConsumerCommand,
+    ) -> Result<ConsumerOutcome, StoreError> {
+        let asked = Arc::new((key, command));
+        let work = self.write(|| {
+            let asked = Arc::clone(&asked);
+            self.run(&self.consumers, ROUND_TIMEOUT, move |client| {
+                async move { consume::command(client, &asked.0, &asked.1).await }.boxed()
+            })
+        });
+        self.observer.watch(observe::COMMIT_CONSUMERS, 1, work).await
+    }
+
+    async fn consumer(&self, key: ConsumerKey) -> Result<Option<ConsumerStatus>, StoreError> {
+        let read = self.read(move |client| async move { consume::read::one(client, &key).await }.boxed());
+        self.observer.watch(observe::SELECT_CONSUMERS, 1, read).await
+    }
+
+    async fn consumers(&self, tenant: &str, behind: &str, limit: usize) -> Result<Vec<ConsumerStatus>, StoreError> {
+        let (tenant, behind) = (tenant.to_owned(), behind.to_owned());
+        let read =
+            self.read(move |client| async move { consume::read::page(client, &tenant, &behind, limit).await }.boxed());
+        self.observer.watch(observe::SELECT_CONSUMERS, 1, read).await
+    }
+
+    async fn dead_letters(
+        &self,
+        key: ConsumerKey,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let read = self
+            .read(move |client| async move { consume::read::dead_letters(client, &key, after, limit).await }.boxed());
+        self.observer.watch(observe::SELECT_CONSUMERS, 1, read).await
+    }
+
+    async fn position_before(&self, time: Micros) -> Result<Position, StoreError> {
+        let read = self.read(move |client| async move { consume::read::position_before(client, time).await }.boxed());
+        self.observer.watch(observe::SELECT_TRANSITIONS, 1, read).await
+    }
+
     // No span: a probe each second would be most of what a trace store sees.
     async fn probe(&self) -> Result<(), StoreError> {
         self.run(&self.writers, ROUND_TIMEOUT, |client| commit::probe(client).boxed()).await
@@ -429,7 +404,7 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         self.follower.close();
-        for connections in [&self.readers, &self.confirmers, &self.writers] {
+        for connections in [&self.readers, &self.confirmers, &self.writers, &self.consumers] {
             connections.close();
         }
         // Those under way are finished.

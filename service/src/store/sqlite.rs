@@ -7,6 +7,7 @@
 mod checkpoint;
 mod clock;
 mod commit;
+mod consume;
 mod desk;
 mod error;
 mod file;
@@ -35,9 +36,10 @@ use uuid::Uuid;
 pub(super) use self::file::sync_folder;
 use self::{reader::Readers, writer::Writer, young::Young};
 use super::{
-    Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-    LineagePage, LogPage, LogPurge, LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage,
-    Store, StoreError, StoredRow, Watermarks, Written,
+    Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand, ConsumerKey,
+    ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, LineagePage, LogPage, LogPurge, LogPurged,
+    LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow, Watermarks,
+    Written,
     observe::{self, Observer, Place},
 };
 
@@ -316,6 +318,45 @@ impl Store for SqliteStore {
     async fn watermarks(&self, tenant: &str) -> Result<Watermarks, StoreError> {
         let tenant = tenant.to_owned();
         self.readers.read(move |connection| retention::watermarks(connection, &tenant)).await
+    }
+
+    async fn transitions_floor(&self, tenant: &str) -> Result<Option<Position>, StoreError> {
+        let tenant = tenant.to_owned();
+        self.readers.read(move |connection| consume::floor(connection, &tenant)).await
+    }
+
+    async fn command_consumer(
+        &self,
+        key: ConsumerKey,
+        command: ConsumerCommand,
+    ) -> Result<ConsumerOutcome, StoreError> {
+        self.observer.watch(observe::COMMIT_CONSUMERS, 1, self.writer.command_consumer(key, command)).await
+    }
+
+    async fn consumer(&self, key: ConsumerKey) -> Result<Option<ConsumerStatus>, StoreError> {
+        let read = self.readers.read(move |connection| consume::one(connection, &key));
+        self.observer.watch(observe::SELECT_CONSUMERS, 1, read).await
+    }
+
+    async fn consumers(&self, tenant: &str, behind: &str, limit: usize) -> Result<Vec<ConsumerStatus>, StoreError> {
+        let (tenant, behind) = (tenant.to_owned(), behind.to_owned());
+        let read = self.readers.read(move |connection| consume::page(connection, &tenant, &behind, limit));
+        self.observer.watch(observe::SELECT_CONSUMERS, 1, read).await
+    }
+
+    async fn dead_letters(
+        &self,
+        key: ConsumerKey,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let read = self.readers.read(move |connection| consume::dead_letters(connection, &key, after, limit));
+        self.observer.watch(observe::SELECT_CONSUMERS, 1, read).await
+    }
+
+    async fn position_before(&self, time: Micros) -> Result<Position, StoreError> {
+        let read = self.readers.read(move |snapshot| consume::position_before(snapshot, time));
+        self.observer.watch(observe::SELECT_TRANSITIONS, 1, read).await
     }
 
     // No span: a probe each second would be most of what a trace store sees.

@@ -17,9 +17,10 @@ use calbridge_proto::v1::{
 use calbridge_service::{
     Error, Settings, serve_store,
     store::{
-        Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, DeliveryKey, FirstResult,
-        LineagePage, LogPage, LogPurge, LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed,
-        RowPage, Store, StoreError, StoredRow, Watermarks,
+        Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand,
+        ConsumerKey, ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, LineagePage, LogPage,
+        LogPurge, LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError,
+        StoredRow, Watermarks,
         sqlite::{Options, SqliteStore},
     },
     system_clock,
@@ -220,6 +221,40 @@ impl Store for Controlled {
 
     async fn watermarks(&self, tenant: &str) -> Result<Watermarks, StoreError> {
         self.store.watermarks(tenant).await
+    }
+
+    async fn transitions_floor(&self, tenant: &str) -> Result<Option<Position>, StoreError> {
+        self.store.transitions_floor(tenant).await
+    }
+
+    async fn command_consumer(
+        &self,
+        key: ConsumerKey,
+        command: ConsumerCommand,
+    ) -> Result<ConsumerOutcome, StoreError> {
+        self.control.check(None)?;
+        self.store.command_consumer(key, command).await
+    }
+
+    async fn consumer(&self, key: ConsumerKey) -> Result<Option<ConsumerStatus>, StoreError> {
+        self.store.consumer(key).await
+    }
+
+    async fn consumers(&self, tenant: &str, behind: &str, limit: usize) -> Result<Vec<ConsumerStatus>, StoreError> {
+        self.store.consumers(tenant, behind, limit).await
+    }
+
+    async fn dead_letters(
+        &self,
+        key: ConsumerKey,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        self.store.dead_letters(key, after, limit).await
+    }
+
+    async fn position_before(&self, time: Micros) -> Result<Position, StoreError> {
+        self.store.position_before(time).await
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

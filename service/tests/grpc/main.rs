@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on should say where")]
 
 mod clock;
+mod consume;
 mod dedupe;
 mod events;
 mod failures;

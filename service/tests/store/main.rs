@@ -6,6 +6,8 @@
 
 mod chance;
 mod clock;
+mod consume;
+mod dead_letters;
 mod differential;
 mod exhaustive;
 mod filters;
@@ -18,6 +20,7 @@ mod memory;
 mod order;
 mod pages;
 mod postgres;
+mod postgres_consume;
 mod replay;
 mod retention;
 mod spans;
@@ -64,6 +67,28 @@ macro_rules! laws {
                 the_clock_goes_through_every_tenant_in_bounded_rounds,
                 lists_agree_with_what_the_clock_has_said,
                 every_order_ends_alike_at_one_now,
+            };
+            consume::{
+                a_consumer_is_made_once_and_changed_by_who_knows_it,
+                a_turn_hands_out_in_order_and_settles,
+                of_one_booking_one_entry_is_out_at_a_time,
+                what_fails_climbs_the_ladder_to_the_dead_letters,
+                a_lease_that_ended_is_fenced_off,
+                what_is_sought_is_handed_out_again,
+                a_paused_consumer_hears_and_hands_nothing_out,
+                a_deleted_consumer_leaves_nothing,
+                the_floor_is_the_least_cursor,
+                a_consumer_goes_on_where_it_was_when_opened_again,
+                a_consumer_gets_what_it_asked_for,
+                a_long_log_is_scanned_turn_by_turn,
+                a_time_is_found_in_the_log,
+            };
+            dead_letters::{
+                dead_letters_are_replayed_and_deleted,
+                a_dead_letter_holds_its_booking_where_it_is_to,
+                a_dead_letter_outlives_the_log,
+                what_was_purged_while_it_waited_holds_nothing_up,
+                pages_of_consumers_and_dead_letters_skip_nothing,
             };
             differential::{
                 whatever_it_is_told_it_answers_as_the_model,

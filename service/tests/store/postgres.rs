@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A server of its own, gone after the test.
-pub(crate) struct Server(Postgres);
+pub(crate) struct Server(pub(crate) Postgres);
 
 impl Default for Server {
     fn default() -> Self {
@@ -74,7 +74,7 @@ pub(crate) async fn raw(server: &Server) -> tokio_postgres::Client {
 }
 
 /// Waits until some connections of the store wait for a lock.
-async fn somebody_waits(client: &tokio_postgres::Client) {
+pub(crate) async fn somebody_waits(client: &tokio_postgres::Client) {
     const WAITING: &str = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
     wait::until("a writer waits", async || client.query_opt(WAITING, &[]).await.unwrap()).await;
 }
@@ -185,7 +185,7 @@ async fn replicas_that_start_at_once_make_one_schema() {
     for store in opened.collect::<Vec<_>>() {
         store.await.unwrap().unwrap().probe().await.unwrap();
     }
-    assert_eq!(server.0.query("SELECT count(*), max(version) FROM calbridge_schema"), "1|2");
+    assert_eq!(server.0.query("SELECT count(*), max(version) FROM calbridge_schema"), "1|3");
     assert_eq!(server.0.query("SELECT count FROM probe"), "4");
 }
 

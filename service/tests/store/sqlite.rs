@@ -231,7 +231,7 @@ async fn the_file_is_made_for_its_owner_alone() {
     let raw = backend.raw();
     let version: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     let mode: String = raw.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
-    assert_eq!((version, mode.as_str()), (6, "wal"));
+    assert_eq!((version, mode.as_str()), (7, "wal"));
 }
 
 #[tokio::test]
@@ -254,9 +254,9 @@ async fn a_newer_schema_is_refused_by_both_numbers() {
     drop(backend.open().await);
     backend.raw().pragma_update(None, "user_version", 41).unwrap();
     let refused = backend.try_open().unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 41, known: 6, .. }));
+    assert!(matches!(refused, OpenError::Newer { found: 41, known: 7, .. }));
     let message = refused.to_string();
-    assert!(message.contains("41") && message.contains("up to 6"), "{message}");
+    assert!(message.contains("41") && message.contains("up to 7"), "{message}");
 }
 
 /// Takes away what the schema's versions from the second on added, and makes again what they removed.
@@ -266,7 +266,7 @@ const BACK_TO_ONE: &str = "
     INSERT INTO lines SELECT b.tenant, b.uid, m.position, m.delivery, m.outcome FROM mentions m
         JOIN bookings b ON b.id = m.booking;
     DROP TABLE mentions; ALTER TABLE lines RENAME TO mentions; DELETE FROM bookings WHERE length(state) = 0;
-    DROP TABLE retention;
+    DROP TABLE retention; DROP TABLE consumers; DROP TABLE consumer_items; DROP TABLE dead_letters;
     DROP TABLE tail; DROP TABLE runs; DROP TABLE blocks; DROP TABLE fences; ALTER TABLE head DROP COLUMN tail;
     DROP INDEX bookings_by_predecessor; DROP TABLE names; DROP TABLE ends;
     ALTER TABLE head DROP COLUMN settled; ALTER TABLE head DROP COLUMN settling;

@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod consumer;
 mod grpc;
 mod tail;
 

@@ -69,3 +69,18 @@ fn a_filter_asks_columns_first_and_the_booking_then() {
     assert!(uid.means_recorded() && uid.means_delivery("u1") && !uid.means_delivery(""));
     assert!(LogFilter::default().means_delivery(""));
 }
+
+#[test]
+fn a_filter_is_kept_as_it_is() {
+    let filter = LogFilter(vec![
+        LogCondition::Status(Comparison::NotEqual, BookingStatus::Cancelled),
+        LogCondition::Kind(Comparison::Equal, TransitionKind::Moved),
+        LogCondition::Uid("a \"u\"".to_owned()),
+        LogCondition::EventTypeId(i64::MAX),
+    ]);
+    assert_eq!(LogFilter::decode(&filter.encode()), Some(filter));
+    assert_eq!(LogFilter::decode(&LogFilter::default().encode()), Some(LogFilter::default()));
+    for other in ["", "{}", "[1]", "[[\"status\",\"=\"]]", "[[\"status\",\"=\",99]]", "[[\"x\",\"=\",1]]"] {
+        assert_eq!(LogFilter::decode(other), None, "{other}");
+    }
+}

@@ -13,9 +13,10 @@ use calbridge_proto::v1::{self, SubmitOutcome, TransitionSource};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::consume::KeptConsumer;
 use crate::store::{
-    Batch, BookingKey, CLOCK_BOOKINGS_MAX, ClockPolicies, ClockRound, Committed, DeliveryKey, DuplicateNote,
-    FirstResult, Micros, Position, Replay, Replayed, StoreError, Watermarks,
+    Batch, BookingKey, CLOCK_BOOKINGS_MAX, ClockPolicies, ClockRound, Committed, ConsumerKey, DeliveryKey,
+    DuplicateNote, FirstResult, Micros, Position, Replay, Replayed, StoreError, Watermarks,
     changes::{Changes, DeliveryRow, MentionRow},
     clock::SKEW,
     fold::{self, FoldedBooking, LoadedRows, Occasion, Shows},
@@ -38,6 +39,7 @@ pub(super) struct Kept {
     pub(super) copies: BTreeMap<Position, DuplicateNote>,
     pub(super) transitions: BTreeMap<Position, v1::Transition>,
     pub(super) tenants: BTreeMap<Arc<str>, Tenant>,
+    pub(super) consumers: BTreeMap<ConsumerKey, KeptConsumer>,
 }
 
 /// What belongs to one tenant, by the uids of its bookings.

@@ -25,6 +25,19 @@ impl Kept {
         log::page(end, transitions, recorded, self.watermarks(&query.tenant).transitions)
     }
 
+    /// What stands at a position, whosesoever.
+    pub(super) fn entry_at(&self, position: Position) -> Option<LogEntry> {
+        if let Some(made) = self.transitions.get(&position) {
+            return self.transition(position, made).map(|made| LogEntry::Transition(Box::new(made)));
+        }
+        // One that made a transition stands there no more when that is purged.
+        let delivery = self.deliveries.get(&position)?;
+        if delivery.shown.outcome() != SubmitOutcome::Recorded {
+            return None;
+        }
+        Some(LogEntry::Recorded(Box::new(delivery.whole(self.shown(position, delivery)))))
+    }
+
     fn meant(&self, query: &LogQuery, position: Position, made: &v1::Transition) -> Option<LogEntry> {
         if made.tenant != *query.tenant || !query.filter.may_mean(&made.uid, made.kind, made.to_status) {
             return None;

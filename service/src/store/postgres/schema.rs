@@ -13,6 +13,7 @@ use crate::store::StoreError;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_first.sql"),
     include_str!("../../../migrations/postgres/0002_retention.sql"),
+    include_str!("../../../migrations/postgres/0003_consumers.sql"),
 ];
 
 /// Where the version stands. Whoever migrates locks its row, so that replicas that start together take turns.
@@ -86,7 +87,7 @@ pub(super) fn tables() -> impl Iterator<Item = &'static str> {
 async fn is_foreign(client: &Lease) -> Result<bool, StoreError> {
     const SELECT: &str = "SELECT count(*) FILTER (WHERE table_name = 'calbridge_schema'),
             count(*) FILTER (WHERE table_name IN ('head', 'deliveries', 'bookings', 'transitions', 'bodies', 'probe',
-                'mentions', 'duplicates', 'terms', 'retention'))
+                'mentions', 'duplicates', 'terms', 'retention', 'consumers', 'consumer_items', 'dead_letters'))
         FROM information_schema.tables WHERE table_schema = current_schema()";
     let row: Row = client.query_one(SELECT, &[]).await?;
     let (ours, others): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);

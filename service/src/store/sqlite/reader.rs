@@ -35,6 +35,13 @@ pub(super) struct Snapshot<'c> {
     pub(super) young: View,
 }
 
+impl<'c> Snapshot<'c> {
+    /// What a transaction of this connection sees.
+    pub(super) fn of(connection: &'c Connection, head: Position, young: View) -> Self {
+        Self { connection, head, young }
+    }
+}
+
 impl Deref for Snapshot<'_> {
     type Target = Connection;
 
@@ -92,7 +99,7 @@ impl Readers {
         let transaction = connection.unchecked_transaction()?;
         // It begins with the first read.
         let (head, young) = self.young.at(|| queries::head(&transaction))?;
-        let done = read(&Snapshot { connection: &transaction, head, young })?;
+        let done = read(&Snapshot::of(&transaction, head, young))?;
         drop(transaction);
         // Only one that read well is used again.
         self.idle().push(connection);

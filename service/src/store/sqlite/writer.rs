@@ -22,6 +22,7 @@ use super::{
     checkpoint::{self, Checkpointer},
     clock,
     commit::{self, Done},
+    consume,
     desk::Desk,
     file::Claimed,
     postings::{self, Merger, Step},
@@ -32,8 +33,8 @@ use super::{
 use crate::{
     settings::PROBE_INTERVAL,
     store::{
-        Batch, ClockRound, Committed, LogPurge, LogPurged, Position, Purge, Purged, Replay, Replayed, StoreError,
-        pack::Packer,
+        Batch, ClockRound, Committed, ConsumerCommand, ConsumerKey, ConsumerOutcome, LogPurge, LogPurged, Position,
+        Purge, Purged, Replay, Replayed, StoreError, pack::Packer,
     },
 };
 
@@ -48,6 +49,7 @@ enum Command {
     Replay(Box<Replay>, Reply<Option<Replayed>>),
     Purge(Purge, Reply<Purged>),
     PurgeLog(LogPurge, Reply<LogPurged>),
+    Consumer(ConsumerKey, Box<ConsumerCommand>, Reply<ConsumerOutcome>),
     Probe(Reply<()>),
     Merge(Step, Reply<i64>),
 }
@@ -130,6 +132,14 @@ impl Writer {
 
     pub(super) async fn purge_log(&self, purge: LogPurge) -> Result<LogPurged, StoreError> {
         self.ask(|reply| Command::PurgeLog(purge, reply)).await
+    }
+
+    pub(super) async fn command_consumer(
+        &self,
+        key: ConsumerKey,
+        command: ConsumerCommand,
+    ) -> Result<ConsumerOutcome, StoreError> {
+        self.ask(|reply| Command::Consumer(key, Box::new(command), reply)).await
     }
 
     pub(super) async fn probe(&self) -> Result<(), StoreError> {
@@ -228,6 +238,12 @@ impl Worker {
                 }
                 Command::PurgeLog(purge, reply) => {
                     let _ = reply.send(self.with(|desk, _| retention::purge_log(desk, &purge)));
+                    self.checkpointer.wake();
+                }
+                // Not waited for, either: what a crash takes back of it is handed out again.
+                Command::Consumer(key, asked, reply) => {
+                    let stored = self.syncer.stored().through();
+                    let _ = reply.send(self.with(|desk, _| consume::command(desk, &key, &asked, stored)));
                     self.checkpointer.wake();
                 }
                 Command::Merge(step, reply) => {

@@ -17,7 +17,7 @@ use prost::Message;
 use tonic::{Code, Response, Status, Streaming, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use super::{House, PRIVATE, Who, event, plain, principals, reason, token_of, with};
+use super::{House, PRIVATE, Who, consuming, event, plain, principals, reason, token_of, with};
 
 const SCOPES: [&str; 5] = ["ingest", "read", "read.pii", "consume", "admin"];
 /// One's own, another's, and one that nobody ever heard of.
@@ -27,6 +27,9 @@ const UID: &str = "matrixUid";
 /// What is asked for beside the methods as they are.
 const RAW_BODY: &str = "calbridge.v1.DeliveryService/GetDelivery with its raw body";
 const BY_ADDRESS: &str = "calbridge.v1.BookingService/ListBookings by an address";
+
+/// Its methods are called elsewhere.
+const CONSUMERS: &str = "calbridge.v1.ConsumerService/";
 
 /// What a method says of a tenant that is not one's own.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,6 +56,9 @@ fn rule(column: &str) -> (&'static [&'static str], Foreign) {
         | "calbridge.v1.DeliveryService/ListDeliveries" => (&["read"], Foreign::Empty),
         "calbridge.v1.DeliveryService/ReplayDelivery" => (&["admin"], Foreign::NotFound),
         "calbridge.v1.DeliveryService/RefoldDeliveries" => (&["admin"], Foreign::Empty),
+        "calbridge.v1.ConsumerService/CreateConsumer" => (&["consume"], Foreign::Refused),
+        "calbridge.v1.ConsumerService/ListConsumers" => (&["consume"], Foreign::Empty),
+        column if column.starts_with(CONSUMERS) => (&["consume"], Foreign::NotFound),
         RAW_BODY => (&["read", "admin"], Foreign::NotFound),
         BY_ADDRESS => (&["read", "read.pii"], Foreign::Empty),
         other => panic!("nobody has decided yet who may call {other}"),
@@ -63,7 +69,10 @@ fn rule(column: &str) -> (&'static [&'static str], Foreign) {
 fn shows_a_booking(column: &str, scopes: &BTreeSet<&str>) -> bool {
     match column {
         "calbridge.v1.IngestService/SubmitEvent" => scopes.contains("read"),
-        column => column.contains("BookingService"),
+        column => {
+            let of_consumers = ["ConsumerService/Consume", "ConsumerService/ListDeadLetters"];
+            column.contains("BookingService") || of_consumers.iter().any(|method| column.ends_with(method))
+        }
     }
 }
 
@@ -146,7 +155,10 @@ impl Asking {
                 let request = RefoldDeliveriesRequest { tenant: whose };
                 folded(deliveries.refold_deliveries(with(token, request)).await?.into_inner()).await
             }
-            other => panic!("nobody has written yet how {other} is called"),
+            other => match other.strip_prefix(CONSUMERS) {
+                Some(method) => consuming::call(&self.channel, method, token, tenant).await,
+                None => panic!("nobody has written yet how {other} is called"),
+            },
         }
     }
 }
@@ -204,7 +216,7 @@ fn holds_private(bytes: &[u8]) -> bool {
 
 #[tokio::test]
 async fn only_the_allowed_cells_pass() {
-    let mut everybody = vec![Who::new("feeder", &["ingest", "read"], &["*"])];
+    let mut everybody = vec![Who::new("feeder", &["ingest", "read", "consume"], &["*"])];
     for bits in 1..1 << SCOPES.len() {
         let scopes: Vec<_> = subset(bits).into_iter().collect();
         everybody.push(Who::new(format!("some-{bits}"), &scopes, &["acme"]));
@@ -223,6 +235,7 @@ async fn only_the_allowed_cells_pass() {
         if tenant == "acme" {
             asking.delivery_id = answer.delivery_id;
         }
+        consuming::prepare(&asking.channel, &feeder, tenant).await;
     }
     for column in columns() {
         for tenant in TENANTS {

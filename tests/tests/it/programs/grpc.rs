@@ -10,8 +10,12 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 use tonic_reflection::pb::{v1, v1alpha};
 use tonic_types::StatusExt;
 
-const SERVICES: [&str; 3] =
-    ["calbridge.v1.BookingService", "calbridge.v1.DeliveryService", "calbridge.v1.IngestService"];
+const SERVICES: [&str; 4] = [
+    "calbridge.v1.BookingService",
+    "calbridge.v1.ConsumerService",
+    "calbridge.v1.DeliveryService",
+    "calbridge.v1.IngestService",
+];
 
 #[tokio::test]
 async fn health_is_told_by_the_name_of_the_service() {

@@ -1,5 +1,7 @@
 //! Deliveries, one or a page of them.
 
+use std::collections::BTreeMap;
+
 use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
 use prost::Message;
@@ -12,6 +14,9 @@ const COLUMNS: &str = "position, tenant, delivery_id, trigger, trigger_name, rec
     outcome, secret_id, coalesce(body_sha256, identity), body_size, booking_uid, trace_id, duplicate_count,
     webhook_version, content_type,
     position <= coalesce((SELECT r.bodies FROM retention r WHERE r.tenant = deliveries.tenant), 0)";
+
+/// Where the columns of a body stand behind them.
+const BODY: usize = 18;
 
 /// A tenant's deliveries, newest first.
 pub(in crate::store::postgres) async fn page(
@@ -75,14 +80,28 @@ pub(in crate::store::postgres) async fn one(
     .await
 }
 
-/// The delivery at a position, with its body where that is not purged.
-pub(super) async fn at(client: &ClientWrapper, position: Position) -> Result<v1::Delivery, StoreError> {
-    let select = client.prepare_cached(&format!("SELECT {COLUMNS} FROM deliveries WHERE position = $1")).await?;
-    let (_, mut delivery) = read(&client.query_one(&select, &[&position.0]).await?)?;
-    if !delivery.raw_body_purged {
-        delivery.raw_body = raw_body(client, position, &delivery).await?;
+/// The deliveries at these positions, as far as they are kept, each with its body where that is not purged. One
+/// statement, so that a purge does not come in between.
+pub(super) async fn at(
+    client: &ClientWrapper,
+    positions: &[i64],
+) -> Result<BTreeMap<Position, v1::Delivery>, StoreError> {
+    let statement = format!(
+        "SELECT {COLUMNS}, encoding, body FROM deliveries LEFT JOIN bodies USING (position)
+        WHERE position = ANY($1::bigint[])"
+    );
+    let select = client.prepare_cached(&statement).await?;
+    let mut found = BTreeMap::new();
+    for row in client.query(&select, &[&positions]).await? {
+        let (position, mut delivery) = read(&row)?;
+        if !delivery.raw_body_purged {
+            let encoding = row.try_get::<_, Option<i16>>(BODY)?.ok_or_else(missing)?;
+            let body = row.try_get::<_, Option<Vec<u8>>>(BODY + 1)?.ok_or_else(missing)?;
+            delivery.raw_body = pack::body(encoding, body, delivery.body_size, &delivery.body_sha256)?;
+        }
+        found.insert(position, delivery);
     }
-    Ok(delivery)
+    Ok(found)
 }
 
 /// The body of a delivery, checked against its hash.
@@ -92,9 +111,12 @@ pub(super) async fn raw_body(
     delivery: &v1::Delivery,
 ) -> Result<Vec<u8>, StoreError> {
     let select = client.prepare_cached("SELECT encoding, body FROM bodies WHERE position = $1").await?;
-    let missing = || StoreError::Damaged { what: "body", why: "it is missing".to_owned() };
     let row = client.query_opt(&select, &[&position.0]).await?.ok_or_else(missing)?;
     pack::body(row.try_get(0)?, row.try_get(1)?, delivery.body_size, &delivery.body_sha256)
+}
+
+fn missing() -> StoreError {
+    StoreError::Damaged { what: "body", why: "it is missing".to_owned() }
 }
 
 /// Where the next body lies that is kept.

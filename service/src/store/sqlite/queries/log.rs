@@ -1,5 +1,7 @@
 //! The log, read forward: transitions, and deliveries that change no booking.
 
+use std::sync::Arc;
+
 use calbridge_proto::v1::SubmitOutcome;
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
@@ -12,6 +14,11 @@ use crate::store::{
     log::{self, LogPart, LogReading},
     sqlite::{reader::Snapshot, retention},
 };
+
+const TRANSITIONS: &str = "SELECT t.position, t.tenant, t.uid, t.kind, t.from_status, t.to_status, t.rule, t.source,
+        t.commit_time, t.booking, d.delivery_id, coalesce(d.trigger, 0), d.event_time,
+        coalesce(nullif(t.trace_id, ''), d.trace_id, '')
+    FROM transitions t LEFT JOIN deliveries d ON d.position = t.delivery";
 
 /// The page behind a position, no further than `through`.
 pub(in crate::store::sqlite) fn page(
@@ -27,14 +34,30 @@ pub(in crate::store::sqlite) fn page(
     Ok(log::page(end, transitions, recorded, purged))
 }
 
+/// What stands at a position of a tenant's log, if it is kept.
+pub(in crate::store::sqlite) fn at(
+    snapshot: &Snapshot<'_>,
+    tenant: &Arc<str>,
+    position: Position,
+) -> Result<Option<LogEntry>, StoreError> {
+    const DELIVERY: &str = "SELECT 1 FROM deliveries WHERE position = ?1 AND outcome = ?2";
+    let all = LogQuery { tenant: Arc::clone(tenant), after: position, filter: Arc::default(), recorded: true };
+    let mut select = snapshot.prepare_cached(&format!("{TRANSITIONS} WHERE t.position = ?1"))?;
+    let mut rows = select.query([position.0])?;
+    if let Some(row) = rows.next()? {
+        return meant(snapshot, &all, position, row);
+    }
+    let values = params![position.0, i32::from(SubmitOutcome::Recorded)];
+    if !snapshot.prepare_cached(DELIVERY)?.exists(values)? {
+        return Ok(None);
+    }
+    Ok(Some(LogEntry::Recorded(Box::new(deliveries::at(snapshot, position)?))))
+}
+
 /// Whosesoever: a log has no index but its order, and most of it is one tenant's.
 fn transitions(snapshot: &Snapshot<'_>, query: &LogQuery, end: Position) -> Result<LogPart, StoreError> {
-    const SELECT: &str = "SELECT t.position, t.tenant, t.uid, t.kind, t.from_status, t.to_status, t.rule, t.source,
-            t.commit_time, t.booking, d.delivery_id, coalesce(d.trigger, 0), d.event_time,
-            coalesce(nullif(t.trace_id, ''), d.trace_id, '')
-        FROM transitions t LEFT JOIN deliveries d ON d.position = t.delivery
-        WHERE t.position > ?1 AND t.position <= ?2 ORDER BY t.position LIMIT ?3";
-    let mut select = snapshot.prepare_cached(SELECT)?;
+    let statement = format!("{TRANSITIONS} WHERE t.position > ?1 AND t.position <= ?2 ORDER BY t.position LIMIT ?3");
+    let mut select = snapshot.prepare_cached(&statement)?;
     let mut rows = select.query(params![query.after.0, end.0, super::limit(LOG_LOOKS_MAX)])?;
     let mut reading = LogReading::default();
     while let Some(row) = rows.next()? {

@@ -1,0 +1,119 @@
+//! A command to one consumer: what it changes, for every store alike.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Consumer, ConsumerCommand, ConsumerItem, ConsumerOutcome, ConsumerState, ItemState,
+    turn::{Parked, TurnChanges},
+};
+use crate::store::{Micros, Position};
+
+/// What a store has read for a command.
+pub(crate) struct Loaded {
+    /// None: there is no such consumer.
+    pub(crate) state: Option<ConsumerState>,
+    /// Of the dead letters that the command speaks of, those that are kept and not being replayed: position, uid.
+    pub(crate) dead: Vec<(Position, String)>,
+}
+
+/// What it is to write. Items are written before those that are gone are deleted.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// The consumer's own row, where that is another.
+    pub(crate) consumer: Option<Consumer>,
+    /// Nothing of it stays.
+    pub(crate) deleted: bool,
+    /// All of its items are gone, and its dead letters are all as they were before a replay.
+    pub(crate) forgets_items: bool,
+    /// New and changed items.
+    pub(crate) items: Vec<(Position, ConsumerItem)>,
+    /// Items that are gone, each with the dead letter that it was replayed from.
+    pub(crate) settled: BTreeSet<Position>,
+    /// Dead letters that it gets.
+    pub(crate) parked: Vec<Parked>,
+    /// Dead letters that are being replayed from now on.
+    pub(crate) replayed: Vec<Position>,
+    /// Dead letters that are forgotten.
+    pub(crate) forgotten: Vec<Position>,
+}
+
+/// Positions that are scanned again rather than written down with each turn.
+const SCANS_REPEATED: i64 = 4_096;
+
+impl Written {
+    /// What a turn has changed of a consumer that had scanned to `before`.
+    ///
+    /// Where nothing but the scan has moved, and not far, nothing is written: it is scanned again.
+    pub(crate) fn of_turn(before: Position, state: &ConsumerState, changes: TurnChanges) -> Self {
+        let TurnChanges { changed, settled, parked, is_cut } = changes;
+        let moved = state.consumer.scanned.0 - before.0;
+        if changed.is_empty() && settled.is_empty() && !is_cut && moved < SCANS_REPEATED {
+            return Self::default();
+        }
+        let item = |position: Position| state.items.get(&position).map(|item| (position, item.clone()));
+        let items = changed.into_iter().filter_map(item).collect();
+        Self { consumer: Some(state.consumer.clone()), items, settled, parked, ..Self::default() }
+    }
+}
+
+/// Applies any command but a turn, which a store takes step by step.
+pub(crate) fn apply(command: &ConsumerCommand, loaded: Loaded) -> (ConsumerOutcome, Written) {
+    let Loaded { state, dead } = loaded;
+    if let ConsumerCommand::Create(consumer) = command {
+        return match state {
+            Some(_) => (ConsumerOutcome::Exists, Written::default()),
+            None => done((**consumer).clone()),
+        };
+    }
+    let Some(ConsumerState { mut consumer, items, .. }) = state else {
+        return (ConsumerOutcome::Unknown, Written::default());
+    };
+    let is_other = |etag: &Option<i64>| etag.is_some_and(|etag| etag != consumer.etag);
+    match command {
+        ConsumerCommand::Update(_, etag, _) | ConsumerCommand::Delete(etag) if is_other(etag) => {
+            (ConsumerOutcome::OtherEtag, Written::default())
+        }
+        ConsumerCommand::Update(choices, _, now) => {
+            consumer.choices = (**choices).clone();
+            done(touched(consumer, *now))
+        }
+        ConsumerCommand::Pause(paused, now) => {
+            consumer.paused = *paused;
+            done(touched(consumer, *now))
+        }
+        ConsumerCommand::Seek(to, now) => {
+            (consumer.cursor, consumer.scanned) = (*to, *to);
+            let (outcome, written) = done(touched(consumer, *now));
+            (outcome, Written { forgets_items: true, ..written })
+        }
+        ConsumerCommand::Delete(_) => {
+            let written = Written { deleted: true, ..Written::default() };
+            (ConsumerOutcome::Done(Box::new(consumer)), written)
+        }
+        ConsumerCommand::ReplayDeadLetters(_, now) => {
+            let again = |(position, uid): (Position, String)| {
+                (position, ConsumerItem { uid, deliveries: 0, state: ItemState::Waiting { due: *now } })
+            };
+            let again: Vec<_> = dead.into_iter().map(again).collect();
+            let first = again.iter().map(|(position, _)| *position).chain(items.keys().copied()).min();
+            consumer.cursor = first.map_or(consumer.scanned, |first| Position(first.0 - 1));
+            let replayed = again.iter().map(|(position, _)| *position).collect();
+            let outcome = ConsumerOutcome::Counted(again.len());
+            (outcome, Written { consumer: Some(consumer), items: again, replayed, ..Written::default() })
+        }
+        ConsumerCommand::DeleteDeadLetters(_) => {
+            let forgotten: Vec<_> = dead.into_iter().map(|(position, _)| position).collect();
+            (ConsumerOutcome::Counted(forgotten.len()), Written { forgotten, ..Written::default() })
+        }
+        ConsumerCommand::Create(_) | ConsumerCommand::Turn(_) => (ConsumerOutcome::Unknown, Written::default()),
+    }
+}
+
+fn touched(consumer: Consumer, now: Micros) -> Consumer {
+    Consumer { etag: consumer.etag + 1, update_time: now, ..consumer }
+}
+
+fn done(consumer: Consumer) -> (ConsumerOutcome, Written) {
+    let written = Written { consumer: Some(consumer.clone()), ..Written::default() };
+    (ConsumerOutcome::Done(Box::new(consumer)), written)
+}

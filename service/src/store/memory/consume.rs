@@ -1,0 +1,174 @@
+//! Consumers: each with what is not settled of it, and its dead letters.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::kept::Kept;
+use crate::store::{
+    Consumer, ConsumerCommand, ConsumerItem, ConsumerKey, ConsumerOutcome, ConsumerState, ConsumerStatus, DeadLetter,
+    ItemState, LogEntry, Micros, Position, StoreError, TurnAnswer, TurnRequest,
+    consume::{Loaded, Written, apply, turn::Turn},
+    found::collect,
+    time::micros,
+};
+
+/// A consumer, whole.
+#[derive(Debug)]
+pub(super) struct KeptConsumer {
+    consumer: Consumer,
+    items: BTreeMap<Position, ConsumerItem>,
+    dead: BTreeMap<Position, KeptDead>,
+}
+
+#[derive(Debug)]
+struct KeptDead {
+    letter: DeadLetter,
+    /// It stands among the items again.
+    replayed: bool,
+}
+
+impl Kept {
+    pub(super) fn transitions_floor(&self, tenant: &str) -> Option<Position> {
+        let of_tenant = self.consumers.values().filter(|kept| *kept.consumer.key.0 == *tenant);
+        of_tenant.map(|kept| kept.consumer.cursor).min()
+    }
+
+    pub(super) fn command_consumer(&mut self, key: ConsumerKey, command: &ConsumerCommand) -> ConsumerOutcome {
+        let state = self.consumers.get(&key).map(KeptConsumer::state);
+        let now = match command {
+            ConsumerCommand::Turn(request) => request.now,
+            _ => 0,
+        };
+        let (outcome, written) = match (command, state) {
+            (ConsumerCommand::Turn(_), None) => (ConsumerOutcome::Unknown, Written::default()),
+            (ConsumerCommand::Turn(request), Some(state)) => {
+                let (answer, written) = self.turn(state, request);
+                (ConsumerOutcome::Turned(answer), written)
+            }
+            (_, state) => {
+                let dead = self.consumers.get(&key).map(|kept| kept.dead(command)).unwrap_or_default();
+                apply(command, Loaded { state, dead })
+            }
+        };
+        self.write_consumer(key, written, now);
+        outcome
+    }
+
+    fn turn(&self, mut state: ConsumerState, request: &TurnRequest) -> (TurnAnswer, Written) {
+        let (key, before) = (state.consumer.key.clone(), state.consumer.scanned);
+        let mut turn = Turn::begin(&mut state, request);
+        while let Some(query) = turn.wants() {
+            turn.scan(self.log(&query));
+        }
+        let chosen = turn.choose();
+        let read = chosen.unread.iter().filter_map(|at| Some((*at, self.unsettled(&key, *at)?))).collect();
+        let (answer, changes) = turn.finish(chosen, read);
+        let written = Written::of_turn(before, &state, changes);
+        (answer, written)
+    }
+
+    /// As the log has it, or the dead letter that it was.
+    fn unsettled(&self, key: &ConsumerKey, position: Position) -> Option<LogEntry> {
+        let of_log = self.entry_at(position);
+        of_log.or_else(|| self.consumers.get(key)?.dead.get(&position).map(|dead| dead.letter.entry.clone()))
+    }
+
+    fn write_consumer(&mut self, key: ConsumerKey, written: Written, now: Micros) {
+        if written.deleted {
+            self.consumers.remove(&key);
+            return;
+        }
+        let parked: Vec<_> = written
+            .parked
+            .into_iter()
+            .filter_map(|parked| {
+                let entry = self.unsettled(&key, parked.position)?;
+                let (position, deliveries, reason) = (parked.position, parked.deliveries, parked.reason);
+                Some(DeadLetter { position, deliveries, reason, create_time: now, entry })
+            })
+            .collect();
+        let Some(kept) = self.consumers.get_mut(&key) else {
+            if let Some(consumer) = written.consumer {
+                self.consumers.insert(key, KeptConsumer { consumer, items: BTreeMap::new(), dead: BTreeMap::new() });
+            }
+            return;
+        };
+        if let Some(consumer) = written.consumer {
+            kept.consumer = consumer;
+        }
+        if written.forgets_items {
+            kept.items.clear();
+            kept.dead.values_mut().for_each(|dead| dead.replayed = false);
+        }
+        kept.items.extend(written.items);
+        for position in written.settled {
+            kept.items.remove(&position);
+            kept.dead.retain(|at, dead| *at != position || !dead.replayed);
+        }
+        kept.dead.extend(parked.into_iter().map(|letter| (letter.position, KeptDead { letter, replayed: false })));
+        for position in written.replayed {
+            if let Some(dead) = kept.dead.get_mut(&position) {
+                dead.replayed = true;
+            }
+        }
+        for position in written.forgotten {
+            kept.dead.remove(&position);
+        }
+    }
+
+    pub(super) fn consumer(&self, key: &ConsumerKey) -> Option<ConsumerStatus> {
+        self.consumers.get(key).map(KeptConsumer::status)
+    }
+
+    pub(super) fn consumers(&self, tenant: &str, behind: &str, limit: usize) -> Vec<ConsumerStatus> {
+        let of_tenant = self.consumers.values().filter(|kept| *kept.consumer.key.0 == *tenant);
+        let wanted = of_tenant.filter(|kept| kept.consumer.key.1.as_str() > behind);
+        wanted.take(limit).map(KeptConsumer::status).collect()
+    }
+
+    pub(super) fn dead_letters(
+        &self,
+        key: &ConsumerKey,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let Some(kept) = self.consumers.get(key) else { return Ok(Vec::new()) };
+        let behind = kept.dead.iter().filter(|(position, dead)| **position > after && !dead.replayed);
+        collect(behind.take(limit).map(|(_, dead)| Ok(dead.letter.clone())), |letter| letter.entry.bytes())
+    }
+
+    pub(super) fn position_before(&self, time: Micros) -> Position {
+        let made_at = |made: &calbridge_proto::v1::Transition| made.commit_time.as_ref().map_or(0, micros);
+        let first = self.transitions.iter().find(|(_, made)| made_at(made) >= time);
+        first.map_or(self.head, |(position, _)| Position(position.0 - 1))
+    }
+}
+
+impl KeptConsumer {
+    fn state(&self) -> ConsumerState {
+        let held = if self.consumer.choices.blocks {
+            let letters = self.dead.values().filter(|dead| !dead.replayed);
+            letters.map(|dead| dead.letter.entry.uid().to_owned()).collect()
+        } else {
+            BTreeSet::new()
+        };
+        ConsumerState { consumer: self.consumer.clone(), items: self.items.clone(), held }
+    }
+
+    /// The dead letters that a command speaks of.
+    fn dead(&self, command: &ConsumerCommand) -> Vec<(Position, String)> {
+        let Some((wanted, most)) = command.dead_letters() else { return Vec::new() };
+        let letters = self.dead.iter().filter(|(_, dead)| !dead.replayed);
+        let wanted = letters.filter(|(position, _)| wanted.is_empty() || wanted.contains(position)).take(most);
+        wanted.map(|(position, dead)| (*position, dead.letter.entry.uid().to_owned())).collect()
+    }
+
+    fn status(&self) -> ConsumerStatus {
+        let out = self.items.values().filter(|item| matches!(item.state, ItemState::Out { .. })).count();
+        ConsumerStatus {
+            consumer: self.consumer.clone(),
+            out,
+            waiting: self.items.len() - out,
+            dead_letters: self.dead.values().filter(|dead| !dead.replayed).count(),
+        }
+    }
+}
