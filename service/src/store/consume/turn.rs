@@ -121,8 +121,9 @@ impl<'a> Turn<'a> {
         let mut out = Vec::with_capacity(ready.len());
         for position in ready {
             let Some(item) = self.state.items.get_mut(&position) else { continue };
-            self.state.consumer.lease += 1;
-            let lease = self.state.consumer.lease;
+            // Led by the time: a crash that takes back the last turns must not have a lease given out again.
+            let lease = (self.state.consumer.lease + 1).max(self.request.now);
+            self.state.consumer.lease = lease;
             item.deliveries += 1;
             item.state = ItemState::Out { lease, expires };
             self.changed.insert(position);
