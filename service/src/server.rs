@@ -1,4 +1,4 @@
-//! The tonic server: limits, health, reflection, the three services, and an end within a bounded time.
+//! The tonic server: limits, health, reflection, the four services, and an end within a bounded time.
 //!
 //! The order of the end: health says `NOT_SERVING`, nothing more is taken in, what was taken is committed and answered,
 //! connections close, the store closes.
