@@ -178,8 +178,9 @@ impl<S: Store> Client<S> {
             if self.stopping.is_cancelled() {
                 return Err(ApiError::ShuttingDown.into());
             }
-            // What it said is heard before it gets more, so that its leases don't end meanwhile.
-            if !self.said.is_empty() || (self.turn_is_due && self.room() > 0) {
+            // What it said is heard before it gets more, so that its leases don't end meanwhile. One that is full has a
+            // turn as well, when that is due: leases that have ended make room.
+            if !self.said.is_empty() || self.turn_is_due {
                 self.turn().await?;
             }
             if let Some(response) = self.waiting.pop_front() {
@@ -303,7 +304,6 @@ impl<S: Store> Client<S> {
             let ids = lost.into_iter().map(id).collect();
             self.waiting.push_back(Response::LeasesLost(LeasesLost { ids }));
         }
-        self.turn_is_due = more && !paused;
         for Outgoing { delivery, deliveries, expires, entry } in out {
             self.out.insert(delivery, expires);
             let (transition, recorded) = match entry {
@@ -318,6 +318,7 @@ impl<S: Store> Client<S> {
                 recorded,
             }));
         }
+        self.turn_is_due = more && !paused && self.room() > 0;
         let due = due.and_then(|due| u64::try_from(due.saturating_sub(now)).ok()).map(Duration::from_micros);
         self.next_turn = Instant::now() + due.map_or(CONSUME_INTERVAL, |due| due.min(CONSUME_INTERVAL));
         Ok(())

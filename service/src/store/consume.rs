@@ -211,7 +211,8 @@ pub enum ConsumerCommand {
     Delete(Option<i64>),
     /// To hear its client and to hand out what may go out.
     Turn(TurnRequest),
-    /// To hand these dead letters out again, or all; no more than [`DEAD_LETTERS_MAX`] at a time.
+    /// To hand these dead letters out again, or all: no more than [`DEAD_LETTERS_MAX`] at a time, and than it has room
+    /// for beside its items.
     ReplayDeadLetters(Vec<Position>, Micros),
     /// To forget these dead letters, or all.
     DeleteDeadLetters(Vec<Position>),

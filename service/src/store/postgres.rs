@@ -32,7 +32,7 @@ use uuid::Uuid;
 
 pub use self::open::{OpenError, Options};
 use self::{
-    commit::Done,
+    commit::{Done, End},
     connection::{Address, Connections, Role},
     follow::Follower,
 };
@@ -77,6 +77,8 @@ pub struct PostgresStore {
     packer: Arc<Mutex<Packer>>,
     observer: Observer,
     follower: Follower,
+    /// How a round commits.
+    end: End,
     /// Held for reading by whoever uses a connection: who closes waits for them.
     in_use: RwLock<()>,
 }
@@ -91,7 +93,12 @@ impl PostgresStore {
         let (host, port) = address.server();
         let server = format!("{host}:{port}");
         let place = Place::of_server(address.database(), host, port);
-        let store = Self {
+        // A pool of its own: a migration takes off the bounds that hold on a connection.
+        let first = address.connections(Role::Reader, 1)?;
+        let lease = first.first(options.patience, &server).await?;
+        open::check_durability(&lease).await;
+        schema::migrate(&lease, &server).await?;
+        Ok(Self {
             readers: address.connections(Role::Reader, options.readers)?,
             confirmers: address.connections(Role::Reader, CONFIRMERS)?,
             writers: address.connections(Role::Writer, WRITERS)?,
@@ -99,14 +106,9 @@ impl PostgresStore {
             packer: Arc::new(Mutex::new(Packer::new())),
             observer: Observer::new(place),
             follower: Follower::start(address.clone()),
+            end: follow::commit_statement(&lease).await,
             in_use: RwLock::default(),
-        };
-        // A pool of its own: a migration takes off the bounds that hold on a connection.
-        let first = address.connections(Role::Reader, 1)?;
-        let lease = first.first(options.patience, &server).await?;
-        open::check_durability(&lease).await;
-        schema::migrate(&lease, &server).await?;
-        Ok(store)
+        })
     }
 
     /// Lends a connection to one piece of work. Only one that did well is used again.
@@ -158,9 +160,9 @@ impl Store for PostgresStore {
         let rows = batch.deliveries.len() + batch.duplicates.len();
         let batch = Arc::new(batch);
         let commit = self.write(|| {
-            let (batch, packer) = (Arc::clone(&batch), Arc::clone(&self.packer));
+            let (batch, packer, end) = (Arc::clone(&batch), Arc::clone(&self.packer), self.end);
             self.run(&self.writers, ROUND_TIMEOUT, move |client| {
-                async move { Box::pin(commit::commit(client, &packer, &batch)).await }.boxed()
+                async move { Box::pin(commit::commit(client, (&packer, end), &batch)).await }.boxed()
             })
         });
         self.done(self.observer.watch(observe::COMMIT_DELIVERIES, rows, commit).await)
@@ -187,9 +189,9 @@ impl Store for PostgresStore {
         let rows = round.keys.len();
         let round = Arc::new(round);
         let hear = self.write(|| {
-            let (round, packer) = (Arc::clone(&round), Arc::clone(&self.packer));
+            let (round, packer, end) = (Arc::clone(&round), Arc::clone(&self.packer), self.end);
             self.run(&self.writers, ROUND_TIMEOUT, move |client| {
-                async move { commit::hear_clock(client, &packer, &round).await }.boxed()
+                async move { commit::hear_clock(client, (&packer, end), &round).await }.boxed()
             })
         });
         self.done(self.observer.watch(observe::COMMIT_BOOKINGS, rows, hear).await)
@@ -198,9 +200,9 @@ impl Store for PostgresStore {
     async fn replay(&self, replay: Replay) -> Result<Option<Replayed>, StoreError> {
         let replay = Arc::new(replay);
         let work = self.write(|| {
-            let (replay, packer) = (Arc::clone(&replay), Arc::clone(&self.packer));
+            let (replay, packer, end) = (Arc::clone(&replay), Arc::clone(&self.packer), self.end);
             self.run(&self.writers, ROUND_TIMEOUT, move |client| {
-                async move { commit::replay(client, &packer, &replay).await }.boxed()
+                async move { commit::replay(client, (&packer, end), &replay).await }.boxed()
             })
         });
         self.done(self.observer.watch(observe::COMMIT_BOOKINGS, 1, work).await)

@@ -268,6 +268,18 @@ async fn a_lease_that_ends_gives_the_entry_to_others_and_what_comes_late_is_told
 }
 
 #[tokio::test]
+async fn a_client_that_is_full_gets_again_what_it_let_lapse() {
+    let service = Harness::start().await;
+    let ack_wait = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    make(&service, Consumer { ack_wait, ..named("c") }).await.unwrap();
+    service.submit(created("u1")).await.unwrap();
+    let mut silent = Worker::open(&service, "c", 1).await;
+    assert_eq!(silent.item().await.delivery_count, 1);
+    assert_eq!(silent.item().await.delivery_count, 2, "though it said nothing, and had no room");
+    until("it is given up on", async || look(&service, "c").await.dead_letters == 1).await;
+}
+
+#[tokio::test]
 async fn a_consumer_is_kept_changed_moved_paused_and_deleted() {
     let service = Harness::start().await;
     service.submit(created("u1")).await.unwrap();

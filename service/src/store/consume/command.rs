@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Consumer, ConsumerCommand, ConsumerItem, ConsumerOutcome, ConsumerState, ItemState,
+    CONSUMER_ITEMS_MAX, Consumer, ConsumerCommand, ConsumerItem, ConsumerOutcome, ConsumerState, ItemState,
     turn::{Parked, TurnChanges},
 };
 use crate::store::{Micros, Position};
@@ -94,7 +94,8 @@ pub(crate) fn apply(command: &ConsumerCommand, loaded: Loaded) -> (ConsumerOutco
             let again = |(position, uid): (Position, String)| {
                 (position, ConsumerItem { uid, deliveries: 0, state: ItemState::Waiting { due: *now } })
             };
-            let again: Vec<_> = dead.into_iter().map(again).collect();
+            let room = CONSUMER_ITEMS_MAX.saturating_sub(items.len());
+            let again: Vec<_> = dead.into_iter().take(room).map(again).collect();
             let first = again.iter().map(|(position, _)| *position).chain(items.keys().copied()).min();
             consumer.cursor = first.map_or(consumer.scanned, |first| Position(first.0 - 1));
             let replayed = again.iter().map(|(position, _)| *position).collect();

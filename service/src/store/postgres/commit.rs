@@ -15,7 +15,6 @@ use deadpool_postgres::ClientWrapper;
 use tokio_postgres::{Error, Row, types::ToSql};
 
 use super::{
-    follow::COMMIT_AND_TELL,
     retention::{self, EARLIER},
     write::Statements,
 };
@@ -46,13 +45,16 @@ const KEPT: &str =
     "SELECT position, trigger, trigger_name, event_time, outcome, booking_uid, mentioned, siblings_silent
     FROM deliveries WHERE delivery_id = $1 AND tenant = $2 FOR KEY SHARE";
 
+/// The statement that ends a round.
+pub(super) type End = &'static str;
+
 /// What was done, and where the log stands behind it.
 pub(super) type Done<T> = (T, Position);
 
 /// Commits a batch and says what became of each delivery.
 pub(super) async fn commit(
     client: &ClientWrapper,
-    packer: &Mutex<Packer>,
+    (packer, end): (&Mutex<Packer>, End),
     batch: &Batch,
 ) -> Result<Done<Vec<Committed>>, StoreError> {
     let write = Statements::prepare(client).await?;
@@ -75,7 +77,7 @@ pub(super) async fn commit(
         write.notes(&plan),
         write.bookings(plan.changes.bookings(), plan.changes.folded.first),
         write.head(head, plan.head),
-        client.batch_execute(COMMIT_AND_TELL),
+        client.batch_execute(end),
     )?;
     let head = plan.head;
     Ok((plan.answers(), head))
@@ -84,7 +86,7 @@ pub(super) async fn commit(
 /// Has the clock speak of bookings, and answers the changes.
 pub(super) async fn hear_clock(
     client: &ClientWrapper,
-    packer: &Mutex<Packer>,
+    (packer, end): (&Mutex<Packer>, End),
     round: &ClockRound,
 ) -> Result<Done<Vec<v1::Transition>>, StoreError> {
     let write = Statements::prepare(client).await?;
@@ -92,14 +94,14 @@ pub(super) async fn hear_clock(
     let source = v1::TransitionSource::Clock;
     let occasion = Occasion { head, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
     let changes = Changes::of_clock(fold::hear_clock(&rows, &occasion)?, round.now);
-    write_changes(client, (&write, packer), None, &changes, head).await?;
+    write_changes(client, (&write, packer, end), None, &changes, head).await?;
     Ok((changes.folded.clock.into_iter().map(|(_, made)| made).collect(), changes.folded.head))
 }
 
 /// Merges a kept delivery again. `None` where it is not kept.
 pub(super) async fn replay(
     client: &ClientWrapper,
-    packer: &Mutex<Packer>,
+    (packer, end): (&Mutex<Packer>, End),
     replay: &Replay,
 ) -> Result<Done<Option<Replayed>>, StoreError> {
     let write = Statements::prepare(client).await?;
@@ -117,10 +119,10 @@ pub(super) async fn replay(
     };
     let plan = replay::plan(replay, read_kept(&kept)?, head, &rows)?;
     if let Some(changes) = &plan.changes {
-        write_changes(client, (&write, packer), plan.kept.as_ref(), changes, head).await?;
+        write_changes(client, (&write, packer, end), plan.kept.as_ref(), changes, head).await?;
     } else {
-        let end = if plan.kept.is_some() { "COMMIT" } else { "ROLLBACK" };
-        tokio::try_join!(biased; write.kept(plan.kept.as_ref()), client.batch_execute(end))?;
+        let quietly = if plan.kept.is_some() { "COMMIT" } else { "ROLLBACK" };
+        tokio::try_join!(biased; write.kept(plan.kept.as_ref()), client.batch_execute(quietly))?;
     }
     let head = plan.changes.map_or(head, |changes| changes.folded.head);
     Ok((Some(plan.replayed), head))
@@ -175,7 +177,7 @@ async fn begin<T>(
 
 async fn write_changes(
     client: &ClientWrapper,
-    (write, packer): (&Statements<'_>, &Mutex<Packer>),
+    (write, packer, end): (&Statements<'_>, &Mutex<Packer>, End),
     kept: Option<&Kept>,
     changes: &Changes<'_>,
     head: Position,
@@ -188,7 +190,7 @@ async fn write_changes(
         write.bookings(changes.bookings(), changes.folded.first),
         retention::spoke_earlier(client, kept.map(|kept| kept.position), changes.bookings()),
         write.head(head, changes.folded.head),
-        client.batch_execute(COMMIT_AND_TELL),
+        client.batch_execute(end),
     )?;
     Ok(())
 }

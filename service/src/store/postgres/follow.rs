@@ -5,6 +5,7 @@
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
+use deadpool_postgres::ClientWrapper;
 use tokio::{
     sync::{Notify, watch},
     task::{AbortHandle, JoinHandle},
@@ -17,9 +18,10 @@ use super::connection::{Address, Stream};
 use crate::store::{Position, StoreError};
 
 /// The channel that writers tell.
-pub(super) const CHANNEL: &str = "calbridge_log";
-/// Told with a commit, by a server that can be listened to.
-pub(super) const COMMIT_AND_TELL: &str = "NOTIFY calbridge_log; COMMIT";
+const CHANNEL: &str = "calbridge_log";
+/// How a round commits: it tells those who listen, where the server knows how.
+const COMMIT_AND_TELL: &str = "NOTIFY calbridge_log; COMMIT";
+const COMMIT: &str = "COMMIT";
 
 /// Between two looks at the head while the server is listened to: what it tells is not lost but with its connection.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,6 +31,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// After a connection was lost.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
+
+/// The statement that commits a round on this server: not all that speak the protocol have `NOTIFY`.
+pub(super) async fn commit_statement(client: &ClientWrapper) -> &'static str {
+    let knows = client.batch_execute(&format!("NOTIFY {CHANNEL}")).await.is_ok();
+    if knows { COMMIT_AND_TELL } else { COMMIT }
+}
 
 /// Dropping it ends its task.
 #[derive(Debug)]

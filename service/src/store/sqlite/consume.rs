@@ -159,10 +159,15 @@ fn write(
         let (lease, time) = item.columns();
         insert.execute(params![tenant, name, position.0, item.uid, item.deliveries, lease, time])?;
     }
-    write_dead_letters(transaction, settler, key, written, now)
+    let speaks_of_letters = !(written.parked.is_empty() && written.replayed.is_empty() && written.forgotten.is_empty());
+    if written.settled.is_empty() && !speaks_of_letters {
+        return Ok(());
+    }
+    settle(transaction, settler, key, written, now)
 }
 
-fn write_dead_letters(
+/// Items that are gone, and what becomes of dead letters.
+fn settle(
     transaction: &Transaction<'_>,
     settler: &super::young::Settler,
     key: &ConsumerKey,
