@@ -14,7 +14,7 @@ use prost_types::FieldMask;
 use crate::{
     client::{MAX_PAGES, PAGE_SIZE, Reader, refused},
     output::{Format, or_dash, print, print_json, row, table},
-    time::moment,
+    time::{moment, shown},
 };
 
 /// `calbridge consumer`.
@@ -280,11 +280,12 @@ fn show(reader: &Reader, consumer: Option<Consumer>) -> anyhow::Result<()> {
 }
 
 fn consumers_table(consumers: &[Consumer]) -> comfy_table::Table {
-    let mut lines = table(["consumer", "cursor", "out", "waiting", "dead letters", "filter", "state"]);
+    let mut lines = table(["consumer", "cursor", "behind since", "out", "waiting", "dead letters", "filter", "state"]);
     for consumer in consumers {
         lines.add_row(row([
             consumer.name.clone(),
             consumer.cursor.clone(),
+            shown(consumer.behind_since_time.as_ref()),
             format!("{} of {}", consumer.in_flight, consumer.max_in_flight),
             consumer.waiting.to_string(),
             consumer.dead_letters.to_string(),

@@ -10,6 +10,7 @@ mod filter;
 mod ingest;
 mod mask;
 mod page;
+mod trace;
 mod watch;
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
@@ -25,6 +26,7 @@ use crate::{
     auth::{Caller, Denied},
     clock::Clock,
     ingest::{Ingest, check_tenant},
+    metrics::Metrics,
     settings::{READ_TIMEOUT, WATCHES},
     store::{ClockPolicies, Store, StoreError},
 };
@@ -108,6 +110,7 @@ pub(crate) struct Api<S> {
     /// One for each watch, and for each client of a consumer.
     watches: Arc<Semaphore>,
     bells: Arc<Bells>,
+    metrics: Arc<Metrics>,
     stopping: CancellationToken,
 }
 
@@ -124,17 +127,23 @@ pub(crate) struct Replays {
 
 impl<S> Clone for Api<S> {
     fn clone(&self) -> Self {
-        let (store, ingest) = (Arc::clone(&self.store), self.ingest.clone());
+        let (store, ingest, metrics) = (Arc::clone(&self.store), self.ingest.clone(), Arc::clone(&self.metrics));
         let (replays, watches, bells) = (self.replays.clone(), Arc::clone(&self.watches), Arc::clone(&self.bells));
-        Self { store, ingest, replays, watches, bells, stopping: self.stopping.clone() }
+        Self { store, ingest, replays, watches, bells, metrics, stopping: self.stopping.clone() }
     }
 }
 
 impl<S: Store> Api<S> {
     /// Once `stopping` fires, streams answer what they have read and end.
-    pub(crate) fn new(store: Arc<S>, ingest: Ingest, replays: Replays, stopping: CancellationToken) -> Self {
+    pub(crate) fn new(
+        store: Arc<S>,
+        ingest: Ingest,
+        replays: Replays,
+        metrics: Arc<Metrics>,
+        stopping: CancellationToken,
+    ) -> Self {
         let watches = Arc::new(Semaphore::new(WATCHES));
-        Self { store, ingest, replays, watches, bells: Arc::default(), stopping }
+        Self { store, ingest, replays, watches, bells: Arc::default(), metrics, stopping }
     }
 }
 

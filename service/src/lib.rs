@@ -10,6 +10,7 @@ mod clock;
 mod completion;
 mod dedupe;
 mod ingest;
+mod lag;
 mod metrics;
 mod refold;
 mod retention;

@@ -1,6 +1,6 @@
 //! The service's instruments, built once. Names and buckets are those of `calbridge_telemetry::semconv`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use calbridge_proto::v1;
 use calbridge_telemetry::{
@@ -12,7 +12,7 @@ use opentelemetry::{
     metrics::{Counter, Gauge, Histogram},
 };
 
-use crate::store::Micros;
+use crate::store::{ConsumerKey, Micros};
 
 /// Every instrument of ingest and dedupe.
 #[derive(Debug, Clone)]
@@ -39,6 +39,12 @@ pub(crate) struct Metrics {
     purged: Counter<u64>,
     /// Operations on Redis; the store's own are watched there.
     database: Histogram<f64>,
+    /// Entries of the log that went out.
+    sent: Counter<u64>,
+    /// Those of them that had been out before.
+    redeliveries: Counter<u64>,
+    /// Entries that became dead letters.
+    parked: Counter<u64>,
 }
 
 impl Metrics {
@@ -64,7 +70,31 @@ impl Metrics {
             completed: meter.u64_counter(metric::CLOCK_TRANSITIONS).with_unit(unit::TRANSITIONS).build(),
             purged: meter.u64_counter(metric::RETENTION_PURGED).with_unit(unit::ROWS).build(),
             database: database_operations(),
+            sent: meter.u64_counter(metric::MESSAGING_CLIENT_SENT_MESSAGES).with_unit(unit::MESSAGES).build(),
+            redeliveries: meter.u64_counter(metric::CONSUMER_REDELIVERIES).with_unit(unit::MESSAGES).build(),
+            parked: meter.u64_counter(metric::CONSUMER_PARKED).with_unit(unit::MESSAGES).build(),
         }
+    }
+
+    /// So many entries of the log went out to a watch, or to a client of this consumer.
+    pub(crate) fn sent(&self, entries: usize, consumer: Option<&ConsumerKey>) {
+        let mut attributes = vec![
+            KeyValue::new(semconv::MESSAGING_SYSTEM, semconv::MESSAGING_SYSTEM_VALUE),
+            KeyValue::new(semconv::MESSAGING_OPERATION_NAME, semconv::MESSAGING_SEND),
+            KeyValue::new(semconv::MESSAGING_DESTINATION_NAME, semconv::MESSAGING_TRANSITIONS),
+        ];
+        attributes.extend(consumer.into_iter().flat_map(of_consumer));
+        self.sent.add(count(entries), &attributes);
+    }
+
+    /// So many entries went out to clients of this consumer again.
+    pub(crate) fn sent_again(&self, entries: usize, consumer: &ConsumerKey) {
+        self.redeliveries.add(count(entries), &of_consumer(consumer));
+    }
+
+    /// So many entries of this consumer became dead letters.
+    pub(crate) fn parked(&self, entries: usize, consumer: &ConsumerKey) {
+        self.parked.add(count(entries), &of_consumer(consumer));
     }
 
     /// The clock changed so many bookings.
@@ -125,6 +155,15 @@ impl Metrics {
     }
 }
 
+/// A consumer as numbers name it. They are as many as somebody has made who may; beyond the SDK's limit of 2,000 sets
+/// of attributes an instrument counts the rest as one.
+pub(crate) fn of_consumer((tenant, name): &ConsumerKey) -> [KeyValue; 2] {
+    [
+        KeyValue::new(semconv::TENANT_ID, Arc::clone(tenant)),
+        KeyValue::new(semconv::MESSAGING_CONSUMER_GROUP_NAME, name.clone()),
+    ]
+}
+
 /// The one instrument for operations on the store and on Redis: its users share it by its name.
 pub(crate) fn database_operations() -> Histogram<f64> {
     meter()
@@ -136,7 +175,7 @@ pub(crate) fn database_operations() -> Histogram<f64> {
 }
 
 /// Zero where the other machine's clock is ahead.
-fn seconds_between(from: Micros, to: Micros) -> f64 {
+pub(crate) fn seconds_between(from: Micros, to: Micros) -> f64 {
     Duration::from_micros(u64::try_from(to.saturating_sub(from)).unwrap_or(0)).as_secs_f64()
 }
 

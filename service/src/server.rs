@@ -32,6 +32,7 @@ use crate::{
     completion::Completion,
     dedupe::Hint,
     ingest::Ingest,
+    lag::Lag,
     metrics::Metrics,
     retention::Purging,
     settings::{
@@ -71,13 +72,14 @@ pub(crate) async fn serve<S: Store>(
         metrics: Arc::clone(&metrics),
     };
     let (ingest, mut rounds) =
-        Ingest::start(Arc::clone(&store), hint, metrics, clock, Arc::clone(&policies), stopping.clone());
+        Ingest::start(Arc::clone(&store), hint, Arc::clone(&metrics), clock, Arc::clone(&policies), stopping.clone());
     let mut completing = tokio::spawn(completion.run(stopping.clone()));
     let mut purging = tokio::spawn(purging.run(stopping.clone()));
+    let mut lag = tokio::spawn(Lag { store: Arc::clone(&store), clock }.run(stopping.clone()));
     let mut health = Health::new(readiness).await;
     let refolding = Arc::new(Semaphore::new(1));
     let replays = Replays { clock, policies, scratch: settings.scratch.clone(), refolding };
-    let routes = routes(Api::new(Arc::clone(&store), ingest, replays, stopping.clone()), &health)?;
+    let routes = routes(Api::new(Arc::clone(&store), ingest, replays, metrics, stopping.clone()), &health)?;
     let door = Door(guard.clone());
     let connections = incoming(listener, settings.connections, tls, guard);
     let mut server = pin!(
@@ -93,6 +95,7 @@ pub(crate) async fn serve<S: Store>(
         () = rounds.ended() => return Err(Error::Stopped),
         _ = &mut completing => return Err(Error::Stopped),
         _ = &mut purging => return Err(Error::Stopped),
+        _ = &mut lag => return Err(Error::Stopped),
         () = health.watch(&*store) => {}
         () = shutdown.cancelled() => {}
     }
@@ -103,9 +106,8 @@ pub(crate) async fn serve<S: Store>(
     let end = async {
         let (closed, ()) = tokio::join!(server, async {
             rounds.ended().await;
-            // A panic of either was said where it happened.
-            let _ = completing.await;
-            let _ = purging.await;
+            // A panic of any was said where it happened.
+            let _ = tokio::join!(completing, purging, lag);
             health.release_watchers().await;
         });
         store.close().await;

@@ -185,6 +185,13 @@ pub(crate) const CONSUME_SPACING: Duration = Duration::from_millis(10);
 /// Acks, nacks and extensions that are heard before they are written: a client that floods is not read meanwhile.
 pub(crate) const CONSUME_HEARD: usize = 4_096;
 
+/// How often it is measured how far consumers are behind.
+pub(crate) const LAG_INTERVAL: Duration = Duration::from_secs(5);
+/// Consumers that are measured: as many as an instrument tells apart.
+pub(crate) const LAG_CONSUMERS: usize = 2_000;
+/// And so many are read at a time.
+pub(crate) const LAG_PAGE: usize = 200;
+
 /// Links that a span may have before the telemetry drops them.
 pub(crate) const SPAN_LINKS: usize = 128;
 

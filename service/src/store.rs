@@ -263,11 +263,11 @@ pub trait Store: Send + Sync + 'static {
     /// One consumer and how it is doing.
     fn consumer(&self, key: ConsumerKey) -> impl Future<Output = Result<Option<ConsumerStatus>, StoreError>> + Send;
 
-    /// A tenant's consumers behind this name, by their names.
+    /// Every tenant's consumers, or one tenant's, behind the consumer `after`, by tenant and name.
     fn consumers(
         &self,
-        tenant: &str,
-        behind: &str,
+        tenant: Option<String>,
+        after: Option<ConsumerKey>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<ConsumerStatus>, StoreError>> + Send;
 

@@ -64,6 +64,10 @@ pub mod span {
     pub const COMMIT_BOOKINGS: &str = "COMMIT bookings";
     /// INTERNAL root: bookings that the clock completes.
     pub const COMPLETE_BOOKINGS: &str = "complete bookings";
+    /// PRODUCER root: a part of the log read and handed to a watch or to a client of a consumer.
+    pub const SEND_TRANSITIONS: &str = "send transitions";
+    /// CLIENT root: what a client of a consumer says of what is out to it, told to the store.
+    pub const ACK_TRANSITIONS: &str = "ack transitions";
 }
 
 // HTTP (stable)
@@ -137,11 +141,11 @@ pub const DB_RESPONSE_STATUS_CODE: &str = "db.response.status_code";
 
 /// `calbridge`.
 pub const MESSAGING_SYSTEM: &str = "messaging.system";
-/// What the system calls the operation: `send`, [`MESSAGING_PROCESS`], `round`.
+/// What the system calls the operation: [`MESSAGING_SEND`], [`MESSAGING_PROCESS`], [`MESSAGING_ACK`], `round`.
 pub const MESSAGING_OPERATION_NAME: &str = "messaging.operation.name";
 /// `create`, `send`, `receive`, `process` or `settle`.
 pub const MESSAGING_OPERATION_TYPE: &str = "messaging.operation.type";
-/// Where the message goes: `ingest`, [`MESSAGING_BOOKINGS`].
+/// Where the message goes: `ingest`, [`MESSAGING_BOOKINGS`], [`MESSAGING_TRANSITIONS`].
 pub const MESSAGING_DESTINATION_NAME: &str = "messaging.destination.name";
 /// The message's id.
 pub const MESSAGING_MESSAGE_ID: &str = "messaging.message.id";
@@ -149,7 +153,7 @@ pub const MESSAGING_MESSAGE_ID: &str = "messaging.message.id";
 pub const MESSAGING_MESSAGE_BODY_SIZE: &str = "messaging.message.body.size";
 /// How many messages a batch span speaks of; on batch spans only.
 pub const MESSAGING_BATCH_MESSAGE_COUNT: &str = "messaging.batch.message_count";
-/// The name and the type of the operation that hands an event to the service.
+/// The name and the type of the operation that hands an event to the service, or entries of the log to who follows it.
 pub const MESSAGING_SEND: &str = "send";
 /// Where events are sent to.
 pub const MESSAGING_INGEST: &str = "ingest";
@@ -157,6 +161,14 @@ pub const MESSAGING_INGEST: &str = "ingest";
 pub const MESSAGING_PROCESS: &str = "process";
 /// What events are processed into.
 pub const MESSAGING_BOOKINGS: &str = "bookings";
+/// The name of the operation that hears acks, nacks and extensions.
+pub const MESSAGING_ACK: &str = "ack";
+/// And its type.
+pub const MESSAGING_SETTLE: &str = "settle";
+/// Where watches and consumers read.
+pub const MESSAGING_TRANSITIONS: &str = "bookings.transitions";
+/// The durable consumer.
+pub const MESSAGING_CONSUMER_GROUP_NAME: &str = "messaging.consumer.group.name";
 /// The value of [`MESSAGING_SYSTEM`].
 pub const MESSAGING_SYSTEM_VALUE: &str = "calbridge";
 
@@ -260,6 +272,14 @@ pub mod metric {
     pub const DEDUPE_REDIS_DISAGREEMENTS: &str = "calbridge.dedupe.redis_disagreements";
     /// Bookings that the clock completed, or took back, in rounds of its own.
     pub const CLOCK_TRANSITIONS: &str = "calbridge.clock.transitions";
+    /// Gauge by consumer, seconds: how long the first entry behind its cursor has been committed; 0: it has caught up.
+    pub const CONSUMER_LAG: &str = "calbridge.consumer.lag";
+    /// Counter by consumer: entries that went out to its clients a further time.
+    pub const CONSUMER_REDELIVERIES: &str = "calbridge.consumer.redeliveries";
+    /// Counter by consumer: entries that became dead letters.
+    pub const CONSUMER_PARKED: &str = "calbridge.consumer.parked";
+    /// Gauge by consumer: its dead letters.
+    pub const DEADLETTERS: &str = "calbridge.deadletters";
     /// Counter by kind: rows that were past their retention and are gone.
     pub const RETENTION_PURGED: &str = "calbridge.retention.purged";
     /// Counter by result and secret id.

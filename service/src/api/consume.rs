@@ -23,8 +23,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use tracing::Span;
 
-use super::{Api, consumer, errors::ApiError, mask, read, watch::recorded};
+use super::{
+    Api, consumer,
+    errors::ApiError,
+    mask, read,
+    trace::{Outlet, read_under},
+    watch::recorded,
+};
 use crate::{
     auth::Caller,
     clock::Clock,
@@ -102,6 +109,8 @@ impl<S: Store> Api<S> {
         let bell = self.bells.of(&key);
         let client = Client {
             caller,
+            outlet: Outlet::of_consumer(Arc::clone(&self.metrics), key.clone()),
+            sending: None,
             store: Arc::clone(&self.store),
             clock: self.replays.clock,
             rung: bell.subscribe(),
@@ -130,6 +139,9 @@ impl<S: Store> Api<S> {
 struct Client<S: Store> {
     /// Let in once, when it began.
     caller: Caller,
+    outlet: Outlet,
+    /// The span of the entries that are going out.
+    sending: Option<Span>,
     store: Arc<S>,
     clock: Clock,
     key: ConsumerKey,
@@ -198,6 +210,7 @@ impl<S: Store> Client<S> {
     }
 
     async fn wait(&mut self) -> Result<(), Status> {
+        self.sending = None;
         let silence = self.silent_since + HEARTBEAT_INTERVAL;
         let has_room = self.room() > 0;
         tokio::select! {
@@ -275,9 +288,11 @@ impl<S: Store> Client<S> {
         let settles = said.iter().any(|(_, said)| *said != Said::Extend);
         let extended: HashSet<DeliveryOf> =
             said.iter().filter(|(_, said)| *said == Said::Extend).map(|(delivery, _)| *delivery).collect();
+        let hears = !said.is_empty();
+        let span = if hears { self.outlet.ack_span(said.len()) } else { self.outlet.send_span() };
         let request = TurnRequest { said, room: self.room(), now };
         let command = ConsumerCommand::Turn(request);
-        let outcome = read(self.store.command_consumer(self.key.clone(), command)).await?;
+        let outcome = read_under(&span, self.store.command_consumer(self.key.clone(), command)).await?;
         let ConsumerOutcome::Turned(answer) = outcome else {
             return Err(ApiError::ConsumerNotFound { name: self.key.1.clone() }.into());
         };
@@ -291,6 +306,16 @@ impl<S: Store> Client<S> {
         for delivery in extended {
             self.out.entry(delivery).and_modify(|expires| *expires = answer.extended);
         }
+        let again = answer.out.iter().filter(|out| out.deliveries > 1).count();
+        self.outlet.repeats(again, answer.parked);
+        self.sending = match (hears, answer.out.len()) {
+            (true, 0) => None,
+            (_, entries) => {
+                let span = if hears { self.outlet.send_span() } else { span };
+                self.outlet.sends(&span, entries);
+                Some(span)
+            }
+        };
         self.take_answer(answer, now).await
     }
 
@@ -332,9 +357,10 @@ impl<S: Store> Drop for Client<S> {
         // Where the runtime is gone the leases end by themselves.
         let (false, Ok(runtime)) = (said.is_empty(), Handle::try_current()) else { return };
         let (store, bells, key) = (Arc::clone(&self.store), Arc::clone(&self.bells), self.key.clone());
+        let span = self.outlet.ack_span(said.len());
         let request = TurnRequest { said, room: 0, now: (self.clock)() };
         runtime.spawn(async move {
-            let done = read(store.command_consumer(key.clone(), ConsumerCommand::Turn(request))).await;
+            let done = read_under(&span, store.command_consumer(key.clone(), ConsumerCommand::Turn(request))).await;
             if done.is_ok() {
                 bells.ring(&key);
             }

@@ -155,15 +155,14 @@ impl<S: Store> ConsumerService for Api<S> {
         let whose = tenant(&caller, &request.tenant)?;
         let size = page::size(request.page_size)?;
         let pages = List { method: "ListConsumers", tenant: &request.tenant, choices: &[] };
-        let behind = pages.name(&request.page_token)?.unwrap_or_default();
-        let mut found = read(self.store.consumers(whose, &behind, size + 1)).await?;
-        let more = found.len() > size;
-        found.truncate(size);
-        let next_page_token = match found.last() {
-            Some(last) if more => pages.token_behind_name(&last.consumer.key.1),
+        let after = pages.name(&request.page_token)?.map(|name| (Arc::from(whose), name));
+        let found = read(self.store.consumers(Some(whose.to_owned()), after, size + 1)).await?;
+        let mut consumers: Vec<v1::Consumer> = found.into_iter().map(shown).collect();
+        let more = page::cut(&mut consumers, size, page::encoded);
+        let next_page_token = match consumers.last() {
+            Some(last) if more => pages.token_behind_name(&last.name),
             _ => String::new(),
         };
-        let consumers = found.into_iter().map(shown).collect();
         Ok(Response::new(ListConsumersResponse { consumers, next_page_token }))
     }
 
@@ -367,7 +366,7 @@ fn shown_pause(pause: Duration) -> prost_types::Duration {
 }
 
 fn shown(status: ConsumerStatus) -> v1::Consumer {
-    let ConsumerStatus { consumer, out, waiting, dead_letters } = status;
+    let ConsumerStatus { consumer, out, waiting, dead_letters, behind_since } = status;
     let Consumer { key: (tenant, name), choices, paused, cursor, etag, create_time, update_time, .. } = consumer;
     let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let policy = if choices.blocks { DeadLetterPolicy::Block } else { DeadLetterPolicy::Continue };
@@ -389,6 +388,7 @@ fn shown(status: ConsumerStatus) -> v1::Consumer {
         in_flight: number(out),
         waiting: number(waiting),
         dead_letters: number(dead_letters),
+        behind_since_time: behind_since.map(timestamp),
     }
 }
 

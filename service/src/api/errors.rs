@@ -108,7 +108,7 @@ impl ApiError {
         }
     }
 
-    fn reason(&self) -> &'static str {
+    pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::InvalidField { .. } => "INVALID_FIELD",
             Self::FilterSyntax { .. } => "FILTER_SYNTAX",
@@ -255,6 +255,10 @@ mod tests {
         let booking = ApiError::BookingNotFound { uid: "u1".to_owned() };
         let delivery = ApiError::DeliveryNotFound { delivery_id: "d1".to_owned() };
         let purged = ApiError::BodyPurged { delivery_id: "d1".to_owned() };
+        let consumer = ApiError::ConsumerNotFound { name: "c1".to_owned() };
+        let exists = ApiError::ConsumerExists { name: "c1".to_owned() };
+        let expired = ApiError::CursorExpired { earliest: Position(7) };
+        assert_eq!(expired.details().error_info().unwrap().metadata["earliest_position"], "0000000000000007");
         let scope = ApiError::ScopeMissing { scopes: &[Scope::Read, Scope::Consume], what: "this method" };
         assert_eq!(
             scope.message(),
@@ -282,6 +286,11 @@ mod tests {
             (booking, Code::NotFound, "BOOKING_NOT_FOUND", false, None, Some(("calbridge.v1.Booking", "u1"))),
             (delivery, Code::NotFound, "DELIVERY_NOT_FOUND", false, None, Some(("calbridge.v1.Delivery", "d1"))),
             (purged, Code::FailedPrecondition, "BODY_PURGED", false, None, Some(("calbridge.v1.Delivery", "d1"))),
+            (consumer, Code::NotFound, "CONSUMER_NOT_FOUND", false, None, Some(("calbridge.v1.Consumer", "c1"))),
+            (exists, Code::AlreadyExists, "CONSUMER_EXISTS", false, None, Some(("calbridge.v1.Consumer", "c1"))),
+            (ApiError::ConsumerPaused, Code::FailedPrecondition, "CONSUMER_PAUSED", false, None, None),
+            (ApiError::EtagMismatch, Code::Aborted, "ETAG_MISMATCH", false, None, None),
+            (expired, Code::OutOfRange, "CURSOR_EXPIRED", false, None, None),
             (ApiError::Overloaded, Code::ResourceExhausted, "OVERLOADED", true, None, None),
             (ApiError::StoreUnavailable, Code::Unavailable, "STORE_UNAVAILABLE", true, None, None),
             (ApiError::NotThereYet, Code::Unavailable, "STORE_UNAVAILABLE", true, None, None),

@@ -16,8 +16,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tracing::Span;
 
-use super::{Api, errors::ApiError, filter, mask, read, tenant};
+use super::{
+    Api,
+    errors::ApiError,
+    filter, mask, read, tenant,
+    trace::{Outlet, read_under},
+};
 use crate::{
     auth::Caller,
     retype::recorded_event,
@@ -41,6 +47,8 @@ impl<S: Store> Api<S> {
         let watch = Watch {
             caller,
             store: Arc::clone(&self.store),
+            outlet: Outlet::of_watch(Arc::clone(&self.metrics), Arc::clone(&query.tenant)),
+            sending: None,
             query,
             head,
             unread: true,
@@ -75,6 +83,9 @@ struct Watch<S> {
     /// Let in once, when it was begun.
     caller: Caller,
     store: Arc<S>,
+    outlet: Outlet,
+    /// The span of the page that is going out.
+    sending: Option<Span>,
     query: LogQuery,
     head: watch::Receiver<Position>,
     /// There may be more to read at once.
@@ -140,7 +151,10 @@ impl<S: Store> Watch<S> {
     /// Reads the next page; false where the log has not moved on. A page of which nothing is meant is told by a
     /// heartbeat, but not too often.
     async fn read(&mut self) -> Result<bool, ApiError> {
-        let LogPage { entries, through, more, purged } = read(self.store.log(self.query.clone())).await?;
+        let span = self.outlet.send_span();
+        let LogPage { entries, through, more, purged } = read_under(&span, self.store.log(self.query.clone())).await?;
+        self.outlet.sends(&span, entries.len());
+        self.sending = Some(span);
         if purged > self.query.after && purged > self.purged {
             return Err(ApiError::CursorExpired { earliest: purged });
         }
@@ -157,6 +171,7 @@ impl<S: Store> Watch<S> {
 
     /// Until the log moves on, or a heartbeat is due: soon behind the newest entry, then now and then.
     async fn wait(&mut self) -> Result<(), ApiError> {
+        self.sending = None;
         let pause = if self.heartbeat == Some(self.query.after) { HEARTBEAT_INTERVAL } else { HEARTBEAT_PAUSE };
         tokio::select! {
             moved = self.head.changed() => moved.map_err(|_| ApiError::ShuttingDown),

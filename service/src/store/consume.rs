@@ -166,6 +166,8 @@ pub struct TurnAnswer {
     pub paused: bool,
     /// Until when it is out what was extended.
     pub extended: Micros,
+    /// So many became dead letters.
+    pub parked: usize,
 }
 
 /// An entry on its way to a client.
@@ -246,6 +248,14 @@ pub struct ConsumerStatus {
     pub waiting: usize,
     /// Dead letters, but for those that are being replayed.
     pub dead_letters: usize,
+    /// When the first entry behind its cursor was committed: its own oldest that is not settled, or, where it has none,
+    /// the first of the log, whosever it is, that no turn has looked at.
+    pub behind_since: Option<Micros>,
+}
+
+/// Behind which tenant and name a list of consumers begins.
+pub(crate) fn behind(tenant: Option<&str>, after: Option<ConsumerKey>) -> ConsumerKey {
+    after.unwrap_or_else(|| (Arc::from(tenant.unwrap_or_default()), String::new()))
 }
 
 impl ConsumerItem {

@@ -198,8 +198,13 @@ impl Store for MemoryStore {
         Ok(self.kept()?.consumer(&key))
     }
 
-    async fn consumers(&self, tenant: &str, behind: &str, limit: usize) -> Result<Vec<ConsumerStatus>, StoreError> {
-        Ok(self.kept()?.consumers(tenant, behind, limit))
+    async fn consumers(
+        &self,
+        tenant: Option<String>,
+        after: Option<ConsumerKey>,
+        limit: usize,
+    ) -> Result<Vec<ConsumerStatus>, StoreError> {
+        Ok(self.kept()?.consumers(tenant.as_deref(), after.as_ref(), limit))
     }
 
     async fn dead_letters(

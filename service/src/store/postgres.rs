@@ -376,10 +376,16 @@ impl Store for PostgresStore {
         self.observer.watch(observe::SELECT_CONSUMERS, 1, read).await
     }
 
-    async fn consumers(&self, tenant: &str, behind: &str, limit: usize) -> Result<Vec<ConsumerStatus>, StoreError> {
-        let (tenant, behind) = (tenant.to_owned(), behind.to_owned());
-        let read =
-            self.read(move |client| async move { consume::read::page(client, &tenant, &behind, limit).await }.boxed());
+    async fn consumers(
+        &self,
+        tenant: Option<String>,
+        after: Option<ConsumerKey>,
+        limit: usize,
+    ) -> Result<Vec<ConsumerStatus>, StoreError> {
+        let read = self.read(move |client| {
+            let (tenant, after) = (tenant.clone(), after.clone());
+            async move { consume::read::page(client, tenant, after, limit).await }.boxed()
+        });
         self.observer.watch(observe::SELECT_CONSUMERS, 1, read).await
     }
 

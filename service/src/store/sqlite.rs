@@ -338,9 +338,13 @@ impl Store for SqliteStore {
         self.observer.watch(observe::SELECT_CONSUMERS, 1, read).await
     }
 
-    async fn consumers(&self, tenant: &str, behind: &str, limit: usize) -> Result<Vec<ConsumerStatus>, StoreError> {
-        let (tenant, behind) = (tenant.to_owned(), behind.to_owned());
-        let read = self.readers.read(move |connection| consume::page(connection, &tenant, &behind, limit));
+    async fn consumers(
+        &self,
+        tenant: Option<String>,
+        after: Option<ConsumerKey>,
+        limit: usize,
+    ) -> Result<Vec<ConsumerStatus>, StoreError> {
+        let read = self.readers.read(move |connection| consume::page(connection, tenant.as_deref(), after, limit));
         self.observer.watch(observe::SELECT_CONSUMERS, 1, read).await
     }
 

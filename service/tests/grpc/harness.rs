@@ -240,8 +240,13 @@ impl Store for Controlled {
         self.store.consumer(key).await
     }
 
-    async fn consumers(&self, tenant: &str, behind: &str, limit: usize) -> Result<Vec<ConsumerStatus>, StoreError> {
-        self.store.consumers(tenant, behind, limit).await
+    async fn consumers(
+        &self,
+        tenant: Option<String>,
+        after: Option<ConsumerKey>,
+        limit: usize,
+    ) -> Result<Vec<ConsumerStatus>, StoreError> {
+        self.store.consumers(tenant, after, limit).await
     }
 
     async fn dead_letters(

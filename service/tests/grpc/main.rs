@@ -15,6 +15,7 @@ mod limits;
 mod outage;
 mod query;
 mod read;
+mod reasons;
 mod redis_server;
 mod replay;
 mod retention;

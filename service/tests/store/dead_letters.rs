@@ -2,7 +2,8 @@
 
 use calbridge_proto::v1;
 use calbridge_service::store::{
-    ConsumerChoices, ConsumerCommand, ConsumerOutcome, LogEntry, Outgoing, Position, Purgeable, Said, Store,
+    Consumer, ConsumerChoices, ConsumerCommand, ConsumerKey, ConsumerOutcome, LogEntry, Outgoing, Position, Purgeable,
+    Said, Store,
 };
 
 use crate::{
@@ -108,15 +109,25 @@ pub(crate) async fn pages_of_consumers_and_dead_letters_skip_nothing(backend: &i
     for name in names {
         create(&store, name, choices()).await;
     }
-    let (mut seen, mut behind) = (Vec::new(), String::new());
-    loop {
-        let page = store.consumers(TENANT, &behind, 2).await.unwrap();
-        let Some(last) = page.last() else { break };
-        behind.clone_from(&last.consumer.key.1);
-        seen.extend(page.into_iter().map(|status| status.consumer.key.1));
+    // Before and behind those of the tenant, in the order of all.
+    let others: Vec<ConsumerKey> = ["aaa", "zzz"].map(|tenant| (tenant.into(), "a".to_owned())).into();
+    for key in &others {
+        let other = Consumer { key: key.clone(), ..new("a", choices()) };
+        store.command_consumer(key.clone(), ConsumerCommand::Create(Box::new(other))).await.unwrap();
     }
-    assert_eq!(seen, names);
-    assert_eq!(store.consumers("other", "", 10).await.unwrap(), []);
+    let mut all: Vec<ConsumerKey> = names.map(key).into_iter().chain(others).collect();
+    all.sort();
+    for (tenant, wanted) in [(Some(TENANT.to_owned()), names.map(key).to_vec()), (None, all)] {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.consumers(tenant.clone(), after, 2).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.consumer.key.clone());
+            seen.extend(page.into_iter().map(|status| status.consumer.key));
+        }
+        assert_eq!(seen, wanted);
+    }
+    assert_eq!(store.consumers(Some("nobody".to_owned()), None, 10).await.unwrap(), []);
 
     let large = |n: i64| {
         booking(v1::Trigger::BookingCreated, &format!("u{n:03}"), n, |payload| {
@@ -146,4 +157,33 @@ pub(crate) async fn pages_of_consumers_and_dead_letters_skip_nothing(backend: &i
         assert_eq!(seen, parked);
         assert!(pages > 150_usize.div_ceil(limit), "large ones make short pages: {pages} of {limit}");
     }
+}
+
+pub(crate) async fn a_consumer_says_since_when_it_is_behind(backend: &impl Backend) {
+    let store = backend.open().await;
+    create(&store, "c", choices()).await;
+    create(&store, "all", ConsumerChoices { recorded: true, ..choices() }).await;
+    let since = async |name: &str| status(&store, name).await.behind_since;
+    assert_eq!((since("c").await, since("all").await), (None, None));
+    for (days, uid) in [(3, "u1"), (2, "u2")] {
+        commit_aged(&store, days, &[created(uid, 1)]).await;
+    }
+    let days_ago = |days| Some(NOW - days * DAY);
+    assert_eq!(since("c").await, days_ago(3), "nobody has looked yet");
+    let out = turn(&store, "c", Vec::new(), 2, NOW).await.out;
+    assert_eq!(since("c").await, days_ago(3), "what is out is not settled");
+    let _ = turn(&store, "c", say(&out[1..], &Said::Ack), 0, NOW).await;
+    assert_eq!(since("c").await, days_ago(3), "nor is the first where only the second is");
+    let _ = turn(&store, "c", say(&out[..1], &Said::Ack), 0, NOW).await;
+    assert_eq!(since("c").await, None);
+
+    let out = turn(&store, "all", Vec::new(), 2, NOW).await.out;
+    let _ = turn(&store, "all", say(&out, &Said::Ack), 0, NOW).await;
+    commit_aged(&store, 1, &[recording("u1", 9)]).await;
+    let received = since("all").await.unwrap();
+    assert_eq!(since("c").await, None, "what it does not ask for is nothing to it");
+    let out = turn(&store, "all", Vec::new(), 2, NOW).await.out;
+    assert_eq!((out.len(), since("all").await), (1, Some(received)));
+    let parked = turn(&store, "all", say(&out, &Said::Park(String::new())), 0, NOW).await;
+    assert_eq!((parked.parked, since("all").await), (1, None), "a dead letter is settled");
 }

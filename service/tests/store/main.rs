@@ -89,6 +89,7 @@ macro_rules! laws {
                 a_dead_letter_outlives_the_log,
                 what_was_purged_while_it_waited_holds_nothing_up,
                 pages_of_consumers_and_dead_letters_skip_nothing,
+                a_consumer_says_since_when_it_is_behind,
             };
             differential::{
                 whatever_it_is_told_it_answers_as_the_model,

@@ -163,7 +163,7 @@ async fn rounds_and_turns_do_not_wait_for_each_other() {
     let other = client.transaction().await.unwrap();
     other.query_one("SELECT cursor FROM consumers FOR UPDATE", &[]).await.unwrap();
     commit(&store, &[created("u2", 2)]).await;
-    assert_eq!(store.consumers(TENANT, "", 10).await.unwrap().len(), 1, "nor do readers");
+    assert_eq!(store.consumers(Some(TENANT.to_owned()), None, 10).await.unwrap().len(), 1, "nor do readers");
     other.rollback().await.unwrap();
     assert_eq!(turn(&store, "c", say(&out, &Said::Ack), 10, NOW).await.out.len(), 1);
 }

@@ -5,6 +5,7 @@ mod expect;
 mod logs;
 mod metrics;
 mod outage;
+mod outlets;
 
 use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{

@@ -157,9 +157,9 @@ impl<'a> Turn<'a> {
         // What was changed and then settled is gone.
         self.changed.retain(|position| items.contains_key(position));
         let is_cut = self.pages > 0 && !self.at_end;
+        let (cursor, paused, parked) = (consumer.cursor, consumer.paused, self.parked.len());
         let changes = TurnChanges { changed: self.changed, settled: self.settled, parked: self.parked, is_cut };
-        let (cursor, paused) = (consumer.cursor, consumer.paused);
-        (TurnAnswer { out, lost: self.lost, due, more, cursor, paused, extended }, changes)
+        (TurnAnswer { out, lost: self.lost, due, more, cursor, paused, extended, parked }, changes)
     }
 
     fn hear(&mut self, delivery: DeliveryOf, said: &Said) {

@@ -1,6 +1,9 @@
 //! Consumers: each with what is not settled of it, and its dead letters.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use super::kept::Kept;
 use crate::store::{
@@ -116,13 +119,36 @@ impl Kept {
     }
 
     pub(super) fn consumer(&self, key: &ConsumerKey) -> Option<ConsumerStatus> {
-        self.consumers.get(key).map(KeptConsumer::status)
+        self.consumers.get(key).map(|kept| self.status(kept))
     }
 
-    pub(super) fn consumers(&self, tenant: &str, behind: &str, limit: usize) -> Vec<ConsumerStatus> {
-        let of_tenant = self.consumers.values().filter(|kept| *kept.consumer.key.0 == *tenant);
-        let wanted = of_tenant.filter(|kept| kept.consumer.key.1.as_str() > behind);
-        wanted.take(limit).map(KeptConsumer::status).collect()
+    pub(super) fn consumers(
+        &self,
+        tenant: Option<&str>,
+        after: Option<&ConsumerKey>,
+        limit: usize,
+    ) -> Vec<ConsumerStatus> {
+        let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let wanted = self.consumers.range::<ConsumerKey, _>((behind, Bound::Unbounded));
+        let wanted = wanted.map(|(_, kept)| kept);
+        let wanted = wanted.filter(|kept| tenant.is_none_or(|tenant| *kept.consumer.key.0 == *tenant));
+        wanted.take(limit).map(|kept| self.status(kept)).collect()
+    }
+
+    fn status(&self, kept: &KeptConsumer) -> ConsumerStatus {
+        let out = kept.items.values().filter(|item| matches!(item.state, ItemState::Out { .. })).count();
+        let behind = (Bound::Excluded(kept.consumer.cursor), Bound::Unbounded);
+        let made = self.transitions.range(behind).next().and_then(|(_, made)| made.commit_time.as_ref());
+        let received =
+            self.deliveries.range(behind).next().and_then(|(_, delivery)| delivery.shown.receive_time.as_ref());
+        let received = received.filter(|_| kept.consumer.choices.recorded);
+        ConsumerStatus {
+            consumer: kept.consumer.clone(),
+            out,
+            waiting: kept.items.len() - out,
+            dead_letters: kept.dead.values().filter(|dead| !dead.replayed).count(),
+            behind_since: made.into_iter().chain(received).map(micros).min(),
+        }
     }
 
     pub(super) fn dead_letters(
@@ -160,15 +186,5 @@ impl KeptConsumer {
         let letters = self.dead.iter().filter(|(_, dead)| !dead.replayed);
         let wanted = letters.filter(|(position, _)| wanted.is_empty() || wanted.contains(position)).take(most);
         wanted.map(|(position, dead)| (*position, dead.letter.entry.uid().to_owned())).collect()
-    }
-
-    fn status(&self) -> ConsumerStatus {
-        let out = self.items.values().filter(|item| matches!(item.state, ItemState::Out { .. })).count();
-        ConsumerStatus {
-            consumer: self.consumer.clone(),
-            out,
-            waiting: self.items.len() - out,
-            dead_letters: self.dead.values().filter(|dead| !dead.replayed).count(),
-        }
     }
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::store::{
     Consumer, ConsumerChoices, ConsumerCommand, ConsumerItem, ConsumerKey, ConsumerOutcome, ConsumerState,
     ConsumerStatus, DeadLetter, LogEntry, LogFilter, Micros, Position, StoreError, TurnAnswer, TurnRequest,
-    consume::{Loaded, TimeSearch, Written, apply, turn::Turn},
+    consume::{Loaded, TimeSearch, Written, apply, behind, turn::Turn},
     found::collect,
 };
 
@@ -292,16 +292,20 @@ pub(super) fn one(connection: &Connection, key: &ConsumerKey) -> Result<Option<C
     consumer(connection, key)?.map(|consumer| status(connection, consumer)).transpose()
 }
 
-/// A tenant's consumers behind a name.
+/// Every tenant's consumers, or one tenant's, behind another.
 pub(super) fn page(
     connection: &Connection,
-    tenant: &str,
-    behind: &str,
+    tenant: Option<&str>,
+    after: Option<ConsumerKey>,
     limit: usize,
 ) -> Result<Vec<ConsumerStatus>, StoreError> {
-    let statement = format!("SELECT {COLUMNS} FROM consumers WHERE tenant = ?1 AND name > ?2 ORDER BY name LIMIT ?3");
+    let statement = format!(
+        "SELECT {COLUMNS} FROM consumers
+        WHERE (tenant, name) > (?1, ?2) AND tenant = coalesce(?3, tenant) ORDER BY tenant, name LIMIT ?4"
+    );
+    let (behind, name) = behind(tenant, after);
     let mut select = connection.prepare_cached(&statement)?;
-    let found = select.query_map(params![tenant, behind, queries::limit(limit)], read)?;
+    let found = select.query_map(params![behind, name, tenant, queries::limit(limit)], read)?;
     let found: Vec<KeptConsumer> = found.collect::<Result<_, _>>()?;
     found.into_iter().map(|kept| status(connection, kept.whole()?)).collect()
 }
@@ -310,13 +314,21 @@ fn status(connection: &Connection, consumer: Consumer) -> Result<ConsumerStatus,
     const ITEMS: &str = "SELECT count(*) FILTER (WHERE lease > 0), count(*) FILTER (WHERE lease = 0)
         FROM consumer_items WHERE tenant = ?1 AND name = ?2";
     const DEAD: &str = "SELECT count(*) FROM dead_letters WHERE tenant = ?1 AND name = ?2 AND replayed = 0";
+    const MADE: &str = "SELECT commit_time FROM transitions WHERE position > ?1 ORDER BY position LIMIT 1";
+    const RECEIVED: &str = "SELECT receive_time FROM deliveries WHERE position > ?1 ORDER BY position LIMIT 1";
     let count =
         |row: &Row<'_>, column| Ok::<_, rusqlite::Error>(usize::try_from(row.get::<_, i64>(column)?).unwrap_or(0));
     let (tenant, name) = &consumer.key;
     let items = |row: &Row<'_>| Ok((count(row, 0)?, count(row, 1)?));
     let (out, waiting) = connection.prepare_cached(ITEMS)?.query_row(params![tenant, name], items)?;
     let dead_letters = connection.prepare_cached(DEAD)?.query_row(params![tenant, name], |row| count(row, 0))?;
-    Ok(ConsumerStatus { consumer, out, waiting, dead_letters })
+    let first = |statement| {
+        connection.prepare_cached(statement)?.query_row([consumer.cursor.0], |row| row.get::<_, Micros>(0)).optional()
+    };
+    let made = first(MADE)?;
+    let received = if consumer.choices.recorded { first(RECEIVED)? } else { None };
+    let behind_since = made.into_iter().chain(received).min();
+    Ok(ConsumerStatus { consumer, out, waiting, dead_letters, behind_since })
 }
 
 /// The dead letters of a consumer behind a position.

@@ -313,3 +313,32 @@ pub(super) const STREAM_SERVER: Expected = Expected {
         ("rpc.response.status_code", Is::Text("OK")),
     ],
 };
+
+macro_rules! outlet {
+    ($name:expr, $kind:expr, $operation:expr, $type:expr $(, $more:expr)*) => {
+        Expected {
+            name: $name,
+            service: SERVICE,
+            kind: $kind,
+            parent: "",
+            attributes: &[
+                ("messaging.system", Is::Text("calbridge")),
+                ("messaging.operation.name", Is::Text($operation)),
+                ("messaging.operation.type", Is::Text($type)),
+                ("messaging.destination.name", Is::Text("bookings.transitions")),
+                ("messaging.batch.message_count", Is::Int(2)),
+                ("calbridge.tenant.id", Is::Text("default")),
+                $($more),*
+            ],
+        }
+    };
+}
+
+const MAILS: (&str, Is) = ("messaging.consumer.group.name", Is::Text("mails"));
+
+/// A part of the log on its way to a watch.
+pub(super) const SEND_TO_A_WATCH: Expected = outlet!("send transitions", Kind::Producer, "send", "send");
+/// And to a client of a consumer.
+pub(super) const SEND_TO_A_CONSUMER: Expected = outlet!("send transitions", Kind::Producer, "send", "send", MAILS);
+/// What such a client said.
+pub(super) const ACK: Expected = outlet!("ack transitions", Kind::Client, "ack", "settle", MAILS);

@@ -11,7 +11,9 @@ use tokio_postgres::{Error, Row, Statement, types::ToSql};
 
 use crate::store::{
     Consumer, ConsumerChoices, ConsumerItem, ConsumerKey, ConsumerState, ConsumerStatus, DeadLetter, LogEntry,
-    LogFilter, Micros, PAGE_BYTES_MAX, Position, StoreError, consume::TimeSearch, postgres::queries,
+    LogFilter, Micros, PAGE_BYTES_MAX, Position, StoreError,
+    consume::{TimeSearch, behind},
+    postgres::queries,
 };
 
 pub(super) const COLUMNS: &str = "tenant, name, filter_text, filter, recorded, max_in_flight, ack_wait, backoff,
@@ -20,7 +22,12 @@ pub(super) const COLUMNS: &str = "tenant, name, filter_text, filter, recorded, m
 const COUNTS: &str = "
     (SELECT count(*) FROM consumer_items i WHERE i.tenant = c.tenant AND i.name = c.name AND i.lease <> 0),
     (SELECT count(*) FROM consumer_items i WHERE i.tenant = c.tenant AND i.name = c.name AND i.lease = 0),
-    (SELECT count(*) FROM dead_letters d WHERE d.tenant = c.tenant AND d.name = c.name AND NOT d.replayed)";
+    (SELECT count(*) FROM dead_letters d WHERE d.tenant = c.tenant AND d.name = c.name AND NOT d.replayed),
+    least(
+        (SELECT t.commit_time FROM transitions t WHERE t.position > c.cursor ORDER BY t.position LIMIT 1),
+        CASE WHEN c.recorded THEN
+            (SELECT d.receive_time FROM deliveries d WHERE d.position > c.cursor ORDER BY d.position LIMIT 1)
+        END)";
 
 const ITEMS: &str = "SELECT position, uid, deliveries, lease, time FROM consumer_items WHERE tenant = $1 AND name = $2";
 /// Of one that holds later entries back.
@@ -132,17 +139,20 @@ pub(in crate::store::postgres) async fn one(
     client.query_opt(&select, &[&tenant.as_ref(), name]).await?.as_ref().map(status).transpose()
 }
 
-/// A tenant's consumers behind a name.
+/// Every tenant's consumers, or one tenant's, behind another.
 pub(in crate::store::postgres) async fn page(
     client: &ClientWrapper,
-    tenant: &str,
-    behind: &str,
+    tenant: Option<String>,
+    after: Option<ConsumerKey>,
     limit: usize,
 ) -> Result<Vec<ConsumerStatus>, StoreError> {
-    let statement =
-        format!("SELECT {COLUMNS}, {COUNTS} FROM consumers c WHERE tenant = $1 AND name > $2 ORDER BY name LIMIT $3");
+    let statement = format!(
+        "SELECT {COLUMNS}, {COUNTS} FROM consumers c
+        WHERE (tenant, name) > ($1, $2) AND tenant = coalesce($3, tenant) ORDER BY tenant, name LIMIT $4"
+    );
+    let (behind, name) = behind(tenant.as_deref(), after);
     let select = client.prepare_cached(&statement).await?;
-    client.query(&select, &[&tenant, &behind, &queries::limit(limit)]).await?.iter().map(status).collect()
+    client.query(&select, &[&&*behind, &name, &tenant, &queries::limit(limit)]).await?.iter().map(status).collect()
 }
 
 /// The dead letters of a consumer behind a position, oldest first.
@@ -210,6 +220,7 @@ fn status(row: &Row) -> Result<ConsumerStatus, StoreError> {
         out: number(row, 17)?,
         waiting: number(row, 18)?,
         dead_letters: number(row, 19)?,
+        behind_since: row.try_get(20)?,
     })
 }
 
