@@ -22,6 +22,11 @@ pub(crate) enum Answer {
         /// The delivery; of a duplicate the first one.
         delivery_id: String,
     },
+    /// In the spool; the service has it later.
+    Accepted {
+        /// `triggerEvent` as sent; empty where the body names none.
+        event: String,
+    },
     /// Unsigned, forged, of no tenant: the same bytes for each.
     InvalidSignature,
     /// No such path.
@@ -67,6 +72,7 @@ impl Answer {
         let (status, error) = self.parts();
         let body = match &self {
             Self::Processed { event, outcome, delivery_id } => processed(event, *outcome, delivery_id),
+            Self::Accepted { event } => accepted(event),
             _ => Bytes::from_static(error.as_bytes()),
         };
         let empty = body.is_empty();
@@ -94,6 +100,7 @@ impl Answer {
     fn parts(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Processed { .. } => (StatusCode::OK, EMPTY),
+            Self::Accepted { .. } => (StatusCode::ACCEPTED, EMPTY),
             Self::InvalidSignature => (StatusCode::UNAUTHORIZED, r#"{"error":"Invalid webhook signature"}"#),
             Self::NotFound => (StatusCode::NOT_FOUND, r#"{"error":"Not found"}"#),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"Method not allowed"}"#),
@@ -124,6 +131,11 @@ fn processed(event: &str, outcome: SubmitOutcome, delivery_id: &str) -> Bytes {
     let outcome = outcome_word(outcome);
     let text = format!(r#"{{"status":"processed","event":{event},"outcome":"{outcome}","delivery_id":{delivery_id}}}"#);
     Bytes::from(text)
+}
+
+fn accepted(event: &str) -> Bytes {
+    let event = serde_json::Value::from(event);
+    Bytes::from(format!(r#"{{"status":"accepted","event":{event}}}"#))
 }
 
 /// `Retry-After` counts whole seconds: rounded up, and never "at once".

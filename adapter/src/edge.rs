@@ -19,10 +19,9 @@ use crate::{
     Settings,
     answer::{Answer, outcome_word},
     body::{self, BodyError, Received},
-    durable::Durable,
+    durable::{Durable, Stored},
     labels::{self, RequestLabels},
     metrics::Metrics,
-    moment::Moment,
     observe::{self, Ends, Serving},
     route::{self, Route},
     signature::{Keyring, Verdict},
@@ -197,7 +196,7 @@ impl Edge {
 
     /// Types the body and has it made durable.
     async fn accept(&self, head: &Parts, route: Route<'_>, serving: &Serving<'_>, verified: Verified) -> Answer {
-        let Moment { time, request_id } = (self.settings.moment)();
+        let moment = (self.settings.moment)();
         let bytes = verified.body.bytes.clone();
         let make = || info_span!("parse webhook", { semconv::otel::NAME } = semconv::span::PARSE_WEBHOOK);
         let parse = serving.child(make);
@@ -206,11 +205,11 @@ impl Edge {
         let disposition = labels::disposition_label(&typed);
         let mut event = BookingEvent {
             tenant: route.tenant.to_owned(),
-            receive_time: Some(time.into()),
+            receive_time: Some(moment.time.into()),
             webhook_version: text(&head.headers, &WEBHOOK_VERSION),
             content_type: text(&head.headers, &header::CONTENT_TYPE),
             secret_id: verified.secret_id.as_ref().to_owned(),
-            request_id: request_id.to_string(),
+            request_id: moment.request_id.to_string(),
             raw_body: bytes,
             ..BookingEvent::default()
         };
@@ -223,9 +222,10 @@ impl Edge {
             span.record(semconv::WEBHOOK_VERSION, event.webhook_version.as_str());
         }
         let name = event.trigger_name.clone();
-        match self.durable.keep(event, &serving.trace).await {
-            Ok(accepted) => {
+        match self.durable.keep(event, moment.micros(), &serving.trace).await {
+            Ok(stored) => {
                 self.metrics.accepted(trigger, disposition, serving.started.elapsed());
+                let Stored::Committed(accepted) = stored else { return Answer::Accepted { event: name } };
                 span.record(semconv::DELIVERY_ID, accepted.delivery_id.as_str());
                 span.record(semconv::DELIVERY_OUTCOME, outcome_word(accepted.outcome));
                 Answer::Processed { event: name, outcome: accepted.outcome, delivery_id: accepted.delivery_id }

@@ -1,7 +1,8 @@
 //! The HTTP edge of calbridge: takes Cal.com's webhooks in, verifies and types them, and has the booking service commit
 //! them over one gRPC stream to each of its replicas.
 //!
-//! A 2xx means stored: it is answered after the service's commit and never before. Nothing of a body is read before its
+//! A 2xx means stored: it is answered after the service's commit, or when the spool's disk has the event, and never
+//! before. Nothing of a body is read before its
 //! signature is verified. Every byte, second and request that a stranger can cost is bounded.
 
 mod answer;
@@ -19,20 +20,27 @@ mod route;
 mod server;
 mod settings;
 mod signature;
+mod spool;
 mod throttle;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use calbridge_process::{Config, ConfigError, loopback_or, tls::ServerTls};
-use calbridge_telemetry::Readiness;
+use calbridge_process::{Config, ConfigError, SpoolSettings, loopback_or, tls::ServerTls};
+use calbridge_telemetry::{Check, Readiness};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use self::{
+    durable::Durable,
+    spool::{Bounds, Drain, Opening, Spool},
+};
 
 pub use self::{
     forward::{AddressError, MAX_EVENT_BYTES},
     moment::Moment,
     resolve::Resolver,
     settings::Settings,
+    spool::SpoolError,
 };
 
 /// Why the adapter can't run.
@@ -44,14 +52,19 @@ pub enum Error {
     /// A certificate or a token can't be used any more: it could be a moment ago.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The spool's directory is to be another, or to be mended.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// The listener does not know its own address, so it is of no use.
     #[error("the HTTP listener can't be used: {0}")]
     Listener(#[from] std::io::Error),
 }
 
-/// Serves webhooks on the listener until `shutdown`, then finishes what it has accepted, within the grace.
+/// Serves webhooks on the listener until `shutdown`, then finishes what it has accepted, within the grace; what the
+/// service has not committed by then is in the spool.
 ///
-/// Registers the readiness check `service`: ready while a stream is open to a replica that says that it serves.
+/// Registers the readiness checks `service`, ready while a stream is open to a replica that says that it serves, and, with
+/// a spool, `spool`, ready while its disk works; then `service` is ready all the time.
 pub async fn run(
     settings: Settings,
     listener: TcpListener,
@@ -61,12 +74,55 @@ pub async fn run(
     let limits = settings.limits;
     let metrics = Arc::new(metrics::Metrics::new());
     let tls = settings.tls.as_ref().map(ServerTls::open).transpose()?;
-    let (forwarder, forwarding) = forward::start(&settings, readiness.check("service"), &metrics, &shutdown)?;
-    let edge = edge::Edge::new(settings, durable::Durable::new(forwarder, Arc::clone(&metrics)), metrics);
+    let spool = settings.spool.clone().map(|spool| open_spool(spool, &readiness, &metrics)).transpose()?;
+    let service = service_check(&readiness, spool.is_some(), &shutdown);
+    let (forwarder, forwarding) = forward::start(&settings, service, &metrics, &shutdown)?;
+    let over = CancellationToken::new();
+    let draining = spool.clone().map(|spool| {
+        let (forwarder, metrics) = (forwarder.clone(), Arc::clone(&metrics));
+        tokio::spawn(Drain { spool, forwarder, metrics, moment: settings.moment }.run(over.clone()))
+    });
+    let durable = Durable { forwarder, spool, ack: settings.ack, metrics: Arc::clone(&metrics), over: over.clone() };
+    let edge = edge::Edge::new(settings, durable, metrics);
     let served = server::serve(listener, tls, Arc::new(edge), limits, server::Patience::DEFAULT, shutdown).await;
-    // The requests are done: nothing waits on the streams any more.
+    // The requests are done. What is not committed yet is in the spool.
+    over.cancel();
+    if let Some(draining) = draining {
+        // A panic of it was said where it happened.
+        let _ = draining.await;
+    }
     forwarding.stop().await;
     Ok(served?)
+}
+
+/// What the streams report to. With a spool a webhook is made durable whether or not the service is there, so the process
+/// is ready until it ends.
+fn service_check(readiness: &Readiness, has_spool: bool, shutdown: &CancellationToken) -> Check {
+    let check = readiness.check("service");
+    if !has_spool {
+        return check;
+    }
+    check.ready();
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        shutdown.cancelled().await;
+        check.not_ready();
+    });
+    Readiness::new().check("service")
+}
+
+fn open_spool(
+    spool: SpoolSettings,
+    readiness: &Readiness,
+    metrics: &Arc<metrics::Metrics>,
+) -> Result<Spool, SpoolError> {
+    let SpoolSettings { directory, bytes, age } = spool;
+    Spool::open(Opening {
+        directory,
+        bounds: Bounds { bytes, age },
+        check: readiness.check("spool"),
+        metrics: Arc::clone(metrics),
+    })
 }
 
 /// Refuses an address that other machines can reach while some tenant lets unsigned webhooks in, unless the operator

@@ -32,6 +32,12 @@ pub(crate) struct Metrics {
     stream_duration: Histogram<f64>,
     sent: Counter<u64>,
     send_duration: Histogram<f64>,
+    spool_depth: Gauge<u64>,
+    spool_oldest_age: Gauge<f64>,
+    spool_bytes: Gauge<u64>,
+    spool_fsync: Histogram<f64>,
+    spool_batch: Histogram<u64>,
+    spool_drained: Counter<u64>,
 }
 
 /// A request that is being served, however it ends.
@@ -87,7 +93,55 @@ impl Metrics {
                 metric::MESSAGING_CLIENT_OPERATION_DURATION,
                 "From an event's handing to the stream to its commit",
             ),
+            spool_depth: meter
+                .u64_gauge(metric::SPOOL_DEPTH)
+                .with_unit(unit::MESSAGES)
+                .with_description("Events in the spool")
+                .build(),
+            spool_oldest_age: meter
+                .f64_gauge(metric::SPOOL_OLDEST_AGE)
+                .with_unit(unit::SECONDS)
+                .with_description("Since the oldest event in the spool was received")
+                .build(),
+            spool_bytes: meter
+                .u64_gauge(metric::SPOOL_BYTES)
+                .with_unit(unit::BYTES)
+                .with_description("Of the spool's files")
+                .build(),
+            spool_fsync: meter
+                .f64_histogram(metric::SPOOL_FSYNC_DURATION)
+                .with_unit(unit::SECONDS)
+                .with_description("For the disk to keep what was written to the spool")
+                .with_boundaries(bucket::DB_DURATION.to_vec())
+                .build(),
+            spool_batch: meter
+                .u64_histogram(metric::SPOOL_BATCH_SIZE)
+                .with_unit(unit::MESSAGES)
+                .with_description("Events that the disk kept at once")
+                .with_boundaries(bucket::BATCH_SIZE.to_vec())
+                .build(),
+            spool_drained: count(metric::SPOOL_DRAINED, "Events of the spool that the service has committed")
+                .with_unit(unit::MESSAGES)
+                .build(),
         }
+    }
+
+    /// The disk kept so many events at once, after so long.
+    pub(crate) fn spooled(&self, events: usize, took: Duration) {
+        self.spool_batch.record(events as u64, &[]);
+        self.spool_fsync.record(took.as_secs_f64(), &[]);
+    }
+
+    /// The service has committed an event of the spool.
+    pub(crate) fn drained(&self) {
+        self.spool_drained.add(1, &[]);
+    }
+
+    /// So much is in the spool, and its oldest event is so old.
+    pub(crate) fn spool_holds(&self, events: usize, bytes: u64, age: Duration) {
+        self.spool_depth.record(events as u64, &[]);
+        self.spool_bytes.record(bytes, &[]);
+        self.spool_oldest_age.record(age.as_secs_f64(), &[]);
     }
 
     /// Counts a request for as long as the guard lives.

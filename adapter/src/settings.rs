@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use calbridge_process::{Access, Config, Limits, Tenant, tls::ServerFiles};
+use calbridge_process::{Access, Ack, Config, Limits, SpoolSettings, Tenant, tls::ServerFiles};
 
 use crate::{Moment, Resolver};
 
@@ -20,6 +20,10 @@ pub struct Settings {
     pub access: Access,
     /// Answers the addresses of the names among them.
     pub resolver: Resolver,
+    /// Where what the service does not commit in time is kept.
+    pub spool: Option<SpoolSettings>,
+    /// When a webhook is answered with a 2xx.
+    pub ack: Ack,
     /// Every bound in force.
     pub limits: Limits,
     /// Asked once for each request: the time, and an id.
@@ -34,6 +38,8 @@ impl From<&Config> for Settings {
             services: config.services.clone(),
             access: config.access.clone(),
             resolver: Resolver::system(),
+            spool: config.spool.clone(),
+            ack: config.ack,
             limits: config.limits,
             moment: Moment::now,
         }

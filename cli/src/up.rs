@@ -77,6 +77,7 @@ async fn run(mut config: Config, process: Process, demo: bool) -> anyhow::Result
     let readiness = process.readiness.clone();
     // Named before either part starts, so that one of them alone does not count as everything.
     let _parts = [readiness.check("store"), readiness.check("service")];
+    let _spool = config.spool.as_ref().map(|_| readiness.check("spool"));
     let stop_admin = CancellationToken::new();
     let admin = tokio::spawn(admin::serve(admin, readiness.clone(), process.metrics.clone(), stop_admin.clone()));
     let service =

@@ -15,8 +15,8 @@ use url::Url;
 
 use self::listeners::{grpc_tls, http_tls, listener};
 use crate::{
-    Access, ConfigError, Limits, LogFormatOption, Options, Principal, Retention, ServiceOptions, Tenant, access,
-    principal, retention, tenant, tls::ServerFiles,
+    Access, Ack, ConfigError, Limits, LogFormatOption, Options, Principal, Retention, ServiceOptions, SpoolSettings,
+    Tenant, access, principal, retention, spool, tenant, tls::ServerFiles,
 };
 
 pub(crate) use self::listeners::has_host_and_port;
@@ -97,6 +97,11 @@ pub struct Config {
     pub access: Access,
     /// Where data lies, unless `database` says otherwise. Not created yet; empty for a program that keeps none.
     pub data_dir: PathBuf,
+    /// Where the adapter keeps what the service does not commit in time; `None` also for a program that takes no
+    /// webhooks in.
+    pub spool: Option<SpoolSettings>,
+    /// When a webhook is answered with a 2xx.
+    pub ack: Ack,
     /// The store.
     pub database: Database,
     /// Redis as the dedupe hint, where there is one.
@@ -182,11 +187,13 @@ pub fn resolve(
     let http_tls = if takes { http_tls(&options)? } else { None };
     let grpc_tls = if keeps { grpc_tls(&options)? } else { None };
     let asked = grpc_tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    let data_dir = match options.data_dir {
-        Some(path) => path,
-        None if keeps => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
+    // An adapter keeps its spool there, where it is not said to be elsewhere.
+    let data_dir = match &options.data_dir {
+        Some(path) => path.clone(),
+        None if keeps || options.spool_dir.is_none() => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
         None => PathBuf::new(),
     };
+    let (spool, ack) = if takes { spool::resolve(&options, &data_dir)? } else { (None, Ack::default()) };
     let (retention, tenant_retention) = if keeps {
         retention::resolve(&options.retention, &options.tenants)?
     } else {
@@ -213,7 +220,9 @@ pub fn resolve(
         tenants,
         insecure: options.insecure.unwrap_or(false),
         insecure_unsigned: options.insecure_unsigned.unwrap_or(false),
-        limits: Limits::resolve(&options.limits)?,
+        limits: Limits::resolve(&options.limits, spool.is_some())?,
+        spool,
+        ack,
         log_format: match options.log_format {
             None | Some(LogFormatOption::Auto) => LogFormat::Auto,
             Some(LogFormatOption::Text) => LogFormat::Text,

@@ -13,6 +13,7 @@ mod options;
 mod period;
 mod principal;
 mod retention;
+mod spool;
 mod tenant;
 pub mod tls;
 
@@ -28,4 +29,5 @@ pub use principal::{
     token_sha256,
 };
 pub use retention::{Keeping, Retention, RetentionOptions};
+pub use spool::{Ack, SpoolSettings};
 pub use tenant::{MAX_SECRETS, MAX_TENANTS, Secret, Tenant};

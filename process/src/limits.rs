@@ -20,8 +20,11 @@ const CONNECTIONS: usize = 1024;
 const IN_FLIGHT: usize = 1024;
 /// The bodies of these requests together: what a flood can make the process hold.
 const IN_FLIGHT_BYTES: usize = 256 * 1024 * 1024;
-/// Cal.com's direct path makes its booker wait for our answer.
-const FORWARD_DEADLINE: Duration = Duration::from_secs(2);
+/// Cal.com's direct path makes its booker wait for our answer. A service that works has committed long before; the spool
+/// takes a few milliseconds more.
+const FORWARD_DEADLINE: Duration = Duration::from_millis(250);
+/// Where there is no spool the answer is 503 then: a slow commit is better.
+const FORWARD_DEADLINE_WITHOUT_SPOOL: Duration = Duration::from_secs(2);
 /// Supervisors commonly kill 10 s after SIGTERM; what was accepted is done long before.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 
@@ -44,7 +47,7 @@ pub struct Limits {
     pub in_flight: usize,
     /// Most bytes of bodies held at once; 503 above.
     pub in_flight_bytes: usize,
-    /// For the service to commit an event; 503 after it.
+    /// For the service to commit an event; after it the spool keeps it, and where there is none the answer is 503.
     pub forward_deadline: Duration,
     /// For what was accepted to be finished after SIGTERM.
     pub shutdown_grace: Duration,
@@ -58,7 +61,8 @@ impl Limits {
     pub const HEADER_COUNT_MOST: usize = 4096;
 
     /// Fills the gaps with the defaults and checks the arithmetic between the bounds.
-    pub(crate) fn resolve(options: &LimitOptions) -> Result<Self, ConfigError> {
+    pub(crate) fn resolve(options: &LimitOptions, has_spool: bool) -> Result<Self, ConfigError> {
+        let forward_deadline = if has_spool { FORWARD_DEADLINE } else { FORWARD_DEADLINE_WITHOUT_SPOOL };
         let period = |given: Option<Period>, default| given.map_or(default, |period| period.0);
         let limits = Self {
             body_bytes: options.body_bytes.unwrap_or(BODY_BYTES),
@@ -69,7 +73,7 @@ impl Limits {
             connections: options.connections.unwrap_or(CONNECTIONS),
             in_flight: options.in_flight.unwrap_or(IN_FLIGHT),
             in_flight_bytes: options.in_flight_bytes.unwrap_or(IN_FLIGHT_BYTES),
-            forward_deadline: period(options.forward_deadline, FORWARD_DEADLINE),
+            forward_deadline: period(options.forward_deadline, forward_deadline),
             shutdown_grace: period(options.shutdown_grace, SHUTDOWN_GRACE),
         };
         limits.check()?;
@@ -140,7 +144,9 @@ mod tests {
 
     #[test]
     fn the_defaults_fit_together() {
-        Limits::resolve(&LimitOptions::default()).unwrap();
+        for has_spool in [false, true] {
+            Limits::resolve(&LimitOptions::default(), has_spool).unwrap();
+        }
     }
 
     #[test]
@@ -152,7 +158,7 @@ mod tests {
         for (options, flag) in
             [(short_grace, "--shutdown-grace"), (small_budget, "--in-flight-bytes"), (huge_body, "--body-bytes")]
         {
-            let why = Limits::resolve(&options).unwrap_err().to_string();
+            let why = Limits::resolve(&options, true).unwrap_err().to_string();
             assert!(why.starts_with(flag), "{why}");
         }
     }

@@ -9,7 +9,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use crate::{Period, PrincipalOptions, RetentionOptions};
+use crate::{Ack, Period, PrincipalOptions, RetentionOptions};
 
 /// Every shared option; each is unset where nobody said anything. The field names are the keys of the config file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -73,6 +73,23 @@ pub struct Options {
     /// Where data lies [default: the platform's data directory]
     #[arg(long, env = "CALBRIDGE_DATA_DIR", value_name = "PATH")]
     pub data_dir: Option<PathBuf>,
+
+    /// Where the adapter keeps webhooks that the service does not commit in time; `none`: nowhere, they are answered 503
+    /// [default: DATA_DIR/spool]
+    #[arg(long, env = "CALBRIDGE_SPOOL_DIR", value_name = "PATH|none")]
+    pub spool_dir: Option<PathBuf>,
+
+    /// The most that is kept there, in bytes; 503 above [default: 2147483648]
+    #[arg(long, env = "CALBRIDGE_SPOOL_BYTES", value_name = "BYTES")]
+    pub spool_bytes: Option<u64>,
+
+    /// The longest that anything waits there before nothing more is taken in; 503 then [default: 7days]
+    #[arg(long, env = "CALBRIDGE_SPOOL_AGE", value_name = "TIME")]
+    pub spool_age: Option<Period>,
+
+    /// When a webhook is answered with a 2xx [default: committed]
+    #[arg(long, env = "CALBRIDGE_ACK", value_name = "WHEN")]
+    pub ack: Option<Ack>,
 
     /// The store [default: sqlite://DATA_DIR/calbridge.db]
     #[arg(long, env = "CALBRIDGE_DATABASE_URL", value_name = "sqlite://…|postgres://…", hide_env_values = true)]
@@ -176,7 +193,7 @@ pub struct LimitOptions {
     /// Most bytes of bodies held at once [default: 268435456]
     #[arg(long, env = "CALBRIDGE_IN_FLIGHT_BYTES", value_name = "BYTES")]
     pub in_flight_bytes: Option<usize>,
-    /// For the service to commit an event [default: 2s]
+    /// For the service to commit an event [default: 250ms, and 2s where there is no spool]
     #[arg(long, env = "CALBRIDGE_FORWARD_DEADLINE", value_name = "TIME")]
     pub forward_deadline: Option<Period>,
     /// For what was accepted to be finished after SIGTERM [default: 8s]
@@ -231,6 +248,10 @@ impl Options {
             service_key: self.service_key.or(below.service_key),
             service_token_file: self.service_token_file.or(below.service_token_file),
             data_dir: self.data_dir.or(below.data_dir),
+            spool_dir: self.spool_dir.or(below.spool_dir),
+            spool_bytes: self.spool_bytes.or(below.spool_bytes),
+            spool_age: self.spool_age.or(below.spool_age),
+            ack: self.ack.or(below.ack),
             database_url: self.database_url.or(below.database_url),
             database_connections: self.database_connections.or(below.database_connections),
             redis_url: self.redis_url.or(below.redis_url),

@@ -30,6 +30,8 @@ pub mod span {
     pub const VERIFY_SIGNATURE: &str = "verify signature";
     /// INTERNAL: raw body to typed event.
     pub const PARSE_WEBHOOK: &str = "parse webhook";
+    /// PRODUCER: one event on its way to the spool's disk.
+    pub const APPEND_SPOOL: &str = "append spool";
     /// CLIENT: one event on its way to the service; its context is the event's `trace_parent`.
     pub const SEND_INGEST: &str = "send ingest";
     /// CONSUMER: one event from its queueing to its acknowledgement in the service.
@@ -155,6 +157,12 @@ pub const MESSAGING_MESSAGE_BODY_SIZE: &str = "messaging.message.body.size";
 pub const MESSAGING_BATCH_MESSAGE_COUNT: &str = "messaging.batch.message_count";
 /// The name and the type of the operation that hands an event to the service, or entries of the log to who follows it.
 pub const MESSAGING_SEND: &str = "send";
+/// The name of the operation that adds an event to the spool.
+pub const MESSAGING_APPEND: &str = "append";
+/// And its type.
+pub const MESSAGING_CREATE: &str = "create";
+/// Where that is.
+pub const MESSAGING_SPOOL: &str = "spool";
 /// Where events are sent to.
 pub const MESSAGING_INGEST: &str = "ingest";
 /// Name and type of the operation that folds an event into the bookings.
@@ -292,6 +300,18 @@ pub mod metric {
     pub const FORWARD_STREAMS: &str = "calbridge.forward.streams";
     /// Counter: events that went on from one replica of the service to another.
     pub const FORWARD_REROUTES: &str = "calbridge.forward.reroutes";
+    /// Gauge: events in the spool.
+    pub const SPOOL_DEPTH: &str = "calbridge.spool.depth";
+    /// Gauge, seconds: since the oldest of them was received; 0 where there is none.
+    pub const SPOOL_OLDEST_AGE: &str = "calbridge.spool.oldest_age";
+    /// Gauge, bytes: of the spool's files.
+    pub const SPOOL_BYTES: &str = "calbridge.spool.bytes";
+    /// Histogram, seconds: for the disk to keep what was written to the spool.
+    pub const SPOOL_FSYNC_DURATION: &str = "calbridge.spool.fsync.duration";
+    /// Histogram: events that the disk kept at once.
+    pub const SPOOL_BATCH_SIZE: &str = "calbridge.spool.batch.size";
+    /// Counter: events of the spool that the service has committed.
+    pub const SPOOL_DRAINED: &str = "calbridge.spool.drained";
     /// Counter by signal: spans, log records and collections whose export failed.
     pub const TELEMETRY_LOST: &str = "calbridge.telemetry.lost";
 }

@@ -51,4 +51,6 @@ async fn a_2xx_escapes_what_is_not_ours() {
     assert_eq!(status, 200);
     let expected = r#"{"status":"processed","event":"quote \" and \u0001","outcome":"no_change","delivery_id":"id"}"#;
     assert_eq!(body, expected);
+    let (status, _, body) = shown(Answer::Accepted { event: "a \"b\"".to_owned() }, true).await;
+    assert_eq!((status, body.as_str()), (202, r#"{"status":"accepted","event":"a \"b\""}"#));
 }

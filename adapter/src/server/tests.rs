@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use calbridge_process::Access;
+use calbridge_process::{Access, Ack};
 use calbridge_telemetry::Readiness;
 use http_body_util::Empty;
 
@@ -37,13 +37,17 @@ async fn start(limits: Limits, patience: Patience) -> (SocketAddr, CancellationT
         services: vec!["http://127.0.0.1:9".to_owned()],
         access: Access::default(),
         resolver: Resolver::system(),
+        spool: None,
+        ack: Ack::Committed,
         limits,
         moment: Moment::now,
     };
     let (shutdown, metrics) = (CancellationToken::new(), Arc::new(Metrics::new()));
     let check = Readiness::new().check("service");
     let (forwarder, running) = forward::start(&settings, check, &metrics, &shutdown).unwrap();
-    let edge = Arc::new(Edge::new(settings, Durable::new(forwarder, Arc::clone(&metrics)), metrics));
+    let (spool, ack, over) = (None, Ack::Committed, CancellationToken::new());
+    let durable = Durable { forwarder, spool, ack, metrics: Arc::clone(&metrics), over };
+    let edge = Arc::new(Edge::new(settings, durable, metrics));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = shutdown.clone();

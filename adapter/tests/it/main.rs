@@ -9,5 +9,6 @@ mod limits;
 mod replicas;
 mod shutdown;
 mod signature;
+mod spool;
 mod support;
 mod telemetry;

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration
 
 use calbridge_adapter::{Error, Moment, Resolver, Settings};
 use calbridge_calcom::golden::{self, Golden};
-use calbridge_process::{Access, Limits, Secret, Tenant};
+use calbridge_process::{Access, Ack, Limits, Secret, Tenant};
 use calbridge_proto::v1::Trigger;
 use calbridge_telemetry::Readiness;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -72,6 +72,8 @@ pub(crate) fn settings(services: &[String], limits: Limits) -> Settings {
         access: Access::default(),
         resolver,
         limits,
+        spool: None,
+        ack: Ack::Committed,
         moment: Moment::now,
     }
 }
