@@ -18,6 +18,7 @@ mod programs;
 mod redis;
 mod replicas;
 mod socket;
+mod spool;
 mod store_tool;
 
 mod story;
