@@ -40,7 +40,7 @@ pub use self::{
     moment::Moment,
     resolve::Resolver,
     settings::Settings,
-    spool::SpoolError,
+    spool::{Emptied, SpoolError, SpoolSummary, SpooledEvent, empty_spool, inspect_spool},
 };
 
 /// Why the adapter can't run.

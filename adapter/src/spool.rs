@@ -8,6 +8,8 @@
 
 mod backlog;
 mod drain;
+mod empty;
+mod inspect;
 mod open;
 mod record;
 mod segment;
@@ -36,8 +38,12 @@ use self::{
 };
 use crate::{forward::Refused, metrics::Metrics};
 
-pub use self::open::SpoolError;
 pub(crate) use self::{backlog::Amount, drain::Drain};
+pub use self::{
+    empty::{Emptied, empty_spool},
+    inspect::{SpoolSummary, SpooledEvent, inspect_spool},
+    open::SpoolError,
+};
 
 /// Records at once: what is known of each costs some 30 bytes of memory.
 const RECORDS_MOST: usize = 1_000_000;

@@ -1,5 +1,5 @@
 //! The `calbridge` program: runs everything on one machine (`up`), plays Cal.com (`send`), reads what is known (`get`,
-//! `list`, `lineage`, `timeline`), folds it again (`replay`), looks after the store (`store`), and makes tokens
+//! `list`, `lineage`, `timeline`), folds it again (`replay`), looks after the spool (`spool`) and the store (`store`), and makes tokens
 //! (`token`).
 
 mod client;
@@ -10,6 +10,7 @@ mod output;
 mod read;
 mod replay;
 mod send;
+mod spool;
 mod store;
 mod tail;
 mod time;
@@ -59,6 +60,8 @@ enum Command {
     Deadletter(deadletter::DeadLetterCommand),
     /// Type and merge kept webhooks again, or check what that would change
     Replay(replay::Replay),
+    /// Look at what waits on an adapter's disk, or send it on
+    Spool(spool::Spool),
     /// Look at the store, back it up, give room back
     Store(store::Store),
     /// Make a token for a caller of the service, and the hash of it for the config file
@@ -95,6 +98,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Consumer(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Deadletter(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Replay(arguments) => arguments.run().await,
+        Command::Spool(arguments) => arguments.run().await,
         Command::Store(arguments) => arguments.run().await,
         Command::Token(arguments) => arguments.run().map(|()| ExitCode::SUCCESS),
     }

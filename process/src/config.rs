@@ -271,6 +271,28 @@ pub fn store(
     database(options.database_url.as_ref(), &data_dir, options.database_connections)
 }
 
+/// The spool, for a program that looks at it beside the adapter: what was said, else what the config file says, else the
+/// default.
+///
+/// # Errors
+///
+/// A file that can't be read, a spool that is none, or no place for data.
+pub fn spool_settings(
+    spool_dir: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+    config: Option<PathBuf>,
+) -> Result<SpoolSettings, ConfigError> {
+    let options = with_file(Options { data_dir, spool_dir, config, ..Options::default() })?;
+    let data_dir = match &options.data_dir {
+        Some(path) => path.clone(),
+        None if options.spool_dir.is_some() => PathBuf::new(),
+        None => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
+    };
+    let (spool, _) = spool::resolve(&options, &data_dir)?;
+    let mend = "names no spool to look at: say the directory".to_owned();
+    spool.ok_or(ConfigError::Value { option: "--spool-dir", value: "none".to_owned(), mend })
+}
+
 fn with_file(options: Options) -> Result<Options, ConfigError> {
     match options.config.clone() {
         Some(path) => Ok(options.over(read_file(&path)?)),

@@ -18,7 +18,9 @@ mod tenant;
 pub mod tls;
 
 pub use access::{Access, Credentials, SERVICES_MOST, ServiceOptions, Token, is_https};
-pub use config::{COMPLETE_GRACE, Config, Database, Program, RedisSettings, RedisTls, resolve, service_access, store};
+pub use config::{
+    COMPLETE_GRACE, Config, Database, Program, RedisSettings, RedisTls, resolve, service_access, spool_settings, store,
+};
 pub use error::ConfigError;
 pub use frame::{Process, announce, arguments, environment, exit_code, listen, loopback_or, start, start_with};
 pub use limits::Limits;

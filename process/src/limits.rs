@@ -62,9 +62,15 @@ impl Limits {
 
     /// Fills the gaps with the defaults and checks the arithmetic between the bounds.
     pub(crate) fn resolve(options: &LimitOptions, has_spool: bool) -> Result<Self, ConfigError> {
+        let limits = Self::filled(options, has_spool);
+        limits.check()?;
+        Ok(limits)
+    }
+
+    fn filled(options: &LimitOptions, has_spool: bool) -> Self {
         let forward_deadline = if has_spool { FORWARD_DEADLINE } else { FORWARD_DEADLINE_WITHOUT_SPOOL };
         let period = |given: Option<Period>, default| given.map_or(default, |period| period.0);
-        let limits = Self {
+        Self {
             body_bytes: options.body_bytes.unwrap_or(BODY_BYTES),
             header_bytes: options.header_bytes.unwrap_or(HEADER_BYTES),
             header_count: options.header_count.unwrap_or(HEADER_COUNT),
@@ -75,9 +81,7 @@ impl Limits {
             in_flight_bytes: options.in_flight_bytes.unwrap_or(IN_FLIGHT_BYTES),
             forward_deadline: period(options.forward_deadline, forward_deadline),
             shutdown_grace: period(options.shutdown_grace, SHUTDOWN_GRACE),
-        };
-        limits.check()?;
-        Ok(limits)
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -132,6 +136,13 @@ impl Limits {
             return refuse("--shutdown-grace", Period(self.shutdown_grace).to_string(), mend);
         }
         Ok(())
+    }
+}
+
+impl Default for Limits {
+    /// Those of a program that keeps a spool.
+    fn default() -> Self {
+        Self::filled(&LimitOptions::default(), true)
     }
 }
 

@@ -53,6 +53,8 @@ struct Segment {
 pub(crate) struct Amount {
     /// That are not settled.
     pub(crate) records: usize,
+    /// Of those, records that the service will not take.
+    pub(crate) aside: usize,
     /// Of all segments, those of settled records included for as long as their file is there.
     pub(crate) bytes: u64,
     /// When the oldest of them was received, but for those aside, in microseconds since 1970-01-01T00:00:00Z.
@@ -145,7 +147,7 @@ impl Backlog {
         let fronts = self.waiting.values().filter_map(VecDeque::front);
         let oldest = fronts.chain(self.out.values().map(|(_, entry)| entry)).map(|entry| entry.time).min();
         let (records, bytes) = self.size();
-        Amount { records, bytes, oldest }
+        Amount { records, aside: self.aside.len(), bytes, oldest }
     }
 
     fn count(&mut self, entry: Entry) {
@@ -193,7 +195,11 @@ mod tests {
         }
         backlog.take().unwrap();
         backlog.set_aside(entry(1, 2));
-        assert_eq!(backlog.amount(), Amount { records: 5, bytes: 0, oldest: None }, "and what is aside does not");
+        assert_eq!(
+            backlog.amount(),
+            Amount { records: 5, aside: 5, bytes: 0, oldest: None },
+            "and what is aside does not"
+        );
     }
 
     #[test]
@@ -205,14 +211,14 @@ mod tests {
         backlog.add(&tenant, entry(1, 0));
         backlog.add_out(&tenant, entry(1, 7));
         backlog.add_out(&tenant, entry(2, 0));
-        assert_eq!(backlog.amount(), Amount { records: 3, bytes: 150, oldest: Some(0) });
+        assert_eq!(backlog.amount(), Amount { records: 3, aside: 0, bytes: 150, oldest: Some(0) });
         assert!(!backlog.settle(entry(1, 0)), "it is not out");
         backlog.take().unwrap();
         assert!(!backlog.settle(entry(1, 0)) && !backlog.settle(entry(1, 0)));
         assert_eq!(backlog.amount().oldest, Some(0), "one of the other segment");
         assert!(backlog.settle(entry(1, 7)) && !backlog.settle(entry(2, 0)), "what can't be read is kept");
         backlog.forget(1);
-        assert_eq!(backlog.amount(), Amount { records: 0, bytes: 50, oldest: None });
+        assert_eq!(backlog.amount(), Amount { records: 0, aside: 0, bytes: 50, oldest: None });
     }
 
     proptest! {

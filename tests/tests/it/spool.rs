@@ -149,7 +149,7 @@ async fn one_process_has_one_spool_and_says_where() {
     assert!(second.stderr.contains(&place) && second.stderr.contains("--spool-dir none"), "{}", second.stderr);
     let shown = || async {
         let page = Page::read(first.listening().admin()).await;
-        let names = ["calbridge_spool_depth", "calbridge_spool_bytes", "calbridge_spool_oldest_age_seconds"];
+        let names = ["calbridge_spool_depth", "calbridge_spool_bytes_bytes", "calbridge_spool_oldest_age_seconds"];
         names.iter().all(|name| page.has(name)).then_some(())
     };
     wait::until("its numbers are on the page", shown).await;
@@ -168,5 +168,44 @@ async fn the_age_of_what_waits_is_shown() {
     wait::until("it grows older", aged).await;
     system.restart_service();
     all_arrive_once(&system, &[created("old0")]).await;
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn an_operator_sees_what_waits_and_sends_it_on_without_an_adapter() {
+    let mut system = Plan::new().returning().with_spool().start().await;
+    let service = format!("http://{}", system.service.listening().grpc());
+    system.service.kill();
+    let kept = send(&system, "waits", 20).await;
+    let directory = system.spool();
+    let run = async |arguments: &[&str]| {
+        let start = arguments.iter().fold(Start::new("calbridge").arg("spool"), |start, word| start.arg(*word));
+        start.flag("--spool-dir", &directory).run().await
+    };
+    let status = run(&["status", "--output", "json"]).await;
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!((&status["events"], &status["in_use"], &status["unreadable"]), (&20.into(), &true.into(), &0.into()));
+    assert_eq!(status["tenants"][0]["tenant"], TENANT);
+    let table = run(&["status"]).await.stdout;
+    assert!(table.contains("20 webhooks wait") && table.contains("an adapter sends them on"), "{table}");
+    let listed = run(&["inspect", "--output", "json"]).await.stdout;
+    assert!(!listed.contains('@') && !listed.contains("waits"), "nobody's data is shown: {listed}");
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed.len(), 20);
+    assert!(listed.iter().all(|event| event["trigger_name"] == "BOOKING_CREATED" && event["body_bytes"] != 0));
+    let cut = run(&["inspect", "--limit", "3"]).await.stdout;
+    assert!(cut.contains("and 17 more"), "{cut}");
+    let busy = run(&["drain", "--service", &service]).await;
+    assert!(busy.code == Some(1) && busy.stderr.contains("another calbridge has this spool"), "{}", busy.stderr);
+
+    system.adapter.kill();
+    system.restart_service();
+    let drained = run(&["drain", "--service", &service]).await;
+    assert_eq!((drained.code, drained.stdout.trim()), (Some(0), "20 sent, 0 left"), "{}", drained.stderr);
+    assert_eq!(run(&["drain", "--service", &service]).await.stdout.trim(), "0 sent, 0 left");
+    system.restart_adapter();
+    all_arrive_once(&system, &kept).await;
+    let none = Start::new("calbridge").arg("spool").arg("status").flag("--data-dir", "nowhere").run().await;
+    assert!(none.code == Some(1) && none.stderr.contains("--spool-dir"), "{}", none.stderr);
     system.stop().await;
 }
