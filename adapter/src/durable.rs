@@ -1,8 +1,8 @@
 //! Making an event durable: the step between "verified and typed" and the 2xx that promises it is kept.
 //!
 //! There are two ways: the service's commit, and, where that takes too long or can't be had, the spool's disk. Whatever
-//! neither keeps comes out of [`Durable::keep`] as [`Refused`], in this one place, and becomes a 503: nothing that is not
-//! on stable storage is ever answered with a 2xx.
+//! neither keeps comes out of [`Durable::keep`] as [`Refused`], in this one place, and becomes a 503: nothing that is
+//! not on stable storage is ever answered with a 2xx.
 
 use std::{sync::Arc, time::Duration};
 

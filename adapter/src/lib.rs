@@ -63,8 +63,8 @@ pub enum Error {
 /// Serves webhooks on the listener until `shutdown`, then finishes what it has accepted, within the grace; what the
 /// service has not committed by then is in the spool.
 ///
-/// Registers the readiness checks `service`, ready while a stream is open to a replica that says that it serves, and, with
-/// a spool, `spool`, ready while its disk works; then `service` is ready all the time.
+/// Registers the readiness checks `service`, ready while a stream is open to a replica that says that it serves, and,
+/// with a spool, `spool`, ready while its disk works; then `service` is ready all the time.
 pub async fn run(
     settings: Settings,
     listener: TcpListener,
@@ -95,8 +95,8 @@ pub async fn run(
     Ok(served?)
 }
 
-/// What the streams report to. With a spool a webhook is made durable whether or not the service is there, so the process
-/// is ready until it ends.
+/// What the streams report to. With a spool a webhook is made durable whether or not the service is there, so the
+/// process is ready until it ends.
 fn service_check(readiness: &Readiness, has_spool: bool, shutdown: &CancellationToken) -> Check {
     let check = readiness.check("service");
     if !has_spool {

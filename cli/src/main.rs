@@ -1,6 +1,6 @@
 //! The `calbridge` program: runs everything on one machine (`up`), plays Cal.com (`send`), reads what is known (`get`,
-//! `list`, `lineage`, `timeline`), folds it again (`replay`), looks after the spool (`spool`) and the store (`store`), and makes tokens
-//! (`token`).
+//! `list`, `lineage`, `timeline`), folds it again (`replay`), looks after the spool (`spool`) and the store (`store`),
+//! and makes tokens (`token`).
 
 mod client;
 mod consumer;

@@ -271,8 +271,8 @@ pub fn store(
     database(options.database_url.as_ref(), &data_dir, options.database_connections)
 }
 
-/// The spool, for a program that looks at it beside the adapter: what was said, else what the config file says, else the
-/// default.
+/// The spool, for a program that looks at it beside the adapter: what was said, else what the config file says, else
+/// the default.
 ///
 /// # Errors
 ///

@@ -20,8 +20,8 @@ const CONNECTIONS: usize = 1024;
 const IN_FLIGHT: usize = 1024;
 /// The bodies of these requests together: what a flood can make the process hold.
 const IN_FLIGHT_BYTES: usize = 256 * 1024 * 1024;
-/// Cal.com's direct path makes its booker wait for our answer. A service that works has committed long before; the spool
-/// takes a few milliseconds more.
+/// Cal.com's direct path makes its booker wait for our answer. A service that works has committed long before; the
+/// spool takes a few milliseconds more.
 const FORWARD_DEADLINE: Duration = Duration::from_millis(250);
 /// Where there is no spool the answer is 503 then: a slow commit is better.
 const FORWARD_DEADLINE_WITHOUT_SPOOL: Duration = Duration::from_secs(2);

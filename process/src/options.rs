@@ -74,8 +74,8 @@ pub struct Options {
     #[arg(long, env = "CALBRIDGE_DATA_DIR", value_name = "PATH")]
     pub data_dir: Option<PathBuf>,
 
-    /// Where the adapter keeps webhooks that the service does not commit in time; `none`: nowhere, they are answered 503
-    /// [default: DATA_DIR/spool]
+    /// Where the adapter keeps webhooks that the service does not commit in time; `none`: nowhere, they are answered
+    /// 503 [default: DATA_DIR/spool]
     #[arg(long, env = "CALBRIDGE_SPOOL_DIR", value_name = "PATH|none")]
     pub spool_dir: Option<PathBuf>,
 

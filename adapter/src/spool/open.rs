@@ -144,7 +144,7 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
         }
     };
     if damaged > 0 || later > 0 || torn {
-        warn!(path = %path.display(), damaged, later, torn, "not all of this file of the spool can be read; it is kept");
+        warn!(path = %path.display(), damaged, later, torn, "not all of this file can be read; it is kept");
     }
     let kept = damaged > 0 || later > 0 || torn;
     backlog.segment(number, std::fs::metadata(&path)?.len(), kept);

@@ -1,5 +1,5 @@
-//! The spool's one writer: a thread that adds what is there to the newest segment and has the disk keep it, once for all
-//! who wait. Nobody is answered before.
+//! The spool's one writer: a thread that adds what is there to the newest segment and has the disk keep it, once for
+//! all who wait. Nobody is answered before.
 
 use std::{
     fs::{self, File, OpenOptions},
