@@ -1,0 +1,75 @@
+// The schema at run time: the services of `calbridge.v1` as classes of clients. Two ways, neither of which needs a build:
+// the .proto files, and asking the service itself.
+
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import grpc from '@grpc/grpc-js';
+import protoLoader from '@grpc/proto-loader';
+
+const PACKAGE = 'calbridge.v1';
+const SERVICES = ['IngestService', 'BookingService', 'ConsumerService', 'DeliveryService'];
+
+/** Names as the schema has them, enums by name, 64-bit integers as texts, and in a oneof's own name which of it is set. */
+export const OPTIONS = { keepCase: true, longs: String, enums: String, defaults: true, oneofs: true };
+
+/** A .proto file of this example. */
+export const own = (name) => protoLoader.loadSync(fileURLToPath(new URL(`../protos/${name}`, import.meta.url)), OPTIONS);
+
+export function fromProtos(folder) {
+  const place = join(folder, ...PACKAGE.split('.'));
+  const files = existsSync(place) ? readdirSync(place).filter((name) => name.endsWith('.proto')) : [];
+  if (files.length === 0) {
+    throw new Error(`${folder} holds no calbridge/v1/*.proto: give the folder proto of calbridge`);
+  }
+  const paths = files.map((name) => join(place, name));
+  return services(protoLoader.loadSync(paths, { ...OPTIONS, includeDirs: [folder] }));
+}
+
+/** No file is needed, and none can be out of date. */
+export async function fromReflection(connection) {
+  const protos = own('reflection.proto');
+  const { ServerReflection } = grpc.loadPackageDefinition(protos).grpc.reflection.v1;
+  const file = protos['grpc.reflection.v1.File'];
+  const files = new Map();
+  const client = connection.client(ServerReflection);
+  const call = client.ServerReflectionInfo();
+  // Every file once: those of the services, then what those that came import.
+  const asked = new Set();
+  let unanswered = 0;
+  const ask = (request) => {
+    const [name] = Object.values(request);
+    if (!asked.has(name)) {
+      asked.add(name);
+      unanswered += 1;
+      call.write(request);
+    }
+  };
+  try {
+    SERVICES.forEach((name) => ask({ file_containing_symbol: `${PACKAGE}.${name}` }));
+    for await (const answer of call) {
+      if (answer.message_response === 'error_response') {
+        throw new Error(`the service does not tell its schema: ${answer.error_response.error_message}`);
+      }
+      for (const bytes of answer.file_descriptor_response.file_descriptor_proto) {
+        const { name, dependency } = file.deserialize(bytes);
+        files.set(name, bytes);
+        dependency.forEach((imported) => ask({ file_by_filename: imported }));
+      }
+      unanswered -= 1;
+      if (unanswered === 0) {
+        call.end();
+      }
+    }
+  } finally {
+    call.cancel();
+    client.close();
+  }
+  const set = protos['grpc.reflection.v1.FileSet'].serialize({ file: [...files.values()] });
+  return services(protoLoader.loadFileDescriptorSetFromBuffer(set, OPTIONS));
+}
+
+function services(definition) {
+  const loaded = grpc.loadPackageDefinition(definition).calbridge.v1;
+  return Object.fromEntries(SERVICES.map((name) => [name, loaded[name]]));
+}

@@ -1,0 +1,56 @@
+// The shared script as Node sees it: its values, and how an answer is compared with what must come.
+//
+// `../conformance.json` is the script and `../README.md` its grammar; `../python/script.py` is this file's twin.
+
+const VALUE = /\$\{([a-z_0-9]+)\}/g;
+const WHOLE_VALUE = /^\$\{([a-z_0-9]+)\}$/;
+
+/** What came is not what must come. */
+export class Mismatch extends Error {}
+
+/**
+ * `${name}` is a value: any one where it is the whole text, a text within a longer one. `{"$body": …}` is the bytes of
+ * what it holds, as compact JSON.
+ */
+export function filled(text, values) {
+  if (Array.isArray(text)) {
+    return text.map((part) => filled(part, values));
+  }
+  if (isObject(text)) {
+    const whole = Object.fromEntries(Object.entries(text).map(([name, part]) => [name, filled(part, values)]));
+    return '$body' in whole ? Buffer.from(JSON.stringify(whole.$body)) : whole;
+  }
+  if (typeof text !== 'string') {
+    return text;
+  }
+  const whole = WHOLE_VALUE.exec(text);
+  return whole ? filled(values[whole[1]], values) : text.replace(VALUE, (found) => filled(found, values));
+}
+
+/** `bookings.0.uid`. */
+export const at = (message, path) => path.split('.').reduce((part, name) => part[name], message);
+
+/** Every field that is expected is there; others may be. "*" is anything that is not empty, null what is not set. */
+export function mustHold(expected, seen, path = '') {
+  const inside = (name) => (path ? `${path}.${name}` : name);
+  if (expected === '*' && !isEmpty(seen)) {
+    return;
+  }
+  if (Buffer.isBuffer(expected) && Buffer.isBuffer(seen) && expected.equals(seen)) {
+    return;
+  }
+  if (isObject(expected) && isObject(seen)) {
+    Object.entries(expected).forEach(([name, part]) => mustHold(part, seen[name], inside(name)));
+  } else if (Array.isArray(expected) && Array.isArray(seen) && expected.length === seen.length) {
+    expected.forEach((part, index) => mustHold(part, seen[index], inside(String(index))));
+  } else if (expected !== (seen ?? null)) {
+    const [wanted, came] = [expected, seen ?? null].map((side) => JSON.stringify(side));
+    throw new Mismatch(`${path || 'the answer'}: expected ${wanted}, seen ${came}`);
+  }
+}
+
+const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value);
+
+function isEmpty(value) {
+  return !value || value.length === 0 || (isObject(value) && Object.keys(value).length === 0);
+}
