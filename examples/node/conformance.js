@@ -8,13 +8,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import { Connection, FLAGS } from './client/connect.js';
 import { Consumption } from './client/consume.js';
 import { isRefusal, refusal, text } from './client/errors.js';
 import { fromProtos, fromReflection } from './client/schema.js';
 import { Cursor, watch } from './client/watch.js';
-import { Mismatch, at, filled, mustHold } from './script.js';
+import { Mismatch, at, filled, mustHold, plain } from './script.js';
 
 // No step takes longer, unless something that must come does not.
 const PATIENCE_MS = 20_000;
@@ -88,8 +88,7 @@ class Run {
     const [service, method] = step.call.split('.');
     const client = this.#client(step, service);
     if (!step.requests) {
-      const call = (done) => client[method](step.request, done);
-      return plain(await new Promise((resolve, reject) => call((error, answer) => (error ? reject(error) : resolve(answer)))));
+      return plain(await promisify(client[method]).call(client, step.request));
     }
     const stream = client[method]();
     step.requests.forEach((request) => stream.write(request));
@@ -149,11 +148,6 @@ function say(client, what, id, before) {
   } else {
     client[kind](id);
   }
-}
-
-/** A message as the script writes it: free JSON as itself. */
-function plain(message) {
-  return message;
 }
 
 /** Who calls besides: one who may read alone, one without a token, one whose token nobody has. */

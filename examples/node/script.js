@@ -2,6 +2,8 @@
 //
 // `../conformance.json` is the script and `../README.md` its grammar; `../python/script.py` is this file's twin.
 
+import { fromStruct } from './client/struct.js';
+
 const VALUE = /\$\{([a-z_0-9]+)\}/g;
 const WHOLE_VALUE = /^\$\{([a-z_0-9]+)\}$/;
 
@@ -10,7 +12,7 @@ export class Mismatch extends Error {}
 
 /**
  * `${name}` is a value: any one where it is the whole text, a text within a longer one. `{"$body": …}` is the bytes of
- * what it holds, as compact JSON.
+ * what it holds, as compact JSON; `{"$text": …}` is a text where any JSON may stand.
  */
 export function filled(text, values) {
   if (Array.isArray(text)) {
@@ -18,6 +20,9 @@ export function filled(text, values) {
   }
   if (isObject(text)) {
     const whole = Object.fromEntries(Object.entries(text).map(([name, part]) => [name, filled(part, values)]));
+    if ('$text' in whole) {
+      return { stringValue: whole.$text };
+    }
     return '$body' in whole ? Buffer.from(JSON.stringify(whole.$body)) : whole;
   }
   if (typeof text !== 'string') {
@@ -25,6 +30,21 @@ export function filled(text, values) {
   }
   const whole = WHOLE_VALUE.exec(text);
   return whole ? filled(values[whole[1]], values) : text.replace(VALUE, (found) => filled(found, values));
+}
+
+/** A message as the script writes it: what proto-loader makes of it, with free JSON as itself. */
+export function plain(message) {
+  if (Array.isArray(message)) {
+    return message.map(plain);
+  }
+  if (!isObject(message)) {
+    return message;
+  }
+  // No other message has this field alone.
+  if (Object.keys(message).join() === 'fields') {
+    return fromStruct(message);
+  }
+  return Object.fromEntries(Object.entries(message).map(([name, part]) => [name, plain(part)]));
 }
 
 /** `bookings.0.uid`. */

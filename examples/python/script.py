@@ -22,12 +22,14 @@ class Mismatch(Exception):
 
 def filled(text: Plain, values: dict[str, Plain]) -> Plain:
     """`${name}` is a value: any one where it is the whole text, a text within a longer one. `{"$body": …}` is the bytes of
-    what it holds, as compact JSON."""
+    what it holds, as compact JSON; `{"$text": …}` is a text where any JSON may stand."""
     if isinstance(text, list):
         return [filled(part, values) for part in text]
     if isinstance(text, dict):
         whole = {name: filled(part, values) for name, part in text.items()}
-        if list(whole) == ["$body"]:
+        if "$text" in whole:
+            return {"string_value": whole["$text"]}
+        if "$body" in whole:
             return json.dumps(whole["$body"], separators=(",", ":"), ensure_ascii=False).encode()
         return whole
     if not isinstance(text, str):

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import grpc from '@grpc/grpc-js';
 import protoLoader from '@grpc/proto-loader';
+import protobuf from 'protobufjs';
+import 'protobufjs/ext/descriptor/index.js';
 
 const PACKAGE = 'calbridge.v1';
 const SERVICES = ['IngestService', 'BookingService', 'ConsumerService', 'DeliveryService'];
@@ -66,8 +68,38 @@ export async function fromReflection(connection) {
     client.close();
   }
   const set = protos['grpc.reflection.v1.FileSet'].serialize({ file: [...files.values()] });
-  return services(protoLoader.loadFileDescriptorSetFromBuffer(set, OPTIONS));
+  const root = new protobuf.Root();
+  // Google's own types are those that protobufjs has, or they would look otherwise than where .proto files are read.
+  const google = [...files.keys()].map((name) => protobuf.common.get(name)).filter((json) => json !== null);
+  google.forEach((json) => root.addJSON(json.nested));
+  root.addJSON({ calbridge: withMaps(protobuf.Root.fromDescriptor(set).toJSON().nested.calbridge) });
+  return services(protoLoader.fromJSON(root.toJSON(), OPTIONS));
 }
+
+/**
+ * In a descriptor a map is a repeated message of keys and values, and protobufjs leaves it so. Here it becomes a map, as
+ * it is where .proto files are read.
+ */
+function withMaps(type) {
+  const [entries, kept] = partition(Object.entries(type.nested ?? {}), ([, inner]) => isEntry(inner));
+  const byName = new Map(entries);
+  const field = (declared) => {
+    const entry = declared.rule === 'repeated' && byName.get(declared.type.split('.').at(-1));
+    return entry ? { id: declared.id, keyType: entry.fields.key.type, type: entry.fields.value.type } : declared;
+  };
+  return {
+    ...type,
+    ...(type.fields && { fields: mapped(Object.entries(type.fields), field) }),
+    ...(type.nested && { nested: mapped(kept, withMaps) }),
+  };
+}
+
+/** protobufjs marks also the message around it. */
+const isEntry = ({ options, fields = {} }) => options?.map_entry && Object.keys(fields).join() === 'key,value';
+
+const partition = (all, belongs) => [all.filter(belongs), all.filter((one) => !belongs(one))];
+
+const mapped = (pairs, change) => Object.fromEntries(pairs.map(([name, value]) => [name, change(value)]));
 
 function services(definition) {
   const loaded = grpc.loadPackageDefinition(definition).calbridge.v1;
