@@ -11,8 +11,8 @@ const WHOLE_VALUE = /^\$\{([a-z_0-9]+)\}$/;
 export class Mismatch extends Error {}
 
 /**
- * `${name}` is a value: any one where it is the whole text, a text within a longer one. `{"$body": …}` is the bytes of
- * what it holds, as compact JSON; `{"$text": …}` is a text where any JSON may stand.
+ * `${name}` is a value: any one where it is the whole text, a text within a longer one. `{"$body": …}` is the bytes
+ * of what it holds, as compact JSON; `{"$text": …}` is a text where any JSON may stand.
  */
 export function filled(text, values) {
   if (Array.isArray(text)) {
@@ -69,7 +69,8 @@ export function mustHold(expected, seen, path = '') {
   }
 }
 
-const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value);
+const isObject = (value) =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value);
 
 function isEmpty(value) {
   return !value || value.length === 0 || (isObject(value) && Object.keys(value).length === 0);

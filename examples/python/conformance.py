@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+
 from client import schema
 from client.connect import Target, add_flags, connect, target
 from client.consume import Consumption
@@ -65,7 +66,8 @@ class Run:
         self._folder = folder
 
     def step(self, step: dict[str, Plain]) -> None:
-        step = {name: part if name in ("meanwhile", "keep") else filled(part, self.values) for name, part in step.items()}
+        later = {name: step[name] for name in ("meanwhile", "keep") if name in step}
+        step = filled({name: part for name, part in step.items() if name not in later}, self.values) | later
         expected = step.get("refused")
         try:
             if "call" in step:
@@ -156,7 +158,7 @@ def read_flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_flags(parser)
     parser.add_argument("--schema", choices=("proto", "reflection"), default="proto")
-    parser.add_argument("--protos", type=Path, default=HERE.parent.parent / "proto", help="the folder of the .proto files")
+    parser.add_argument("--protos", type=Path, default=HERE.parent.parent / "proto", help="where the .proto files are")
     parser.add_argument("--script", type=Path, default=HERE.parent / "conformance.json")
     parser.add_argument("--tenant", default="default")
     parser.add_argument("--reader-token-file", help="a token of the scope `read` alone, for the steps about callers")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import grpc
+
 from client import schema
 from client.connect import add_flags, connect, target
 from client.errors import refusal

@@ -16,13 +16,13 @@ VALUE = re.compile(r"\$\{([a-z_0-9]+)\}")
 Plain = None | bool | int | float | str | bytes | list["Plain"] | dict[str, "Plain"]
 
 
-class Mismatch(Exception):
+class Mismatch(Exception):  # noqa: N818, it is a finding
     """What came is not what must come."""
 
 
 def filled(text: Plain, values: dict[str, Plain]) -> Plain:
-    """`${name}` is a value: any one where it is the whole text, a text within a longer one. `{"$body": …}` is the bytes of
-    what it holds, as compact JSON; `{"$text": …}` is a text where any JSON may stand."""
+    """`${name}` is a value: any one where it is the whole text, a text within a longer one. `{"$body": …}` is the bytes
+    of what it holds, as compact JSON; `{"$text": …}` is a text where any JSON may stand."""
     if isinstance(text, list):
         return [filled(part, values) for part in text]
     if isinstance(text, dict):

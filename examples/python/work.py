@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import grpc
+
 from client import schema
 from client.connect import add_flags, connect, target
 from client.consume import consume

@@ -1,6 +1,7 @@
 // One client of a durable consumer: the service keeps the cursor, and deals entries out to all clients that it has.
 //
-// Each entry comes at least once. So do what you do for it in one transaction with its position, and pass by what is there.
+// Each entry comes at least once. So do what you do for it in one transaction with its position, and pass by what is
+// there.
 
 import { isPassing } from './errors.js';
 import { Pauses } from './watch.js';
@@ -42,8 +43,8 @@ export class Consumption {
   }
 
   /**
-   * RETRY: again after a pause, the consumer's own unless `delay` says another. PARK: a dead letter now. SKIP: let it go.
-   * Operators read the reason, so it holds no personal data.
+   * RETRY: again after a pause, the consumer's own unless `delay` says another. PARK: a dead letter now. SKIP: let it
+   * go. Operators read the reason, so it holds no personal data.
    */
   nack(id, { action = 'RETRY', reason = '', delay = undefined } = {}) {
     this.#call.write({ nack: { id, action: `NACK_ACTION_${action}`, reason, delay } });
@@ -71,8 +72,8 @@ export class Consumption {
 }
 
 /**
- * Hands every item to `handle`, and acks it when that is done; what it throws is a nack. Goes on for ever: a service that
- * is away comes back. What does not pass, such as CONSUMER_PAUSED, is thrown.
+ * Hands every item to `handle`, and acks it when that is done; what it throws is a nack. Goes on for ever: a service
+ * that is away comes back. What does not pass, such as CONSUMER_PAUSED, is thrown.
  */
 export async function consume(consumers, open, handle) {
   const pauses = new Pauses();

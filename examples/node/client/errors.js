@@ -9,9 +9,9 @@ const ERROR_INFO = 'type.googleapis.com/google.rpc.ErrorInfo';
 const protos = own('status.proto');
 
 /**
- * The code of gRPC by its name, and the `google.rpc.ErrorInfo` that calbridge puts beside it: `reason` is
- * BOOKING_NOT_FOUND, CURSOR_EXPIRED, …, and empty where it was not calbridge that answered; `metadata` is for programs:
- * `earliest_position`, `scope`, …
+ * The code of gRPC by its name, and the `google.rpc.ErrorInfo` that calbridge puts beside it. `reason` is
+ * BOOKING_NOT_FOUND, CURSOR_EXPIRED, …, and empty where it was not calbridge that answered; `metadata` is for
+ * programs: `earliest_position`, `scope`, …
  */
 export function refusal(error) {
   const [bytes] = error.metadata?.get('grpc-status-details-bin') ?? [];

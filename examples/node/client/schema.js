@@ -1,5 +1,5 @@
-// The schema at run time: the services of `calbridge.v1` as classes of clients. Two ways, neither of which needs a build:
-// the .proto files, and asking the service itself.
+// The schema at run time: the services of `calbridge.v1` as classes of clients. Two ways, neither of which needs a
+// build: the .proto files, and asking the service itself.
 
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,11 +12,13 @@ import 'protobufjs/ext/descriptor/index.js';
 const PACKAGE = 'calbridge.v1';
 const SERVICES = ['IngestService', 'BookingService', 'ConsumerService', 'DeliveryService'];
 
-/** Names as the schema has them, enums by name, 64-bit integers as texts, and in a oneof's own name which of it is set. */
+/** Names as in the schema, enums by name, 64-bit integers as texts, and under a oneof's name which of it is set. */
 export const OPTIONS = { keepCase: true, longs: String, enums: String, defaults: true, oneofs: true };
 
 /** A .proto file of this example. */
-export const own = (name) => protoLoader.loadSync(fileURLToPath(new URL(`../protos/${name}`, import.meta.url)), OPTIONS);
+export function own(name) {
+  return protoLoader.loadSync(fileURLToPath(new URL(`../protos/${name}`, import.meta.url)), OPTIONS);
+}
 
 export function fromProtos(folder) {
   const place = join(folder, ...PACKAGE.split('.'));
@@ -69,7 +71,7 @@ export async function fromReflection(connection) {
   }
   const set = protos['grpc.reflection.v1.FileSet'].serialize({ file: [...files.values()] });
   const root = new protobuf.Root();
-  // Google's own types are those that protobufjs has, or they would look otherwise than where .proto files are read.
+  // Google's own types are those of protobufjs, or they would look otherwise than where .proto files are read.
   const google = [...files.keys()].map((name) => protobuf.common.get(name)).filter((json) => json !== null);
   google.forEach((json) => root.addJSON(json.nested));
   root.addJSON({ calbridge: withMaps(protobuf.Root.fromDescriptor(set).toJSON().nested.calbridge) });
@@ -77,8 +79,8 @@ export async function fromReflection(connection) {
 }
 
 /**
- * In a descriptor a map is a repeated message of keys and values, and protobufjs leaves it so. Here it becomes a map, as
- * it is where .proto files are read.
+ * In a descriptor a map is a repeated message of keys and values, and protobufjs leaves it so. Here it becomes a map,
+ * as it is where .proto files are read.
  */
 function withMaps(type) {
   const [entries, kept] = partition(Object.entries(type.nested ?? {}), ([, inner]) => isEntry(inner));

@@ -37,9 +37,9 @@ export class Cursor {
 /**
  * Transitions, and with `include_recorded: true` deliveries that change no booking.
  *
- * An entry is dealt with when the next one is asked for: then the cursor moves. `caughtUp` is called with each heartbeat,
- * the first of which comes at the end of what is kept. `request` is the rest of a `WatchTransitionsRequest`.
- * CURSOR_EXPIRED, like everything else that does not pass, is thrown.
+ * An entry is dealt with when the next one is asked for: then the cursor moves. `caughtUp` is called with each
+ * heartbeat, the first of which comes at the end of what is kept. `request` is the rest of a
+ * `WatchTransitionsRequest`. CURSOR_EXPIRED, like everything else that does not pass, is thrown.
  */
 export async function* watch(bookings, request, cursor, caughtUp = async () => {}) {
   const pauses = new Pauses();

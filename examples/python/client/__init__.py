@@ -1,1 +1,1 @@
-"""What a service in Python needs to talk to calbridge: a connection, the schema, the log, a durable consumer, errors."""
+"""What a service in Python needs to talk to calbridge: connection, schema, log, durable consumers, errors."""

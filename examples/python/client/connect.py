@@ -5,9 +5,10 @@ A token never travels in the clear: beyond this machine it needs https.
 
 import argparse
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import grpc
@@ -102,7 +103,7 @@ class _Bearer(
     def __init__(self, token: str) -> None:
         self._header = ("authorization", f"Bearer {token}")
 
-    def intercept_unary_unary(self, continuation, details, request):
+    def intercept_unary_unary(self, continuation: Callable, details: grpc.ClientCallDetails, request: Any) -> Any:
         metadata = [*(details.metadata or ()), self._header]
         shown = _Details(
             details.method,

@@ -1,6 +1,7 @@
 """One client of a durable consumer: the service keeps the cursor, and deals entries out to all clients that it has.
 
-Each entry comes at least once. So do what you do for it in one transaction with its position, and pass by what is there.
+Each entry comes at least once. So do what you do for it in one transaction with its position, and pass by what is
+there.
 """
 
 import queue
@@ -62,8 +63,8 @@ class Consumption:
         self._say(ack={"ids": ids})
 
     def nack(self, id: str, action: str = "RETRY", reason: str = "", delay: dict[str, int] | None = None) -> None:
-        """RETRY: again after a pause, the consumer's own unless `delay` says another. PARK: a dead letter now. SKIP: let
-        it go. Operators read the reason, so it holds no personal data."""
+        """RETRY: again after a pause, the consumer's own unless `delay` says another. PARK: a dead letter now. SKIP:
+        let it go. Operators read the reason, so it holds no personal data."""
         self._say(nack={"id": id, "action": f"NACK_ACTION_{action}", "reason": reason, "delay": delay})
 
     def extend(self, *ids: str) -> None:
@@ -82,8 +83,8 @@ def consume(
     handle: Callable[[Any], None],
     max_in_flight: int = 0,
 ) -> NoReturn:
-    """Hands every item to `handle`, and acks it when that returns; what it raises is a nack. Goes on for ever: a service
-    that is away comes back. What does not pass, such as CONSUMER_PAUSED, is raised."""
+    """Hands every item to `handle`, and acks it when that returns; what it raises is a nack. Goes on for ever: a
+    service that is away comes back. What does not pass, such as CONSUMER_PAUSED, is raised."""
     pauses = Pauses()
     while True:
         try:

@@ -1,7 +1,7 @@
 """The schema at run time: messages and stubs by their names.
 
-A service of your own runs protoc once, as it is built, and imports what comes of it. Here both ways that need no build are
-shown: the .proto files, and asking the service itself.
+A service of your own runs protoc once, as it is built, and imports what comes of it. Here both ways that need no build
+are shown: the .proto files, and asking the service itself.
 """
 
 import importlib

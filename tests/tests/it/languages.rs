@@ -175,6 +175,35 @@ async fn a_follower_goes_on_where_it_was_whoever_of_the_two_ended() {
 }
 
 #[tokio::test]
+async fn a_follower_whose_cursor_is_past_the_retention_is_told_where_the_log_begins() {
+    let mut system = Plan::new().start().await;
+    let folder = TempDir::new().unwrap();
+    let follow = |language: &Language| {
+        let start = language.example("follow").flag("--service", plain(system_address(&system))).arg("--stop-at-head");
+        start.flag("--cursor", folder.path().join(language.name))
+    };
+    let languages = Language::all();
+    book(&system, "purged").await;
+    for language in &languages {
+        assert_eq!(uids(&follow(language).run().await.stdout), ["purged"]);
+    }
+    book(&system, "too").await;
+    let earliest = position_of_the_head(&system).await;
+    // What a purge leaves behind: nobody waits the hour that is the shortest retention.
+    let store = rusqlite::Connection::open(system.data().join("calbridge.db")).unwrap();
+    store.busy_timeout(wait::PATIENCE).unwrap();
+    let purged = "INSERT INTO retention (tenant, bodies, deliveries, transitions) VALUES (?1, 0, 0, ?2)";
+    store.execute(purged, (TENANT, i64::from_str_radix(&earliest, 16).unwrap())).unwrap();
+    for language in &languages {
+        let ended = follow(language).run().await;
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{}", ended.stderr);
+        assert!(ended.stderr.contains("OUT_OF_RANGE/CURSOR_EXPIRED"), "{}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("earliest position: {earliest}")), "{}", ended.stderr);
+    }
+    system.stop().await;
+}
+
+#[tokio::test]
 async fn workers_of_both_languages_share_a_consumer_and_outlive_the_service() {
     let languages = Language::all();
     if languages.is_empty() {
@@ -215,6 +244,12 @@ fn plain(address: SocketAddr) -> String {
 
 fn system_address(system: &System) -> SocketAddr {
     system.service.listening().grpc()
+}
+
+/// Where the last booking changed last.
+async fn position_of_the_head(system: &System) -> String {
+    let bookings = system.api().all_bookings(TENANT).await;
+    bookings.into_iter().map(|booking| booking.position).max().unwrap()
 }
 
 /// One booking, hence one entry of the log.
