@@ -4,6 +4,9 @@
 
 import { fromStruct } from './client/struct.js';
 
+// A booking is long, and its beginning says enough.
+const SHOWN = 500;
+
 const VALUE = /\$\{([a-z_0-9]+)\}/g;
 const WHOLE_VALUE = /^\$\{([a-z_0-9]+)\}$/;
 
@@ -61,13 +64,18 @@ export function mustHold(expected, seen, path = '') {
   }
   if (isObject(expected) && isObject(seen)) {
     Object.entries(expected).forEach(([name, part]) => mustHold(part, seen[name], inside(name)));
-  } else if (Array.isArray(expected) && Array.isArray(seen) && expected.length === seen.length) {
+  } else if (Array.isArray(expected) && Array.isArray(seen)) {
+    if (expected.length !== seen.length) {
+      const what = `expected ${expected.length} of them, seen ${seen.length}: ${shown(seen)}`;
+      throw new Mismatch(`${path || 'the answer'}: ${what}`);
+    }
     expected.forEach((part, index) => mustHold(part, seen[index], inside(String(index))));
   } else if (expected !== (seen ?? null)) {
-    const [wanted, came] = [expected, seen ?? null].map((side) => JSON.stringify(side));
-    throw new Mismatch(`${path || 'the answer'}: expected ${wanted}, seen ${came}`);
+    throw new Mismatch(`${path || 'the answer'}: expected ${shown(expected)}, seen ${shown(seen ?? null)}`);
   }
 }
+
+const shown = (side) => JSON.stringify(side).slice(0, SHOWN);
 
 const isObject = (value) =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value);

@@ -11,6 +11,9 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+# A booking is long, and its beginning says enough.
+SHOWN = 500
+
 VALUE = re.compile(r"\$\{([a-z_0-9]+)\}")
 
 Plain = None | bool | int | float | str | bytes | list["Plain"] | dict[str, "Plain"]
@@ -61,11 +64,18 @@ def must_hold(expected: Plain, seen: Plain, path: str = "") -> None:
     if isinstance(expected, dict) and isinstance(seen, dict):
         for name, part in expected.items():
             must_hold(part, seen.get(name), f"{path}.{name}" if path else name)
-    elif isinstance(expected, list) and isinstance(seen, list) and len(expected) == len(seen):
+    elif isinstance(expected, list) and isinstance(seen, list):
+        if len(expected) != len(seen):
+            counts = f"expected {len(expected)} of them, seen {len(seen)}"
+            raise Mismatch(f"{path or 'the answer'}: {counts}: {_shown(seen)}")
         for index, part in enumerate(expected):
             must_hold(part, seen[index], f"{path}.{index}" if path else str(index))
     elif type(expected) is not type(seen) or expected != seen:
-        raise Mismatch(f"{path or 'the answer'}: expected {json.dumps(expected)}, seen {json.dumps(seen, default=str)}")
+        raise Mismatch(f"{path or 'the answer'}: expected {_shown(expected)}, seen {_shown(seen)}")
+
+
+def _shown(side: Plain) -> str:
+    return json.dumps(side, ensure_ascii=False, default=str)[:SHOWN]
 
 
 def _field(message: Message, field: FieldDescriptor) -> Plain:

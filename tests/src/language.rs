@@ -26,12 +26,15 @@ pub struct Language {
 }
 
 impl Language {
-    /// Python and Node. What was not fetched for is left out, and a line says so.
+    /// Python and Node. What was not fetched for is left out, and a line says so; where the folder is named it must be
+    /// whole.
     #[must_use]
     pub fn all() -> Vec<Self> {
         let all = [Self::python(), Self::node()];
         if all.iter().any(Option::is_none) {
-            println!("SKIPPED: not everything is in {}, so run tests/fetch once", fetched().display());
+            let (folder, is_named) = fetched();
+            assert!(!is_named, "{FETCHED}={} is not whole: run tests/fetch", folder.display());
+            println!("SKIPPED: not everything is in {}, so run tests/fetch once", folder.display());
         }
         all.into_iter().flatten().collect()
     }
@@ -77,16 +80,18 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the folder is named by the environment of the test run")]
-fn fetched() -> PathBuf {
-    // …/target/<profile>
-    let built = program::place("fetched");
-    std::env::var_os(FETCHED).map_or_else(|| built.parent().unwrap().with_file_name("fetched"), PathBuf::from)
+/// The folder, and whether somebody named it.
+fn fetched() -> (PathBuf, bool) {
+    match std::env::var_os(FETCHED) {
+        Some(named) => (PathBuf::from(named), true),
+        // …/target/<profile>/fetched
+        None => (program::place("fetched").parent().unwrap().with_file_name("fetched"), false),
+    }
 }
 
 /// A language's part of it, if it is whole.
 fn filled(name: &str) -> Option<PathBuf> {
-    let folder = fetched().join(name);
+    let folder = fetched().0.join(name);
     folder.join("filled-by").is_file().then_some(folder)
 }
 

@@ -15,6 +15,7 @@ use calbridge_e2e::{
     webhook::sha256,
 };
 use jiff::Timestamp;
+use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -71,7 +72,7 @@ impl House {
             .example("conformance")
             .flag("--schema", schema)
             .flag("--protos", language::protos())
-            .flag("--script", language::examples().join("conformance.json"))
+            .flag("--script", script())
             .flag("--service", format!("https://{}", service.listening().grpc()))
             .flag("--service-ca", self.authority.file())
             .flag("--tenant", &tenant)
@@ -121,7 +122,7 @@ async fn a_step_that_fails_names_itself_what_was_expected_and_what_was_seen() {
     let cases = [
         (get(r#""expect": {}"#), "no such consumer", "NOT_FOUND/CONSUMER_NOT_FOUND"),
         (get(r#""refused": {"reason": "BOOKING_NOT_FOUND"}"#), "BOOKING_NOT_FOUND", "\"CONSUMER_NOT_FOUND\""),
-        (list.to_owned(), "consumers: expected", "seen []"),
+        (list.to_owned(), "consumers: expected 1 of them", "seen 0: []"),
     ];
     for (number, (step, first, second)) in cases.into_iter().enumerate() {
         let script = folder.path().join(format!("{number}.json"));
@@ -233,7 +234,39 @@ async fn workers_of_both_languages_share_a_consumer_and_outlive_the_service() {
     system.stop().await;
 }
 
-/// What this crate's own clients would be told of the same.
+#[test]
+fn every_grpcurl_line_of_the_readme_fits_the_schema() {
+    let pool = DescriptorPool::decode(calbridge_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let readme = fs::read_to_string(language::protos().with_file_name("README.md")).unwrap();
+    let mut streamed = None;
+    let mut messages = 0;
+    for line in readme.lines() {
+        let (method, json) = match (line.strip_prefix("grpcurl "), streamed) {
+            (Some(call), _) => {
+                let method = call.split(' ').next_back().unwrap();
+                streamed = call.contains(" -d @ ").then_some(method);
+                let Some((_, data)) = call.split_once(" -d '") else { continue };
+                (method, data.rsplit_once("' ").unwrap().0)
+            }
+            // What is typed while it runs.
+            (None, Some(method)) if line.starts_with('{') => (method, line),
+            (None, _) => {
+                streamed = None;
+                continue;
+            }
+        };
+        let (service, name) = method.split_once('/').unwrap_or_else(|| panic!("{line} names no method"));
+        let service = pool.get_service_by_name(service).unwrap_or_else(|| panic!("{line}: no such service"));
+        let method = service.methods().find(|method| method.name() == name);
+        let input = method.unwrap_or_else(|| panic!("{line}: no such method")).input();
+        let mut json = serde_json::Deserializer::from_str(json);
+        DynamicMessage::deserialize(input, &mut json).unwrap_or_else(|why| panic!("{line}: {why}"));
+        messages += 1;
+    }
+    assert!(messages > 10, "only {messages} were found");
+}
+
+/// What both languages run.
 fn script() -> PathBuf {
     language::examples().join("conformance.json")
 }
