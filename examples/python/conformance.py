@@ -1,5 +1,7 @@
 """Runs the shared script `../conformance.json` against a service: a line a step, exit code 1 at the first that fails.
 
+For example:
+
     python conformance.py --schema reflection
     python conformance.py --schema proto --protos ../../proto --tenant acme --reader-token-file reader.token
 """
@@ -109,8 +111,8 @@ class Run:
                 self.step(meanwhile.pop())
 
         take = step.get("take")
-        choices = {"caught_up": caught_up, "stop_at_head": take is None}
-        for entry in watch(self._api, self.channels[step.get("as", "")], cursor=cursor, **choices, **step["watch"]):
+        choices = {**step["watch"], "cursor": cursor, "caught_up": caught_up, "stop_at_head": take is None}
+        for entry in watch(self._api, self.channels[step.get("as", "")], **choices):
             entries.append(plain(entry))
             if len(entries) == take:
                 break

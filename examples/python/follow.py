@@ -1,5 +1,7 @@
 """Prints each change of a tenant's bookings, and goes on tomorrow where it ends today.
 
+For example:
+
     python follow.py --cursor cursor.txt --filter 'status = SCHEDULED'
 """
 

@@ -16,7 +16,8 @@ SHOWN = 500
 
 VALUE = re.compile(r"\$\{([a-z_0-9]+)\}")
 
-Plain = None | bool | int | float | str | bytes | list["Plain"] | dict[str, "Plain"]
+# What JSON can hold, and bytes.
+Plain = Any
 
 
 class Mismatch(Exception):  # noqa: N818, it is a finding
@@ -37,8 +38,8 @@ def filled(text: Plain, values: dict[str, Plain]) -> Plain:
         return whole
     if not isinstance(text, str):
         return text
-    if whole := VALUE.fullmatch(text):
-        return filled(values[whole[1]], values)
+    if value := VALUE.fullmatch(text):
+        return filled(values[value[1]], values)
     return VALUE.sub(lambda found: filled(found[0], values), text)
 
 

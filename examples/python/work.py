@@ -1,5 +1,7 @@
 """Works through a tenant's log as one client of a durable consumer; start several, and they share the work.
 
+For example:
+
     calbridge consumer create mails --filter 'kind = APPEARED'
     python work.py --consumer mails
 """

@@ -59,10 +59,10 @@ export class Consumption {
   async close() {
     this.#call.end();
     const patience = setTimeout(() => this.#call.cancel(), GOODBYE_MS);
+    const rest = this[Symbol.asyncIterator]();
     try {
-      for await (const _item of this) {
-        // It goes to others.
-      }
+      // Items that come now go to others.
+      while (!(await rest.next()).done);
     } catch {
       // What the service did not hear comes again.
     } finally {
