@@ -15,6 +15,7 @@ pub mod authority;
 pub mod collector;
 pub mod corpus;
 pub mod fleet;
+pub mod language;
 pub mod metrics;
 pub mod port;
 pub mod postgres;

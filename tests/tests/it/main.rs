@@ -13,6 +13,7 @@ mod corpus;
 mod crash;
 mod golden;
 mod house;
+mod languages;
 mod postgres;
 mod programs;
 mod redis;
