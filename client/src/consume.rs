@@ -1,5 +1,5 @@
-//! Working off a durable consumer: each item goes to a handler, several at once, and what the handler answers becomes an
-//! ack or a nack.
+//! Working off a durable consumer: each item goes to a handler, several at once, and what the handler answers becomes
+//! an ack or a nack.
 //!
 //! At least once, and of one booking one at a time. Where a connection breaks, what is in hand is finished before
 //! another is opened, and its answers are dropped: the service hands those items out again, so a handler that does its
@@ -76,7 +76,8 @@ pub enum Notice {
         /// The items' ids.
         ids: Vec<String>,
     },
-    /// It was to stop, and the service did not confirm that it heard what became of the last items: they may come again.
+    /// It was to stop, and the service did not confirm that it heard what became of the last items: they may come
+    /// again.
     Unheard,
 }
 

@@ -2,8 +2,9 @@
 //! every reader of the log would write again: a [`Watch`] that carries its cursor through disconnects, and [`Consume`],
 //! which hands a durable consumer's items to a [`Handler`] and tells the service what became of each.
 //!
-//! Both reach the service through a [`Connect`]: a tonic channel as the caller builds it, with its TLS and its token, or
-//! a function that makes one. What may pass by itself is waited out; what never will is the caller's error.
+//! Both reach the service through a [`Connect`]: a tonic channel as the caller builds it, with its TLS and its token,
+//! what [`Access`] makes of an address and a token, or a function. What may pass by itself is waited out; what never
+//! will is the caller's error.
 //!
 //! ```no_run
 //! use calbridge_client::{Consume, Settled, v1::consume_response::Item};

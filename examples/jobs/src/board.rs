@@ -79,8 +79,8 @@ impl Board {
     /// A line a job, by tenant and start.
     pub(crate) fn list(&self) -> rusqlite::Result<Vec<String>> {
         let mut read = self.connection.prepare(
-            "SELECT concat_ws('\t', tenant, calcom_event_id, status, coalesce(datetime(starts, 'unixepoch'), '-'), title,
-                              'superseded by ' || superseded_by)
+            "SELECT concat_ws('\t', tenant, calcom_event_id, status, coalesce(datetime(starts, 'unixepoch'), '-'),
+                              title, 'superseded by ' || superseded_by)
              FROM jobs ORDER BY tenant, starts, calcom_event_id",
         )?;
         read.query_map([], |row| row.get(0))?.collect()

@@ -1,5 +1,5 @@
-//! What is in `client/` and `examples/`, against the built service: the loops that every reader shares, and two services
-//! that live on the log.
+//! What is in `client/` and `examples/`, against the built service: the loops that every reader shares, and two
+//! services that live on the log.
 
 mod client;
 mod jobs;

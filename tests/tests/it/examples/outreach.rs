@@ -42,7 +42,7 @@ impl Place {
     }
 
     async fn seed(&self) {
-        let ended = self.start().arg("seed").flag("--database", self.database()).run().await;
+        let ended = Start::new(OUTREACH).arg("seed").flag("--database", self.database()).run().await;
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     }
 
@@ -50,20 +50,16 @@ impl Place {
         self.folder.path().join("outreach.db")
     }
 
-    #[allow(clippy::unused_self, reason = "reads as what it is")]
-    fn start(&self) -> Start {
-        Start::new(OUTREACH)
-    }
-
     /// Works off the consumer of the service at this address.
     async fn run(&self, service: String) -> Program {
-        let running = self.start().flag("--service", service).flag("--database", self.database()).spawn();
+        let running = Start::new(OUTREACH).flag("--service", service).flag("--database", self.database()).spawn();
         says(&running, OPENED, 1).await;
         running
     }
 
     async fn states(&self, uid: &str) -> Value {
-        let show = self.start().arg("show").arg(uid).flag("--output", "json").flag("--database", self.database());
+        let show =
+            Start::new(OUTREACH).arg("show").arg(uid).flag("--output", "json").flag("--database", self.database());
         let ended = show.run().await;
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         serde_json::from_str(&ended.stdout).unwrap()
@@ -98,7 +94,7 @@ async fn a_booking_sets_six_states_and_telling_it_again_changes_nothing() {
     let states = place.states("outreach1").await;
     assert_booked(&states, &minute(600).to_string());
     assert_eq!((&states["sequence"]["id"], &states["contact"]["id"]), (&"s-17".into(), &"c-9".into()));
-    let shown = place.start().arg("show").arg("outreach1").flag("--database", place.database()).run().await;
+    let shown = Start::new(OUTREACH).arg("show").arg("outreach1").flag("--database", place.database()).run().await;
     assert!(shown.stdout.contains("prospect  lighthouse ENGAGED\nlog "), "{}", shown.stdout);
 
     // The sender's own retry, then everything again from the beginning of the log.
@@ -154,6 +150,8 @@ async fn killed_between_its_commit_and_its_ack_it_has_done_it_once() {
 async fn a_service_that_dies_between_the_commit_and_the_ack_changes_nothing_either() {
     let mut system = Plan::new().returning().start().await;
     let place = Place::seeded().await;
+    // A service that is killed gives nothing back: what was out comes again when its lease ends.
+    calbridge(&system, &["consumer", "create", OUTREACH, "--dead-letters", "block", "--ack-wait", "1s"]).await;
     let wire = Relay::to(system.service.listening().grpc());
     let mut outreach = place.run(format!("http://{}", wire.address())).await;
     wire.lose_what_clients_say();
@@ -230,9 +228,11 @@ async fn a_sequence_that_nobody_knows_is_parked_and_works_once_it_is_known() {
     let booked = reached("outreach1");
     send(&system, Trigger::BookingCreated, &booked).await;
     send(&system, Trigger::BookingCancelled, &Golden { created_at: minute(1), ..booked }).await;
-    let parked = || async { Some(consumer(&system, TENANT, OUTREACH).await?).filter(|of| of.dead_letters == 1) };
-    let parked = wait::until("it is parked", parked).await;
-    assert_eq!(parked.waiting, 1, "what came after it waits");
+    wait::until("it is parked, and what came after it waits", || async {
+        let consumer = consumer(&system, TENANT, OUTREACH).await?;
+        (consumer.dead_letters == 1 && consumer.waiting == 1 && consumer.in_flight == 0).then_some(())
+    })
+    .await;
     let letters = calbridge(&system, &["deadletter", "list", OUTREACH]).await.stdout;
     assert!(letters.contains("metadata.outreachSequenceId names no sequence"), "{letters}");
     assert!(!letters.contains("s-17") && !letters.contains('@'), "{letters}");
@@ -257,7 +257,7 @@ async fn it_works_off_no_consumer_that_would_lead_it_astray() {
         let made = ["consumer", "create", "astray", "--dead-letters", "block", option, value];
         let made = if option == "--dead-letters" { &made[..3] } else { &made[..] };
         calbridge(&system, made).await;
-        let run = place.start().flag("--service", service(&system)).flag("--database", place.database());
+        let run = Start::new(OUTREACH).flag("--service", service(&system)).flag("--database", place.database());
         let ended = run.flag("--consumer", "astray").run().await;
         assert_eq!(ended.code, Some(1));
         assert!(ended.stderr.contains(&format!("calbridge consumer update astray {option}")), "{}", ended.stderr);
