@@ -42,13 +42,11 @@ impl Tail {
         let first = Mutex::new(Some(self.reader.connection().await?));
         let connect = || async {
             let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-            match first {
-                Some(connection) => Ok(connection),
-                None => {
-                    let again = self.reader.connection().await;
-                    again.map_err(|_| Status::unavailable("no booking service answers"))
-                }
+            if let Some(connection) = first {
+                return Ok(connection);
             }
+            let again = self.reader.connection().await;
+            again.map_err(|_| Status::unavailable("no booking service answers"))
         };
         let mut watch = Watch::new(connect, self.request());
         while let Some(watched) = watch.next().await.map_err(|status| refused(&status))? {

@@ -63,7 +63,7 @@ impl Refusal {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Poison(reason) => reason,
-            Self::Masked => "the attendee's e-mail is masked: give the token of this service the scope read.pii",
+            Self::Masked => "the booking is masked: give the token of this service the scope read.pii",
         }
     }
 }
@@ -107,6 +107,9 @@ fn time(time: &prost_types::Timestamp) -> Option<String> {
 /// Metadata comes as text, whatever Cal.com was given: `7` may have been a number. Empty is as good as absent.
 fn id(said: Option<&String>, why: &'static str) -> Result<Option<String>, Refusal> {
     let Some(said) = said.map(|said| said.trim()).filter(|said| !said.is_empty()) else { return Ok(None) };
+    if said == MASKED {
+        return Err(Refusal::Masked);
+    }
     let fits = |character: char| character.is_ascii_alphanumeric() || "-_.:".contains(character);
     if said.len() > ID_CHARACTERS_MAX || !said.chars().all(fits) {
         return Err(Refusal::Poison(why));
@@ -169,5 +172,6 @@ mod tests {
         assert_eq!(read(&made), Err(Refusal::Masked));
         made.booking.as_mut().unwrap().attendees[0].email = "no address".to_owned();
         assert_eq!(read(&made).unwrap().booker, None);
+        assert_eq!(read(&with("contactId", MASKED)), Err(Refusal::Masked));
     }
 }
