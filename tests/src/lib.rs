@@ -21,6 +21,7 @@ pub mod port;
 pub mod postgres;
 pub mod program;
 pub mod redis_server;
+pub mod relay;
 pub mod socket;
 pub mod system;
 pub mod wait;

@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("calbridge-calcom", &["calbridge-proto"]),
     ("calbridge-telemetry", &[]),
     ("calbridge-process", &["calbridge-telemetry"]),
+    ("calbridge-client", &["calbridge-proto"]),
     ("calbridge-adapter", &["calbridge-proto", "calbridge-calcom", "calbridge-telemetry", "calbridge-process"]),
     (
         "calbridge-service",
@@ -22,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "calbridge",
         &[
             "calbridge-proto",
+            "calbridge-client",
             "calbridge-calcom",
             "calbridge-telemetry",
             "calbridge-process",
@@ -30,6 +32,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("calbridge-e2e", &["calbridge-proto", "calbridge-calcom"]),
+    // Services of others, as far as calbridge is concerned: what they need of it is in `client/`.
+    ("calbridge-example-jobs", &["calbridge-client"]),
+    ("calbridge-example-outreach", &["calbridge-client"]),
     (
         "calbridge-bench",
         &[

@@ -11,6 +11,7 @@
 mod auth;
 mod corpus;
 mod crash;
+mod examples;
 mod golden;
 mod house;
 mod languages;
