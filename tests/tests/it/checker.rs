@@ -1,0 +1,244 @@
+//! Everything crashes, and nobody misses anything: senders, two services, watchers and clients of consumers at work
+//! while chance kills (`kill -9`) one after the other; what each reader saw is judged by a program of its own, which
+//! knows only the history that they wrote and what plain SQL finds in the store.
+//!
+//! The test has the steps, `history_reader` the readers' conduct, `check_history` the laws.
+
+mod operator;
+mod readers;
+mod senders;
+mod truth;
+
+use std::{fs, path::Path, thread, time::Instant};
+
+use calbridge_e2e::{
+    api::Api,
+    chance::{self, Chance, SEED},
+    fleet::{Fleet, Plan},
+    postgres::{Durability, Postgres},
+    program::Start,
+    redis_server::RedisServer,
+    wait,
+};
+use tempfile::TempDir;
+
+use self::{
+    operator::{Care, Operator},
+    readers::{Consumer, Readers},
+    senders::Senders,
+};
+
+const TENANTS: [&str; 2] = ["acme", "birch"];
+/// Far above what any answer takes.
+const DEADLINE: &str = "10s";
+
+/// How often each misfortune comes, one after the other in an order of chance.
+const MISFORTUNES: [(Misfortune, usize); 4] = [
+    (Misfortune::ServiceIsKilled, 6),
+    (Misfortune::WatcherIsKilled, 14),
+    (Misfortune::ClientIsKilled, 24),
+    (Misfortune::LettersAreCaredFor, 12),
+];
+/// Entries that watchers, and clients of consumers, see between two misfortunes for each webhook that is sent: so none
+/// of them is left behind by the others.
+const SEEN_EACH: [f64; 2] = [0.8, 0.8];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Misfortune {
+    /// And started again before the next one.
+    ServiceIsKilled,
+    WatcherIsKilled,
+    ClientIsKilled,
+    /// Dead letters are replayed and deleted.
+    LettersAreCaredFor,
+}
+
+/// A folder of the history; it is kept where the test fails.
+struct Folder(TempDir);
+
+impl Folder {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.disable_cleanup(true);
+            eprintln!("the history is kept in {}", self.0.path().display());
+        }
+    }
+}
+
+/// What the test plays with.
+struct Scene {
+    fleet: Fleet,
+    /// The service that is killed now.
+    away: Option<usize>,
+    consumers: Vec<Consumer>,
+    readers: Readers,
+    operator: Operator,
+    chance: Chance,
+}
+
+impl Scene {
+    /// Any service that lives.
+    fn api(&mut self) -> Api {
+        let number = self.away.map_or_else(|| self.chance.below(2), |away| 1 - away);
+        Api::new(self.fleet.services[number].listening().grpc())
+    }
+
+    async fn strike(&mut self, misfortune: Misfortune) {
+        match misfortune {
+            Misfortune::ServiceIsKilled => {
+                let number = self.chance.below(2);
+                self.kill(number);
+            }
+            Misfortune::WatcherIsKilled => self.readers.kill_a_watcher(&mut self.chance),
+            Misfortune::ClientIsKilled => self.readers.kill_a_client(&mut self.chance),
+            Misfortune::LettersAreCaredFor => {
+                let api = self.api();
+                let consumer = &self.consumers[self.chance.below(self.consumers.len())];
+                self.operator.care(&api, consumer, Care::ByChance, &mut self.chance).await;
+            }
+        }
+    }
+
+    fn kill(&mut self, number: usize) {
+        let service = &mut self.fleet.services[number];
+        assert!(!service.stderr().contains("panicked"), "{}", service.stderr());
+        service.kill();
+        self.away = Some(number);
+    }
+
+    /// Everything that is away comes back.
+    async fn recover(&mut self) {
+        self.readers.revive();
+        if let Some(number) = self.away.take() {
+            self.fleet.restart(number);
+            self.fleet.linked(number, true).await;
+        }
+    }
+
+    /// Waits until so many entries more are seen than there were before.
+    async fn see(&mut self, before: [usize; 2], more: [usize; 2]) {
+        let readers = &mut self.readers;
+        let seen = || {
+            let now = readers.seen();
+            std::future::ready((0..2).all(|kind| now[kind] >= before[kind] + more[kind]).then_some(()))
+        };
+        wait::until("entries are seen", seen).await;
+    }
+
+    /// Waits until a consumer has dealt with all that it means; what holds a booking back is replayed.
+    async fn drain(&mut self, postgres: &Postgres, number: usize) {
+        let last = truth::last_of(postgres, &self.consumers[number]);
+        loop {
+            let api = self.api();
+            let consumer = &self.consumers[number];
+            let operator = &self.operator;
+            let quiet = async || {
+                let view = operator.look(&api, consumer).await;
+                let is_held = consumer.blocks && view.dead_letters > 0;
+                let is_settled = view.in_flight + view.waiting == 0 && view.cursor >= last;
+                (is_held || is_settled).then_some(view.dead_letters)
+            };
+            let dead_letters = wait::until(&format!("{} settles everything", consumer.name), quiet).await;
+            if !consumer.blocks || dead_letters == 0 {
+                return;
+            }
+            self.operator.care(&api, consumer, Care::ReplayAll, &mut self.chance).await;
+        }
+    }
+}
+
+/// As many of each as there are to be, in an order of chance.
+fn misfortunes(chance: &mut Chance) -> Vec<Misfortune> {
+    let mut all: Vec<Misfortune> =
+        MISFORTUNES.iter().flat_map(|(misfortune, count)| std::iter::repeat_n(*misfortune, *count)).collect();
+    chance.shuffle(&mut all);
+    all
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "about so many of some dozens"
+)]
+fn of_each(webhooks: usize) -> [usize; 2] {
+    SEEN_EACH.map(|seen| (webhooks as f64 * seen) as usize)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_miss_nothing_and_see_it_in_order_whatever_is_killed() {
+    let began = Instant::now();
+    let seed = chance::seed();
+    println!("{SEED}={seed}");
+    let mut chance = Chance::new(seed);
+    let folder = Folder(TempDir::new().unwrap());
+    let (postgres, redis) = (Postgres::start(Durability::Unsynced), RedisServer::start());
+    let plan = Plan::new(2, 2, DEADLINE)
+        .tenants(TENANTS.map(str::to_owned))
+        .service("--redis-url", redis.url())
+        .without_clock();
+    let fleet = Fleet::of(plan, |_, _| postgres.url()).await;
+    let (watchers, consumers) = (readers::watchers(), readers::consumers());
+    fs::write(folder.path().join("plan.json"), readers::plan(&watchers, &consumers).to_string()).unwrap();
+    let operator = Operator::new(folder.path());
+    for consumer in &consumers {
+        operator.make(&Api::new(fleet.services[0].listening().grpc()), consumer).await;
+    }
+    let services = fleet.services.iter().map(|service| service.listening().grpc());
+    let readers = Readers::start(folder.path(), services, (&watchers, &consumers), &mut chance);
+    let misfortunes = misfortunes(&mut chance);
+    let posts = senders::posts(TENANTS, &mut chance);
+    let each = posts.len().div_ceil(misfortunes.len() + 1);
+    println!("{} webhooks, {} misfortunes, {each} webhooks between two", posts.len(), misfortunes.len());
+    let senders = Senders::start(&fleet, posts, folder.path(), &mut chance);
+    let mut scene = Scene { fleet, away: None, consumers, readers, operator, chance };
+
+    // One lot is always under way.
+    senders.may_send(each);
+    for (number, misfortune) in misfortunes.into_iter().enumerate() {
+        let before = scene.readers.seen();
+        senders.may_send(each);
+        senders.answered((number + 1) * each).await;
+        scene.see(before, of_each(each)).await;
+        scene.recover().await;
+        scene.strike(misfortune).await;
+    }
+    senders.end().await;
+    scene.recover().await;
+    println!("all is sent after {:?}", began.elapsed());
+    is_judged(scene, &postgres, folder).await;
+    println!("all is done after {:?}", began.elapsed());
+}
+
+/// Lets everybody read to the end, and has the history judged.
+async fn is_judged(mut scene: Scene, postgres: &Postgres, folder: Folder) {
+    scene.readers.become_orderly(&scene.consumers, &mut scene.chance);
+    for number in 0..scene.consumers.len() {
+        scene.drain(postgres, number).await;
+    }
+    let head = truth::head(postgres);
+    let readers = &mut scene.readers;
+    let told = || std::future::ready(readers.cursors().iter().all(|cursor| *cursor >= head).then_some(()));
+    wait::until("the watchers are told all", told).await;
+    let api = scene.api();
+    for consumer in &scene.consumers {
+        scene.operator.last_look(&api, consumer).await;
+    }
+    println!("{} entries are in the log", truth::count(postgres));
+    drop(scene.readers);
+    truth::write(postgres, folder.path());
+    for service in &scene.fleet.services {
+        assert!(!service.stderr().contains("panicked"), "{}", service.stderr());
+    }
+    scene.fleet.stop().await;
+    assert_eq!(postgres.query("SELECT sum(deadlocks) FROM pg_stat_database"), "0");
+    let verdict = Start::new("check_history").arg(folder.path()).run().await;
+    println!("{}{}", verdict.stdout, verdict.stderr);
+    assert_eq!(verdict.code, Some(0), "the history is not what it must be");
+}
