@@ -191,7 +191,11 @@ impl Reading<'_> {
                 }
                 // When the service let go of it is not known: no sooner than when it handed out the last.
                 What::Ended(_) => is_open = false,
-                What::Extend(ids) => ids.iter().for_each(|id| drop(self.known(id, report))),
+                What::Extend(ids) => {
+                    for id in ids {
+                        self.known(id, report);
+                    }
+                }
                 What::Saw(_) | What::Heartbeat(_) => {}
             }
             last = line.at;

@@ -13,12 +13,12 @@ use crate::{
 
 pub(crate) fn judge(watcher: &Watcher, files: &BTreeMap<String, Vec<Line>>, log: &Log, report: &mut Report) {
     let name = &watcher.name;
-    let lines = files.get(name).map_or(&[][..], Vec::as_slice);
+    let told = files.get(name).map_or(&[][..], Vec::as_slice);
     let mut missing = log.meant(&watcher.scope, report);
     let meant = missing.len();
     let mut cursor = Position(0);
     let (mut lives, mut heartbeats, mut streams) = (0, 0, 0);
-    for line in lines {
+    for line in told {
         match &line.what {
             What::Life(()) => lives += 1,
             What::Open(_) => streams += 1,
