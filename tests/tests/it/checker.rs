@@ -33,8 +33,10 @@ const TENANTS: [&str; 2] = ["acme", "birch"];
 const DEADLINE: &str = "10s";
 
 /// How often each misfortune comes, one after the other in an order of chance.
-const MISFORTUNES: [(Misfortune, usize); 4] = [
+const MISFORTUNES: [(Misfortune, usize); 6] = [
     (Misfortune::ServiceIsKilled, 6),
+    (Misfortune::ServiceIsFrozen, 2),
+    (Misfortune::ConnectionsAreCut, 2),
     (Misfortune::WatcherIsKilled, 14),
     (Misfortune::ClientIsKilled, 24),
     (Misfortune::LettersAreCaredFor, 12),
@@ -47,6 +49,10 @@ const SEEN_EACH: [f64; 2] = [0.8, 0.8];
 enum Misfortune {
     /// And started again before the next one.
     ServiceIsKilled,
+    /// And goes on before the next one, as if no time had passed.
+    ServiceIsFrozen,
+    /// Those of the services to the store.
+    ConnectionsAreCut,
     WatcherIsKilled,
     ClientIsKilled,
     /// Dead letters are replayed and deleted.
@@ -74,8 +80,9 @@ impl Drop for Folder {
 /// What the test plays with.
 struct Scene {
     fleet: Fleet,
-    /// The service that is killed now.
-    away: Option<usize>,
+    /// The service that does not serve now, and what has become of it.
+    away: Option<(usize, Misfortune)>,
+    postgres: Postgres,
     consumers: Vec<Consumer>,
     readers: Readers,
     operator: Operator,
@@ -85,16 +92,24 @@ struct Scene {
 impl Scene {
     /// Any service that lives.
     fn api(&mut self) -> Api {
-        let number = self.away.map_or_else(|| self.chance.below(2), |away| 1 - away);
+        let number = self.away.map_or_else(|| self.chance.below(2), |(away, _)| 1 - away);
         Api::new(self.fleet.services[number].listening().grpc())
     }
 
     async fn strike(&mut self, misfortune: Misfortune) {
         match misfortune {
-            Misfortune::ServiceIsKilled => {
+            Misfortune::ServiceIsKilled | Misfortune::ServiceIsFrozen => {
                 let number = self.chance.below(2);
-                self.kill(number);
+                self.away = Some((number, misfortune));
+                let service = &mut self.fleet.services[number];
+                if misfortune == Misfortune::ServiceIsFrozen {
+                    service.freeze();
+                } else {
+                    assert!(!service.stderr().contains("panicked"), "{}", service.stderr());
+                    service.kill();
+                }
             }
+            Misfortune::ConnectionsAreCut => self.postgres.cut_connections(),
             Misfortune::WatcherIsKilled => self.readers.kill_a_watcher(&mut self.chance),
             Misfortune::ClientIsKilled => self.readers.kill_a_client(&mut self.chance),
             Misfortune::LettersAreCaredFor => {
@@ -105,18 +120,22 @@ impl Scene {
         }
     }
 
-    fn kill(&mut self, number: usize) {
-        let service = &mut self.fleet.services[number];
-        assert!(!service.stderr().contains("panicked"), "{}", service.stderr());
-        service.kill();
-        self.away = Some(number);
+    /// Whoever reads from a frozen service notices nothing and waits: all of them may.
+    async fn thaw(&mut self) {
+        if matches!(self.away, Some((_, Misfortune::ServiceIsFrozen))) {
+            self.recover().await;
+        }
     }
 
     /// Everything that is away comes back.
     async fn recover(&mut self) {
         self.readers.revive();
-        if let Some(number) = self.away.take() {
-            self.fleet.restart(number);
+        if let Some((number, misfortune)) = self.away.take() {
+            if misfortune == Misfortune::ServiceIsFrozen {
+                self.fleet.services[number].thaw();
+            } else {
+                self.fleet.restart(number);
+            }
             self.fleet.linked(number, true).await;
         }
     }
@@ -132,8 +151,8 @@ impl Scene {
     }
 
     /// Waits until a consumer has dealt with all that it means; what holds a booking back is replayed.
-    async fn drain(&mut self, postgres: &Postgres, number: usize) {
-        let last = truth::last_of(postgres, &self.consumers[number]);
+    async fn drain(&mut self, number: usize) {
+        let last = truth::last_of(&self.postgres, &self.consumers[number]);
         loop {
             let api = self.api();
             let consumer = &self.consumers[number];
@@ -197,7 +216,7 @@ async fn readers_miss_nothing_and_see_it_in_order_whatever_is_killed() {
     let each = posts.len().div_ceil(misfortunes.len() + 1);
     println!("{} webhooks, {} misfortunes, {each} webhooks between two", posts.len(), misfortunes.len());
     let senders = Senders::start(&fleet, posts, folder.path(), &mut chance);
-    let mut scene = Scene { fleet, away: None, consumers, readers, operator, chance };
+    let mut scene = Scene { fleet, away: None, postgres, consumers, readers, operator, chance };
 
     // One lot is always under way.
     senders.may_send(each);
@@ -205,6 +224,7 @@ async fn readers_miss_nothing_and_see_it_in_order_whatever_is_killed() {
         let before = scene.readers.seen();
         senders.may_send(each);
         senders.answered((number + 1) * each).await;
+        scene.thaw().await;
         scene.see(before, of_each(each)).await;
         scene.recover().await;
         scene.strike(misfortune).await;
@@ -212,17 +232,17 @@ async fn readers_miss_nothing_and_see_it_in_order_whatever_is_killed() {
     senders.end().await;
     scene.recover().await;
     println!("all is sent after {:?}", began.elapsed());
-    is_judged(scene, &postgres, folder).await;
+    is_judged(scene, folder).await;
     println!("all is done after {:?}", began.elapsed());
 }
 
 /// Lets everybody read to the end, and has the history judged.
-async fn is_judged(mut scene: Scene, postgres: &Postgres, folder: Folder) {
+async fn is_judged(mut scene: Scene, folder: Folder) {
     scene.readers.become_orderly(&scene.consumers, &mut scene.chance);
     for number in 0..scene.consumers.len() {
-        scene.drain(postgres, number).await;
+        scene.drain(number).await;
     }
-    let head = truth::head(postgres);
+    let head = truth::head(&scene.postgres);
     let readers = &mut scene.readers;
     let told = || std::future::ready(readers.cursors().iter().all(|cursor| *cursor >= head).then_some(()));
     wait::until("the watchers are told all", told).await;
@@ -230,15 +250,31 @@ async fn is_judged(mut scene: Scene, postgres: &Postgres, folder: Folder) {
     for consumer in &scene.consumers {
         scene.operator.last_look(&api, consumer).await;
     }
-    println!("{} entries are in the log", truth::count(postgres));
+    println!("{} entries are in the log", truth::count(&scene.postgres));
     drop(scene.readers);
-    truth::write(postgres, folder.path());
+    truth::write(&scene.postgres, folder.path());
     for service in &scene.fleet.services {
         assert!(!service.stderr().contains("panicked"), "{}", service.stderr());
     }
     scene.fleet.stop().await;
-    assert_eq!(postgres.query("SELECT sum(deadlocks) FROM pg_stat_database"), "0");
+    assert_eq!(scene.postgres.query("SELECT sum(deadlocks) FROM pg_stat_database"), "0");
     let verdict = Start::new("check_history").arg(folder.path()).run().await;
     println!("{}{}", verdict.stdout, verdict.stderr);
     assert_eq!(verdict.code, Some(0), "the history is not what it must be");
+}
+
+/// The checker's verdict is worth something only where it shares nothing with what it judges.
+#[test]
+fn the_checker_uses_nothing_of_calbridge() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/check_history");
+    let files: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file()).collect();
+    assert!(files.len() > 5);
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let used = text
+            .lines()
+            .filter(|line| line.contains("use ") && line.contains("calbridge") || line.contains("calbridge_"));
+        assert_eq!(used.collect::<Vec<_>>(), [""; 0], "{}", file.display());
+    }
 }
