@@ -41,6 +41,8 @@ const MISFORTUNES: [(Misfortune, usize); 6] = [
     (Misfortune::ClientIsKilled, 24),
     (Misfortune::LettersAreCaredFor, 12),
 ];
+/// Below it the history would not say much.
+const ENTRIES_LEAST: usize = 4_000;
 /// Entries that watchers, and clients of consumers, see between two misfortunes for each webhook that is sent: so none
 /// of them is left behind by the others.
 const SEEN_EACH: [f64; 2] = [0.8, 0.8];
@@ -250,7 +252,10 @@ async fn is_judged(mut scene: Scene, folder: Folder) {
     for consumer in &scene.consumers {
         scene.operator.last_look(&api, consumer).await;
     }
-    println!("{} entries are in the log", truth::count(&scene.postgres));
+    let entries = truth::count(&scene.postgres);
+    assert!(entries >= ENTRIES_LEAST, "{entries}");
+    // None of them has ended in a panic meanwhile.
+    scene.readers.revive();
     drop(scene.readers);
     truth::write(&scene.postgres, folder.path());
     for service in &scene.fleet.services {

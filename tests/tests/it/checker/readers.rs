@@ -55,6 +55,8 @@ pub(super) fn watchers() -> Vec<Watcher> {
         Watcher { name: "sees-more", scope: scope(0, "", true) },
         Watcher { name: "sees-statuses", scope: scope(1, "kind = STATUS_CHANGED", false) },
         Watcher { name: "sees-some", scope: scope(1, "status != CANCELLED AND kind != APPEARED", true) },
+        // Most of what moves its cursor are heartbeats.
+        Watcher { name: "sees-few", scope: scope(1, "status = AWAITING_HOST", false) },
         Watcher { name: "sees-one", scope: scope(0, &one, true) },
     ]
 }
@@ -214,7 +216,7 @@ impl Readers {
         let mut readers = Self { folder: folder.to_owned(), services, watchers: Vec::new(), clients: Vec::new() };
         for Watcher { name, scope } in watchers {
             let task = json!({"watch": {"filter": scope.filter, "recorded": scope.recorded}});
-            let reader = Reader::start(folder, name, readers.order(scope, task, chance));
+            let reader = Reader::start(folder, name, readers.order(scope, &task, chance));
             readers.watchers.push(reader);
         }
         for consumer in consumers {
@@ -226,7 +228,7 @@ impl Readers {
         readers
     }
 
-    fn order(&self, scope: &Scope, task: Value, chance: &mut Chance) -> Value {
+    fn order(&self, scope: &Scope, task: &Value, chance: &mut Chance) -> Value {
         json!({"services": self.services, "tenant": scope.tenant, "seed": chance.number(), "task": task})
     }
 
@@ -234,7 +236,7 @@ impl Readers {
         // Each may have most of what may be out, all together less than they ask for.
         let most = if orderly { consumer.max_in_flight } else { consumer.max_in_flight * 3 / 4 };
         let task = json!({"consume": {"consumer": consumer.name, "most": most, "orderly": orderly}});
-        Reader::start(&self.folder, name, self.order(&consumer.scope, task, chance))
+        Reader::start(&self.folder, name, self.order(&consumer.scope, &task, chance))
     }
 
     /// Ends the clients that do as chance has it, and lets one of each consumer ack whatever it gets.

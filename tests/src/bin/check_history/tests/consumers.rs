@@ -73,15 +73,15 @@ impl Work {
     }
 
     /// Given up on after so many deliveries, and listed.
-    fn is_given_up(self, created: Micros, position: u64, count: i32) -> Self {
+    fn given_up(self, created: Micros, position: u64, count: i32) -> Self {
         self.orders(created + 1, Asked::Letters(vec![Letter { position: Position(position), count, created }]))
     }
 
-    fn is_replayed(self, moment: Micros, position: u64) -> Self {
+    fn replayed(self, moment: Micros, position: u64) -> Self {
         self.orders(moment, Asked::Replay(vec![Position(position)])).orders(moment + 1, Asked::Replayed(1))
     }
 
-    fn is_deleted(self, moment: Micros, position: u64) -> Self {
+    fn deleted(self, moment: Micros, position: u64) -> Self {
         self.orders(moment, Asked::Delete(vec![Position(position)])).orders(moment + 1, Asked::Deleted(1))
     }
 
@@ -190,27 +190,27 @@ fn one_that_overtakes_another_of_its_booking_is_found() {
 
 #[test]
 fn a_dead_letter_lets_its_booking_go_on_or_holds_it_back_as_was_chosen() {
-    let parked = |blocks| Work::new(blocks).item(0, 10, 1, 1).parks(0, 12, 1, 10).is_given_up(13, 1, 1);
+    let parked = |blocks| Work::new(blocks).item(0, 10, 1, 1).parks(0, 12, 1, 10).given_up(13, 1, 1);
     is_sound(&but_the_first(parked(false), 20).keeps_dead(1).history());
     let words = "3 (t/u1, kind 2, 3 to 7) was handed to c1 before 1 of the same booking was settled";
     is_found(&but_the_first(parked(true), 20).keeps_dead(1).history(), words);
-    is_sound(&but_the_first(parked(true).is_deleted(15, 1), 20).history());
-    let replayed = |blocks| parked(blocks).is_replayed(15, 1).item(0, 16, 1, 1);
+    is_sound(&but_the_first(parked(true).deleted(15, 1), 20).history());
+    let replayed = |blocks| parked(blocks).replayed(15, 1).item(0, 16, 1, 1);
     is_sound(&but_the_first(replayed(true).acks(0, 18, 1, 16), 20).history());
     // Where it goes on, it does not while the letter is replayed.
     is_sound(&but_the_first(replayed(false).acks(0, 18, 1, 16), 20).history());
     is_found(&but_the_first(replayed(false), 20).acks(0, 60, 1, 16).history(), words);
     // What was out before the replay may have been.
-    let before = parked(false).item(1, 14, 3, 1).is_replayed(15, 1).item(0, 16, 1, 1).acks(0, 17, 1, 16);
+    let before = parked(false).item(1, 14, 3, 1).replayed(15, 1).item(0, 16, 1, 1).acks(0, 17, 1, 16);
     is_sound(&before.acks(1, 18, 3, 14).done(1, 20, 2).done(1, 30, 4).history());
 }
 
 #[test]
 fn a_dead_letter_without_a_reason_or_an_end_is_found() {
-    let given_up = |count| Work::new(false).item(0, 10, 1, 1).dies(0, 12).is_given_up(13, 1, count);
+    let given_up = |count| Work::new(false).item(0, 10, 1, 1).dies(0, 12).given_up(13, 1, count);
     is_sound(&but_the_first(given_up(3), 20).keeps_dead(1).history());
     is_found(&but_the_first(given_up(2), 20).keeps_dead(1).history(), "a dead letter after 2 deliveries");
-    let deleted = but_the_first(given_up(3).is_deleted(15, 1), 20);
+    let deleted = but_the_first(given_up(3).deleted(15, 1), 20);
     is_found(&deleted.clone().keeps_dead(1).history(), "was deleted, and is still there");
     let again = deleted.item(0, 60, 1, 1).acks(0, 62, 1, 60).history();
     assert!(super::faults(&again).iter().any(|fault| fault.contains("came again after its dead letter was deleted")));
