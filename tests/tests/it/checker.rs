@@ -43,9 +43,9 @@ const MISFORTUNES: [(Misfortune, usize); 6] = [
 ];
 /// Below it the history would not say much.
 const ENTRIES_LEAST: usize = 4_000;
-/// Entries that watchers, and clients of consumers, see between two misfortunes for each webhook that is sent: so none
-/// of them is left behind by the others.
-const SEEN_EACH: [f64; 2] = [0.8, 0.8];
+/// Of so many webhooks that are sent watchers, and clients of consumers, see so many entries before the next misfortune:
+/// none of them is left far behind. All of them see two or three times as many in the end.
+const SEEN: (usize, usize) = (5, 4);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Misfortune {
@@ -142,12 +142,12 @@ impl Scene {
         }
     }
 
-    /// Waits until so many entries more are seen than there were before.
-    async fn see(&mut self, before: [usize; 2], more: [usize; 2]) {
+    /// Waits until so many entries more are seen of each kind of reader than there were before.
+    async fn see(&mut self, before: [usize; 2], more: usize) {
         let readers = &mut self.readers;
         let seen = || {
             let now = readers.seen();
-            std::future::ready((0..2).all(|kind| now[kind] >= before[kind] + more[kind]).then_some(()))
+            std::future::ready((0..2).all(|kind| now[kind] >= before[kind] + more).then_some(()))
         };
         wait::until("entries are seen", seen).await;
     }
@@ -180,16 +180,6 @@ fn misfortunes(chance: &mut Chance) -> Vec<Misfortune> {
         MISFORTUNES.iter().flat_map(|(misfortune, count)| std::iter::repeat_n(*misfortune, *count)).collect();
     chance.shuffle(&mut all);
     all
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "about so many of some dozens"
-)]
-fn of_each(webhooks: usize) -> [usize; 2] {
-    SEEN_EACH.map(|seen| (webhooks as f64 * seen) as usize)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -227,7 +217,7 @@ async fn readers_miss_nothing_and_see_it_in_order_whatever_is_killed() {
         senders.may_send(each);
         senders.answered((number + 1) * each).await;
         scene.thaw().await;
-        scene.see(before, of_each(each)).await;
+        scene.see(before, each * SEEN.1 / SEEN.0).await;
         scene.recover().await;
         scene.strike(misfortune).await;
     }

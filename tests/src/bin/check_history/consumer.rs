@@ -205,9 +205,9 @@ impl Case<'_> {
         let replays: usize = entries.values().map(|passage| passage.replays.len()).sum();
         let all = || entries.values().flat_map(|passage| &passage.deliveries);
         report.checked(format!(
-            "consumer {}: {} entries: {} acked, {} skipped, {} dead letters and {} deleted ones; {deliveries} deliveries \
-             to {} streams of {lives} lives; {} given back, {} lost, {replays} replayed; {} streams broke, with {} \
-             repeats and {} at a time at the most; {} out at a time at the most",
+            "consumer {}: {} entries: {} acked, {} skipped, {} dead letters and {} deleted ones; {deliveries} \
+             deliveries to {} streams of {lives} lives; {} given back, {} lost, {replays} replayed; {} streams broke, \
+             with {} repeats, {} of one at the most; {} out at a time at the most",
             self.consumer.name,
             self.meant.len(),
             count(End::Acked),

@@ -1,5 +1,5 @@
-//! Cal.com, so to speak: lives of many bookings told side by side, a webhook here and there twice or in the wrong place,
-//! as fast as the test lets them.
+//! Cal.com, so to speak: lives of many bookings told side by side, a webhook here and there twice or out of its place,
+//! as fast as the test lets them be told.
 
 use std::{
     collections::VecDeque,
