@@ -43,8 +43,8 @@ const MISFORTUNES: [(Misfortune, usize); 6] = [
 ];
 /// Below it the history would not say much.
 const ENTRIES_LEAST: usize = 4_000;
-/// Of so many webhooks that are sent watchers, and clients of consumers, see so many entries before the next misfortune:
-/// none of them is left far behind. All of them see two or three times as many in the end.
+/// For so many webhooks that are sent watchers, and clients of consumers, see so many entries before the next
+/// misfortune: neither is left far behind. In the end they see two or three times as many.
 const SEEN: (usize, usize) = (5, 4);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
