@@ -110,6 +110,7 @@ fn change_of(uid: &str, number: i64) -> Vec<u8> {
 /// Senders at work. Each answer is written down.
 pub(super) struct Senders {
     tasks: JoinSet<()>,
+    posts: Arc<Mutex<VecDeque<Post>>>,
     permits: Arc<Semaphore>,
     answered: Arc<AtomicUsize>,
 }
@@ -136,7 +137,7 @@ impl Senders {
                 }
             });
         }
-        Self { tasks, permits, answered }
+        Self { tasks, posts, permits, answered }
     }
 
     /// Lets them send so many more.
@@ -152,8 +153,9 @@ impl Senders {
 
     /// Lets them send all that is left, and waits for their end.
     pub(super) async fn end(self) {
-        // One for each to find that nothing is left; what is, it may send already.
-        self.permits.add_permits(SENDERS);
+        // And one for each to find that nothing is left.
+        let left = self.posts.lock().unwrap().len() + SENDERS;
+        self.permits.add_permits(left);
         wait::within("the senders end", self.tasks.join_all()).await;
     }
 }
