@@ -43,9 +43,9 @@ const MISFORTUNES: [(Misfortune, usize); 6] = [
 ];
 /// Below it the history would not say much.
 const ENTRIES_LEAST: usize = 4_000;
-/// Watchers, and clients of consumers, see an entry for so many webhooks at the least before the next misfortune:
-/// neither are left far behind. Whatever the webhooks are, there is more: in the end each kind has seen more entries than
-/// webhooks were sent.
+/// Watchers, and clients of consumers, see an entry for so many webhooks at the least before the next misfortune, so
+/// that neither are left far behind. Whatever the webhooks are, there is more: in the end each kind has seen more
+/// entries than webhooks were sent.
 const WEBHOOKS_SEEN: usize = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
