@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod authority;
+pub mod chance;
 pub mod collector;
 pub mod corpus;
 pub mod fleet;

@@ -254,6 +254,11 @@ impl Program {
         self.child.wait().unwrap();
     }
 
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits for its end.
     pub async fn exit(&mut self) -> ExitStatus {
         let what = format!("{} ends", self.name);

@@ -9,6 +9,7 @@
 )]
 
 mod auth;
+mod checker;
 mod corpus;
 mod crash;
 mod examples;
