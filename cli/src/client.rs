@@ -111,6 +111,12 @@ impl Reader {
         connect(&services, &access).await
     }
 
+    /// The same, for whatever speaks through it.
+    pub(crate) async fn connection(&self) -> anyhow::Result<Connection> {
+        let (services, access) = self.service()?;
+        channel(&services, &access).await
+    }
+
     /// The same, to speak of deliveries.
     pub(crate) async fn connect_to_deliveries(&self) -> anyhow::Result<Deliveries> {
         let (services, access) = self.target.read()?;

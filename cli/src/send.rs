@@ -36,6 +36,9 @@ pub(crate) struct Arguments {
     /// The uid that this booking replaces, for BOOKING_RESCHEDULED and BOOKING_REQUESTED
     #[arg(long, value_name = "UID")]
     reschedule_uid: Option<String>,
+    /// What the booking form carried along, as in `outreachSequenceId=s-17`; may be said several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    metadata: Vec<(String, String)>,
     /// Whose webhook it is
     #[arg(long, env = "CALBRIDGE_TENANT", default_value = "default")]
     tenant: String,
@@ -46,7 +49,7 @@ pub(crate) struct Arguments {
     #[arg(long, env = "CALCOM_WEBHOOK_SECRET", hide_env_values = true)]
     secret: Option<SecretString>,
     /// Post the bytes of this file instead of a golden event (`-` for stdin)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["trigger", "uid", "reschedule_uid"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["trigger", "uid", "reschedule_uid", "metadata"])]
     file: Option<PathBuf>,
     /// Post the same bytes so many times more
     #[arg(long, value_name = "COUNT", num_args = 0..=1, default_value_t = 0, default_missing_value = "1",
@@ -104,12 +107,20 @@ pub(crate) fn tomorrow(now: Timestamp) -> anyhow::Result<Timestamp> {
 fn golden_body(arguments: &Arguments, now: Timestamp) -> anyhow::Result<Bytes> {
     let uid = arguments.uid.clone().unwrap_or_else(fresh_uid);
     let mut golden = Golden::new(&uid, 1, now, tomorrow(now)?);
+    golden.metadata.extend(arguments.metadata.iter().cloned());
     if let Some(old) = &arguments.reschedule_uid {
         golden.uid.clone_from(old);
         golden = golden.moved(&uid, 2, now, tomorrow(now)?.checked_add(24.hours())?);
     }
     print(format_args!("{} for {uid}", golden::trigger_name(arguments.trigger)))?;
     Ok(golden::body(arguments.trigger, &golden).into())
+}
+
+fn key_and_value(said: &str) -> Result<(String, String), String> {
+    match said.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
 }
 
 fn read(path: &PathBuf) -> anyhow::Result<Bytes> {
@@ -145,6 +156,14 @@ fn trigger(name: &str) -> anyhow::Result<Trigger> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metadata_is_a_key_and_a_value() {
+        let of = |key: &str, value: &str| Ok((key.to_owned(), value.to_owned()));
+        assert_eq!(key_and_value("contactId=c=9"), of("contactId", "c=9"));
+        assert_eq!(key_and_value("empty="), of("empty", ""));
+        assert!(key_and_value("=x").is_err() && key_and_value("x").is_err());
+    }
 
     #[test]
     fn a_uid_looks_like_cal_coms() {

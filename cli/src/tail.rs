@@ -1,14 +1,14 @@
-//! `tail`: the log as it is written, a line an entry. It keeps its own cursor, so a service that goes away costs
+//! `tail`: the log as it is written, a line an entry. The watch keeps the cursor, so a service that goes away costs
 //! nothing but the wait for it.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
+use calbridge_client::{Watch, Watched};
 use calbridge_proto::v1::{
     RecordedDelivery, Transition, WatchTransitionsRequest, WatchTransitionsResponse, watch_transitions_response::Entry,
 };
 use clap::Args;
-use tokio::time::sleep;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::{
     client::{Reader, refused},
@@ -16,11 +16,6 @@ use crate::{
     time::shown,
     timeline::change,
 };
-
-/// Before the service is asked again; doubled with each try.
-const PAUSE_MIN: Duration = Duration::from_millis(250);
-/// And no longer than this.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// `calbridge tail`.
 #[derive(Args)]
@@ -43,28 +38,26 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let mut request = self.request();
-        let mut pause = PAUSE_MIN;
-        // The first connection tells whether there is a service at all.
-        let mut client = Some(self.reader.connect().await?);
-        loop {
-            let begun = request.after_position.clone();
-            let ended = match client.take() {
-                Some(mut client) => match client.watch_transitions(request.clone()).await {
-                    Ok(stream) => self.follow(&mut request, stream.into_inner()).await?,
-                    Err(status) => Some(status),
-                },
-                None => Some(Status::unavailable("no booking service answers")),
-            };
-            match ended {
-                None => return Ok(()),
-                Some(status) if !passes(&status) => return Err(refused(&status)),
-                Some(status) => report(format_args!("{}; going on in {pause:?}", refused(&status))),
+        // The first connection tells whether there is a service at all; each after it may find another replica.
+        let first = Mutex::new(Some(self.reader.connection().await?));
+        let connect = || async {
+            let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(connection) = first {
+                return Ok(connection);
             }
-            sleep(pause).await;
-            pause = if request.after_position == begun { (pause * 2).min(PAUSE_MAX) } else { PAUSE_MIN };
-            client = self.reader.connect().await.ok();
+            let again = self.reader.connection().await;
+            again.map_err(|_| Status::unavailable("no booking service answers"))
+        };
+        let mut watch = Watch::new(connect, self.request());
+        while let Some(watched) = watch.next().await.map_err(|status| refused(&status))? {
+            match watched {
+                Watched::Entry(entry) => self.show(entry)?,
+                Watched::Interrupted { status, pause } => {
+                    report(format_args!("{}; going on in {pause:?}", refused(&status)));
+                }
+            }
         }
+        Ok(())
     }
 
     fn request(&self) -> WatchTransitionsRequest {
@@ -83,46 +76,19 @@ impl Tail {
         }
     }
 
-    /// Shows what comes and moves the cursor past it; answers why it ended, if not by itself.
-    async fn follow(
-        &self,
-        request: &mut WatchTransitionsRequest,
-        mut stream: tonic::Streaming<WatchTransitionsResponse>,
-    ) -> anyhow::Result<Option<Status>> {
-        loop {
-            let message = match stream.message().await {
-                Ok(Some(message)) => message,
-                Ok(None) => return Ok(None),
-                Err(status) => return Ok(Some(status)),
-            };
-            let position = match &message.entry {
-                None => continue,
-                Some(Entry::Heartbeat(heartbeat)) => &heartbeat.position,
-                Some(Entry::Transition(made)) => {
-                    self.show(&message, || line(made))?;
-                    &made.position
-                }
-                Some(Entry::Recorded(recorded)) => {
-                    self.show(&message, || recorded_line(recorded))?;
-                    &recorded.position
-                }
-            };
-            position.clone_into(&mut request.after_position);
-            request.from_head = false;
-        }
-    }
-
-    fn show(&self, message: &WatchTransitionsResponse, line: impl FnOnce() -> String) -> anyhow::Result<()> {
+    fn show(&self, entry: Entry) -> anyhow::Result<()> {
+        let line = match &entry {
+            Entry::Heartbeat(_) => return Ok(()),
+            Entry::Transition(made) => line(made),
+            Entry::Recorded(recorded) => recorded_line(recorded),
+        };
         match self.reader.output {
-            Format::Json => print_json_line("WatchTransitionsResponse", message),
-            Format::Table => print(line()),
+            Format::Json => {
+                print_json_line("WatchTransitionsResponse", &WatchTransitionsResponse { entry: Some(entry) })
+            }
+            Format::Table => print(line),
         }
     }
-}
-
-/// Another try, perhaps at another replica, may succeed.
-fn passes(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::Unknown | Code::Cancelled)
 }
 
 fn line(made: &Transition) -> String {
@@ -157,13 +123,5 @@ mod tests {
         let delivery = Delivery { trigger_name: "FORM_SUBMITTED".to_owned(), ..Delivery::default() };
         let recorded = RecordedDelivery { position: "08".to_owned(), delivery: Some(delivery), event: None };
         assert_eq!(recorded_line(&recorded), "08  -  -  recorded: FORM_SUBMITTED");
-    }
-
-    #[test]
-    fn only_what_may_pass_is_tried_again() {
-        assert!(passes(&Status::unavailable("")));
-        for status in [Status::out_of_range(""), Status::invalid_argument(""), Status::permission_denied("")] {
-            assert!(!passes(&status));
-        }
     }
 }

@@ -12,14 +12,17 @@
 
 pub mod api;
 pub mod authority;
+pub mod chance;
 pub mod collector;
 pub mod corpus;
 pub mod fleet;
+pub mod language;
 pub mod metrics;
 pub mod port;
 pub mod postgres;
 pub mod program;
 pub mod redis_server;
+pub mod relay;
 pub mod socket;
 pub mod system;
 pub mod wait;

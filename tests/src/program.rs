@@ -51,6 +51,8 @@ pub fn place(name: &str) -> PathBuf {
 #[derive(Debug, Clone)]
 pub struct Start {
     name: &'static str,
+    /// Where it lies, if it is not one of this workspace.
+    place: Option<PathBuf>,
     arguments: Vec<OsString>,
     environment: BTreeMap<String, String>,
 }
@@ -59,7 +61,13 @@ impl Start {
     /// `name` is the binary's.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
-        Self { name, arguments: Vec::new(), environment: BTreeMap::new() }
+        Self { name, place: None, arguments: Vec::new(), environment: BTreeMap::new() }
+    }
+
+    /// A program from elsewhere.
+    #[must_use]
+    pub fn foreign(name: &'static str, place: PathBuf) -> Self {
+        Self { place: Some(place), ..Self::new(name) }
     }
 
     /// Adds one argument.
@@ -86,7 +94,7 @@ impl Start {
     #[must_use]
     pub fn spawn(&self) -> Program {
         let home = TempDir::new().unwrap();
-        let mut command = Command::new(path(self.name));
+        let mut command = Command::new(self.place.clone().unwrap_or_else(|| path(self.name)));
         command.args(&self.arguments).env_clear().env("HOME", home.path());
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
@@ -244,6 +252,11 @@ impl Program {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// Waits for its end.

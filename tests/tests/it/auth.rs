@@ -3,6 +3,7 @@
 mod consuming;
 mod matrix;
 mod rules;
+mod services;
 mod strangers;
 mod tls;
 

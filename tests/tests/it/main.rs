@@ -9,10 +9,13 @@
 )]
 
 mod auth;
+mod checker;
 mod corpus;
 mod crash;
+mod examples;
 mod golden;
 mod house;
+mod languages;
 mod postgres;
 mod programs;
 mod redis;

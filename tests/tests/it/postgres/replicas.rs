@@ -2,8 +2,7 @@
 //! and in no order, become one state, and whoever follows the log by positions misses nothing of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, hash_map::RandomState},
-    hash::{BuildHasher, Hasher},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Instant,
 };
@@ -14,6 +13,7 @@ use calbridge_calcom::golden::{
 };
 use calbridge_e2e::{
     api::Api,
+    chance::{self, Chance, SEED},
     fleet::{Fleet, Plan},
     postgres::{Durability, Postgres},
     redis_server::RedisServer,
@@ -31,8 +31,6 @@ use super::{SENDERS, errors, no_deadlock};
 const COPIES: usize = 3;
 /// Far above what any answer takes.
 const DEADLINE: &str = "10s";
-/// Gives the order of an earlier run again.
-const SEED: &str = "CALBRIDGE_SEED";
 
 /// One webhook on its way.
 struct Post {
@@ -41,31 +39,16 @@ struct Post {
     adapter: usize,
 }
 
-/// A small generator (SplitMix64): the order is to be told by one number.
-struct Dice(u64);
-
-impl Dice {
-    fn throw(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let sides = u64::try_from(sides).unwrap();
-        usize::try_from((mixed ^ (mixed >> 31)) % sides).unwrap()
-    }
-}
-
 /// Every body of every life, some times over, in an order of chance.
-fn posts(lives: &[Life], dice: &mut Dice) -> Vec<Post> {
+fn posts(lives: &[Life], chance: &mut Chance) -> Vec<Post> {
     let bodies = lives
         .iter()
         .flat_map(|life| life.steps.iter().map(|(trigger, told)| (life.name.clone(), golden::body(*trigger, told))));
     let mut posts: Vec<Post> = bodies
         .flat_map(|told| std::iter::repeat_n(told, COPIES))
-        .map(|(tenant, body)| Post { tenant, body, adapter: dice.throw(2) })
+        .map(|(tenant, body)| Post { tenant, body, adapter: chance.below(2) })
         .collect();
-    for last in (1..posts.len()).rev() {
-        posts.swap(last, dice.throw(last + 1));
-    }
+    chance.shuffle(&mut posts);
     posts
 }
 
@@ -122,8 +105,7 @@ async fn follow(url: String, mut end: oneshot::Receiver<()>) -> (Vec<Place>, usi
 
 #[tokio::test]
 async fn lives_told_over_two_adapters_to_two_services_are_one_state_without_a_gap() {
-    let again = std::env::var_os(SEED).map(|seed| seed.to_str().unwrap().parse().unwrap());
-    let seed: u64 = again.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let seed = chance::seed();
     let (postgres, redis) = (Postgres::start(Durability::Synced), RedisServer::start());
     let lives = lives::all();
     let plan = Plan::new(2, 2, DEADLINE)
@@ -133,7 +115,7 @@ async fn lives_told_over_two_adapters_to_two_services_are_one_state_without_a_ga
     let mut fleet = Fleet::of(plan, |_, _| postgres.url()).await;
     let (end, ends) = oneshot::channel();
     let follower = tokio::spawn(follow(postgres.url(), ends));
-    let posts = posts(&lives, &mut Dice(seed));
+    let posts = posts(&lives, &mut Chance::new(seed));
     let (began, count) = (Instant::now(), posts.len());
     let fresh = spray(&fleet, posts).await;
     // A copy that Redis tells is answered at once, and noted with the next round.
