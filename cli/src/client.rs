@@ -113,7 +113,7 @@ impl Reader {
 
     /// The same, for whatever speaks through it.
     pub(crate) async fn connection(&self) -> anyhow::Result<Connection> {
-        let (services, access) = self.service()?;
+        let (services, access) = self.target.read()?;
         channel(&services, &access).await
     }
 
