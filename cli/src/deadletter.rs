@@ -7,10 +7,13 @@ use clap::{Args, Subcommand};
 
 use crate::{
     client::{Consumers, MAX_PAGES, PAGE_SIZE, Reader, refused},
-    output::{Format, or_dash, print, print_json, row, table},
+    output::{Format, or_dash, print, print_json, report, row, table},
     time::shown,
     timeline::change,
 };
+
+/// The service takes so many in one command.
+const COMMAND_LETTERS: usize = 1000;
 
 /// `calbridge deadletter`.
 #[derive(Args)]
@@ -62,30 +65,34 @@ impl DeadLetterCommand {
 }
 
 impl Chosen {
-    /// A command of the service takes a thousand at the most, so all of many need several.
+    /// What is there when it begins, and nothing else: a client that gives up on an entry again at once is not raced.
     async fn run(self, replays: bool) -> anyhow::Result<()> {
         let mut client = self.reader.connect_to_consumers().await?;
+        let mut positions = self.positions;
+        if self.all {
+            let letters =
+                |letters: Vec<DeadLetter>| positions.extend(letters.into_iter().map(|letter| letter.position));
+            each_page(&mut client, &self.reader, &self.name, letters).await?;
+        }
         let mut all = 0;
-        for _ in 0..MAX_PAGES {
-            let count = self.step(&mut client, replays).await?;
-            all += count;
-            if count == 0 || !self.all {
-                break;
-            }
+        for positions in positions.chunks(COMMAND_LETTERS) {
+            let (tenant, consumer, positions) = (self.reader.tenant(), self.name.clone(), positions.to_vec());
+            all += if replays {
+                let request = ReplayDeadLettersRequest { tenant, consumer, positions };
+                let answer = client.replay_dead_letters(request).await.map_err(|status| refused(&status))?;
+                answer.into_inner().replayed
+            } else {
+                let request = DeleteDeadLettersRequest { tenant, consumer, positions };
+                let answer = client.delete_dead_letters(request).await.map_err(|status| refused(&status))?;
+                answer.into_inner().deleted
+            };
         }
-        print(format_args!("{all} dead letters {}", if replays { "go out again" } else { "deleted" }))
-    }
-
-    async fn step(&self, client: &mut Consumers, replays: bool) -> anyhow::Result<i32> {
-        let (tenant, consumer, positions) = (self.reader.tenant(), self.name.clone(), self.positions.clone());
-        if replays {
-            let request = ReplayDeadLettersRequest { tenant, consumer, positions };
-            let answer = client.replay_dead_letters(request).await.map_err(|status| refused(&status))?;
-            return Ok(answer.into_inner().replayed);
+        print(format_args!("{all} dead letters {}", if replays { "go out again" } else { "deleted" }))?;
+        let left = positions.len().saturating_sub(usize::try_from(all).unwrap_or(0));
+        if replays && left > 0 {
+            report(format_args!("{left} do not: they are none any more, or wait for room; run it again for those"));
         }
-        let request = DeleteDeadLettersRequest { tenant, consumer, positions };
-        let answer = client.delete_dead_letters(request).await.map_err(|status| refused(&status))?;
-        Ok(answer.into_inner().deleted)
+        Ok(())
     }
 }
 
@@ -93,25 +100,33 @@ impl Named {
     async fn run(self) -> anyhow::Result<()> {
         let mut client = self.reader.connect_to_consumers().await?;
         let mut listed = ListDeadLettersResponse::default();
-        for _ in 0..MAX_PAGES {
-            let request = ListDeadLettersRequest {
-                tenant: self.reader.tenant(),
-                consumer: self.name.clone(),
-                page_size: PAGE_SIZE,
-                page_token: listed.next_page_token,
-            };
-            let page = client.list_dead_letters(request).await.map_err(|status| refused(&status))?.into_inner();
-            listed.dead_letters.extend(page.dead_letters);
-            listed.next_page_token = page.next_page_token;
-            if listed.next_page_token.is_empty() {
-                break;
-            }
-        }
+        each_page(&mut client, &self.reader, &self.name, |letters| listed.dead_letters.extend(letters)).await?;
         match self.reader.output {
             Format::Json => print_json("ListDeadLettersResponse", &listed),
             Format::Table => print(letters_table(&listed.dead_letters)),
         }
     }
+}
+
+/// Hands on a consumer's dead letters, page by page, oldest first.
+async fn each_page(
+    client: &mut Consumers,
+    reader: &Reader,
+    consumer: &str,
+    mut each: impl FnMut(Vec<DeadLetter>),
+) -> anyhow::Result<()> {
+    let mut page_token = String::new();
+    for _ in 0..MAX_PAGES {
+        let (tenant, consumer) = (reader.tenant(), consumer.to_owned());
+        let request = ListDeadLettersRequest { tenant, consumer, page_size: PAGE_SIZE, page_token };
+        let page = client.list_dead_letters(request).await.map_err(|status| refused(&status))?.into_inner();
+        each(page.dead_letters);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn letters_table(letters: &[DeadLetter]) -> comfy_table::Table {

@@ -119,3 +119,53 @@ async fn begin<C: Connect>(
     let mut client = BookingServiceClient::new(service).max_decoding_message_size(MAX_MESSAGE);
     Ok(client.watch_transitions(request.clone()).await?.into_inner())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use futures_util::{StreamExt as _, stream};
+    use http_body_util::StreamBody;
+    use prost::Message as _;
+    use tonic::{body::Body, codegen::Bytes};
+
+    use super::*;
+    use calbridge_proto::v1::Heartbeat;
+
+    /// A message as gRPC frames it.
+    fn frame(response: &WatchTransitionsResponse) -> Bytes {
+        let message = response.encode_to_vec();
+        let length = u32::try_from(message.len()).unwrap();
+        [&[0][..], &length.to_be_bytes(), &message].concat().into()
+    }
+
+    /// A service that answers each watch with a heartbeat, and is silent from then on.
+    async fn answer_once(_: http::Request<Body>) -> Result<http::Response<Body>, Infallible> {
+        let position = "07".to_owned();
+        let heartbeat = WatchTransitionsResponse { entry: Some(Entry::Heartbeat(Heartbeat { position })) };
+        let first = stream::iter([Ok::<_, Infallible>(http_body::Frame::data(frame(&heartbeat)))]);
+        let body = Body::new(StreamBody::new(first.chain(stream::pending())));
+        Ok(http::Response::builder().header("content-type", "application/grpc").body(body).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_falls_silent_is_left() {
+        let connections = AtomicUsize::new(0);
+        let connect = || {
+            connections.fetch_add(1, Ordering::SeqCst);
+            async { Ok(tower::service_fn(answer_once)) }
+        };
+        let mut watch = Watch::new(connect, WatchTransitionsRequest::default());
+        for round in 1..=2 {
+            assert!(matches!(watch.next().await, Ok(Some(Watched::Entry(Entry::Heartbeat(_))))));
+            assert_eq!((watch.cursor(), connections.load(Ordering::SeqCst)), ("07", round));
+            let heard = Instant::now();
+            let told = watch.next().await;
+            let Ok(Some(Watched::Interrupted { status, .. })) = told else { unreachable!("it went on: {told:?}") };
+            assert_eq!((status.code(), heard.elapsed().as_secs()), (tonic::Code::Unavailable, SILENCE_MAX.as_secs()));
+        }
+    }
+}
