@@ -91,7 +91,7 @@ pub(crate) fn read(
         for (place, said) in entry.secrets.iter().enumerate() {
             secrets.push(read_secret(said, place, folder, environment).map_err(refuse)?);
         }
-        tell_apart(&mut secrets, &entry.secrets).map_err(refuse)?;
+        tell_apart(&mut secrets, &entry.secrets);
         tenants.insert(name.clone(), Tenant { secrets, allow_unsigned: entry.allow_unsigned });
     }
     if let Some(value) = environment(DEFAULT_SECRET).filter(|value| !value.is_empty())
@@ -164,7 +164,7 @@ fn read_secret(
         return Err(format!("the secret {origin} is empty; an empty secret in Cal.com means an unsigned webhook"));
     }
     if let Some(id) = &said.id {
-        check_id(id, &value).map_err(|why| format!("the id of the secret {origin} {why}"))?;
+        check_id(id).map_err(|why| format!("the id of the secret {origin} {why}"))?;
     }
     if let (Some(start), Some(end)) = (said.not_before, said.expires)
         && end <= start
@@ -177,34 +177,23 @@ fn read_secret(
     Ok(Secret { id, value: value.into(), not_before: said.not_before, expires: said.expires })
 }
 
-fn check_id(id: &str, value: &str) -> Result<(), String> {
+fn check_id(id: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
     if id.is_empty() || id.len() > MAX_ID || !id.chars().all(plain) {
         return Err(format!("can't be used: it is 1 to {MAX_ID} characters of a-z, A-Z, 0-9 and - _ . :"));
     }
-    if id == value {
-        return Err("is the secret itself, and ids are shown: give it another".to_owned());
-    }
     Ok(())
 }
 
-/// Sees to it that an id names one secret. Two files of one name in two folders may well be meant.
-fn tell_apart(secrets: &mut [Secret], said: &[SecretOptions]) -> Result<(), String> {
-    let mut taken = BTreeSet::new();
-    for id in said.iter().filter_map(|said| said.id.as_deref()) {
-        if !taken.insert(id.to_owned()) {
-            return Err(format!("two secrets have the id {id}; give each its own"));
-        }
-    }
+/// Two files of one name in two folders may well be meant: those ids that nobody chose are made to differ.
+fn tell_apart(secrets: &mut [Secret], said: &[SecretOptions]) {
+    let mut taken: BTreeSet<String> = said.iter().filter_map(|said| said.id.clone()).collect();
     for (place, secret) in secrets.iter_mut().enumerate().filter(|(place, _)| said[*place].id.is_none()) {
         if !taken.insert(secret.id.clone()) {
             secret.id = format!("{}:{}", secret.id, place + 1);
-            if !taken.insert(secret.id.clone()) {
-                return Err(format!("two secrets have the id {}; give each its own", secret.id));
-            }
+            taken.insert(secret.id.clone());
         }
     }
-    Ok(())
 }
 
 fn read_file(path: &Path) -> io::Result<String> {
@@ -237,8 +226,22 @@ fn check(name: &str, tenant: &Tenant) -> Result<(), ConfigError> {
                 .to_owned(),
         ),
         (count, _) if count > MAX_SECRETS => refuse(format!("{count} secrets; at most {MAX_SECRETS} can be active")),
-        _ => Ok(()),
+        _ => check_ids(&tenant.secrets).or_else(refuse),
     }
+}
+
+/// An id names one secret, and is shown to many.
+fn check_ids(secrets: &[Secret]) -> Result<(), String> {
+    let mut taken = BTreeSet::new();
+    for Secret { id, .. } in secrets {
+        if secrets.iter().any(|secret| secret.value.expose_secret() == id) {
+            return Err("the id of a secret is a secret itself, and ids are shown: give it another".to_owned());
+        }
+        if !taken.insert(id) {
+            return Err(format!("two secrets have the id {id}; give each its own"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

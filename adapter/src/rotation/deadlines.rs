@@ -97,7 +97,8 @@ impl Deadlines {
             let key = (name.to_owned(), secret.id.clone());
             // Another end is another matter; one that is over when it is first seen was told by somebody before.
             let before = self.told.get(&key).filter(|(told, _)| *told == expires).map(|(_, stage)| *stage);
-            self.told.insert(key, (expires, stage));
+            // A clock that goes back does not make anything new.
+            self.told.insert(key, (expires, before.map_or(stage, |before| before.max(stage))));
             if before.is_some_and(|before| before >= stage) {
                 continue;
             }

@@ -119,12 +119,17 @@ fn an_id_names_one_secret_of_its_tenant() {
         (vec![named("a b")], "1 to 64 characters"),
         (vec![named("")], "1 to 64 characters"),
         (vec![named(&"x".repeat(65))], "1 to 64 characters"),
-        (vec![named("hunter2")], "the secret itself"),
+        (vec![named("hunter2")], "a secret itself"),
+        (vec![named("fine"), named("hunter2"), named("x")], "a secret itself"),
     ] {
         let why = read(&of(secrets, false), Path::new("."), &nothing).unwrap_err().to_string();
         assert!(why.contains(part) && why.contains("default"), "{why}");
         assert!(!why.contains("hunter2"), "{why}");
     }
+    let environment = |name: &str| (name == "CALCOM_WEBHOOK_SECRET").then(|| "mine".to_owned());
+    let taken = of(vec![named("env:CALCOM_WEBHOOK_SECRET")], false);
+    let why = read(&taken, Path::new("."), &environment).unwrap_err().to_string();
+    assert!(why.contains("two secrets have the id env:CALCOM_WEBHOOK_SECRET"), "{why}");
     // Two files of one name, and a name that somebody gave to another.
     let folder = tempfile::tempdir().unwrap();
     for name in ["old", "new"] {
