@@ -2,8 +2,8 @@
 //!
 //! Path, method, size of the head, declared length, the rate of its source, the body, a place among the requests in
 //! flight, the signature, the rate of its tenant; only then is the body looked into, forwarded, and answered with a 2xx
-//! if it is committed. The place comes after the body, or whoever opens requests without sending their bodies would take
-//! the places of those who do.
+//! if it is committed. The place comes after the body, or whoever opens requests without sending their bodies would
+//! take the places of those who do.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 

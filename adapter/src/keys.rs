@@ -20,8 +20,8 @@ use crate::{
     signature::{Held, Keyring},
 };
 
-/// The SDK holds so many sets of attributes for an instrument, and throws all others into one: secrets beyond it, by the
-/// order of their tenants' names, are not shown.
+/// The SDK holds so many sets of attributes for an instrument, and throws all others into one: secrets beyond it, by
+/// the order of their tenants' names, are not shown.
 const SECRETS_SHOWN_MOST: usize = 2_000;
 
 /// Holds the ring in force.

@@ -1,8 +1,8 @@
 //! Who comes too often: one budget for each source, before its body is read, and one for each tenant, after the
 //! signature, so that nobody without a secret can use a tenant's budget up.
 //!
-//! Both are off unless the operator sets them. What is remembered is bounded: whoever came the longest ago is forgotten,
-//! which gives it its whole budget back and nobody else anything.
+//! Both are off unless the operator sets them. What is remembered is bounded: whoever came the longest ago is
+//! forgotten, which gives it its whole budget back and nobody else anything.
 
 use std::{
     hash::Hash,
@@ -54,8 +54,8 @@ impl Rates {
     }
 }
 
-/// One budget for each key, kept as the moment at which all that was taken from it is made good again (a leaky bucket as
-/// a meter: the "generic cell rate algorithm").
+/// One budget for each key, kept as the moment at which all that was taken from it is made good again (a leaky bucket
+/// as a meter: the "generic cell rate algorithm").
 struct Budgets<K> {
     /// One costs so much time.
     cost: Duration,

@@ -2,8 +2,8 @@
 //!
 //! The MAC covers the raw body alone, so it is checked before anything of the body is looked into, in constant time. A
 //! refusal costs the same for every tenant, known or not: neither the answer nor its time tells which tenants exist.
-//! That is a MAC for each secret of the tenant that has the most, twice if the body ends in a line end. A secret outside
-//! its time counts as none and costs the same.
+//! That is a MAC for each secret of the tenant that has the most, twice if the body ends in a line end. A secret
+//! outside its time counts as none and costs the same.
 
 mod held;
 

@@ -48,7 +48,7 @@ fn last_untrusted(
 ) -> Option<IpAddr> {
     let lines = headers.get_all(name).iter().map(|value| value.to_str().ok());
     for line in lines.collect::<Vec<_>>().into_iter().rev() {
-        // A quoted text could hold a comma, an address can't; from its end a chain is read past whatever a sender began.
+        // A quoted text could hold a comma, an address can't: from its end a chain is read past what a sender began.
         for element in line?.rsplit(',') {
             let address = read(element.trim())?.to_canonical();
             if !is_trusted(address, trusted) {

@@ -1,7 +1,7 @@
 //! The tenants as the config file and the secrets' files say them now, read again and again while a program runs.
 //!
-//! Invariant: what is told was the same in two looks, one after the other. An editor may write a file in pieces, and the
-//! half of a file can be a good one that lacks tenants.
+//! Invariant: what is told was the same in two looks, one after the other. An editor may write a file in pieces, and
+//! the half of a file can be a good one that lacks tenants.
 
 use std::{
     collections::BTreeMap,

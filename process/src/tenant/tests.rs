@@ -73,8 +73,10 @@ fn said(text: &str) -> Result<SecretOptions, String> {
 
 #[test]
 fn an_entry_may_say_its_id_and_its_time() {
-    let whole = r#"{ secret = "s", id = "2026-autumn", not_before = "2026-09-01T02:00:00+02:00", expires = 2026-12-01T00:00:00Z }"#;
-    let tenants = read(&of(vec![said(whole).unwrap(), said("'t'").unwrap()], false), Path::new("."), &nothing).unwrap();
+    let (id, start) = (r#"id = "2026-autumn""#, r#"not_before = "2026-09-01T02:00:00+02:00""#);
+    let whole = format!(r#"{{ secret = "s", {id}, {start}, expires = 2026-12-01T00:00:00Z }}"#);
+    let tenants =
+        read(&of(vec![said(&whole).unwrap(), said("'t'").unwrap()], false), Path::new("."), &nothing).unwrap();
     let [dated, other] = &tenants["default"].secrets[..] else { panic!("two secrets") };
     let time = |text: &str| text.parse::<Timestamp>().unwrap();
     assert_eq!((dated.id.as_str(), dated.value.expose_secret()), ("2026-autumn", "s"));
