@@ -30,7 +30,7 @@ mod throttle;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use calbridge_process::{Config, ConfigError, SpoolSettings, Tenant, loopback_or, tls::ServerTls};
-use calbridge_telemetry::{Check, Readiness};
+use calbridge_telemetry::{Check, Readiness, meter};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -93,7 +93,7 @@ pub async fn run(
     let durable = Durable { forwarder, spool, ack: settings.ack, metrics: Arc::clone(&metrics), over: over.clone() };
     let tenants = std::mem::take(&mut settings.tenants);
     let keys = Arc::new(Keys::new(&tenants));
-    keys::show(&keys, settings.moment);
+    keys::show(&keys, &meter(), settings.moment);
     let rotation = Rotation {
         keys: Arc::clone(&keys),
         tenants,
