@@ -48,6 +48,11 @@ pub(crate) enum Answer {
         /// When another try makes sense.
         retry_after: Duration,
     },
+    /// More than may come, where the operator wants it said like that.
+    TooManyRequests {
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
 }
 
 /// The body of the answers that hyper gives by itself where it is the one that notices: none at all.
@@ -89,7 +94,7 @@ impl Answer {
             Self::MethodNotAllowed => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
             }
-            Self::Unavailable { retry_after } => {
+            Self::Unavailable { retry_after } | Self::TooManyRequests { retry_after } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
             }
             _ => {}
@@ -110,6 +115,7 @@ impl Answer {
             Self::UriTooLong => (StatusCode::URI_TOO_LONG, EMPTY),
             Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, EMPTY),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, r#"{"error":"Temporarily unavailable"}"#),
+            Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, r#"{"error":"Too many requests"}"#),
         }
     }
 }

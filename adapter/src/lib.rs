@@ -10,28 +10,34 @@ mod body;
 mod durable;
 mod edge;
 mod forward;
+mod keys;
 mod labels;
 mod metrics;
 mod moment;
 mod observe;
 mod peer;
+mod rates;
 mod resolve;
+mod rotation;
 mod route;
 mod server;
 mod settings;
 mod signature;
+mod source;
 mod spool;
 mod throttle;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use calbridge_process::{Config, ConfigError, SpoolSettings, loopback_or, tls::ServerTls};
-use calbridge_telemetry::{Check, Readiness};
+use calbridge_process::{Config, ConfigError, SpoolSettings, Tenant, loopback_or, tls::ServerTls};
+use calbridge_telemetry::{Check, Readiness, meter};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::{
     durable::Durable,
+    keys::Keys,
+    rotation::Rotation,
     spool::{Bounds, Drain, Opening, Spool},
 };
 
@@ -39,6 +45,7 @@ pub use self::{
     forward::{AddressError, MAX_EVENT_BYTES},
     moment::Moment,
     resolve::Resolver,
+    rotation::Reload,
     settings::Settings,
     spool::{Emptied, SpoolError, SpoolSummary, SpooledEvent, empty_spool, inspect_spool},
 };
@@ -66,12 +73,13 @@ pub enum Error {
 /// Registers the readiness checks `service`, ready while a stream is open to a replica that says that it serves, and,
 /// with a spool, `spool`, ready while its disk works; then `service` is ready all the time.
 pub async fn run(
-    settings: Settings,
+    mut settings: Settings,
     listener: TcpListener,
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let limits = settings.limits;
+    let address = listener.local_addr()?;
     let metrics = Arc::new(metrics::Metrics::new());
     let tls = settings.tls.as_ref().map(ServerTls::open).transpose()?;
     let spool = settings.spool.clone().map(|spool| open_spool(spool, &readiness, &metrics)).transpose()?;
@@ -83,7 +91,19 @@ pub async fn run(
         tokio::spawn(Drain { spool, forwarder, metrics, moment: settings.moment }.run(over.clone()))
     });
     let durable = Durable { forwarder, spool, ack: settings.ack, metrics: Arc::clone(&metrics), over: over.clone() };
-    let edge = edge::Edge::new(settings, durable, metrics);
+    let tenants = std::mem::take(&mut settings.tenants);
+    let keys = Arc::new(Keys::new(&tenants));
+    keys::show(&keys, &meter(), settings.moment);
+    let rotation = Rotation {
+        keys: Arc::clone(&keys),
+        tenants,
+        reload: settings.reload.take(),
+        address,
+        moment: settings.moment,
+        metrics: Arc::clone(&metrics),
+    };
+    tokio::spawn(rotation.run(over.clone()));
+    let edge = edge::Edge::new(settings, keys, durable, metrics);
     let served = server::serve(listener, tls, Arc::new(edge), limits, server::Patience::DEFAULT, shutdown).await;
     // The requests are done. What is not committed yet is in the spool.
     over.cancel();
@@ -128,12 +148,16 @@ fn open_spool(
 /// Refuses an address that other machines can reach while some tenant lets unsigned webhooks in, unless the operator
 /// insists.
 pub fn check_exposure(config: &Config, address: SocketAddr) -> Result<(), ConfigError> {
-    let Some((tenant, _)) = config.tenants.iter().find(|(_, tenant)| tenant.allow_unsigned) else { return Ok(()) };
+    check_unsigned(&config.tenants, config.insecure_unsigned, address)
+}
+
+fn check_unsigned(tenants: &BTreeMap<String, Tenant>, insists: bool, address: SocketAddr) -> Result<(), ConfigError> {
+    let Some((tenant, _)) = tenants.iter().find(|(_, tenant)| tenant.allow_unsigned) else { return Ok(()) };
     let mend = format!(
         "tenant {tenant} has allow_unsigned = true, so anybody could invent its bookings; \
          give it a secret, listen on 127.0.0.1, or say --insecure-unsigned"
     );
-    loopback_or(config.insecure_unsigned, "--http", address, &mend)
+    loopback_or(insists, "--http", address, &mend)
 }
 
 #[cfg(test)]

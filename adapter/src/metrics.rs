@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     ack_duration: Histogram<f64>,
     verifications: Counter<u64>,
     unsigned_tenants: Gauge<u64>,
+    refusals: Counter<u64>,
     streams: UpDownCounter<i64>,
     reconnects: Counter<u64>,
     reroutes: Counter<u64>,
@@ -75,6 +76,9 @@ impl Metrics {
             unsigned_tenants: meter
                 .u64_gauge(metric::SIGNATURE_UNSIGNED_TENANTS)
                 .with_description("Tenants that let unsigned webhooks in")
+                .build(),
+            refusals: count(metric::EDGE_REFUSALS, "Requests refused because of a bound on how many may come")
+                .with_unit(unit::REQUESTS)
                 .build(),
             reconnects: count(metric::FORWARD_RECONNECTS, "Streams to the service that ended, or did not open").build(),
             streams: meter
@@ -188,6 +192,11 @@ impl Metrics {
             [KeyValue::new(semconv::TRIGGER, trigger), KeyValue::new(semconv::DELIVERY_DISPOSITION, disposition)];
         self.accepted.add(1, &attributes);
         self.ack_duration.record(took.as_secs_f64(), &[]);
+    }
+
+    /// A request was refused because of this limit.
+    pub(crate) fn refused(&self, limit: &'static str) {
+        self.refusals.add(1, &[KeyValue::new(semconv::LIMIT, limit)]);
     }
 
     /// How many tenants let unsigned webhooks in.

@@ -1,5 +1,6 @@
 //! From options to a configuration in which nothing is missing.
 
+mod file;
 mod listeners;
 
 use std::{
@@ -10,16 +11,23 @@ use std::{
 };
 
 use calbridge_telemetry::LogFormat;
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use self::listeners::{grpc_tls, http_tls, listener};
+use self::{
+    file::with_file,
+    listeners::{grpc_tls, http_tls, listener},
+};
 use crate::{
     Access, Ack, ConfigError, Limits, LogFormatOption, Options, Principal, Retention, ServiceOptions, SpoolSettings,
-    Tenant, access, principal, retention, spool, tenant, tls::ServerFiles,
+    Tenant, access, principal, proxies, retention, spool, tenant, tls::ServerFiles,
 };
 
-pub(crate) use self::listeners::has_host_and_port;
+pub(crate) use self::{
+    file::{folder, parse, read_text},
+    listeners::has_host_and_port,
+};
 
 const HTTP: &str = "127.0.0.1:8080";
 const GRPC: &str = "127.0.0.1:50051";
@@ -39,8 +47,6 @@ const DEDUPE_KEYS: usize = 100_000;
 /// How long after its end an accepted booking counts as over, where the operator says nothing: meetings run late, and
 /// Cal.com's own timer comes within a minute.
 pub const COMPLETE_GRACE: Duration = Duration::from_mins(10);
-/// A config file is read whole; the longest that makes sense is far shorter.
-const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// All authorities of the public web together have a quarter of it.
 const MAX_PEM_BYTES: u64 = 1024 * 1024;
 
@@ -108,6 +114,10 @@ pub struct Config {
     pub redis: Option<RedisSettings>,
     /// How many deliveries the cache in the process remembers where there is no Redis.
     pub dedupe_keys: usize,
+    /// The config file, where there is one: whoever goes on looking at it finds it here.
+    pub config_file: Option<PathBuf>,
+    /// Proxies before the HTTP edge whose word on a sender's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// Who may send. Empty only for a program that takes no webhooks in.
     pub tenants: BTreeMap<String, Tenant>,
     /// How long after its end the clock completes an accepted booking, of the tenants that the config file names;
@@ -174,10 +184,10 @@ pub fn resolve(
     program: Program,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, ConfigError> {
-    let folder = options.config.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
     let options = with_file(options)?;
+    let folder = options.config.as_deref().map_or(Path::new(""), folder);
     let (takes, keeps) = (program.takes_webhooks(), program.keeps_data());
-    let tenants = if takes { tenant::read(&options.tenants, &folder, environment)? } else { BTreeMap::new() };
+    let tenants = if takes { tenant::read(&options.tenants, folder, environment)? } else { BTreeMap::new() };
     if takes && tenants.is_empty() {
         return Err(ConfigError::NoSecret);
     }
@@ -217,6 +227,7 @@ pub fn resolve(
         completion: if keeps { tenant::completion(&options.tenants)? } else { BTreeMap::new() },
         retention,
         tenant_retention,
+        trusted_proxies: proxies::resolve(options.trusted_proxies.as_deref().filter(|_| takes))?,
         tenants,
         insecure: options.insecure.unwrap_or(false),
         insecure_unsigned: options.insecure_unsigned.unwrap_or(false),
@@ -229,6 +240,7 @@ pub fn resolve(
             Some(LogFormatOption::Json) => LogFormat::Json,
         },
         log_filter: options.log,
+        config_file: options.config,
     })
 }
 
@@ -291,36 +303,6 @@ pub fn spool_settings(
     let (spool, _) = spool::resolve(&options, &data_dir)?;
     let mend = "names no spool to look at: say the directory".to_owned();
     spool.ok_or(ConfigError::Value { option: "--spool-dir", value: "none".to_owned(), mend })
-}
-
-fn with_file(options: Options) -> Result<Options, ConfigError> {
-    match options.config.clone() {
-        Some(path) => Ok(options.over(read_file(&path)?)),
-        None => Ok(options),
-    }
-}
-
-fn read_file(path: &Path) -> Result<Options, ConfigError> {
-    let unreadable = |why| ConfigError::Unreadable { path: path.to_owned(), why };
-    let size = fs::metadata(path).map_err(unreadable)?.len();
-    if size > MAX_FILE_BYTES {
-        let why = format!("the file has {size} bytes; at most {MAX_FILE_BYTES} are read");
-        return Err(unreadable(std::io::Error::other(why)));
-    }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
-    toml::from_str(&text).map_err(|error| ConfigError::File {
-        path: path.to_owned(),
-        line: error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1),
-        why: without_value(error.message()),
-    })
-}
-
-/// serde quotes the value of a wrong type, and that value may be a secret in the wrong place.
-fn without_value(message: &str) -> String {
-    match (message.split_once("string \""), message.rsplit_once("\", expected")) {
-        (Some((before, _)), Some((_, after))) => format!("{before}a string, expected{after}"),
-        _ => message.to_owned(),
-    }
 }
 
 fn platform_data_dir() -> Option<PathBuf> {

@@ -12,6 +12,8 @@ mod limits;
 mod options;
 mod period;
 mod principal;
+mod proxies;
+mod rate;
 mod retention;
 mod spool;
 mod tenant;
@@ -30,6 +32,9 @@ pub use principal::{
     CertificateName, MAX_CREDENTIALS, MAX_PRINCIPALS, Principal, PrincipalOptions, Scope, Scopes, Tenants, new_token,
     token_sha256,
 };
+pub use rate::{RATE_MOST, Rate, RateStatus};
 pub use retention::{Keeping, Retention, RetentionOptions};
 pub use spool::{Ack, SpoolSettings};
-pub use tenant::{MAX_SECRETS, MAX_TENANTS, Secret, Tenant};
+pub use tenant::{
+    Environment, MAX_SECRETS, MAX_TENANTS, Secret, SecretOptions, Tenant, TenantFiles, TenantNews, TenantWatch,
+};

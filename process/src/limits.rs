@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ConfigError, LimitOptions, Period};
+use crate::{ConfigError, LimitOptions, Period, Rate, RateStatus};
 
 /// Cal.com's bodies are 2 to 3 KB; three copies of a 67 kB note made 204 kB.
 const BODY_BYTES: usize = 1024 * 1024;
@@ -47,6 +47,12 @@ pub struct Limits {
     pub in_flight: usize,
     /// Most bytes of bodies held at once; 503 above.
     pub in_flight_bytes: usize,
+    /// Verified webhooks of one tenant; [`Limits::rate_status`] above.
+    pub tenant_rate: Option<Rate>,
+    /// Requests of one source; [`Limits::rate_status`] above.
+    pub source_rate: Option<Rate>,
+    /// What is answered above the rates.
+    pub rate_status: RateStatus,
     /// For the service to commit an event; after it the spool keeps it, and where there is none the answer is 503.
     pub forward_deadline: Duration,
     /// For what was accepted to be finished after SIGTERM.
@@ -62,11 +68,16 @@ impl Limits {
 
     /// Fills the gaps with the defaults and checks the arithmetic between the bounds.
     pub(crate) fn resolve(options: &LimitOptions, has_spool: bool) -> Result<Self, ConfigError> {
-        let limits = Self::filled(options, has_spool);
+        let mut limits = Self::filled(options, has_spool);
+        limits.tenant_rate =
+            Rate::resolve(["--tenant-rate", "--tenant-burst"], options.tenant_rate, options.tenant_burst)?;
+        limits.source_rate =
+            Rate::resolve(["--source-rate", "--source-burst"], options.source_rate, options.source_burst)?;
         limits.check()?;
         Ok(limits)
     }
 
+    /// All but the rates, which have no default.
     fn filled(options: &LimitOptions, has_spool: bool) -> Self {
         let forward_deadline = if has_spool { FORWARD_DEADLINE } else { FORWARD_DEADLINE_WITHOUT_SPOOL };
         let period = |given: Option<Period>, default| given.map_or(default, |period| period.0);
@@ -79,6 +90,9 @@ impl Limits {
             connections: options.connections.unwrap_or(CONNECTIONS),
             in_flight: options.in_flight.unwrap_or(IN_FLIGHT),
             in_flight_bytes: options.in_flight_bytes.unwrap_or(IN_FLIGHT_BYTES),
+            tenant_rate: None,
+            source_rate: None,
+            rate_status: options.rate_status.unwrap_or_default(),
             forward_deadline: period(options.forward_deadline, forward_deadline),
             shutdown_grace: period(options.shutdown_grace, SHUTDOWN_GRACE),
         }
@@ -165,10 +179,16 @@ mod tests {
         let short_grace =
             LimitOptions { shutdown_grace: Some(Period(Duration::from_secs(1))), ..LimitOptions::default() };
         let small_budget = LimitOptions { in_flight_bytes: Some(10), ..LimitOptions::default() };
+        let no_rate = LimitOptions { tenant_rate: Some(0), ..LimitOptions::default() };
+        let burst_alone = LimitOptions { source_burst: Some(5), ..LimitOptions::default() };
         let huge_body = LimitOptions { body_bytes: Some(1 << 30), ..LimitOptions::default() };
-        for (options, flag) in
-            [(short_grace, "--shutdown-grace"), (small_budget, "--in-flight-bytes"), (huge_body, "--body-bytes")]
-        {
+        for (options, flag) in [
+            (short_grace, "--shutdown-grace"),
+            (small_budget, "--in-flight-bytes"),
+            (huge_body, "--body-bytes"),
+            (no_rate, "--tenant-rate"),
+            (burst_alone, "--source-burst"),
+        ] {
             let why = Limits::resolve(&options, true).unwrap_err().to_string();
             assert!(why.starts_with(flag), "{why}");
         }

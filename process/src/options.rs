@@ -9,7 +9,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use crate::{Ack, Period, PrincipalOptions, RetentionOptions};
+use crate::{Ack, Period, PrincipalOptions, RateStatus, RetentionOptions, SecretOptions};
 
 /// Every shared option; each is unset where nobody said anything. The field names are the keys of the config file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -69,6 +69,12 @@ pub struct Options {
     /// The file of the token that is shown to the booking service
     #[arg(long, env = "CALBRIDGE_SERVICE_TOKEN_FILE", value_name = "FILE")]
     pub service_token_file: Option<PathBuf>,
+
+    /// Networks of the proxies before the HTTP edge, joined by commas: what they say of a sender's address
+    /// (X-Forwarded-For, Forwarded) is believed [default: none]
+    #[arg(long, env = "CALBRIDGE_TRUSTED_PROXIES", value_name = "NETWORK,…")]
+    #[serde(deserialize_with = "one_or_many")]
+    pub trusted_proxies: Option<String>,
 
     /// Where data lies [default: the platform's data directory]
     #[arg(long, env = "CALBRIDGE_DATA_DIR", value_name = "PATH")]
@@ -193,6 +199,21 @@ pub struct LimitOptions {
     /// Most bytes of bodies held at once [default: 268435456]
     #[arg(long, env = "CALBRIDGE_IN_FLIGHT_BYTES", value_name = "BYTES")]
     pub in_flight_bytes: Option<usize>,
+    /// Webhooks of one tenant in a second, once their signature is verified [default: no limit]
+    #[arg(long, env = "CALBRIDGE_TENANT_RATE", value_name = "COUNT")]
+    pub tenant_rate: Option<u32>,
+    /// Of them so many may come at once [default: those of one second]
+    #[arg(long, env = "CALBRIDGE_TENANT_BURST", value_name = "COUNT")]
+    pub tenant_burst: Option<u32>,
+    /// Requests of one address in a second, before anything else is known of them [default: no limit]
+    #[arg(long, env = "CALBRIDGE_SOURCE_RATE", value_name = "COUNT")]
+    pub source_rate: Option<u32>,
+    /// Of them so many may come at once [default: those of one second]
+    #[arg(long, env = "CALBRIDGE_SOURCE_BURST", value_name = "COUNT")]
+    pub source_burst: Option<u32>,
+    /// What is answered above these rates, 503 or 429; Cal.com may count a 429 as a loss [default: 503]
+    #[arg(long, env = "CALBRIDGE_RATE_STATUS", value_name = "STATUS")]
+    pub rate_status: Option<RateStatus>,
     /// For the service to commit an event [default: 250ms, and 2s where there is no spool]
     #[arg(long, env = "CALBRIDGE_FORWARD_DEADLINE", value_name = "TIME")]
     pub forward_deadline: Option<Period>,
@@ -205,8 +226,8 @@ pub struct LimitOptions {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TenantOptions {
-    /// `env:NAME`, `file:PATH` (relative to the config file), or the secret itself.
-    pub secrets: Vec<SecretString>,
+    /// Any of them may have signed.
+    pub secrets: Vec<SecretOptions>,
     /// Take webhooks in whose subscription has no secret.
     pub allow_unsigned: bool,
     /// Let the clock complete accepted bookings that are past their end. Unset: it does.
@@ -247,6 +268,7 @@ impl Options {
             service_certificate: self.service_certificate.or(below.service_certificate),
             service_key: self.service_key.or(below.service_key),
             service_token_file: self.service_token_file.or(below.service_token_file),
+            trusted_proxies: self.trusted_proxies.or(below.trusted_proxies),
             data_dir: self.data_dir.or(below.data_dir),
             spool_dir: self.spool_dir.or(below.spool_dir),
             spool_bytes: self.spool_bytes.or(below.spool_bytes),
@@ -284,6 +306,11 @@ impl LimitOptions {
             connections: self.connections.or(below.connections),
             in_flight: self.in_flight.or(below.in_flight),
             in_flight_bytes: self.in_flight_bytes.or(below.in_flight_bytes),
+            tenant_rate: self.tenant_rate.or(below.tenant_rate),
+            tenant_burst: self.tenant_burst.or(below.tenant_burst),
+            source_rate: self.source_rate.or(below.source_rate),
+            source_burst: self.source_burst.or(below.source_burst),
+            rate_status: self.rate_status.or(below.rate_status),
             forward_deadline: self.forward_deadline.or(below.forward_deadline),
             shutdown_grace: self.shutdown_grace.or(below.shutdown_grace),
         }

@@ -237,6 +237,16 @@ pub const RETENTION_DELIVERIES: &str = "deliveries";
 pub const RETENTION_TRANSITIONS: &str = "transitions";
 /// The outcome of a check: `valid`, `invalid`, `missing`, `unsigned`.
 pub const RESULT: &str = "calbridge.result";
+/// Which bound refused a request: [`LIMIT_IN_FLIGHT`], [`LIMIT_IN_FLIGHT_BYTES`], [`LIMIT_SOURCE`] or [`LIMIT_TENANT`].
+pub const LIMIT: &str = "calbridge.limit";
+/// Requests in flight.
+pub const LIMIT_IN_FLIGHT: &str = "in_flight";
+/// Bytes of their bodies.
+pub const LIMIT_IN_FLIGHT_BYTES: &str = "in_flight_bytes";
+/// Requests of one source in a second.
+pub const LIMIT_SOURCE: &str = "source_rate";
+/// Webhooks of one tenant in a second.
+pub const LIMIT_TENANT: &str = "tenant_rate";
 /// `traces`, `metrics` or `logs`.
 pub const SIGNAL: &str = "calbridge.telemetry.signal";
 
@@ -292,8 +302,14 @@ pub mod metric {
     pub const RETENTION_PURGED: &str = "calbridge.retention.purged";
     /// Counter by result and secret id.
     pub const SIGNATURE_VERIFICATIONS: &str = "calbridge.signature.verifications";
+    /// Gauge by tenant and secret id, seconds: since the secret let a webhook in last; absent until it has.
+    pub const SIGNATURE_SECRET_IDLE: &str = "calbridge.signature.secret.idle";
+    /// Gauge by tenant and secret id, seconds: until the secret expires, negative afterwards; absent where it does not.
+    pub const SIGNATURE_SECRET_TIME_LEFT: &str = "calbridge.signature.secret.time_left";
     /// Gauge: tenants that let unsigned webhooks in.
     pub const SIGNATURE_UNSIGNED_TENANTS: &str = "calbridge.signature.unsigned_tenants";
+    /// Counter by limit: requests that were refused because of a bound on how many, or how much, may come.
+    pub const EDGE_REFUSALS: &str = "calbridge.edge.refusals";
     /// Counter by status: streams from the adapter to the service that ended or did not open.
     pub const FORWARD_RECONNECTS: &str = "calbridge.forward.reconnects";
     /// Up-down counter by replica: open streams from the adapter to the service.

@@ -187,6 +187,12 @@ impl System {
         self.folder.path().join("data")
     }
 
+    /// The config file of both.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        config(&self.folder)
+    }
+
     /// Where the adapter's spool is.
     #[must_use]
     pub fn spool(&self) -> PathBuf {

@@ -27,6 +27,12 @@ async fn the_table_of_refusals() {
         (wait(0), 503, vec![JSON, ("retry-after", "1")], r#"{"error":"Temporarily unavailable"}"#),
         (wait(1000), 503, vec![JSON, ("retry-after", "1")], r#"{"error":"Temporarily unavailable"}"#),
         (wait(1001), 503, vec![JSON, ("retry-after", "2")], r#"{"error":"Temporarily unavailable"}"#),
+        (
+            Answer::TooManyRequests { retry_after: Duration::from_millis(1500) },
+            429,
+            vec![JSON, ("retry-after", "2")],
+            r#"{"error":"Too many requests"}"#,
+        ),
     ];
     for (answer, status, headers, body) in rows {
         assert_eq!(answer.status().as_u16(), status);

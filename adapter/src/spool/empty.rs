@@ -50,6 +50,8 @@ pub async fn empty_spool(
     })?;
     let settings = Settings {
         tenants: [].into(),
+        reload: None,
+        trusted_proxies: Vec::new(),
         tls: None,
         services,
         access,
