@@ -17,6 +17,7 @@ mod observe;
 mod peer;
 mod resolve;
 mod route;
+mod segment;
 mod server;
 mod settings;
 mod signature;

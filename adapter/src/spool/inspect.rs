@@ -11,9 +11,9 @@ use std::{
 use calbridge_proto::v1::BookingEvent;
 use prost::Message as _;
 
-use super::{
+use crate::segment::{
+    self, End, Found,
     record::{Kind, Record},
-    segment::{self, End, Found},
 };
 
 /// An event that waits in a spool.
@@ -108,7 +108,8 @@ impl SpooledEvent {
     }
 }
 
-fn is_taken(directory: &Path) -> io::Result<bool> {
+/// Whether an adapter has the spool of this directory.
+pub(crate) fn is_taken(directory: &Path) -> io::Result<bool> {
     let file = match File::open(directory.join("lock")) {
         Ok(file) => file,
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(false),
