@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use calbridge_process::{Access, Ack, Config, Limits, SpoolSettings, Tenant, tls::ServerFiles};
+use calbridge_process::{Access, Ack, Config, Limits, QuarantineSettings, SpoolSettings, Tenant, tls::ServerFiles};
 
 use crate::{Moment, Resolver};
 
@@ -22,6 +22,8 @@ pub struct Settings {
     pub resolver: Resolver,
     /// Where what the service does not commit in time is kept.
     pub spool: Option<SpoolSettings>,
+    /// What is kept of webhooks that no secret verifies. Only where there is a spool, whose lock covers it.
+    pub quarantine: Option<QuarantineSettings>,
     /// When a webhook is answered with a 2xx.
     pub ack: Ack,
     /// Every bound in force.
@@ -39,6 +41,7 @@ impl From<&Config> for Settings {
             access: config.access.clone(),
             resolver: Resolver::system(),
             spool: config.spool.clone(),
+            quarantine: config.quarantine.clone(),
             ack: config.ack,
             limits: config.limits,
             moment: Moment::now,

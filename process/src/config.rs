@@ -15,8 +15,8 @@ use url::Url;
 
 use self::listeners::{grpc_tls, http_tls, listener};
 use crate::{
-    Access, Ack, ConfigError, Limits, LogFormatOption, Options, Principal, Retention, ServiceOptions, SpoolSettings,
-    Tenant, access, principal, retention, spool, tenant, tls::ServerFiles,
+    Access, Ack, ConfigError, Limits, LogFormatOption, Options, Principal, QuarantineSettings, Retention,
+    ServiceOptions, SpoolSettings, Tenant, access, principal, quarantine, retention, spool, tenant, tls::ServerFiles,
 };
 
 pub(crate) use self::listeners::has_host_and_port;
@@ -100,6 +100,8 @@ pub struct Config {
     /// Where the adapter keeps what the service does not commit in time; `None` also for a program that takes no
     /// webhooks in.
     pub spool: Option<SpoolSettings>,
+    /// What the adapter keeps of webhooks that no secret verifies; `None` also where there is no spool.
+    pub quarantine: Option<QuarantineSettings>,
     /// When a webhook is answered with a 2xx.
     pub ack: Ack,
     /// The store.
@@ -194,6 +196,7 @@ pub fn resolve(
         None => PathBuf::new(),
     };
     let (spool, ack) = if takes { spool::resolve(&options, &data_dir)? } else { (None, Ack::default()) };
+    let quarantine = if takes { quarantine::resolve(&options, spool.as_ref())? } else { None };
     let (retention, tenant_retention) = if keeps {
         retention::resolve(&options.retention, &options.tenants)?
     } else {
@@ -221,6 +224,7 @@ pub fn resolve(
         insecure: options.insecure.unwrap_or(false),
         insecure_unsigned: options.insecure_unsigned.unwrap_or(false),
         limits: Limits::resolve(&options.limits, spool.is_some())?,
+        quarantine,
         spool,
         ack,
         log_format: match options.log_format {
@@ -293,7 +297,7 @@ pub fn spool_settings(
     spool.ok_or(ConfigError::Value { option: "--spool-dir", value: "none".to_owned(), mend })
 }
 
-fn with_file(options: Options) -> Result<Options, ConfigError> {
+pub(crate) fn with_file(options: Options) -> Result<Options, ConfigError> {
     match options.config.clone() {
         Some(path) => Ok(options.over(read_file(&path)?)),
         None => Ok(options),

@@ -12,6 +12,7 @@ mod limits;
 mod options;
 mod period;
 mod principal;
+mod quarantine;
 mod retention;
 mod spool;
 mod tenant;
@@ -30,6 +31,7 @@ pub use principal::{
     CertificateName, MAX_CREDENTIALS, MAX_PRINCIPALS, Principal, PrincipalOptions, Scope, Scopes, Tenants, new_token,
     token_sha256,
 };
+pub use quarantine::{QuarantineSettings, webhook_tenants};
 pub use retention::{Keeping, Retention, RetentionOptions};
 pub use spool::{Ack, SpoolSettings};
 pub use tenant::{MAX_SECRETS, MAX_TENANTS, Secret, Tenant};

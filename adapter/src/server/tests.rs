@@ -38,6 +38,7 @@ async fn start(limits: Limits, patience: Patience) -> (SocketAddr, CancellationT
         access: Access::default(),
         resolver: Resolver::system(),
         spool: None,
+        quarantine: None,
         ack: Ack::Committed,
         limits,
         moment: Moment::now,

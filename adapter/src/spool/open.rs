@@ -15,7 +15,10 @@ use super::{
     backlog::{Backlog, Entry},
     writer::Writer,
 };
-use crate::segment::{self, End, Found, Sync, record::{Kind, NoSegment}};
+use crate::segment::{
+    self, End, Found, Sync,
+    record::{Kind, NoSegment},
+};
 
 /// Why there is no spool.
 #[derive(Debug, thiserror::Error)]
