@@ -23,8 +23,9 @@ use crate::{
     labels::{self, RequestLabels},
     metrics::Metrics,
     observe::{self, Ends, Serving},
+    quarantine::{self, Quarantine},
     route::{self, Route},
-    signature::{Keyring, Verdict},
+    signature::{self, Keyring, Verdict},
     throttle::Throttle,
 };
 
@@ -50,6 +51,7 @@ const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 pub(crate) struct Edge {
     keyring: Keyring,
     durable: Durable,
+    quarantine: Option<Quarantine>,
     settings: Settings,
     /// One permit for each request whose body is here.
     in_flight: Arc<Semaphore>,
@@ -66,8 +68,13 @@ struct Verified {
 }
 
 impl Edge {
-    /// An edge that makes webhooks durable by `durable`.
-    pub(crate) fn new(settings: Settings, durable: Durable, metrics: Arc<Metrics>) -> Self {
+    /// An edge that makes webhooks durable by `durable`, and hands what may be an operator's mistake to a quarantine.
+    pub(crate) fn new(
+        settings: Settings,
+        durable: Durable,
+        quarantine: Option<Quarantine>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let keyring = Keyring::new(&settings.tenants);
         metrics.unsigned_tenants(keyring.unsigned_tenants().count());
         for tenant in keyring.unsigned_tenants() {
@@ -79,6 +86,7 @@ impl Edge {
         Self {
             keyring,
             durable,
+            quarantine,
             in_flight: Arc::new(Semaphore::new(settings.limits.in_flight.min(Semaphore::MAX_PERMITS))),
             budget: Arc::new(Semaphore::new(settings.limits.in_flight_bytes.min(Semaphore::MAX_PERMITS))),
             settings,
@@ -99,7 +107,7 @@ impl Edge {
         let trace = observe::begin(&head, route, tenant_known, ends);
         let span = trace.span.clone();
 
-        let serving = Serving::new(&self.metrics, labels, trace);
+        let serving = Serving::new(&self.metrics, labels, trace, ends.peer.ip());
         let (answer, traced) = self.serve(&head, route, &serving, body).instrument(span).await;
         let trace = if traced { serving.trace.traceparent.clone() } else { String::new() };
         serving.answered(answer.status());
@@ -188,10 +196,29 @@ impl Edge {
         self.metrics.verified(result, secret_id.map(AsRef::as_ref));
         let Some(id) = secret_id else {
             // Anybody can cause this line: the metric counts, the line is for whoever looks closer.
+            if verdict == Verdict::Invalid {
+                self.offer(head, route, serving, &body);
+            }
             debug!(result, "a webhook without a valid signature was refused");
             return Err(Answer::InvalidSignature);
         };
         Ok(Verified { secret_id: Arc::clone(id), body })
+    }
+
+    /// Hands the quarantine what some secret may have signed. This costs the same whether there is such a tenant or not.
+    fn offer(&self, head: &Parts, route: Route<'_>, serving: &Serving<'_>, body: &Received) {
+        let claimed = signature::claimed(&head.headers);
+        let (Some(quarantine), Some(signature)) = (&self.quarantine, claimed) else { return };
+        quarantine.offer(quarantine::Refused {
+            tenant: route.tenant,
+            is_known: self.keyring.knows(route.tenant),
+            source: serving.peer,
+            moment: (self.settings.moment)(),
+            signature,
+            webhook_version: text(&head.headers, &WEBHOOK_VERSION),
+            content_type: text(&head.headers, &header::CONTENT_TYPE),
+            body: &body.bytes,
+        });
     }
 
     /// Types the body and has it made durable.

@@ -15,6 +15,7 @@ mod metrics;
 mod moment;
 mod observe;
 mod peer;
+mod quarantine;
 mod resolve;
 mod route;
 mod segment;
@@ -33,12 +34,17 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     durable::Durable,
+    quarantine::Quarantine,
     spool::{Bounds, Drain, Opening, Spool},
 };
 
 pub use self::{
     forward::{AddressError, MAX_EVENT_BYTES},
     moment::Moment,
+    quarantine::{
+        InQuarantine, QuarantineError, QuarantineSummary, Replayed, Verdicts, inspect_quarantine, replay_quarantine,
+        verify_quarantine,
+    },
     resolve::Resolver,
     settings::Settings,
     spool::{Emptied, SpoolError, SpoolSummary, SpooledEvent, empty_spool, inspect_spool},
@@ -56,6 +62,9 @@ pub enum Error {
     /// The spool's directory is to be another, or to be mended.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// The quarantine can't be replayed just now, or its files can't be used.
+    #[error(transparent)]
+    Quarantine(#[from] QuarantineError),
     /// The listener does not know its own address, so it is of no use.
     #[error("the HTTP listener can't be used: {0}")]
     Listener(#[from] std::io::Error),
@@ -76,6 +85,9 @@ pub async fn run(
     let metrics = Arc::new(metrics::Metrics::new());
     let tls = settings.tls.as_ref().map(ServerTls::open).transpose()?;
     let spool = settings.spool.clone().map(|spool| open_spool(spool, &readiness, &metrics)).transpose()?;
+    let quarantine = settings.quarantine.clone().filter(|_| spool.is_some());
+    let opened = quarantine.map(|quarantine| Quarantine::open(quarantine, settings.moment, Arc::clone(&metrics)));
+    let (quarantine, keeping) = opened.transpose()?.unzip();
     let service = service_check(&readiness, spool.is_some(), &shutdown);
     let (forwarder, forwarding) = forward::start(&settings, service, &metrics, &shutdown)?;
     let over = CancellationToken::new();
@@ -84,13 +96,16 @@ pub async fn run(
         tokio::spawn(Drain { spool, forwarder, metrics, moment: settings.moment }.run(over.clone()))
     });
     let durable = Durable { forwarder, spool, ack: settings.ack, metrics: Arc::clone(&metrics), over: over.clone() };
-    let edge = edge::Edge::new(settings, durable, metrics);
+    let edge = edge::Edge::new(settings, durable, quarantine, metrics);
     let served = server::serve(listener, tls, Arc::new(edge), limits, server::Patience::DEFAULT, shutdown).await;
     // The requests are done. What is not committed yet is in the spool.
     over.cancel();
     if let Some(draining) = draining {
         // A panic of it was said where it happened.
         let _ = draining.await;
+    }
+    if let Some(keeping) = keeping {
+        keeping.stop().await;
     }
     forwarding.stop().await;
     Ok(served?)

@@ -3,7 +3,7 @@
 //! Until the signature is verified nothing that the sender chose is shown, but for the path of a tenant that exists,
 //! the name of the software that sent it, and a method that HTTP does not know.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use calbridge_telemetry::{
     propagation,
@@ -50,13 +50,15 @@ pub(crate) struct Serving<'a> {
     metrics: &'a Metrics,
     pub(crate) labels: RequestLabels,
     pub(crate) trace: Trace,
+    /// Who sent it, or the proxy that did.
+    pub(crate) peer: IpAddr,
     status: Option<StatusCode>,
     _active: Active<'a>,
 }
 
 impl<'a> Serving<'a> {
-    pub(crate) fn new(metrics: &'a Metrics, labels: RequestLabels, trace: Trace) -> Self {
-        Self { started: Instant::now(), metrics, labels, trace, status: None, _active: metrics.active(labels) }
+    pub(crate) fn new(metrics: &'a Metrics, labels: RequestLabels, trace: Trace, peer: IpAddr) -> Self {
+        Self { started: Instant::now(), metrics, labels, trace, peer, status: None, _active: metrics.active(labels) }
     }
 
     /// A span in this one, if it is sampled.

@@ -48,7 +48,7 @@ async fn start(limits: Limits, patience: Patience) -> (SocketAddr, CancellationT
     let (forwarder, running) = forward::start(&settings, check, &metrics, &shutdown).unwrap();
     let (spool, ack, over) = (None, Ack::Committed, CancellationToken::new());
     let durable = Durable { forwarder, spool, ack, metrics: Arc::clone(&metrics), over };
-    let edge = Arc::new(Edge::new(settings, durable, metrics));
+    let edge = Arc::new(Edge::new(settings, durable, None, metrics));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = shutdown.clone();
