@@ -205,7 +205,7 @@ impl Edge {
         Ok(Verified { secret_id: Arc::clone(id), body })
     }
 
-    /// Hands the quarantine what some secret may have signed. This costs the same whether there is such a tenant or not.
+    /// Hands the quarantine what some secret may have signed, at the same cost whether there is such a tenant or not.
     fn offer(&self, head: &Parts, route: Route<'_>, serving: &Serving<'_>, body: &Received) {
         let claimed = signature::claimed(&head.headers);
         let (Some(quarantine), Some(signature)) = (&self.quarantine, claimed) else { return };

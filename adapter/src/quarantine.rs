@@ -5,11 +5,11 @@
 //! and a thread, the [`keeper`], decides by a [`budget`] and writes. Nothing was promised, so the disk is told to keep
 //! it once a second. Invariant: nothing of it goes to the service, but by [`replay_quarantine`], which judges again.
 //!
-//! Not kept is what no secret can ever verify: no signature, a malformed one, and `no-secret-provided`. An unknown tenant
-//! is counted, at the same cost.
+//! Not kept is what no secret can ever verify: no signature, a malformed one, and `no-secret-provided`. An unknown
+//! tenant is counted, at the same cost.
 //!
-//! The process that has the spool has the quarantine in it. It adds records and takes files away; whoever replays beside
-//! it reads, and alone marks records as settled.
+//! The process that has the spool has the quarantine in it. It adds records and takes files away; whoever replays
+//! beside it reads, and alone marks records as settled.
 
 mod budget;
 mod keeper;

@@ -87,7 +87,8 @@ pub struct Options {
     #[arg(long, env = "CALBRIDGE_SPOOL_AGE", value_name = "TIME")]
     pub spool_age: Option<Period>,
 
-    /// The most that is kept of webhooks that no secret verifies, in bytes; 0: they are only counted [default: 268435456]
+    /// The most that is kept of webhooks that no secret verifies, in bytes; 0: they are only counted
+    /// [default: 268435456]
     #[arg(long, env = "CALBRIDGE_QUARANTINE_BYTES", value_name = "BYTES")]
     pub quarantine_bytes: Option<u64>,
 

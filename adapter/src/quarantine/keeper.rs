@@ -271,8 +271,8 @@ impl Keeper {
         added.map(|()| (number, offset))
     }
 
-    /// A segment's number is the time at which it was begun, so that none is ever given twice: marks that somebody makes
-    /// late mean no other.
+    /// A segment's number is the time at which it was begun, so that none is ever given twice: marks that somebody
+    /// makes late mean no other.
     fn begin(&mut self) -> io::Result<Current> {
         let now = (self.moment)().micros();
         let number = u64::try_from(now).unwrap_or(0).max(self.newest + 1);
@@ -342,8 +342,8 @@ impl Keeper {
                 { semconv::TENANT_ID } = &**tenant,
                 kept = told.kept,
                 only_counted = told.counted,
-                "webhooks of this tenant are signed with none of its secrets; if the secret here is the wrong one, mend \
-                 it and say: calbridge quarantine replay"
+                "webhooks of this tenant are signed with none of its secrets; if the secret here is the wrong one, \
+                 mend it and say: calbridge quarantine replay"
             );
             *told = Told { last: Some(Instant::now()), kept: 0, counted: 0 };
         }

@@ -1,8 +1,8 @@
 //! Judging again what is in quarantine, by the secrets as they are now, and admitting what verifies.
 //!
 //! It works beside a running adapter: it only reads the files, and marks what the service has committed. Should it end
-//! before a mark is written, that webhook is sent again, and is a duplicate. One process replays at a time, by a lock of
-//! its own.
+//! before a mark is written, that webhook is sent again, and is a duplicate. One process replays at a time, by a lock
+//! of its own.
 
 use std::{
     collections::BTreeMap,

@@ -1,8 +1,8 @@
 //! What waits in the spool, whose turn it is, and when a segment has done its service. Pure.
 //!
-//! A record is *waiting*, *out* (on its way to the service), or *aside*, where the service will not take it: that is not
-//! a matter of time, so its age does not count. Tenants take turns, and of one tenant the oldest comes first, so that an
-//! outage's backlog of one does not hold up another's.
+//! A record is *waiting*, *out* (on its way to the service), or *aside*, where the service will not take it: that is
+//! not a matter of time, so its age does not count. Tenants take turns, and of one tenant the oldest comes first, so
+//! that an outage's backlog of one does not hold up another's.
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -15,6 +15,7 @@ mod golden;
 mod house;
 mod postgres;
 mod programs;
+mod quarantine;
 mod redis;
 mod replicas;
 mod socket;
