@@ -26,9 +26,10 @@ use crate::{
     labels::{self, RequestLabels},
     metrics::Metrics,
     observe::{self, Ends, Serving},
+    quarantine::{self, Quarantine},
     rates::Rates,
     route::{self, Route},
-    signature::{Keyring, Verdict},
+    signature::{self, Keyring, Verdict},
     throttle::Throttle,
 };
 
@@ -55,6 +56,7 @@ pub(crate) struct Edge {
     keys: Arc<Keys>,
     durable: Durable,
     rates: Rates,
+    quarantine: Option<Quarantine>,
     settings: Settings,
     /// One permit for each request whose body is here.
     in_flight: Arc<Semaphore>,
@@ -79,12 +81,20 @@ struct Verified {
 }
 
 impl Edge {
-    /// An edge that lets in by `keys` and makes webhooks durable by `durable`.
-    pub(crate) fn new(settings: Settings, keys: Arc<Keys>, durable: Durable, metrics: Arc<Metrics>) -> Self {
+    /// An edge that lets in by `keys`, makes webhooks durable by `durable`, and hands what may be an operator's mistake
+    /// to a quarantine.
+    pub(crate) fn new(
+        settings: Settings,
+        keys: Arc<Keys>,
+        durable: Durable,
+        quarantine: Option<Quarantine>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             keys,
             durable,
             rates: Rates::new(&settings.limits, settings.trusted_proxies.clone()),
+            quarantine,
             in_flight: Arc::new(Semaphore::new(settings.limits.in_flight.min(Semaphore::MAX_PERMITS))),
             budget: Arc::new(Semaphore::new(settings.limits.in_flight_bytes.min(Semaphore::MAX_PERMITS))),
             settings,
@@ -209,10 +219,29 @@ impl Edge {
         self.metrics.verified(result, secret_id.map(AsRef::as_ref));
         let Some(id) = secret_id else {
             // Anybody can cause this line: the metric counts, the line is for whoever looks closer.
+            if verdict == Verdict::Invalid {
+                self.offer(come, route, moment, &body);
+            }
             debug!(result, "a webhook without a valid signature was refused");
             return Err(Answer::InvalidSignature);
         };
         Ok(Verified { secret_id: Arc::clone(id), body, moment })
+    }
+
+    /// Hands the quarantine what some secret may have signed, at the same cost whether there is such a tenant or not.
+    fn offer(&self, come: &Come<'_>, route: Route<'_>, moment: Moment, body: &Received) {
+        let headers = &come.head.headers;
+        let (Some(quarantine), Some(signature)) = (&self.quarantine, signature::claimed(headers)) else { return };
+        quarantine.offer(quarantine::Refused {
+            tenant: route.tenant,
+            is_known: come.ring.knows(route.tenant),
+            source: self.rates.address(come.peer, headers),
+            moment,
+            signature,
+            webhook_version: text(headers, &WEBHOOK_VERSION),
+            content_type: text(headers, &header::CONTENT_TYPE),
+            body: &body.bytes,
+        });
     }
 
     /// Types the body and has it made durable.

@@ -16,10 +16,12 @@ mod metrics;
 mod moment;
 mod observe;
 mod peer;
+mod quarantine;
 mod rates;
 mod resolve;
 mod rotation;
 mod route;
+mod segment;
 mod server;
 mod settings;
 mod signature;
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     durable::Durable,
     keys::Keys,
+    quarantine::Quarantine,
     rotation::Rotation,
     spool::{Bounds, Drain, Opening, Spool},
 };
@@ -44,6 +47,10 @@ use self::{
 pub use self::{
     forward::{AddressError, MAX_EVENT_BYTES},
     moment::Moment,
+    quarantine::{
+        InQuarantine, QuarantineError, QuarantineSummary, Replayed, Verdicts, inspect_quarantine, replay_quarantine,
+        verify_quarantine,
+    },
     resolve::Resolver,
     rotation::Reload,
     settings::Settings,
@@ -62,6 +69,9 @@ pub enum Error {
     /// The spool's directory is to be another, or to be mended.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// The quarantine can't be replayed just now, or its files can't be used.
+    #[error(transparent)]
+    Quarantine(#[from] QuarantineError),
     /// The listener does not know its own address, so it is of no use.
     #[error("the HTTP listener can't be used: {0}")]
     Listener(#[from] std::io::Error),
@@ -83,6 +93,9 @@ pub async fn run(
     let metrics = Arc::new(metrics::Metrics::new());
     let tls = settings.tls.as_ref().map(ServerTls::open).transpose()?;
     let spool = settings.spool.clone().map(|spool| open_spool(spool, &readiness, &metrics)).transpose()?;
+    let quarantine = settings.quarantine.clone().filter(|_| spool.is_some());
+    let opened = quarantine.map(|quarantine| Quarantine::open(quarantine, settings.moment, Arc::clone(&metrics)));
+    let (quarantine, keeping) = opened.transpose()?.unzip();
     let service = service_check(&readiness, spool.is_some(), &shutdown);
     let (forwarder, forwarding) = forward::start(&settings, service, &metrics, &shutdown)?;
     let over = CancellationToken::new();
@@ -103,13 +116,16 @@ pub async fn run(
         metrics: Arc::clone(&metrics),
     };
     tokio::spawn(rotation.run(over.clone()));
-    let edge = edge::Edge::new(settings, keys, durable, metrics);
+    let edge = edge::Edge::new(settings, keys, durable, quarantine, metrics);
     let served = server::serve(listener, tls, Arc::new(edge), limits, server::Patience::DEFAULT, shutdown).await;
     // The requests are done. What is not committed yet is in the spool.
     over.cancel();
     if let Some(draining) = draining {
         // A panic of it was said where it happened.
         let _ = draining.await;
+    }
+    if let Some(keeping) = keeping {
+        keeping.stop().await;
     }
     forwarding.stop().await;
     Ok(served?)

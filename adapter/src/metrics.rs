@@ -39,6 +39,9 @@ pub(crate) struct Metrics {
     spool_fsync: Histogram<f64>,
     spool_batch: Histogram<u64>,
     spool_drained: Counter<u64>,
+    quarantine_refused: Counter<u64>,
+    quarantine_depth: Gauge<u64>,
+    quarantine_bytes: Gauge<u64>,
 }
 
 /// A request that is being served, however it ends.
@@ -127,7 +130,34 @@ impl Metrics {
             spool_drained: count(metric::SPOOL_DRAINED, "Events of the spool that the service has committed")
                 .with_unit(unit::MESSAGES)
                 .build(),
+            quarantine_refused: count(
+                metric::QUARANTINE_REFUSED,
+                "Webhooks that a secret may have signed, but none of their tenant's had; by what became of them",
+            )
+            .with_unit(unit::MESSAGES)
+            .build(),
+            quarantine_depth: meter
+                .u64_gauge(metric::QUARANTINE_DEPTH)
+                .with_unit(unit::MESSAGES)
+                .with_description("Webhooks in the quarantine")
+                .build(),
+            quarantine_bytes: meter
+                .u64_gauge(metric::QUARANTINE_BYTES)
+                .with_unit(unit::BYTES)
+                .with_description("Of the quarantine's files")
+                .build(),
         }
+    }
+
+    /// A webhook was refused that a secret may have signed, and this became of it.
+    pub(crate) fn unverified(&self, result: &'static str) {
+        self.quarantine_refused.add(1, &[KeyValue::new(semconv::RESULT, result)]);
+    }
+
+    /// So much is in the quarantine.
+    pub(crate) fn quarantine_holds(&self, webhooks: usize, bytes: u64) {
+        self.quarantine_depth.record(webhooks as u64, &[]);
+        self.quarantine_bytes.record(bytes, &[]);
     }
 
     /// The disk kept so many events at once, after so long.

@@ -29,6 +29,11 @@ impl Moment {
     }
 }
 
+/// The time that so many microseconds since 1970-01-01T00:00:00Z mean.
+pub(crate) fn time_of(micros: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
 /// A clock set before 1970 gives an id of 1970: ids must be unique, their order is a convenience.
 fn id_at(time: SystemTime) -> Uuid {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);

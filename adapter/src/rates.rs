@@ -47,6 +47,14 @@ impl Rates {
         source(peer, headers, &self.trusted).map_or(Ok(()), |source| budgets.take(source, Instant::now()))
     }
 
+    /// The address that a request is counted for; the other end of its connection where no better one is known.
+    pub(crate) fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        match source(peer, headers, &self.trusted) {
+            Some(Source::Address(address)) => address,
+            Some(Source::Disputed) | None => peer,
+        }
+    }
+
     /// Takes one webhook off its tenant's budget; the error is when there is room for one again.
     pub(crate) fn tenant(&self, tenant: &str) -> Result<(), Duration> {
         let Some(budgets) = &self.tenants else { return Ok(()) };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use calbridge_process::{
-    Access, Ack, Config, Environment, Limits, SpoolSettings, Tenant, TenantFiles, tls::ServerFiles,
+    Access, Ack, Config, Environment, Limits, QuarantineSettings, SpoolSettings, Tenant, TenantFiles, tls::ServerFiles,
 };
 use ipnet::IpNet;
 
@@ -29,6 +29,8 @@ pub struct Settings {
     pub resolver: Resolver,
     /// Where what the service does not commit in time is kept.
     pub spool: Option<SpoolSettings>,
+    /// What is kept of webhooks that no secret verifies. Only where there is a spool, whose lock covers it.
+    pub quarantine: Option<QuarantineSettings>,
     /// When a webhook is answered with a 2xx.
     pub ack: Ack,
     /// Every bound in force.
@@ -48,6 +50,7 @@ impl From<&Config> for Settings {
             access: config.access.clone(),
             resolver: Resolver::system(),
             spool: config.spool.clone(),
+            quarantine: config.quarantine.clone(),
             ack: config.ack,
             limits: config.limits,
             moment: Moment::now,

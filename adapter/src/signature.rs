@@ -163,6 +163,13 @@ fn key(secret: &[u8]) -> Key {
     Key::new_from_slice(secret).expect("HMAC takes keys of every length")
 }
 
+/// The header by which a request claims to be signed, where that is a MAC at all: what some secret may have made.
+pub(crate) fn claimed(headers: &HeaderMap) -> Option<(&'static str, &[u8])> {
+    let name = HEADERS.into_iter().find(|name| headers.contains_key(*name))?;
+    let is_mac = matches!(claim(headers), Claim::Mac(_));
+    headers.get(name).filter(|_| is_mac).map(|value| (name, value.as_bytes().trim_ascii()))
+}
+
 /// What the headers claim the MAC to be.
 #[derive(Debug, PartialEq, Eq)]
 enum Claim {

@@ -11,8 +11,6 @@ mod drain;
 mod empty;
 mod inspect;
 mod open;
-mod record;
-mod segment;
 mod writer;
 
 use std::{
@@ -36,7 +34,7 @@ use self::{
     backlog::{Backlog, Entry},
     writer::{Append, Command},
 };
-use crate::{forward::Refused, metrics::Metrics};
+use crate::{forward::Refused, metrics::Metrics, segment};
 
 pub(crate) use self::{backlog::Amount, drain::Drain};
 pub use self::{

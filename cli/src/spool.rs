@@ -36,7 +36,7 @@ enum Command {
 
 /// Which spool.
 #[derive(Args)]
-struct Place {
+pub(crate) struct Place {
     /// The spool [default: DATA_DIR/spool]
     #[arg(long, env = "CALBRIDGE_SPOOL_DIR", value_name = "PATH")]
     #[allow(clippy::doc_markdown, reason = "this comment is the help text of a terminal")]
@@ -89,7 +89,7 @@ impl Spool {
 }
 
 impl Place {
-    fn read(self, config: Option<PathBuf>) -> anyhow::Result<SpoolSettings> {
+    pub(crate) fn read(self, config: Option<PathBuf>) -> anyhow::Result<SpoolSettings> {
         Ok(calbridge_process::spool_settings(self.spool_dir, self.data_dir, config)?)
     }
 }
@@ -176,7 +176,7 @@ fn of_event(event: &SpooledEvent) -> serde_json::Value {
     })
 }
 
-fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     jiff::Timestamp::try_from(time).map(|time| time.to_string()).unwrap_or_default()
 }
 

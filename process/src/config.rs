@@ -15,17 +15,15 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use self::{
-    file::with_file,
-    listeners::{grpc_tls, http_tls, listener},
-};
+use self::listeners::{grpc_tls, http_tls, listener};
 use crate::{
-    Access, Ack, ConfigError, Limits, LogFormatOption, Options, Principal, Retention, ServiceOptions, SpoolSettings,
-    Tenant, access, principal, proxies, retention, spool, tenant, tls::ServerFiles,
+    Access, Ack, ConfigError, Limits, LogFormatOption, Options, Principal, QuarantineSettings, Retention,
+    ServiceOptions, SpoolSettings, Tenant, access, principal, proxies, quarantine, retention, spool, tenant,
+    tls::ServerFiles,
 };
 
 pub(crate) use self::{
-    file::{folder, parse, read_text},
+    file::{folder, parse, read_text, with_file},
     listeners::has_host_and_port,
 };
 
@@ -106,6 +104,8 @@ pub struct Config {
     /// Where the adapter keeps what the service does not commit in time; `None` also for a program that takes no
     /// webhooks in.
     pub spool: Option<SpoolSettings>,
+    /// What the adapter keeps of webhooks that no secret verifies; `None` also where there is no spool.
+    pub quarantine: Option<QuarantineSettings>,
     /// When a webhook is answered with a 2xx.
     pub ack: Ack,
     /// The store.
@@ -204,6 +204,7 @@ pub fn resolve(
         None => PathBuf::new(),
     };
     let (spool, ack) = if takes { spool::resolve(&options, &data_dir)? } else { (None, Ack::default()) };
+    let quarantine = if takes { quarantine::resolve(&options, spool.as_ref())? } else { None };
     let (retention, tenant_retention) = if keeps {
         retention::resolve(&options.retention, &options.tenants)?
     } else {
@@ -232,6 +233,7 @@ pub fn resolve(
         insecure: options.insecure.unwrap_or(false),
         insecure_unsigned: options.insecure_unsigned.unwrap_or(false),
         limits: Limits::resolve(&options.limits, spool.is_some())?,
+        quarantine,
         spool,
         ack,
         log_format: match options.log_format {

@@ -13,6 +13,7 @@ mod options;
 mod period;
 mod principal;
 mod proxies;
+mod quarantine;
 mod rate;
 mod retention;
 mod spool;
@@ -32,6 +33,7 @@ pub use principal::{
     CertificateName, MAX_CREDENTIALS, MAX_PRINCIPALS, Principal, PrincipalOptions, Scope, Scopes, Tenants, new_token,
     token_sha256,
 };
+pub use quarantine::{QuarantineSettings, webhook_tenants};
 pub use rate::{RATE_MOST, Rate, RateStatus};
 pub use retention::{Keeping, Retention, RetentionOptions};
 pub use spool::{Ack, SpoolSettings};

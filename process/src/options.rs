@@ -93,6 +93,19 @@ pub struct Options {
     #[arg(long, env = "CALBRIDGE_SPOOL_AGE", value_name = "TIME")]
     pub spool_age: Option<Period>,
 
+    /// The most that is kept of webhooks that no secret verifies, in bytes; 0: they are only counted
+    /// [default: 268435456]
+    #[arg(long, env = "CALBRIDGE_QUARANTINE_BYTES", value_name = "BYTES")]
+    pub quarantine_bytes: Option<u64>,
+
+    /// How long they are kept [default: 7days]
+    #[arg(long, env = "CALBRIDGE_QUARANTINE_AGE", value_name = "TIME")]
+    pub quarantine_age: Option<Period>,
+
+    /// How many of one tenant from one address are kept in a second, for longer [default: 10]
+    #[arg(long, env = "CALBRIDGE_QUARANTINE_RATE", value_name = "COUNT")]
+    pub quarantine_rate: Option<u32>,
+
     /// When a webhook is answered with a 2xx [default: committed]
     #[arg(long, env = "CALBRIDGE_ACK", value_name = "WHEN")]
     pub ack: Option<Ack>,
@@ -273,6 +286,9 @@ impl Options {
             spool_dir: self.spool_dir.or(below.spool_dir),
             spool_bytes: self.spool_bytes.or(below.spool_bytes),
             spool_age: self.spool_age.or(below.spool_age),
+            quarantine_bytes: self.quarantine_bytes.or(below.quarantine_bytes),
+            quarantine_age: self.quarantine_age.or(below.quarantine_age),
+            quarantine_rate: self.quarantine_rate.or(below.quarantine_rate),
             ack: self.ack.or(below.ack),
             database_url: self.database_url.or(below.database_url),
             database_connections: self.database_connections.or(below.database_connections),

@@ -328,6 +328,12 @@ pub mod metric {
     pub const SPOOL_BATCH_SIZE: &str = "calbridge.spool.batch.size";
     /// Counter: events of the spool that the service has committed.
     pub const SPOOL_DRAINED: &str = "calbridge.spool.drained";
+    /// Counter by result: webhooks that a secret may have signed, but none of their tenant's had.
+    pub const QUARANTINE_REFUSED: &str = "calbridge.quarantine.refused";
+    /// Gauge: webhooks in the quarantine.
+    pub const QUARANTINE_DEPTH: &str = "calbridge.quarantine.depth";
+    /// Gauge, bytes: of the quarantine's files.
+    pub const QUARANTINE_BYTES: &str = "calbridge.quarantine.bytes";
     /// Counter by signal: spans, log records and collections whose export failed.
     pub const TELEMETRY_LOST: &str = "calbridge.telemetry.lost";
 }

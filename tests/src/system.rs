@@ -199,6 +199,14 @@ impl System {
         self.folder.path().join("spool")
     }
 
+    /// Gives a tenant another secret, for whoever reads the config file from now on.
+    pub fn change_secret(&self, tenant: &str, secret: &str) {
+        let path = self.config();
+        let mut file: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+        file["tenants"][tenant]["secrets"] = toml::Value::Array(vec![toml::Value::String(secret.to_owned())]);
+        fs::write(path, file.to_string()).unwrap();
+    }
+
     /// Takes the database's only place for a writer: until this is dropped the service can commit nothing.
     #[must_use]
     pub fn block_the_store(&self) -> StoreBlock {

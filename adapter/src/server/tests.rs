@@ -43,6 +43,7 @@ async fn start(limits: Limits, patience: Patience) -> (SocketAddr, CancellationT
         access: Access::default(),
         resolver: Resolver::system(),
         spool: None,
+        quarantine: None,
         ack: Ack::Committed,
         limits,
         moment: Moment::now,
@@ -53,7 +54,7 @@ async fn start(limits: Limits, patience: Patience) -> (SocketAddr, CancellationT
     let (spool, ack, over) = (None, Ack::Committed, CancellationToken::new());
     let durable = Durable { forwarder, spool, ack, metrics: Arc::clone(&metrics), over };
     let keys = Arc::new(Keys::new(&settings.tenants));
-    let edge = Arc::new(Edge::new(settings, keys, durable, metrics));
+    let edge = Arc::new(Edge::new(settings, keys, durable, None, metrics));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = shutdown.clone();

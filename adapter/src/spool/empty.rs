@@ -57,6 +57,7 @@ pub async fn empty_spool(
         access,
         resolver: Resolver::system(),
         spool: None,
+        quarantine: None,
         ack: Ack::Committed,
         limits: Limits::default(),
         moment: Moment::now,

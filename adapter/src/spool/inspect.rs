@@ -5,15 +5,18 @@ use std::{
     fs::{File, TryLockError},
     io,
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use calbridge_proto::v1::BookingEvent;
 use prost::Message as _;
 
-use super::{
-    record::{Kind, Record},
-    segment::{self, End, Found},
+use crate::{
+    moment::time_of,
+    segment::{
+        self, End, Found,
+        record::{Kind, Record},
+    },
 };
 
 /// An event that waits in a spool.
@@ -87,7 +90,7 @@ impl SpoolSummary {
     }
 
     fn count(&mut self, record: &Record<'_>) {
-        let time = time(record.time);
+        let time = time_of(record.time);
         let (count, oldest) = self.tenants.entry(record.tenant.to_owned()).or_insert((0, time));
         *count += 1;
         *oldest = time.min(*oldest);
@@ -100,7 +103,7 @@ impl SpooledEvent {
         let event = BookingEvent::decode(record.payload).unwrap_or_default();
         Self {
             tenant: record.tenant.to_owned(),
-            receive_time: time(record.time),
+            receive_time: time_of(record.time),
             request_id: event.request_id,
             trigger_name: event.trigger_name,
             body_bytes: event.raw_body.len(),
@@ -108,7 +111,8 @@ impl SpooledEvent {
     }
 }
 
-fn is_taken(directory: &Path) -> io::Result<bool> {
+/// Whether an adapter has the spool of this directory.
+pub(crate) fn is_taken(directory: &Path) -> io::Result<bool> {
     let file = match File::open(directory.join("lock")) {
         Ok(file) => file,
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -119,8 +123,4 @@ fn is_taken(directory: &Path) -> io::Result<bool> {
         Err(TryLockError::WouldBlock) => Ok(true),
         Err(TryLockError::Error(why)) => Err(why),
     }
-}
-
-fn time(micros: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }

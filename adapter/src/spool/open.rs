@@ -1,7 +1,7 @@
 //! Opening the spool: the directory is locked, what an earlier process left in it is found, and the writer begins.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
@@ -13,9 +13,11 @@ use tracing::{info, warn};
 use super::{
     Inner, Opening, Shared, Spool,
     backlog::{Backlog, Entry},
-    record::NoSegment,
-    segment::{self, End, Found, Sync},
     writer::Writer,
+};
+use crate::segment::{
+    self, End, Found, Sync,
+    record::{Kind, NoSegment},
 };
 
 /// Why there is no spool.
@@ -54,7 +56,7 @@ impl Spool {
     pub(super) fn open_on(opening: Opening, sync: Sync) -> Result<Self, SpoolError> {
         let Opening { directory, bounds, check, metrics } = opening;
         let unusable = |why| SpoolError::Unusable { directory: directory.clone(), why };
-        fs::create_dir_all(&directory).map_err(unusable)?;
+        segment::make_directory(&directory).map_err(unusable)?;
         let lock = lock(&directory)?;
         let mut backlog = Backlog::default();
         let last = recover(&directory, &mut backlog).map_err(unusable)?;
@@ -88,8 +90,7 @@ impl Spool {
 
 fn lock(directory: &Path) -> Result<File, SpoolError> {
     let unusable = |why| SpoolError::Unusable { directory: directory.to_owned(), why };
-    let path = directory.join("lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(unusable)?;
+    let file = segment::open_beside(&directory.join("lock")).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(SpoolError::Taken { directory: directory.to_owned() }),
@@ -104,7 +105,7 @@ fn recover(directory: &Path, backlog: &mut Backlog) -> io::Result<u64> {
     for number in &numbers {
         recover_segment(directory, *number, *number == newest, backlog)?;
     }
-    drop_orphans(directory, &numbers)?;
+    segment::drop_orphans(directory, &numbers)?;
     let amount = backlog.amount();
     if amount.records > 0 {
         info!(records = amount.records, bytes = amount.bytes, "the spool has events of before; they are sent now");
@@ -117,7 +118,7 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
     let settled = segment::settled(directory, number);
     let (mut found, mut damaged, mut later) = (Vec::new(), 0_u64, 0_u64);
     let end = segment::scan(&path, number, |what| match what {
-        Found::Record(record, _, _) if record.kind.is_none() => later += 1,
+        Found::Record(record, _, _) if record.kind != Some(Kind::Event) => later += 1,
         Found::Record(record, offset, length) if !settled.contains(&offset) => {
             found.push((Arc::from(record.tenant), Entry { segment: number, offset, length, time: record.time }));
         }
@@ -154,19 +155,6 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
     if backlog.is_done(number) {
         segment::remove(directory, number);
         backlog.forget(number);
-    }
-    Ok(())
-}
-
-/// Marks whose segments are gone.
-fn drop_orphans(directory: &Path, numbers: &[u64]) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let number = path.file_stem().and_then(|stem| u64::from_str_radix(stem.to_str()?, 16).ok());
-        let is_mark = path.extension().is_some_and(|extension| extension == "settled");
-        if is_mark && number.is_none_or(|number| !numbers.contains(&number)) {
-            fs::remove_file(path)?;
-        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 use std::{
     fs::{self, OpenOptions},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::Path,
     sync::atomic::AtomicU32,
 };
@@ -82,6 +82,23 @@ async fn a_directory_is_of_one_process() {
     fs::write(&file, "x").unwrap();
     let unusable = Spool::open(opening(&file, BOUNDS, check)).unwrap_err().to_string();
     assert!(unusable.starts_with(&format!("--spool-dir = {}: ", file.display())), "{unusable}");
+}
+
+#[tokio::test]
+async fn what_is_kept_is_its_owner_s_alone() {
+    let folder = TempDir::new().unwrap();
+    let directory = folder.path().join("above/spool");
+    let spool = open(&directory);
+    keep(&spool, "acme", "one").await.unwrap();
+    let (entry, _) = drain(&spool).remove(0);
+    spool.settle(entry);
+    // The writer has written the mark before.
+    keep(&spool, "acme", "two").await.unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    let files: Vec<_> = fs::read_dir(&directory).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 3, "a lock, a segment and its marks: {files:?}");
+    assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! all who wait. Nobody is answered before.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs,
     io::{self, Write as _},
     path::PathBuf,
     sync::{
@@ -17,13 +17,14 @@ use calbridge_telemetry::Check;
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::{
-    Shared,
-    backlog::Entry,
-    record::{self, Kind},
-    segment::{self, Segment, Sync},
+use super::{Shared, backlog::Entry};
+use crate::{
+    metrics::Metrics,
+    segment::{
+        self, Segment, Sync,
+        record::{self, Kind},
+    },
 };
-use crate::metrics::Metrics;
 
 /// A segment that has grown so large is followed by another: its file goes when all of it is settled.
 const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
@@ -197,7 +198,7 @@ impl Writer {
     pub(super) fn try_out(&self) -> io::Result<()> {
         let path = self.directory.join("probe");
         let tried = (|| {
-            let mut file = File::create(&path)?;
+            let mut file = segment::open_beside(&path)?;
             file.write_all(&vec![0; PROBE_BYTES])?;
             (self.sync)(&file)
         })();
@@ -236,10 +237,7 @@ impl Writer {
             if self.reclaim(number) {
                 continue;
             }
-            let marks: Vec<u8> = entries.iter().flat_map(|entry| entry.offset.to_le_bytes()).collect();
-            let path = segment::settled_path(&self.directory, number);
-            let file = OpenOptions::new().append(true).create(true).open(path);
-            let _ = file.and_then(|mut file| file.write_all(&marks));
+            let _ = segment::settle(&self.directory, number, entries.iter().map(|entry| entry.offset));
         }
         settled.clear();
     }

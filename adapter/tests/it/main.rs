@@ -6,6 +6,7 @@ mod corpus;
 mod forwarding;
 mod http;
 mod limits;
+mod quarantine;
 mod rates;
 mod replicas;
 mod rotation;

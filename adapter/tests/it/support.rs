@@ -75,6 +75,7 @@ pub(crate) fn settings(services: &[String], limits: Limits) -> Settings {
         resolver,
         limits,
         spool: None,
+        quarantine: None,
         ack: Ack::Committed,
         moment: Moment::now,
     }

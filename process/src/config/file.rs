@@ -8,7 +8,7 @@ use crate::{ConfigError, Options};
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The options, with what the file says below them.
-pub(super) fn with_file(options: Options) -> Result<Options, ConfigError> {
+pub(crate) fn with_file(options: Options) -> Result<Options, ConfigError> {
     match options.config.clone() {
         Some(path) => Ok(options.over(parse(&path, &read_text(&path)?)?)),
         None => Ok(options),

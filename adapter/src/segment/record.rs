@@ -9,20 +9,22 @@ const MAGIC: &[u8; 8] = b"CALSPOOL";
 /// The layout below. A reader that meets another leaves the file alone.
 const VERSION: u32 = 1;
 /// Magic, version, number, check.
-pub(super) const SEGMENT_HEAD_BYTES: usize = 24;
+pub(crate) const SEGMENT_HEAD_BYTES: usize = 24;
 /// Length, its check, the body's check.
-pub(super) const RECORD_HEAD_BYTES: usize = 12;
+pub(crate) const RECORD_HEAD_BYTES: usize = 12;
 /// Kind, the tenant's length, time.
 const BODY_HEAD_BYTES: usize = 10;
 
 /// The longest record: the largest event with its tenant's name. What claims to be longer is no record.
-pub(super) const RECORD_BYTES_MOST: usize = crate::MAX_EVENT_BYTES + 1024;
+pub(crate) const RECORD_BYTES_MOST: usize = crate::MAX_EVENT_BYTES + 1024;
 
 /// What a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// An encoded `BookingEvent` on its way to the service.
     Event,
+    /// A webhook whose signature no secret had made, as it came.
+    Quarantined,
 }
 
 /// One record's contents.
@@ -40,7 +42,7 @@ pub(crate) struct Record<'a> {
 
 /// What stands at a place.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Head {
+pub(crate) enum Head {
     /// A record with a body of so many bytes, and their check.
     Record { length: usize, check: u32 },
     /// Nothing that was written whole.
@@ -51,16 +53,17 @@ impl Kind {
     fn byte(self) -> u8 {
         match self {
             Self::Event => 1,
+            Self::Quarantined => 2,
         }
     }
 
     fn of(byte: u8) -> Option<Self> {
-        (byte == Self::Event.byte()).then_some(Self::Event)
+        [Self::Event, Self::Quarantined].into_iter().find(|kind| kind.byte() == byte)
     }
 }
 
 /// The head of the segment of this number.
-pub(super) fn segment_head(number: u64) -> [u8; SEGMENT_HEAD_BYTES] {
+pub(crate) fn segment_head(number: u64) -> [u8; SEGMENT_HEAD_BYTES] {
     let mut head = [0; SEGMENT_HEAD_BYTES];
     head[..8].copy_from_slice(MAGIC);
     head[8..12].copy_from_slice(&VERSION.to_le_bytes());
@@ -72,7 +75,7 @@ pub(super) fn segment_head(number: u64) -> [u8; SEGMENT_HEAD_BYTES] {
 
 /// Why a file is not read as a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoSegment {
+pub(crate) enum NoSegment {
     /// It ended before it was begun.
     Torn,
     /// It is something else, or of another number.
@@ -82,7 +85,7 @@ pub(super) enum NoSegment {
 }
 
 /// Checks the head of the segment of this number.
-pub(super) fn check_segment(head: &[u8], number: u64) -> Result<(), NoSegment> {
+pub(crate) fn check_segment(head: &[u8], number: u64) -> Result<(), NoSegment> {
     let wanted = segment_head(number);
     if head == wanted {
         return Ok(());
@@ -98,7 +101,7 @@ pub(super) fn check_segment(head: &[u8], number: u64) -> Result<(), NoSegment> {
 }
 
 /// Appends a record to what is to be written to the segment of this number; its whole length in bytes.
-pub(super) fn encode(into: &mut Vec<u8>, number: u64, kind: Kind, tenant: &str, time: i64, payload: &[u8]) -> usize {
+pub(crate) fn encode(into: &mut Vec<u8>, number: u64, kind: Kind, tenant: &str, time: i64, payload: &[u8]) -> usize {
     let begin = into.len();
     into.resize(begin + RECORD_HEAD_BYTES, 0);
     into.push(kind.byte());
@@ -118,7 +121,7 @@ pub(super) fn encode(into: &mut Vec<u8>, number: u64, kind: Kind, tenant: &str, 
 }
 
 /// Reads what should be the head of a record in the segment of this number.
-pub(super) fn head(bytes: &[u8], number: u64) -> Head {
+pub(crate) fn head(bytes: &[u8], number: u64) -> Head {
     let Some(bytes) = bytes.first_chunk::<RECORD_HEAD_BYTES>() else { return Head::Torn };
     let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let length = word(0);
@@ -132,7 +135,7 @@ pub(super) fn head(bytes: &[u8], number: u64) -> Head {
 }
 
 /// Reads a record's body; none where it is not what was written.
-pub(super) fn body(bytes: &[u8], check: u32) -> Option<Record<'_>> {
+pub(crate) fn body(bytes: &[u8], check: u32) -> Option<Record<'_>> {
     if crc32fast::hash(bytes) != check {
         return None;
     }
