@@ -315,10 +315,11 @@ fn read_file(path: &Path) -> Result<Options, ConfigError> {
     })
 }
 
-/// serde quotes the value of a wrong type, and that value may be a secret in the wrong place.
+/// serde quotes the value of a wrong type, and that value may be a secret in the wrong place, or one without its quotes.
 fn without_value(message: &str) -> String {
-    match (message.split_once("string \""), message.rsplit_once("\", expected")) {
-        (Some((before, _)), Some((_, after))) => format!("{before}a string, expected{after}"),
+    let wrong = ["invalid type: ", "invalid value: "].iter().any(|begin| message.starts_with(begin));
+    match (message.split_once(['"', '`']), message.rsplit_once(", expected")) {
+        (Some((before, _)), Some((_, after))) if wrong => format!("{}, expected{after}", before.trim_end()),
         _ => message.to_owned(),
     }
 }
@@ -341,13 +342,20 @@ fn database(url: Option<&SecretString>, data_dir: &Path, connections: Option<usi
         Some(("postgres" | "postgresql", _)) => Ok(Database::Postgres { url: url.into(), connections }),
         scheme => Err(ConfigError::Value {
             option: "--database-url",
-            // Anything behind the scheme may be a password.
-            value: scheme.map_or_else(|| "…".to_owned(), |(scheme, _)| format!("{scheme}://…")),
+            // Anything but the scheme may be a password.
+            value: match scheme {
+                Some((scheme, _)) if is_scheme(scheme) => format!("{scheme}://…"),
+                _ => "…".to_owned(),
+            },
             mend: "write sqlite://PATH, for example sqlite:///var/lib/calbridge/calbridge.db, or \
                    postgres://USER:PASSWORD@HOST:PORT/DATABASE"
                 .to_owned(),
         }),
     }
+}
+
+fn is_scheme(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'+')
 }
 
 fn redis(options: &Options) -> Result<Option<RedisSettings>, ConfigError> {

@@ -16,6 +16,9 @@ use super::record::{self, Head, NoSegment, RECORD_HEAD_BYTES, Record, SEGMENT_HE
 /// How the disk is told to keep what was written. Tests put a disk that fails in its place.
 pub(crate) type Sync = fn(&File) -> io::Result<()>;
 
+/// The greatest number of a segment. Counting does not come here; with a file that somebody named so it would end.
+const NUMBER_MOST: u64 = u64::MAX / 2;
+
 /// The file that is added to.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -107,13 +110,13 @@ pub(super) fn remove(directory: &Path, number: u64) {
     }
 }
 
-/// The segments of a directory, by their numbers.
+/// The segments of a directory, by their numbers. A file that is called as no segment is called is none.
 pub(super) fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".segment"));
-        numbers.extend(number.and_then(|number| u64::from_str_radix(number, 16).ok()));
+        let found = entry?.path();
+        let name = found.file_stem().and_then(|name| u64::from_str_radix(name.to_str()?, 16).ok());
+        numbers.extend(name.filter(|number| *number <= NUMBER_MOST && path(directory, *number) == found));
     }
     numbers.sort_unstable();
     Ok(numbers)
