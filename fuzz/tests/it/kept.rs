@@ -38,6 +38,7 @@ fn every_target_has_a_program_and_a_folder_and_there_are_no_others() {
     let folders = fs::read_dir(corpus("")).unwrap().map(|folder| folder.unwrap().file_name().into_string().unwrap());
     assert_eq!(folders.collect::<BTreeSet<_>>(), names, "folders of the corpus");
     let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("libfuzzer/Cargo.toml")).unwrap();
-    let programs = manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/")?.strip_suffix(".rs\""));
+    let programs =
+        manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/")?.strip_suffix(".rs\""));
     assert_eq!(programs.map(str::to_owned).collect::<BTreeSet<_>>(), names, "programs");
 }
