@@ -10,6 +10,8 @@ mod body;
 mod durable;
 mod edge;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod labels;
 mod metrics;

@@ -23,6 +23,8 @@ pub(crate) type Sync = fn(&File) -> io::Result<()>;
 const DIRECTORY_MODE: u32 = 0o700;
 /// And so is each file in it.
 const FILE_MODE: u32 = 0o600;
+/// The greatest number of a segment. Counting does not come here; with a file that somebody named so it would end.
+const NUMBER_MOST: u64 = u64::MAX / 2;
 
 /// The file that is added to.
 #[derive(Debug)]
@@ -143,13 +145,13 @@ pub(crate) fn remove(directory: &Path, number: u64) {
     }
 }
 
-/// The segments of a directory, by their numbers.
+/// The segments of a directory, by their numbers. A file that is called as no segment is called is none.
 pub(crate) fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".segment"));
-        numbers.extend(number.and_then(|number| u64::from_str_radix(number, 16).ok()));
+        let found = entry?.path();
+        let name = found.file_stem().and_then(|name| u64::from_str_radix(name.to_str()?, 16).ok());
+        numbers.extend(name.filter(|number| *number <= NUMBER_MOST && path(directory, *number) == found));
     }
     numbers.sort_unstable();
     Ok(numbers)

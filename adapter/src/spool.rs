@@ -36,7 +36,7 @@ use self::{
 };
 use crate::{forward::Refused, metrics::Metrics, segment};
 
-pub(crate) use self::{backlog::Amount, drain::Drain};
+pub(crate) use self::{backlog::Amount, drain::Drain, open::recovered};
 pub use self::{
     empty::{Emptied, empty_spool},
     inspect::{SpoolSummary, SpooledEvent, inspect_spool},

@@ -325,13 +325,20 @@ fn database(url: Option<&SecretString>, data_dir: &Path, connections: Option<usi
         Some(("postgres" | "postgresql", _)) => Ok(Database::Postgres { url: url.into(), connections }),
         scheme => Err(ConfigError::Value {
             option: "--database-url",
-            // Anything behind the scheme may be a password.
-            value: scheme.map_or_else(|| "…".to_owned(), |(scheme, _)| format!("{scheme}://…")),
+            // Anything but the scheme may be a password.
+            value: match scheme {
+                Some((scheme, _)) if is_scheme(scheme) => format!("{scheme}://…"),
+                _ => "…".to_owned(),
+            },
             mend: "write sqlite://PATH, for example sqlite:///var/lib/calbridge/calbridge.db, or \
                    postgres://USER:PASSWORD@HOST:PORT/DATABASE"
                 .to_owned(),
         }),
     }
+}
+
+fn is_scheme(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'+')
 }
 
 fn redis(options: &Options) -> Result<Option<RedisSettings>, ConfigError> {

@@ -98,6 +98,18 @@ fn lock(directory: &Path) -> Result<File, SpoolError> {
     }
 }
 
+/// What opening the spool of a directory would have sent, in that order: tenant, time and event.
+pub(crate) fn recovered(directory: &Path) -> io::Result<Vec<(String, i64, Vec<u8>)>> {
+    let mut backlog = Backlog::default();
+    recover(directory, &mut backlog)?;
+    let mut events = Vec::new();
+    while let Some((tenant, Entry { segment, offset, length, time })) = backlog.take() {
+        let file = File::open(segment::path(directory, segment))?;
+        events.extend(segment::read(&file, segment, offset, length)?.map(|event| (tenant.to_string(), time, event)));
+    }
+    Ok(events)
+}
+
 /// Finds what is not settled; the number of the newest segment.
 fn recover(directory: &Path, backlog: &mut Backlog) -> io::Result<u64> {
     let numbers = segment::numbers(directory)?;

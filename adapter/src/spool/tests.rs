@@ -249,3 +249,17 @@ async fn what_was_damaged_is_passed_over_and_kept() {
     assert_eq!(super::tests::texts(&open(folder.path())), ["next"]);
     assert!(foreign.exists());
 }
+
+#[tokio::test]
+async fn what_is_called_as_no_segment_is_called_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let names = ["5.segment", "+000000000000005.segment", "000000000000000A.segment", "ffffffffffffffff.segment"];
+    for name in names {
+        fs::write(folder.path().join(name), "of somebody else").unwrap();
+    }
+    let spool = open(folder.path());
+    keep(&spool, "acme", "one").await.unwrap();
+    close(spool);
+    assert_eq!(texts(&open(folder.path())), ["one"]);
+    assert!(names.iter().all(|name| folder.path().join(name).exists()));
+}
