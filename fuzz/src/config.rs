@@ -70,9 +70,8 @@ fn is_secret_throughout(text: &str) -> bool {
         secret += match (key.as_str(), value) {
             // A file's name is none.
             ("database_url", Value::String(url)) if url.starts_with("sqlite://") => 0,
-            ("redis_url" | "database_url", value) => marks_in(value),
             ("tenants", Value::Table(tenants)) => tenants.values().map(marks_of_tenant).sum(),
-            ("tenants", value) => marks_in(value),
+            ("redis_url" | "database_url" | "tenants", value) => marks_in(value),
             ("principal", Value::Array(principals)) => {
                 principals.iter().filter_map(|one| one.get("token_sha256")).map(marks_in).sum()
             }

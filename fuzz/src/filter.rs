@@ -17,14 +17,14 @@ const CONDITIONS: usize = 16;
 pub(crate) fn judge(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let read = filter(&text);
-    judge_refusal(&text, read.as_ref().err().copied());
+    judge_refusal(&text, read.as_ref().map(|_| ()).map_err(|at| *at));
     if let Ok(Filter(conditions)) = &read {
         assert!(conditions.len() <= CONDITIONS);
         let written = join(conditions.iter().map(write_condition));
         assert!(written.len() > BYTES || filter(&written) == read, "{text:?} is {read:?}, but not {written:?}");
     }
     let read = log_filter(&text);
-    judge_refusal(&text, read.as_ref().err().copied());
+    judge_refusal(&text, read.as_ref().map(|_| ()).map_err(|at| *at));
     if let Ok(LogFilter(conditions)) = &read {
         assert!(conditions.len() <= CONDITIONS);
         let written = join(conditions.iter().map(write_log_condition));

@@ -37,7 +37,7 @@ fn judge_parent(parent: &[u8], state: &[u8]) {
         assert!(text.len() == TRACEPARENT_BYTES || may_go_on, "{text:?}");
     }
     let mut headers = HeaderMap::new();
-    let Ok(value) = HeaderValue::from_bytes(parent) else { return };
+    let Ok(value) = HeaderValue::from_str(&text) else { return };
     headers.insert(propagation::TRACEPARENT, value);
     if let Ok(state) = HeaderValue::from_bytes(state) {
         headers.insert(HeaderName::from_static("tracestate"), state);
