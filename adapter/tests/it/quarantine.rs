@@ -13,6 +13,9 @@ use crate::support::{
     settings, sign, soon, until,
 };
 
+/// For whom, with which headers, and how many are kept of it.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], usize);
+
 #[tokio::test]
 async fn only_what_a_secret_may_have_signed_is_kept_and_every_answer_is_the_same() {
     let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
@@ -30,7 +33,7 @@ async fn only_what_a_secret_may_have_signed_is_kept_and_every_answer_is_the_same
     let body = created("uid");
     let (other, forged) = (sign("another secret", &body), sign(ACME[0], &body));
     let malformed = &forged[..62];
-    let cases: &[(&str, &[(&str, &str)], usize)] = &[
+    let cases: &[Case<'_>] = &[
         ("default", &[("X-Cal-Signature-256", &other)], 1),
         ("default", &[("X-Cal-Signature-256", &other)], 0),
         ("default", &[("Cal-Signature", &format!("sha256={forged}"))], 1),
