@@ -131,7 +131,7 @@ impl Quarantine {
             source: refused.source.to_string(),
             signature_name: name.to_owned(),
             signature: signature.to_vec(),
-            webhook_version: refused.webhook_version,
+            version: refused.webhook_version,
             content_type: refused.content_type,
             raw_body: Bytes::copy_from_slice(refused.body),
         };

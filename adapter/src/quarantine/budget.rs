@@ -76,7 +76,7 @@ impl Rate {
     /// When the next is due after one that comes now; nothing where that is one too many.
     fn next(self, due: Duration, now: Duration) -> Option<Duration> {
         let due = due.max(now);
-        (due - now <= self.slack).then(|| due + self.interval)
+        (due <= now + self.slack).then(|| due + self.interval)
     }
 }
 

@@ -154,7 +154,7 @@ impl Keeper {
                 next_tick = now + TICK;
             }
             match commands.recv_timeout(next_tick.saturating_duration_since(now)) {
-                Ok(Command::Keep(offered)) => self.take(*offered),
+                Ok(Command::Keep(offered)) => self.take(&offered),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -206,14 +206,14 @@ impl Keeper {
         }
     }
 
-    fn take(&mut self, offered: Offered) {
+    fn take(&mut self, offered: &Offered) {
         self.queued.fetch_sub(offered.webhook.raw_body.len() as u64, Ordering::Relaxed);
         if !offered.is_known {
             // Its name is anybody's invention.
             return self.metrics.refused("unknown_tenant");
         }
         let tenant = self.ledger.name(&offered.tenant);
-        let result = self.keep(&tenant, &offered);
+        let result = self.keep(&tenant, offered);
         self.metrics.refused(result);
         let told = self.told.entry(tenant).or_default();
         match result {

@@ -162,3 +162,28 @@ async fn a_torn_or_foreign_file_costs_what_was_torn() {
     let bodies = places.iter().map(|place| look::read(&settings.directory, place).unwrap().unwrap().raw_body);
     assert_eq!(bodies.collect::<Vec<_>>(), ["one", "two"], "the one was there, the other is kept again");
 }
+
+#[tokio::test]
+async fn a_disk_that_failed_is_tried_again() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(folder.path());
+    let (quarantine, keeping) = open(&settings);
+    fs::remove_dir_all(&settings.directory).unwrap();
+    offer(&quarantine, "acme", "right", "lost");
+    let began = Instant::now();
+    while quarantine.queued.load(Ordering::Relaxed) > 0 {
+        assert!(began.elapsed() < PATIENCE, "the keeper takes nothing");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // The keeper may be at it still; then this one is the first that can be kept.
+    segment::make_directory(&settings.directory).unwrap();
+    for number in 0.. {
+        assert!(began.elapsed() < PATIENCE, "it is not tried again");
+        offer(&quarantine, "acme", "right", &format!("kept {number}"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if kept(&settings) > 0 {
+            break;
+        }
+    }
+    keeping.stop().await;
+}

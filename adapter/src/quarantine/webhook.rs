@@ -31,7 +31,7 @@ pub(super) struct Webhook {
     pub(super) signature: Vec<u8>,
     /// `X-Cal-Webhook-Version` as an event has it.
     #[prost(string, tag = "5")]
-    pub(super) webhook_version: String,
+    pub(super) version: String,
     /// `Content-Type` as an event has it.
     #[prost(string, tag = "6")]
     pub(super) content_type: String,
@@ -46,7 +46,7 @@ pub(super) type Claim = [u8; 16];
 impl Webhook {
     /// About as many bytes as it takes on the disk, and never fewer.
     pub(super) fn weight(&self) -> u64 {
-        let texts = [&self.request_id, &self.source, &self.signature_name, &self.webhook_version, &self.content_type];
+        let texts = [&self.request_id, &self.source, &self.signature_name, &self.version, &self.content_type];
         let texts: usize = texts.iter().map(|text| text.len()).sum();
         (texts + self.signature.len() + self.raw_body.len()) as u64 + OVERHEAD
     }
@@ -79,7 +79,7 @@ impl Webhook {
         let mut event = BookingEvent {
             tenant: tenant.to_owned(),
             receive_time: Some(time_of(time).into()),
-            webhook_version: self.webhook_version,
+            webhook_version: self.version,
             content_type: self.content_type,
             secret_id: secret_id.to_owned(),
             request_id: self.request_id,
@@ -105,7 +105,7 @@ pub(super) mod tests {
             source: "192.0.2.7".to_owned(),
             signature_name: "x-cal-signature-256".to_owned(),
             signature: "ab".repeat(32).into_bytes(),
-            webhook_version: "2021-10-20".to_owned(),
+            version: "2021-10-20".to_owned(),
             content_type: "application/json".to_owned(),
             raw_body: Bytes::copy_from_slice(body),
         }
@@ -137,7 +137,7 @@ pub(super) mod tests {
         #[test]
         fn it_weighs_no_less_than_it_takes(body: Vec<u8>, signature: Vec<u8>, text in ".{0,300}") {
             let version = text.clone();
-            let webhook = Webhook { signature, webhook_version: version, content_type: text, ..webhook(&body) };
+            let webhook = Webhook { signature, version, content_type: text, ..webhook(&body) };
             let mut bytes = Vec::new();
             let kind = crate::segment::record::Kind::Quarantined;
             let tenant = "a".repeat(64);

@@ -1,9 +1,10 @@
 //! What of a refused webhook is kept: what some secret of a tenant that there is may have signed, and nothing else. The
 //! sender learns nothing of it.
 
+use std::time::Duration;
+
 use calbridge_adapter::{Settings, inspect_quarantine};
 use calbridge_process::{QuarantineSettings, SpoolSettings};
-use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::support::{
@@ -12,6 +13,9 @@ use crate::support::{
     service::Service,
     settings, sign, soon, until,
 };
+
+/// For whom, with which headers, and how many more are kept then.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], usize);
 
 #[tokio::test]
 async fn only_what_a_secret_may_have_signed_is_kept_and_every_answer_is_the_same() {
@@ -30,7 +34,7 @@ async fn only_what_a_secret_may_have_signed_is_kept_and_every_answer_is_the_same
     let body = created("uid");
     let (other, forged) = (sign("another secret", &body), sign(ACME[0], &body));
     let malformed = &forged[..62];
-    let cases: &[(&str, &[(&str, &str)], usize)] = &[
+    let cases: &[Case<'_>] = &[
         ("default", &[("X-Cal-Signature-256", &other)], 1),
         ("default", &[("X-Cal-Signature-256", &other)], 0),
         ("default", &[("Cal-Signature", &format!("sha256={forged}"))], 1),
