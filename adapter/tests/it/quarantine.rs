@@ -1,9 +1,10 @@
 //! What of a refused webhook is kept: what some secret of a tenant that there is may have signed, and nothing else. The
 //! sender learns nothing of it.
 
+use std::time::Duration;
+
 use calbridge_adapter::{Settings, inspect_quarantine};
 use calbridge_process::{QuarantineSettings, SpoolSettings};
-use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::support::{
@@ -13,7 +14,7 @@ use crate::support::{
     settings, sign, soon, until,
 };
 
-/// For whom, with which headers, and how many are kept of it.
+/// For whom, with which headers, and how many more are kept then.
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], usize);
 
 #[tokio::test]
