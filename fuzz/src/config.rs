@@ -3,7 +3,7 @@
 //! An input is a text in which two bytes that TOML does not have stand for a marked secret, as a text and as a number.
 //! Where every one of them is in a place for secrets, no message may have it, nor may what is shown of a configuration.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, time::Instant};
 
 use calbridge_process::{Config, Options, Program, resolve};
 use tempfile::TempDir;
@@ -48,8 +48,12 @@ pub(crate) fn judge(input: &[u8]) {
     });
 }
 
-/// What a program may say of a configuration that it has read.
+/// What a program may say of a configuration that it has read, and can use.
 fn shown(config: &Config) -> Vec<String> {
+    let limits = config.limits;
+    for time in [limits.header_timeout, limits.body_timeout, limits.forward_deadline, limits.shutdown_grace] {
+        assert!(Instant::now().checked_add(time).is_some(), "no clock goes on for {time:?}");
+    }
     let anywhere = SocketAddr::from(([0, 0, 0, 0], 1));
     let checks = [
         calbridge_service::check_redis(config),
@@ -137,6 +141,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         "[limits]\nbody_bytes = 1048576\nheader_bytes = 16384\nheader_count = 100\nheader_timeout = \"10s\"\n\
          body_timeout = \"5s\"\nconnections = 4\nin_flight = 4\nin_flight_bytes = 268435456\n\
          shutdown_grace = \"8s\"\n",
+        "[limits]\nheader_timeout = \"99999999999999999years\"\nshutdown_grace = \"18446744073709551615s\"\n",
         "spool_dir = \"none\"\nspool_bytes = 67108864\nspool_age = \"1day\"\nack = \"committed\"\ninsecure = true\n\
          insecure_unsigned = false\nlog = \"info\"\nlog_format = \"json\"\n[tenants.open]\nallow_unsigned = true\n\
          complete_by_clock = false\n",
