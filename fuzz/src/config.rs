@@ -3,7 +3,7 @@
 //! An input is a text in which two bytes that TOML does not have stand for a marked secret, as a text and as a number.
 //! Where every one of them is in a place for secrets, no message may have it, nor may what is shown of a configuration.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, time::Instant};
 
 use calbridge_process::{Config, Options, Program, resolve};
 use tempfile::TempDir;
@@ -48,8 +48,12 @@ pub(crate) fn judge(input: &[u8]) {
     });
 }
 
-/// What a program may say of a configuration that it has read.
+/// What a program may say of a configuration that it has read, and can use.
 fn shown(config: &Config) -> Vec<String> {
+    let limits = config.limits;
+    for time in [limits.header_timeout, limits.body_timeout, limits.forward_deadline, limits.shutdown_grace] {
+        assert!(Instant::now().checked_add(time).is_some(), "no clock goes on for {time:?}");
+    }
     let anywhere = SocketAddr::from(([0, 0, 0, 0], 1));
     let checks = [
         calbridge_service::check_redis(config),
@@ -128,7 +132,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
          [retention]\nbodies = \"14days\"\n[tenants.acme]\nsecrets = [\"env:CALCOM_WEBHOOK_SECRET\", \"file:secret\", \
          \"\u{1}\"]\ncomplete_grace = \"10m\"\n[tenants.acme.retention]\ndeliveries = \"never\"\n",
         "database_url = \"postgres://me:\u{1}@127.0.0.1/db\"\ndatabase_connections = 4\nredis_ttl = \"7days\"\n\
-         dedupe_keys = 10\nadmin = \"127.0.0.1:0\"\ngrpc = \"127.0.0.1:0\"\nservice = [\"http://a:1\", \"http://b:2\"]\n",
+         dedupe_keys = 10\nadmin = \"127.0.0.1:0\"\ngrpc = \"127.0.0.1:0\"\n\
+         service = [\"http://a:1\", \"http://b:2\"]\n",
         "[[principal]]\nname = \"outreach\"\ntoken_sha256 = [\"\u{1}\"]\ncertificate = \"dns:a.internal\"\n\
          scopes = [\"read\", \"read.pii\", \"consume\", \"ingest\", \"admin\"]\ntenants = \"*\"\n",
         "[[principal]]\nname = \"x\"\ntoken_sha256 = \
@@ -137,6 +142,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         "[limits]\nbody_bytes = 1048576\nheader_bytes = 16384\nheader_count = 100\nheader_timeout = \"10s\"\n\
          body_timeout = \"5s\"\nconnections = 4\nin_flight = 4\nin_flight_bytes = 268435456\n\
          shutdown_grace = \"8s\"\n",
+        "[limits]\nheader_timeout = \"99999999999999999years\"\nshutdown_grace = \"18446744073709551615s\"\n",
         "spool_dir = \"none\"\nspool_bytes = 67108864\nspool_age = \"1day\"\nack = \"committed\"\ninsecure = true\n\
          insecure_unsigned = false\nlog = \"info\"\nlog_format = \"json\"\n[tenants.open]\nallow_unsigned = true\n\
          complete_by_clock = false\n",
@@ -145,8 +151,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         "[tenants]\ndefault = \"\u{1}\"\n",
         "redis_url = \"rediss://\u{1}\"\nredis_ca_file = \"secret\"\nredis_cert_file = \"x\"\nredis_key_file = \"y\"\n",
         "[retention]\nbodies = \"1h\"\ndeliveries = \"1year\"\ntransitions = \"never\"\n",
-        "http_certificate = \"a\"\nhttp_key = \"b\"\ngrpc_certificate = \"c\"\ngrpc_key = \"d\"\ngrpc_client_ca = \"e\"\n\
-         service_ca = \"f\"\nservice_certificate = \"g\"\nservice_key = \"h\"\nservice_token_file = \"i\"\n",
+        "http_certificate = \"a\"\nhttp_key = \"b\"\ngrpc_certificate = \"c\"\ngrpc_key = \"d\"\n\
+         grpc_client_ca = \"e\"\nservice_ca = \"f\"\nservice_certificate = \"g\"\nservice_key = \"h\"\nservice_token_file = \"i\"\n",
     ];
     let of_each = |seed: &str| [0, 1, 2, 4].map(|wishes| [&[wishes], seed.as_bytes()].concat());
     seeds.iter().flat_map(|seed| of_each(seed)).collect()

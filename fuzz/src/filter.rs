@@ -1,5 +1,5 @@
-//! Filters: whatever is written is read or refused at a place in it, and what was read means the same when it is written
-//! out and read again.
+//! Filters: whatever is written is read or refused at a place in it, and what was read means the same when it is
+//! written out and read again.
 
 use std::fmt::Write as _;
 

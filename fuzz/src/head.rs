@@ -1,5 +1,5 @@
-//! The rest of a request's head that is read: a trace's parent, and a caller's token. What is no such thing is as good as
-//! none.
+//! The rest of a request's head that is read: a trace's parent, and a caller's token. What is no such thing is as good
+//! as none.
 
 use calbridge_service::fuzzing::bearer;
 use calbridge_telemetry::propagation;

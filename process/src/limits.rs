@@ -139,6 +139,9 @@ impl Limits {
             if value.is_zero() {
                 return refuse(option, "0s".to_owned(), "must be longer than nothing".to_owned());
             }
+            if value > TIME_MOST {
+                return refuse(option, Period(value).to_string(), "must be at most 1day".to_owned());
+            }
         }
         let accepted = self.body_timeout.saturating_add(self.forward_deadline);
         if self.shutdown_grace <= accepted {
@@ -159,6 +162,9 @@ impl Default for Limits {
         Self::filled(&LimitOptions::default(), true)
     }
 }
+
+/// The longest that anybody is waited for. A moment that lies beyond what clocks can tell ends whoever computes it.
+const TIME_MOST: Duration = Duration::from_hours(24);
 
 /// The greatest `--body-bytes`: with the typed form and room for growth it stays below the service's message limit.
 const BODY_BYTES_MOST: usize = 4 * 1024 * 1024;
@@ -182,12 +188,17 @@ mod tests {
         let no_rate = LimitOptions { tenant_rate: Some(0), ..LimitOptions::default() };
         let burst_alone = LimitOptions { source_burst: Some(5), ..LimitOptions::default() };
         let huge_body = LimitOptions { body_bytes: Some(1 << 30), ..LimitOptions::default() };
+        let for_ever = Some(Period(Duration::from_secs(u64::MAX)));
+        let long_grace = LimitOptions { shutdown_grace: for_ever, ..LimitOptions::default() };
+        let long_head = LimitOptions { header_timeout: for_ever, ..LimitOptions::default() };
         for (options, flag) in [
             (short_grace, "--shutdown-grace"),
             (small_budget, "--in-flight-bytes"),
             (huge_body, "--body-bytes"),
             (no_rate, "--tenant-rate"),
             (burst_alone, "--source-burst"),
+            (long_grace, "--shutdown-grace"),
+            (long_head, "--header-timeout"),
         ] {
             let why = Limits::resolve(&options, true).unwrap_err().to_string();
             assert!(why.starts_with(flag), "{why}");
