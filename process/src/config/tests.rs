@@ -45,7 +45,7 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
     assert!(why.contains("expected"), "{why}");
     for number in ["73049182650417", "-7304.9182650417", "true"] {
         let why = refused(&format!("[tenants.default]\nsecrets = [{number}]\n"), Program::Up);
-        assert!(why.ends_with(", expected a string") && !why.contains(number), "{why}");
+        assert!(why.contains(", expected a string") && !why.contains(number), "{why}");
     }
 }
 
