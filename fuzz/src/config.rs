@@ -132,7 +132,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
          [retention]\nbodies = \"14days\"\n[tenants.acme]\nsecrets = [\"env:CALCOM_WEBHOOK_SECRET\", \"file:secret\", \
          \"\u{1}\"]\ncomplete_grace = \"10m\"\n[tenants.acme.retention]\ndeliveries = \"never\"\n",
         "database_url = \"postgres://me:\u{1}@127.0.0.1/db\"\ndatabase_connections = 4\nredis_ttl = \"7days\"\n\
-         dedupe_keys = 10\nadmin = \"127.0.0.1:0\"\ngrpc = \"127.0.0.1:0\"\nservice = [\"http://a:1\", \"http://b:2\"]\n",
+         dedupe_keys = 10\nadmin = \"127.0.0.1:0\"\ngrpc = \"127.0.0.1:0\"\n\
+         service = [\"http://a:1\", \"http://b:2\"]\n",
         "[[principal]]\nname = \"outreach\"\ntoken_sha256 = [\"\u{1}\"]\ncertificate = \"dns:a.internal\"\n\
          scopes = [\"read\", \"read.pii\", \"consume\", \"ingest\", \"admin\"]\ntenants = \"*\"\n",
         "[[principal]]\nname = \"x\"\ntoken_sha256 = \
@@ -150,8 +151,9 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         "[tenants]\ndefault = \"\u{1}\"\n",
         "redis_url = \"rediss://\u{1}\"\nredis_ca_file = \"secret\"\nredis_cert_file = \"x\"\nredis_key_file = \"y\"\n",
         "[retention]\nbodies = \"1h\"\ndeliveries = \"1year\"\ntransitions = \"never\"\n",
-        "http_certificate = \"a\"\nhttp_key = \"b\"\ngrpc_certificate = \"c\"\ngrpc_key = \"d\"\ngrpc_client_ca = \"e\"\n\
-         service_ca = \"f\"\nservice_certificate = \"g\"\nservice_key = \"h\"\nservice_token_file = \"i\"\n",
+        "http_certificate = \"a\"\nhttp_key = \"b\"\ngrpc_certificate = \"c\"\ngrpc_key = \"d\"\n\
+         grpc_client_ca = \"e\"\nservice_ca = \"f\"\nservice_certificate = \"g\"\n\
+         service_key = \"h\"\nservice_token_file = \"i\"\n",
     ];
     let of_each = |seed: &str| [0, 1, 2, 4].map(|wishes| [&[wishes], seed.as_bytes()].concat());
     seeds.iter().flat_map(|seed| of_each(seed)).collect()

@@ -1,5 +1,5 @@
-//! Filters: whatever is written is read or refused at a place in it, and what was read means the same when it is written
-//! out and read again.
+//! Filters: whatever is written is read or refused at a place in it, and what was read means the same when it is
+//! written out and read again.
 
 use std::fmt::Write as _;
 
@@ -32,13 +32,13 @@ pub(crate) fn judge(input: &[u8]) {
     }
 }
 
-fn judge_refusal(text: &str, refused: Option<Option<usize>>) {
-    match refused {
-        Some(Some(character)) => {
-            assert!((1..=text.chars().count() + 1).contains(&character), "{character} of {text:?}")
+fn judge_refusal(text: &str, read: Result<(), Option<usize>>) {
+    match read {
+        Err(Some(character)) => {
+            assert!((1..=text.chars().count() + 1).contains(&character), "{character} of {text:?}");
         }
-        Some(None) => assert!(text.len() > BYTES, "{text:?} is refused, and not said where"),
-        None => {}
+        Err(None) => assert!(text.len() > BYTES, "{text:?} is refused, and not said where"),
+        Ok(()) => {}
     }
 }
 

@@ -1,5 +1,5 @@
-//! The rest of a request's head that is read: a trace's parent, and a caller's token. What is no such thing is as good as
-//! none.
+//! The rest of a request's head that is read: a trace's parent, and a caller's token. What is no such thing is as good
+//! as none.
 
 use calbridge_service::fuzzing::bearer;
 use calbridge_telemetry::propagation;
@@ -37,8 +37,10 @@ fn judge_parent(parent: &[u8], state: &[u8]) {
         assert!(text.len() == TRACEPARENT_BYTES || may_go_on, "{text:?}");
     }
     let mut headers = HeaderMap::new();
-    let Ok(value) = HeaderValue::from_str(&text) else { return };
-    headers.insert(propagation::TRACEPARENT, value);
+    match HeaderValue::from_bytes(parent) {
+        Ok(value) if value.to_str().is_ok() => headers.insert(propagation::TRACEPARENT, value),
+        _ => return,
+    };
     if let Ok(state) = HeaderValue::from_bytes(state) {
         headers.insert(HeaderName::from_static("tracestate"), state);
     }

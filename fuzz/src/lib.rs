@@ -1,8 +1,8 @@
-//! What must hold of whatever bytes come in, target by target: headers, bodies, tokens, filters, configuration, and what
-//! a disk gives back.
+//! What must hold of whatever bytes come in, target by target: headers, bodies, tokens, filters, configuration, and
+//! what a disk gives back.
 //!
-//! A [`Target`] takes any bytes and panics where a law of its is broken. It is hunted in two ways: briefly by an ordinary
-//! test (`tests/it`: the kept corpus, and changes of it that a fixed seed makes), and for long by libFuzzer
+//! A [`Target`] takes any bytes and panics where a law of its is broken. It is hunted in two ways: briefly by an
+//! ordinary test (`tests/it`: the kept corpus, and changes of it that a fixed seed makes), and for long by libFuzzer
 //! (`libfuzzer/`, by `fuzz/run`), which is no member of the workspace. What the long hunt found worth keeping lies in
 //! `corpus/`, a folder a target.
 //!

@@ -315,7 +315,8 @@ fn read_file(path: &Path) -> Result<Options, ConfigError> {
     })
 }
 
-/// serde quotes the value of a wrong type, and that value may be a secret in the wrong place, or one without its quotes.
+/// serde quotes the value of a wrong type, and that value may be a secret in the wrong place, or one without its
+/// quotes.
 fn without_value(message: &str) -> String {
     let wrong = ["invalid type: ", "invalid value: "].iter().any(|begin| message.starts_with(begin));
     match (message.split_once(['"', '`']), message.rsplit_once(", expected")) {

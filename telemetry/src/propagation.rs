@@ -120,8 +120,8 @@ pub fn extract(headers: &http::HeaderMap) -> Option<Context> {
     valid(TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers)))
 }
 
-/// Whether each digit and dash of a `traceparent` stands where it belongs. The propagator takes one with a digit too few
-/// or too many, or with a sign, for another context than was written.
+/// Whether each digit and dash of a `traceparent` stands where it belongs. The propagator takes one with a digit too
+/// few or too many, or with a sign, for another context than was written.
 fn is_well_formed(traceparent: &[u8]) -> bool {
     let Some((head, rest)) = traceparent.split_at_checked(TRACEPARENT_BYTES) else { return false };
     let stands = |(at, byte): (usize, &u8)| match at {
