@@ -152,7 +152,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         "redis_url = \"rediss://\u{1}\"\nredis_ca_file = \"secret\"\nredis_cert_file = \"x\"\nredis_key_file = \"y\"\n",
         "[retention]\nbodies = \"1h\"\ndeliveries = \"1year\"\ntransitions = \"never\"\n",
         "http_certificate = \"a\"\nhttp_key = \"b\"\ngrpc_certificate = \"c\"\ngrpc_key = \"d\"\n\
-         grpc_client_ca = \"e\"\nservice_ca = \"f\"\nservice_certificate = \"g\"\nservice_key = \"h\"\nservice_token_file = \"i\"\n",
+         grpc_client_ca = \"e\"\nservice_ca = \"f\"\nservice_certificate = \"g\"\n\
+         service_key = \"h\"\nservice_token_file = \"i\"\n",
     ];
     let of_each = |seed: &str| [0, 1, 2, 4].map(|wishes| [&[wishes], seed.as_bytes()].concat());
     seeds.iter().flat_map(|seed| of_each(seed)).collect()

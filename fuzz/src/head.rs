@@ -37,8 +37,10 @@ fn judge_parent(parent: &[u8], state: &[u8]) {
         assert!(text.len() == TRACEPARENT_BYTES || may_go_on, "{text:?}");
     }
     let mut headers = HeaderMap::new();
-    let Ok(value) = HeaderValue::from_str(&text) else { return };
-    headers.insert(propagation::TRACEPARENT, value);
+    match HeaderValue::from_bytes(parent) {
+        Ok(value) if value.to_str().is_ok() => headers.insert(propagation::TRACEPARENT, value),
+        _ => return,
+    };
     if let Ok(state) = HeaderValue::from_bytes(state) {
         headers.insert(HeaderName::from_static("tracestate"), state);
     }
