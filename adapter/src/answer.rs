@@ -22,6 +22,11 @@ pub(crate) enum Answer {
         /// The delivery; of a duplicate the first one.
         delivery_id: String,
     },
+    /// In the spool; the service has it later.
+    Accepted {
+        /// `triggerEvent` as sent; empty where the body names none.
+        event: String,
+    },
     /// Unsigned, forged, of no tenant: the same bytes for each.
     InvalidSignature,
     /// No such path.
@@ -40,6 +45,11 @@ pub(crate) enum Answer {
     HeadersTooLarge,
     /// Can't be made durable now.
     Unavailable {
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
+    /// More than may come, where the operator wants it said like that.
+    TooManyRequests {
         /// When another try makes sense.
         retry_after: Duration,
     },
@@ -67,6 +77,7 @@ impl Answer {
         let (status, error) = self.parts();
         let body = match &self {
             Self::Processed { event, outcome, delivery_id } => processed(event, *outcome, delivery_id),
+            Self::Accepted { event } => accepted(event),
             _ => Bytes::from_static(error.as_bytes()),
         };
         let empty = body.is_empty();
@@ -83,7 +94,7 @@ impl Answer {
             Self::MethodNotAllowed => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
             }
-            Self::Unavailable { retry_after } => {
+            Self::Unavailable { retry_after } | Self::TooManyRequests { retry_after } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
             }
             _ => {}
@@ -94,6 +105,7 @@ impl Answer {
     fn parts(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Processed { .. } => (StatusCode::OK, EMPTY),
+            Self::Accepted { .. } => (StatusCode::ACCEPTED, EMPTY),
             Self::InvalidSignature => (StatusCode::UNAUTHORIZED, r#"{"error":"Invalid webhook signature"}"#),
             Self::NotFound => (StatusCode::NOT_FOUND, r#"{"error":"Not found"}"#),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"Method not allowed"}"#),
@@ -103,6 +115,7 @@ impl Answer {
             Self::UriTooLong => (StatusCode::URI_TOO_LONG, EMPTY),
             Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, EMPTY),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, r#"{"error":"Temporarily unavailable"}"#),
+            Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, r#"{"error":"Too many requests"}"#),
         }
     }
 }
@@ -124,6 +137,11 @@ fn processed(event: &str, outcome: SubmitOutcome, delivery_id: &str) -> Bytes {
     let outcome = outcome_word(outcome);
     let text = format!(r#"{{"status":"processed","event":{event},"outcome":"{outcome}","delivery_id":{delivery_id}}}"#);
     Bytes::from(text)
+}
+
+fn accepted(event: &str) -> Bytes {
+    let event = serde_json::Value::from(event);
+    Bytes::from(format!(r#"{{"status":"accepted","event":{event}}}"#))
 }
 
 /// `Retry-After` counts whole seconds: rounded up, and never "at once".

@@ -1,25 +1,51 @@
 //! Making an event durable: the step between "verified and typed" and the 2xx that promises it is kept.
 //!
-//! The one way is the service's commit. Whatever it refuses comes out of [`Durable::keep`] as [`Refused`], in this one
-//! place, and becomes a 503: nothing that is not on stable storage is ever answered with a 2xx.
+//! There are two ways: the service's commit, and, where that takes too long or can't be had, the spool's disk. Whatever
+//! neither keeps comes out of [`Durable::keep`] as [`Refused`], in this one place, and becomes a 503: nothing that is
+//! not on stable storage is ever answered with a 2xx.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use calbridge_process::Ack;
 use calbridge_proto::v1::BookingEvent;
 use calbridge_telemetry::{propagation, sampling::Trace, semconv};
-use tokio::time::Instant;
+use tokio::{
+    select,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field::Empty, info_span};
 
 use crate::{
-    forward::{Accepted, Forwarder, Refused, Ticket},
+    forward::{self, Accepted, Forwarder, Refused, Ticket},
     metrics::Metrics,
+    spool::{Kept, Spool},
 };
+
+/// How long an answer is waited for after the spool has the event: then it is sent again.
+const LATE: Duration = Duration::from_secs(10);
+/// How long a commit is waited for, beyond its deadline, where the spool does not take the event either.
+const LAST_RESORT: Duration = Duration::from_secs(2);
 
 /// Where events are made durable.
 #[derive(Clone)]
 pub(crate) struct Durable {
-    forwarder: Forwarder,
-    metrics: Arc<Metrics>,
+    pub(crate) forwarder: Forwarder,
+    pub(crate) spool: Option<Spool>,
+    pub(crate) ack: Ack,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Late answers are waited for no longer.
+    pub(crate) over: CancellationToken,
+}
+
+/// Where it is now.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    /// The service has committed it.
+    Committed(Accepted),
+    /// The spool has it, and sends it on.
+    Spooled,
 }
 
 /// One event on its way, written down however it ends: nobody may be left to wait for it.
@@ -33,23 +59,17 @@ struct Sending<'a> {
 }
 
 impl Durable {
-    /// By the service behind this forwarder.
-    pub(crate) fn new(forwarder: Forwarder, metrics: Arc<Metrics>) -> Self {
-        Self { forwarder, metrics }
-    }
-
-    /// Keeps the event of the request whose trace this is, under a span that becomes the parent of all that the service
-    /// does with it.
-    pub(crate) async fn keep(&self, mut event: BookingEvent, request: &Trace) -> Result<Accepted, Refused> {
-        // What nobody will see is not made: the service goes on from the request itself.
-        let (span, trace_parent) = if request.span.is_none() {
-            (Span::none(), request.traceparent.clone())
-        } else {
-            let span = send_span(&event);
-            let trace_parent = propagation::traceparent(&span);
-            (span, trace_parent)
-        };
-        event.trace_parent = trace_parent;
+    /// Keeps the event of the request whose trace this is, received at `time` (microseconds since
+    /// 1970-01-01T00:00:00Z), under a span that becomes the parent of all that the service does with it.
+    pub(crate) async fn keep(&self, mut event: BookingEvent, time: i64, request: &Trace) -> Result<Stored, Refused> {
+        let tenant = event.tenant.clone();
+        if let (Some(spool), Ack::Spooled) = (&self.spool, self.ack) {
+            let span = begin(&mut event, request, append_span);
+            let bytes = forward::encode(&event)?;
+            append(spool, &tenant, time, bytes, false, span).await?;
+            return Ok(Stored::Spooled);
+        }
+        let span = begin(&mut event, request, send_span);
         let mut sending = Sending {
             began: Instant::now(),
             metrics: &self.metrics,
@@ -57,14 +77,83 @@ impl Durable {
             ticket: None,
             error: Some(semconv::CLIENT_GONE),
         };
+        let bytes = forward::encode(&event);
         let way = async {
-            let ticket = sending.ticket.insert(self.forwarder.submit(&event)?);
-            self.forwarder.answer(ticket).await
+            let ticket = sending.ticket.insert(self.forwarder.submit(bytes.clone()?)?);
+            let late = |_| Err(Refused::away("deadline_exceeded"));
+            timeout(self.forwarder.deadline(), ticket.answer()).await.unwrap_or_else(late)
         };
         let result = way.instrument(span).await;
         sending.error = result.as_ref().err().map(|refused| refused.reason);
-        result
+        let (refused, spool) = match (result, &self.spool) {
+            (Ok(accepted), _) => return Ok(Stored::Committed(accepted)),
+            (Err(refused), None) => return Err(refused),
+            (Err(refused), Some(spool)) => (refused, spool),
+        };
+        let bytes = bytes?;
+        // An answer that only is late may still come: the spool's is not sent a second time before.
+        let ticket = sending.ticket.take().filter(|ticket| !ticket.is_settled());
+        drop(sending);
+        let span = if request.span.is_none() { Span::none() } else { append_span(&event) };
+        match (append(spool, &tenant, time, bytes, ticket.is_some(), span).await, ticket) {
+            (Ok(kept), ticket) => {
+                if let (Some(kept), Some(ticket)) = (kept, ticket) {
+                    self.hear_late(kept, ticket);
+                }
+                Ok(Stored::Spooled)
+            }
+            (Err(_), Some(mut ticket)) => {
+                let answered = timeout(LAST_RESORT, ticket.answer()).await;
+                answered.unwrap_or(Err(refused)).map(Stored::Committed)
+            }
+            (Err(full), None) => Err(full),
+        }
     }
+
+    /// Takes an answer that came after its time for what it is.
+    fn hear_late(&self, kept: Kept, mut ticket: Ticket) {
+        let (over, metrics) = (self.over.clone(), Arc::clone(&self.metrics));
+        // No more of these than the outbox holds events.
+        tokio::spawn(async move {
+            let answered = select! {
+                answered = timeout(LATE, ticket.answer()) => matches!(answered, Ok(Ok(_))),
+                () = over.cancelled() => false,
+            };
+            if answered {
+                kept.settle();
+                metrics.drained();
+            }
+        });
+    }
+}
+
+/// The span of an event's way, as the event itself names it.
+fn begin(event: &mut BookingEvent, request: &Trace, make: fn(&BookingEvent) -> Span) -> Span {
+    // What nobody will see is not made: the service goes on from the request itself.
+    if request.span.is_none() {
+        event.trace_parent.clone_from(&request.traceparent);
+        return Span::none();
+    }
+    let span = make(event);
+    event.trace_parent = propagation::traceparent(&span);
+    span
+}
+
+/// Has the spool keep it.
+async fn append(
+    spool: &Spool,
+    tenant: &str,
+    time: i64,
+    event: Bytes,
+    is_out: bool,
+    span: Span,
+) -> Result<Option<Kept>, Refused> {
+    let kept = spool.keep(tenant, time, event, is_out).instrument(span.clone()).await;
+    if let Err(refused) = &kept {
+        span.record(semconv::ERROR_TYPE, refused.reason);
+        span.record(semconv::otel::STATUS_CODE, "ERROR");
+    }
+    kept
 }
 
 impl Drop for Sending<'_> {
@@ -96,6 +185,23 @@ fn send_span(event: &BookingEvent) -> Span {
         { semconv::MESSAGING_MESSAGE_BODY_SIZE } = i64::try_from(event.raw_body.len()).unwrap_or(i64::MAX),
         { semconv::SERVER_ADDRESS } = Empty,
         { semconv::SERVER_PORT } = Empty,
+        { semconv::ERROR_TYPE } = Empty,
+        { semconv::otel::STATUS_CODE } = Empty,
+    )
+}
+
+/// The span of one event's way to the spool's disk.
+fn append_span(event: &BookingEvent) -> Span {
+    info_span!(
+        "append spool",
+        { semconv::otel::NAME } = semconv::span::APPEND_SPOOL,
+        { semconv::otel::KIND } = "producer",
+        { semconv::MESSAGING_SYSTEM } = semconv::MESSAGING_SYSTEM_VALUE,
+        { semconv::MESSAGING_OPERATION_NAME } = semconv::MESSAGING_APPEND,
+        { semconv::MESSAGING_OPERATION_TYPE } = semconv::MESSAGING_CREATE,
+        { semconv::MESSAGING_DESTINATION_NAME } = semconv::MESSAGING_SPOOL,
+        { semconv::MESSAGING_MESSAGE_ID } = event.request_id,
+        { semconv::MESSAGING_MESSAGE_BODY_SIZE } = i64::try_from(event.raw_body.len()).unwrap_or(i64::MAX),
         { semconv::ERROR_TYPE } = Empty,
         { semconv::otel::STATUS_CODE } = Empty,
     )

@@ -1,12 +1,14 @@
 //! One webhook, from its head to its answer. The order is the rule: whatever costs more, or tells more, comes later.
 //!
-//! Path, method, size of the head, declared length, the body, a place among the requests in flight, the signature; only
-//! then is the body looked into, forwarded, and answered with a 2xx if it is committed. The place comes after the body,
-//! or whoever opens requests without sending their bodies would take the places of those who do.
+//! Path, method, size of the head, declared length, the rate of its source, the body, a place among the requests in
+//! flight, the signature, the rate of its tenant; only then is the body looked into, forwarded, and answered with a 2xx
+//! if it is committed. The place comes after the body, or whoever opens requests without sending their bodies would
+//! take the places of those who do.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use calbridge_process::RateStatus;
 use calbridge_proto::v1::BookingEvent;
 use calbridge_telemetry::semconv;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header, request::Parts};
@@ -16,16 +18,18 @@ use tokio::sync::Semaphore;
 use tracing::{Instrument as _, debug, info_span, warn};
 
 use crate::{
-    Settings,
+    Moment, Settings,
     answer::{Answer, outcome_word},
     body::{self, BodyError, Received},
-    durable::Durable,
+    durable::{Durable, Stored},
+    keys::Keys,
     labels::{self, RequestLabels},
     metrics::Metrics,
-    moment::Moment,
     observe::{self, Ends, Serving},
+    quarantine::{self, Quarantine},
+    rates::Rates,
     route::{self, Route},
-    signature::{Keyring, Verdict},
+    signature::{self, Keyring, Verdict},
     throttle::Throttle,
 };
 
@@ -49,8 +53,10 @@ const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
 /// Everything a request is served with.
 pub(crate) struct Edge {
-    keyring: Keyring,
+    keys: Arc<Keys>,
     durable: Durable,
+    rates: Rates,
+    quarantine: Option<Quarantine>,
     settings: Settings,
     /// One permit for each request whose body is here.
     in_flight: Arc<Semaphore>,
@@ -60,26 +66,35 @@ pub(crate) struct Edge {
     refusals: Throttle,
 }
 
+/// A request as it has come, and the keys that count for it.
+struct Come<'a> {
+    head: &'a Parts,
+    peer: IpAddr,
+    ring: &'a Keyring,
+}
+
 /// A request that holds one of its tenant's secrets.
 struct Verified {
     secret_id: Arc<str>,
     body: Received,
+    moment: Moment,
 }
 
 impl Edge {
-    /// An edge that makes webhooks durable by `durable`.
-    pub(crate) fn new(settings: Settings, durable: Durable, metrics: Arc<Metrics>) -> Self {
-        let keyring = Keyring::new(&settings.tenants);
-        metrics.unsigned_tenants(keyring.unsigned_tenants().count());
-        for tenant in keyring.unsigned_tenants() {
-            warn!(
-                { semconv::TENANT_ID } = tenant,
-                "this tenant lets unsigned webhooks in: whoever finds its URL can invent bookings"
-            );
-        }
+    /// An edge that lets in by `keys`, makes webhooks durable by `durable`, and hands what may be an operator's mistake
+    /// to a quarantine.
+    pub(crate) fn new(
+        settings: Settings,
+        keys: Arc<Keys>,
+        durable: Durable,
+        quarantine: Option<Quarantine>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
-            keyring,
+            keys,
             durable,
+            rates: Rates::new(&settings.limits, settings.trusted_proxies.clone()),
+            quarantine,
             in_flight: Arc::new(Semaphore::new(settings.limits.in_flight.min(Semaphore::MAX_PERMITS))),
             budget: Arc::new(Semaphore::new(settings.limits.in_flight_bytes.min(Semaphore::MAX_PERMITS))),
             settings,
@@ -96,12 +111,15 @@ impl Edge {
         let (head, body) = request.into_parts();
         let route = route::resolve(head.uri.path());
         let labels = RequestLabels::of(&head, route, ends.scheme);
-        let tenant_known = route.is_some_and(|route| self.keyring.knows(route.tenant));
+        // A reload while it is served changes nothing for this request.
+        let ring = self.keys.ring();
+        let tenant_known = route.is_some_and(|route| ring.knows(route.tenant));
         let trace = observe::begin(&head, route, tenant_known, ends);
         let span = trace.span.clone();
 
         let serving = Serving::new(&self.metrics, labels, trace);
-        let (answer, traced) = self.serve(&head, route, &serving, body).instrument(span).await;
+        let come = Come { head: &head, peer: ends.peer.ip(), ring: &ring };
+        let (answer, traced) = self.serve(&come, route, &serving, body).instrument(span).await;
         let trace = if traced { serving.trace.traceparent.clone() } else { String::new() };
         serving.answered(answer.status());
         let mut response = answer.into_response(head.version < Version::HTTP_2);
@@ -113,18 +131,28 @@ impl Edge {
     }
 
     /// The answer, and whether the sender may learn of the trace.
-    async fn serve<B>(&self, head: &Parts, route: Option<Route<'_>>, serving: &Serving<'_>, body: B) -> (Answer, bool)
+    async fn serve<B>(
+        &self,
+        come: &Come<'_>,
+        route: Option<Route<'_>>,
+        serving: &Serving<'_>,
+        body: B,
+    ) -> (Answer, bool)
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let verified = async {
-            let route = self.admit(head, route, &body)?;
+            let route = self.admit(come.head, route, &body)?;
+            self.rates.source(come.peer, &come.head.headers).map_err(|wait| self.often(semconv::LIMIT_SOURCE, wait))?;
             let body = self.read(serving, body).await?;
-            let place = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| self.full("requests"))?;
-            Ok((route, self.verify(head, route, serving, body).await?, place))
+            let place = Arc::clone(&self.in_flight).try_acquire_owned();
+            let place = place.map_err(|_| self.full(semconv::LIMIT_IN_FLIGHT))?;
+            let verified = self.verify(come, route, serving, body).await?;
+            self.rates.tenant(route.tenant).map_err(|wait| self.often(semconv::LIMIT_TENANT, wait))?;
+            Ok((route, verified, place))
         };
         match verified.await {
-            Ok((route, verified, _place)) => (self.accept(head, route, serving, verified).await, true),
+            Ok((route, verified, _place)) => (self.accept(come.head, route, serving, verified).await, true),
             Err(answer) => (answer, false),
         }
     }
@@ -160,7 +188,7 @@ impl Edge {
                 BodyError::TooLarge => Answer::BodyTooLarge,
                 BodyError::TooSlow => Answer::BodyTooSlow,
                 BodyError::Broken => Answer::BodyBroken,
-                BodyError::NoRoom => self.full("bytes"),
+                BodyError::NoRoom => self.full(semconv::LIMIT_IN_FLIGHT_BYTES),
             }
         })?;
         self.metrics.body(serving.labels, body.bytes.len());
@@ -172,14 +200,16 @@ impl Edge {
     /// Checks who sent the body.
     async fn verify(
         &self,
-        head: &Parts,
+        come: &Come<'_>,
         route: Route<'_>,
         serving: &Serving<'_>,
         body: Received,
     ) -> Result<Verified, Answer> {
+        let moment = (self.settings.moment)();
         let make = || info_span!("verify signature", { semconv::otel::NAME } = semconv::span::VERIFY_SIGNATURE);
         let span = serving.child(make);
-        let verdict = self.keyring.verify(route.tenant, &head.headers, &body.bytes).instrument(span).await;
+        let verdict = come.ring.verify(route.tenant, &come.head.headers, &body.bytes, moment.time);
+        let verdict = verdict.instrument(span).await;
         let (result, secret_id) = match &verdict {
             Verdict::Signed(id) => ("valid", Some(id)),
             Verdict::Unsigned(id) => ("unsigned", Some(id)),
@@ -189,16 +219,35 @@ impl Edge {
         self.metrics.verified(result, secret_id.map(AsRef::as_ref));
         let Some(id) = secret_id else {
             // Anybody can cause this line: the metric counts, the line is for whoever looks closer.
+            if verdict == Verdict::Invalid {
+                self.offer(come, route, moment, &body);
+            }
             debug!(result, "a webhook without a valid signature was refused");
             return Err(Answer::InvalidSignature);
         };
-        Ok(Verified { secret_id: Arc::clone(id), body })
+        Ok(Verified { secret_id: Arc::clone(id), body, moment })
+    }
+
+    /// Hands the quarantine what some secret may have signed, at the same cost whether there is such a tenant or not.
+    fn offer(&self, come: &Come<'_>, route: Route<'_>, moment: Moment, body: &Received) {
+        let headers = &come.head.headers;
+        let (Some(quarantine), Some(signature)) = (&self.quarantine, signature::claimed(headers)) else { return };
+        quarantine.offer(quarantine::Refused {
+            tenant: route.tenant,
+            is_known: come.ring.knows(route.tenant),
+            source: self.rates.address(come.peer, headers),
+            moment,
+            signature,
+            webhook_version: text(headers, &WEBHOOK_VERSION),
+            content_type: text(headers, &header::CONTENT_TYPE),
+            body: &body.bytes,
+        });
     }
 
     /// Types the body and has it made durable.
     async fn accept(&self, head: &Parts, route: Route<'_>, serving: &Serving<'_>, verified: Verified) -> Answer {
-        let Moment { time, request_id } = (self.settings.moment)();
-        let bytes = verified.body.bytes.clone();
+        let Verified { secret_id, body, moment } = verified;
+        let bytes = body.bytes.clone();
         let make = || info_span!("parse webhook", { semconv::otel::NAME } = semconv::span::PARSE_WEBHOOK);
         let parse = serving.child(make);
         let typed = parse.in_scope(|| calbridge_calcom::type_body(&bytes));
@@ -206,11 +255,11 @@ impl Edge {
         let disposition = labels::disposition_label(&typed);
         let mut event = BookingEvent {
             tenant: route.tenant.to_owned(),
-            receive_time: Some(time.into()),
+            receive_time: Some(moment.time.into()),
             webhook_version: text(&head.headers, &WEBHOOK_VERSION),
             content_type: text(&head.headers, &header::CONTENT_TYPE),
-            secret_id: verified.secret_id.as_ref().to_owned(),
-            request_id: request_id.to_string(),
+            secret_id: secret_id.as_ref().to_owned(),
+            request_id: moment.request_id.to_string(),
             raw_body: bytes,
             ..BookingEvent::default()
         };
@@ -223,9 +272,10 @@ impl Edge {
             span.record(semconv::WEBHOOK_VERSION, event.webhook_version.as_str());
         }
         let name = event.trigger_name.clone();
-        match self.durable.keep(event, &serving.trace).await {
-            Ok(accepted) => {
+        match self.durable.keep(event, moment.micros(), &serving.trace).await {
+            Ok(stored) => {
                 self.metrics.accepted(trigger, disposition, serving.started.elapsed());
+                let Stored::Committed(accepted) = stored else { return Answer::Accepted { event: name } };
                 span.record(semconv::DELIVERY_ID, accepted.delivery_id.as_str());
                 span.record(semconv::DELIVERY_OUTCOME, outcome_word(accepted.outcome));
                 Answer::Processed { event: name, outcome: accepted.outcome, delivery_id: accepted.delivery_id }
@@ -245,10 +295,22 @@ impl Edge {
     }
 
     fn full(&self, of: &'static str) -> Answer {
+        self.metrics.refused(of);
         if let Some(more) = self.refusals.pass() {
             warn!(of, more, "as much is in flight as may be; a webhook was answered 503");
         }
         Answer::Unavailable { retry_after: RETRY_AFTER_FULL }
+    }
+
+    fn often(&self, limit: &'static str, retry_after: Duration) -> Answer {
+        self.metrics.refused(limit);
+        if let Some(more) = self.refusals.pass() {
+            warn!(limit, more, "more requests come than may; one was refused");
+        }
+        match self.settings.limits.rate_status {
+            RateStatus::Unavailable => Answer::Unavailable { retry_after },
+            RateStatus::TooManyRequests => Answer::TooManyRequests { retry_after },
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod replicas;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use calbridge_proto::v1::{BookingEvent, SubmitOutcome};
 use calbridge_telemetry::Check;
 use prost::Message as _;
@@ -27,7 +28,7 @@ use self::{
     replicas::{Replicas, Target},
 };
 
-pub(crate) use self::outbox::Ticket;
+pub(crate) use self::{backoff::pause, link::random, outbox::Ticket};
 
 /// The service's health name, and the service that the stream calls.
 const INGEST_SERVICE: &str = "calbridge.v1.IngestService";
@@ -63,11 +64,17 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    fn away(reason: &'static str) -> Self {
+    /// Whether it is a matter of time alone: what is none is another try's business only once somebody has changed
+    /// something.
+    pub(crate) fn passes(&self) -> bool {
+        !matches!(self.reason, "invalid_field" | "scope_missing" | "too_large" | "no_outcome" | "_OTHER")
+    }
+
+    pub(crate) fn away(reason: &'static str) -> Self {
         Self { retry_after: RETRY_AFTER_AWAY, reason }
     }
 
-    fn busy(reason: &'static str) -> Self {
+    pub(crate) fn busy(reason: &'static str) -> Self {
         Self { retry_after: RETRY_AFTER_BUSY, reason }
     }
 }
@@ -124,20 +131,22 @@ pub(crate) fn start(
 }
 
 impl Forwarder {
-    /// Sends the event on its way.
-    pub(crate) fn submit(&self, event: &BookingEvent) -> Result<Ticket, Refused> {
-        // Encoding measures the event as well; asking for its length before would measure it twice.
-        let encoded = event.encode_to_vec();
-        if encoded.len() > MAX_EVENT_BYTES {
-            return Err(Refused::away("too_large"));
-        }
-        self.outbox.submit(encoded.into())
+    /// Sends an encoded event on its way.
+    pub(crate) fn submit(&self, event: Bytes) -> Result<Ticket, Refused> {
+        self.outbox.submit(event)
     }
 
-    /// That it is committed, or that it is not within the deadline.
-    pub(crate) async fn answer(&self, ticket: &mut Ticket) -> Result<Accepted, Refused> {
-        tokio::time::timeout(self.deadline, ticket.answer()).await.unwrap_or(Err(Refused::away("deadline_exceeded")))
+    /// How long a new event is given.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
     }
+}
+
+/// The bytes of an event, as they go on a stream.
+pub(crate) fn encode(event: &BookingEvent) -> Result<Bytes, Refused> {
+    // Encoding measures the event as well; asking for its length before would measure it twice.
+    let encoded = event.encode_to_vec();
+    if encoded.len() > MAX_EVENT_BYTES { Err(Refused::away("too_large")) } else { Ok(encoded.into()) }
 }
 
 impl Running {

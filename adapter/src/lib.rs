@@ -1,7 +1,8 @@
 //! The HTTP edge of calbridge: takes Cal.com's webhooks in, verifies and types them, and has the booking service commit
 //! them over one gRPC stream to each of its replicas.
 //!
-//! A 2xx means stored: it is answered after the service's commit and never before. Nothing of a body is read before its
+//! A 2xx means stored: it is answered after the service's commit, or when the spool's disk has the event, and never
+//! before. Nothing of a body is read before its
 //! signature is verified. Every byte, second and request that a stranger can cost is bounded.
 
 mod answer;
@@ -9,30 +10,53 @@ mod body;
 mod durable;
 mod edge;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
+mod keys;
 mod labels;
 mod metrics;
 mod moment;
 mod observe;
 mod peer;
+mod quarantine;
+mod rates;
 mod resolve;
+mod rotation;
 mod route;
+mod segment;
 mod server;
 mod settings;
 mod signature;
+mod source;
+mod spool;
 mod throttle;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use calbridge_process::{Config, ConfigError, loopback_or, tls::ServerTls};
-use calbridge_telemetry::Readiness;
+use calbridge_process::{Config, ConfigError, SpoolSettings, Tenant, loopback_or, tls::ServerTls};
+use calbridge_telemetry::{Check, Readiness, meter};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use self::{
+    durable::Durable,
+    keys::Keys,
+    quarantine::Quarantine,
+    rotation::Rotation,
+    spool::{Bounds, Drain, Opening, Spool},
+};
 
 pub use self::{
     forward::{AddressError, MAX_EVENT_BYTES},
     moment::Moment,
+    quarantine::{
+        InQuarantine, QuarantineError, QuarantineSummary, Replayed, Verdicts, inspect_quarantine, replay_quarantine,
+        verify_quarantine,
+    },
     resolve::Resolver,
+    rotation::Reload,
     settings::Settings,
+    spool::{Emptied, SpoolError, SpoolSummary, SpooledEvent, empty_spool, inspect_spool},
 };
 
 /// Why the adapter can't run.
@@ -44,40 +68,114 @@ pub enum Error {
     /// A certificate or a token can't be used any more: it could be a moment ago.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The spool's directory is to be another, or to be mended.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The quarantine can't be replayed just now, or its files can't be used.
+    #[error(transparent)]
+    Quarantine(#[from] QuarantineError),
     /// The listener does not know its own address, so it is of no use.
     #[error("the HTTP listener can't be used: {0}")]
     Listener(#[from] std::io::Error),
 }
 
-/// Serves webhooks on the listener until `shutdown`, then finishes what it has accepted, within the grace.
+/// Serves webhooks on the listener until `shutdown`, then finishes what it has accepted, within the grace; what the
+/// service has not committed by then is in the spool.
 ///
-/// Registers the readiness check `service`: ready while a stream is open to a replica that says that it serves.
+/// Registers the readiness checks `service`, ready while a stream is open to a replica that says that it serves, and,
+/// with a spool, `spool`, ready while its disk works; then `service` is ready all the time.
 pub async fn run(
-    settings: Settings,
+    mut settings: Settings,
     listener: TcpListener,
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let limits = settings.limits;
+    let address = listener.local_addr()?;
     let metrics = Arc::new(metrics::Metrics::new());
     let tls = settings.tls.as_ref().map(ServerTls::open).transpose()?;
-    let (forwarder, forwarding) = forward::start(&settings, readiness.check("service"), &metrics, &shutdown)?;
-    let edge = edge::Edge::new(settings, durable::Durable::new(forwarder, Arc::clone(&metrics)), metrics);
+    let spool = settings.spool.clone().map(|spool| open_spool(spool, &readiness, &metrics)).transpose()?;
+    let quarantine = settings.quarantine.clone().filter(|_| spool.is_some());
+    let opened = quarantine.map(|quarantine| Quarantine::open(quarantine, settings.moment, Arc::clone(&metrics)));
+    let (quarantine, keeping) = opened.transpose()?.unzip();
+    let service = service_check(&readiness, spool.is_some(), &shutdown);
+    let (forwarder, forwarding) = forward::start(&settings, service, &metrics, &shutdown)?;
+    let over = CancellationToken::new();
+    let draining = spool.clone().map(|spool| {
+        let (forwarder, metrics) = (forwarder.clone(), Arc::clone(&metrics));
+        tokio::spawn(Drain { spool, forwarder, metrics, moment: settings.moment }.run(over.clone()))
+    });
+    let durable = Durable { forwarder, spool, ack: settings.ack, metrics: Arc::clone(&metrics), over: over.clone() };
+    let tenants = std::mem::take(&mut settings.tenants);
+    let keys = Arc::new(Keys::new(&tenants));
+    keys::show(&keys, &meter(), settings.moment);
+    let rotation = Rotation {
+        keys: Arc::clone(&keys),
+        tenants,
+        reload: settings.reload.take(),
+        address,
+        moment: settings.moment,
+        metrics: Arc::clone(&metrics),
+    };
+    tokio::spawn(rotation.run(over.clone()));
+    let edge = edge::Edge::new(settings, keys, durable, quarantine, metrics);
     let served = server::serve(listener, tls, Arc::new(edge), limits, server::Patience::DEFAULT, shutdown).await;
-    // The requests are done: nothing waits on the streams any more.
+    // The requests are done. What is not committed yet is in the spool.
+    over.cancel();
+    if let Some(draining) = draining {
+        // A panic of it was said where it happened.
+        let _ = draining.await;
+    }
+    if let Some(keeping) = keeping {
+        keeping.stop().await;
+    }
     forwarding.stop().await;
     Ok(served?)
+}
+
+/// What the streams report to. With a spool a webhook is made durable whether or not the service is there, so the
+/// process is ready until it ends.
+fn service_check(readiness: &Readiness, has_spool: bool, shutdown: &CancellationToken) -> Check {
+    let check = readiness.check("service");
+    if !has_spool {
+        return check;
+    }
+    check.ready();
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        shutdown.cancelled().await;
+        check.not_ready();
+    });
+    Readiness::new().check("service")
+}
+
+fn open_spool(
+    spool: SpoolSettings,
+    readiness: &Readiness,
+    metrics: &Arc<metrics::Metrics>,
+) -> Result<Spool, SpoolError> {
+    let SpoolSettings { directory, bytes, age } = spool;
+    Spool::open(Opening {
+        directory,
+        bounds: Bounds { bytes, age },
+        check: readiness.check("spool"),
+        metrics: Arc::clone(metrics),
+    })
 }
 
 /// Refuses an address that other machines can reach while some tenant lets unsigned webhooks in, unless the operator
 /// insists.
 pub fn check_exposure(config: &Config, address: SocketAddr) -> Result<(), ConfigError> {
-    let Some((tenant, _)) = config.tenants.iter().find(|(_, tenant)| tenant.allow_unsigned) else { return Ok(()) };
+    check_unsigned(&config.tenants, config.insecure_unsigned, address)
+}
+
+fn check_unsigned(tenants: &BTreeMap<String, Tenant>, insists: bool, address: SocketAddr) -> Result<(), ConfigError> {
+    let Some((tenant, _)) = tenants.iter().find(|(_, tenant)| tenant.allow_unsigned) else { return Ok(()) };
     let mend = format!(
         "tenant {tenant} has allow_unsigned = true, so anybody could invent its bookings; \
          give it a secret, listen on 127.0.0.1, or say --insecure-unsigned"
     );
-    loopback_or(config.insecure_unsigned, "--http", address, &mend)
+    loopback_or(insists, "--http", address, &mend)
 }
 
 #[cfg(test)]

@@ -36,7 +36,8 @@ async fn run(config: Config, process: Process) -> anyhow::Result<()> {
     let page = admin::serve(admin, process.readiness.clone(), process.metrics, admin_stop.clone());
     let page = tokio::spawn(page);
     announce(&[("http", address), ("admin", admin_address)]);
-    let served = calbridge_adapter::run(Settings::from(&config), http, process.readiness, process.shutdown).await;
+    let settings = Settings::reloading(&config, process.environment);
+    let served = calbridge_adapter::run(settings, http, process.readiness, process.shutdown).await;
     admin_stop.cancel();
     page.await?;
     Ok(served?)

@@ -26,12 +26,22 @@ pub(crate) struct Metrics {
     ack_duration: Histogram<f64>,
     verifications: Counter<u64>,
     unsigned_tenants: Gauge<u64>,
+    refusals: Counter<u64>,
     streams: UpDownCounter<i64>,
     reconnects: Counter<u64>,
     reroutes: Counter<u64>,
     stream_duration: Histogram<f64>,
     sent: Counter<u64>,
     send_duration: Histogram<f64>,
+    spool_depth: Gauge<u64>,
+    spool_oldest_age: Gauge<f64>,
+    spool_bytes: Gauge<u64>,
+    spool_fsync: Histogram<f64>,
+    spool_batch: Histogram<u64>,
+    spool_drained: Counter<u64>,
+    quarantine_refused: Counter<u64>,
+    quarantine_depth: Gauge<u64>,
+    quarantine_bytes: Gauge<u64>,
 }
 
 /// A request that is being served, however it ends.
@@ -70,6 +80,9 @@ impl Metrics {
                 .u64_gauge(metric::SIGNATURE_UNSIGNED_TENANTS)
                 .with_description("Tenants that let unsigned webhooks in")
                 .build(),
+            refusals: count(metric::EDGE_REFUSALS, "Requests refused because of a bound on how many may come")
+                .with_unit(unit::REQUESTS)
+                .build(),
             reconnects: count(metric::FORWARD_RECONNECTS, "Streams to the service that ended, or did not open").build(),
             streams: meter
                 .i64_up_down_counter(metric::FORWARD_STREAMS)
@@ -87,7 +100,82 @@ impl Metrics {
                 metric::MESSAGING_CLIENT_OPERATION_DURATION,
                 "From an event's handing to the stream to its commit",
             ),
+            spool_depth: meter
+                .u64_gauge(metric::SPOOL_DEPTH)
+                .with_unit(unit::MESSAGES)
+                .with_description("Events in the spool")
+                .build(),
+            spool_oldest_age: meter
+                .f64_gauge(metric::SPOOL_OLDEST_AGE)
+                .with_unit(unit::SECONDS)
+                .with_description("Since the oldest event in the spool was received")
+                .build(),
+            spool_bytes: meter
+                .u64_gauge(metric::SPOOL_BYTES)
+                .with_unit(unit::BYTES)
+                .with_description("Of the spool's files")
+                .build(),
+            spool_fsync: meter
+                .f64_histogram(metric::SPOOL_FSYNC_DURATION)
+                .with_unit(unit::SECONDS)
+                .with_description("For the disk to keep what was written to the spool")
+                .with_boundaries(bucket::DB_DURATION.to_vec())
+                .build(),
+            spool_batch: meter
+                .u64_histogram(metric::SPOOL_BATCH_SIZE)
+                .with_unit(unit::MESSAGES)
+                .with_description("Events that the disk kept at once")
+                .with_boundaries(bucket::BATCH_SIZE.to_vec())
+                .build(),
+            spool_drained: count(metric::SPOOL_DRAINED, "Events of the spool that the service has committed")
+                .with_unit(unit::MESSAGES)
+                .build(),
+            quarantine_refused: count(
+                metric::QUARANTINE_REFUSED,
+                "Webhooks that a secret may have signed, but none of their tenant's had; by what became of them",
+            )
+            .with_unit(unit::MESSAGES)
+            .build(),
+            quarantine_depth: meter
+                .u64_gauge(metric::QUARANTINE_DEPTH)
+                .with_unit(unit::MESSAGES)
+                .with_description("Webhooks in the quarantine")
+                .build(),
+            quarantine_bytes: meter
+                .u64_gauge(metric::QUARANTINE_BYTES)
+                .with_unit(unit::BYTES)
+                .with_description("Of the quarantine's files")
+                .build(),
         }
+    }
+
+    /// A webhook was refused that a secret may have signed, and this became of it.
+    pub(crate) fn unverified(&self, result: &'static str) {
+        self.quarantine_refused.add(1, &[KeyValue::new(semconv::RESULT, result)]);
+    }
+
+    /// So much is in the quarantine.
+    pub(crate) fn quarantine_holds(&self, webhooks: usize, bytes: u64) {
+        self.quarantine_depth.record(webhooks as u64, &[]);
+        self.quarantine_bytes.record(bytes, &[]);
+    }
+
+    /// The disk kept so many events at once, after so long.
+    pub(crate) fn spooled(&self, events: usize, took: Duration) {
+        self.spool_batch.record(events as u64, &[]);
+        self.spool_fsync.record(took.as_secs_f64(), &[]);
+    }
+
+    /// The service has committed an event of the spool.
+    pub(crate) fn drained(&self) {
+        self.spool_drained.add(1, &[]);
+    }
+
+    /// So much is in the spool, and its oldest event is so old.
+    pub(crate) fn spool_holds(&self, events: usize, bytes: u64, age: Duration) {
+        self.spool_depth.record(events as u64, &[]);
+        self.spool_bytes.record(bytes, &[]);
+        self.spool_oldest_age.record(age.as_secs_f64(), &[]);
     }
 
     /// Counts a request for as long as the guard lives.
@@ -134,6 +222,11 @@ impl Metrics {
             [KeyValue::new(semconv::TRIGGER, trigger), KeyValue::new(semconv::DELIVERY_DISPOSITION, disposition)];
         self.accepted.add(1, &attributes);
         self.ack_duration.record(took.as_secs_f64(), &[]);
+    }
+
+    /// A request was refused because of this limit.
+    pub(crate) fn refused(&self, limit: &'static str) {
+        self.refusals.add(1, &[KeyValue::new(semconv::LIMIT, limit)]);
     }
 
     /// How many tenants let unsigned webhooks in.

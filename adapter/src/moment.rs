@@ -21,6 +21,17 @@ impl Moment {
         let time = SystemTime::now();
         Self { time, request_id: id_at(time) }
     }
+
+    /// Microseconds since 1970-01-01T00:00:00Z, zero before that.
+    pub(crate) fn micros(&self) -> i64 {
+        let since = self.time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+/// The time that so many microseconds since 1970-01-01T00:00:00Z mean.
+pub(crate) fn time_of(micros: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
 /// A clock set before 1970 gives an id of 1970: ids must be unique, their order is a convenience.

@@ -2,15 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use calbridge_process::{Access, Config, Limits, Tenant, tls::ServerFiles};
+use calbridge_process::{
+    Access, Ack, Config, Environment, Limits, QuarantineSettings, SpoolSettings, Tenant, TenantFiles, tls::ServerFiles,
+};
+use ipnet::IpNet;
 
-use crate::{Moment, Resolver};
+use crate::{Moment, Reload, Resolver};
 
 /// The adapter's share of the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Who may send, and with which secrets.
+    /// Who may send, and with which secrets, at the start.
     pub tenants: BTreeMap<String, Tenant>,
+    /// Where that is looked at again while the adapter runs; `None`: it stays as it is.
+    pub reload: Option<Reload>,
+    /// Proxies whose word on a sender's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// The certificate of the HTTP edge; without one it speaks no TLS.
     pub tls: Option<ServerFiles>,
     /// The booking service, each `http://HOST:PORT` or `https://HOST:PORT`: every address and every address of a name
@@ -20,6 +27,12 @@ pub struct Settings {
     pub access: Access,
     /// Answers the addresses of the names among them.
     pub resolver: Resolver,
+    /// Where what the service does not commit in time is kept.
+    pub spool: Option<SpoolSettings>,
+    /// What is kept of webhooks that no secret verifies. Only where there is a spool, whose lock covers it.
+    pub quarantine: Option<QuarantineSettings>,
+    /// When a webhook is answered with a 2xx.
+    pub ack: Ack,
     /// Every bound in force.
     pub limits: Limits,
     /// Asked once for each request: the time, and an id.
@@ -30,13 +43,28 @@ impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Self {
             tenants: config.tenants.clone(),
+            reload: None,
+            trusted_proxies: config.trusted_proxies.clone(),
             tls: config.http_tls.clone(),
             services: config.services.clone(),
             access: config.access.clone(),
             resolver: Resolver::system(),
+            spool: config.spool.clone(),
+            quarantine: config.quarantine.clone(),
+            ack: config.ack,
             limits: config.limits,
             moment: Moment::now,
         }
+    }
+}
+
+impl Settings {
+    /// The adapter's share, with tenants that are read again whenever the files change that they are in.
+    #[must_use]
+    pub fn reloading(config: &Config, environment: Environment) -> Self {
+        let files = TenantFiles { config: config.config_file.clone(), environment };
+        let reload = Reload { files, insecure_unsigned: config.insecure_unsigned };
+        Self { reload: Some(reload), ..Self::from(config) }
     }
 }
 

@@ -2,19 +2,24 @@
 //!
 //! The MAC covers the raw body alone, so it is checked before anything of the body is looked into, in constant time. A
 //! refusal costs the same for every tenant, known or not: neither the answer nor its time tells which tenants exist.
-//! That is a MAC for each secret of the tenant that has the most, twice if the body ends in a line end.
+//! That is a MAC for each secret of the tenant that has the most, twice if the body ends in a line end. A secret
+//! outside its time counts as none and costs the same.
+
+mod held;
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::SystemTime,
 };
 
 use calbridge_process::Tenant;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderMap;
-use secrecy::ExposeSecret as _;
 use sha2::Sha256;
 use tokio::sync::Semaphore;
+
+pub(crate) use self::held::Held;
 
 /// Where a signature may stand; the first of these names that is present decides.
 const HEADERS: [&str; 4] = ["x-cal-signature-256", "cal-signature-256", "x-cal-signature", "cal-signature"];
@@ -53,36 +58,64 @@ pub(crate) enum Verdict {
     Invalid,
 }
 
-/// Every tenant's keys, made once: a key's state is cloned for each body.
+/// Every tenant's keys, made once: a key's state is cloned for each body. It is never changed; another takes its place.
 pub(crate) struct Keyring {
     tenants: HashMap<String, Entry>,
+    /// Every key, by the names of the tenants and in the order of their lists.
+    order: Vec<Arc<Held>>,
     /// Keys that a refusal tries, whoever the tenant is.
     rounds: usize,
     /// Tried in the place of keys that a tenant does not have.
     dummy: Key,
     unsigned: Arc<str>,
     /// One permit for each turn of a large body.
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 /// One tenant's way in.
 enum Entry {
-    Keys(Vec<(Arc<str>, Key)>),
+    Keys(Vec<Arc<Held>>),
     AllowUnsigned,
 }
 
 impl Keyring {
     /// The keys of these tenants.
     pub(crate) fn new(tenants: &BTreeMap<String, Tenant>) -> Self {
-        let entries = tenants.iter().map(|(name, tenant)| (name.clone(), Entry::of(tenant))).collect();
-        let rounds = tenants.values().map(|tenant| tenant.secrets.len()).max().unwrap_or(0).max(1);
+        Self::with(tenants, &[], Arc::new(Semaphore::new(LARGE_AT_ONCE)))
+    }
+
+    /// The keys of these tenants in the place of this ring's: when a secret was used last is known of those that stay.
+    pub(crate) fn renewed(&self, tenants: &BTreeMap<String, Tenant>) -> Self {
+        Self::with(tenants, &self.order, Arc::clone(&self.turns))
+    }
+
+    fn with(tenants: &BTreeMap<String, Tenant>, before: &[Arc<Held>], turns: Arc<Semaphore>) -> Self {
+        let before: HashMap<_, _> = before.iter().map(|held| (held.names(), held)).collect();
+        let (mut entries, mut order) = (HashMap::with_capacity(tenants.len()), Vec::new());
+        for (name, tenant) in tenants {
+            if tenant.allow_unsigned {
+                entries.insert(name.clone(), Entry::AllowUnsigned);
+                continue;
+            }
+            let same = |id: &str| before.get(&(name.as_str(), id)).map(|held| &***held);
+            let held = |secret| Arc::new(Held::new(name, secret, same));
+            let keys: Vec<_> = tenant.secrets.iter().map(held).collect();
+            order.extend(keys.iter().cloned());
+            entries.insert(name.clone(), Entry::Keys(keys));
+        }
         Self {
             tenants: entries,
-            rounds,
+            order,
+            rounds: tenants.values().map(|tenant| tenant.secrets.len()).max().unwrap_or(0).max(1),
             dummy: key(b"nobody signs with this"),
             unsigned: Arc::from(UNSIGNED),
-            turns: Semaphore::new(LARGE_AT_ONCE),
+            turns,
         }
+    }
+
+    /// Every key, by the names of the tenants and in the order of their lists.
+    pub(crate) fn held(&self) -> &[Arc<Held>] {
+        &self.order
     }
 
     /// Whether there is such a tenant. For what is written down about a request, never for what it is answered.
@@ -90,13 +123,8 @@ impl Keyring {
         self.tenants.contains_key(tenant)
     }
 
-    /// Tenants that let everything in.
-    pub(crate) fn unsigned_tenants(&self) -> impl Iterator<Item = &str> {
-        self.tenants.iter().filter(|(_, keys)| matches!(keys, Entry::AllowUnsigned)).map(|(name, _)| name.as_str())
-    }
-
-    /// Judges one request by its headers and its body as sent.
-    pub(crate) async fn verify(&self, tenant: &str, headers: &HeaderMap, body: &[u8]) -> Verdict {
+    /// Judges one request by its headers and its body as sent, at this moment.
+    pub(crate) async fn verify(&self, tenant: &str, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Verdict {
         let keys = match self.tenants.get(tenant) {
             Some(Entry::AllowUnsigned) => return Verdict::Unsigned(self.unsigned.clone()),
             Some(Entry::Keys(keys)) => keys.as_slice(),
@@ -115,11 +143,13 @@ impl Keyring {
                 if large {
                     tokio::task::yield_now().await;
                 }
-                let key = keys.get(round).map_or(&self.dummy, |(_, key)| key);
+                let held = keys.get(round).filter(|held| held.is_active(now));
+                let key = held.map_or(&self.dummy, |held| &held.key);
                 let matches = key.clone().chain_update(message).verify_slice(&claimed).is_ok();
                 // What the dummy signs is no one's: only a place on the tenant's own list lets in.
-                if let (true, Some((id, _))) = (matches, keys.get(round)) {
-                    return Verdict::Signed(id.clone());
+                if let (true, Some(held)) = (matches, held) {
+                    held.used(now);
+                    return Verdict::Signed(Arc::clone(&held.id));
                 }
             }
         }
@@ -127,22 +157,17 @@ impl Keyring {
     }
 }
 
-impl Entry {
-    fn of(tenant: &Tenant) -> Self {
-        if tenant.allow_unsigned {
-            return Self::AllowUnsigned;
-        }
-        let keys = tenant.secrets.iter();
-        Self::Keys(
-            keys.map(|secret| (secret.id.as_str().into(), key(secret.value.expose_secret().as_bytes()))).collect(),
-        )
-    }
-}
-
 fn key(secret: &[u8]) -> Key {
     // HMAC takes keys of every length: longer ones are hashed, shorter ones padded.
     #[expect(clippy::expect_used, reason = "no length of key is refused by HMAC")]
     Key::new_from_slice(secret).expect("HMAC takes keys of every length")
+}
+
+/// The header by which a request claims to be signed, where that is a MAC at all: what some secret may have made.
+pub(crate) fn claimed(headers: &HeaderMap) -> Option<(&'static str, &[u8])> {
+    let name = HEADERS.into_iter().find(|name| headers.contains_key(*name))?;
+    let is_mac = matches!(claim(headers), Claim::Mac(_));
+    headers.get(name).filter(|_| is_mac).map(|value| (name, value.as_bytes().trim_ascii()))
 }
 
 /// What the headers claim the MAC to be.

@@ -57,7 +57,8 @@ impl Row {
         codec::encode(self)
     }
 
-    /// The row that `bytes` were encoded from. Anything else is refused, never a panic.
+    /// The row that `bytes` were encoded from. What is no row is refused, never a panic; a row that is written at
+    /// greater length than `encode` writes it is taken.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         codec::decode(bytes)
     }

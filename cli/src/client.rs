@@ -30,14 +30,14 @@ pub(crate) const MAX_PAGES: usize = 10_000;
 /// The service's own maximum.
 pub(crate) const PAGE_SIZE: i32 = 1000;
 
-/// Where to read, whose bookings, and how to print them.
+/// Where the booking service is, and what is shown there.
 #[derive(Args)]
-pub(crate) struct Reader {
+pub(crate) struct Target {
     /// The booking service; of several addresses, joined by commas, the first that answers [default:
     /// http://127.0.0.1:50051]
     #[arg(long, env = "CALBRIDGE_SERVICE", value_name = "http://HOST:PORT,…")]
     #[allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "this comment is the help text of a terminal")]
-    pub(crate) service: Option<String>,
+    service: Option<String>,
     /// Who may vouch for the booking service at https://, in PEM form [default: the public authorities]
     #[arg(long, env = "CALBRIDGE_SERVICE_CA", value_name = "FILE")]
     service_ca: Option<PathBuf>,
@@ -54,9 +54,16 @@ pub(crate) struct Reader {
     #[arg(long, env = "CALBRIDGE_INSECURE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL",
           value_parser = BoolishValueParser::new())]
     insecure: Option<bool>,
-    /// The config file; of it only `service`, what begins with `service_`, and `insecure` count here
+    /// The config file; of it only what says where things are counts here, and `insecure`
     #[arg(long, env = "CALBRIDGE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// Where to read, whose bookings, and how to print them.
+#[derive(Args)]
+pub(crate) struct Reader {
+    #[command(flatten)]
+    pub(crate) target: Target,
     /// Whose bookings [default: default]
     #[arg(long, env = "CALBRIDGE_TENANT", value_name = "TENANT")]
     tenant: Option<String>,
@@ -100,31 +107,34 @@ impl Reader {
 
     /// Connects to the booking service.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
-        let (services, access) = self.service()?;
+        let (services, access) = self.target.read()?;
         connect(&services, &access).await
     }
 
     /// The same, for whatever speaks through it.
     pub(crate) async fn connection(&self) -> anyhow::Result<Connection> {
-        let (services, access) = self.service()?;
+        let (services, access) = self.target.read()?;
         channel(&services, &access).await
     }
 
     /// The same, to speak of deliveries.
     pub(crate) async fn connect_to_deliveries(&self) -> anyhow::Result<Deliveries> {
-        let (services, access) = self.service()?;
+        let (services, access) = self.target.read()?;
         let client = DeliveryServiceClient::new(channel(&services, &access).await?);
         Ok(client.max_decoding_message_size(MAX_MESSAGE))
     }
 
     /// The same, to speak of consumers.
     pub(crate) async fn connect_to_consumers(&self) -> anyhow::Result<Consumers> {
-        let (services, access) = self.service()?;
+        let (services, access) = self.target.read()?;
         let client = ConsumerServiceClient::new(channel(&services, &access).await?);
         Ok(client.max_decoding_message_size(MAX_MESSAGE))
     }
+}
 
-    fn service(&self) -> anyhow::Result<(Vec<String>, Access)> {
+impl Target {
+    /// Its addresses, and what is shown there.
+    pub(crate) fn read(&self) -> anyhow::Result<(Vec<String>, Access)> {
         Ok(service_access(ServiceOptions {
             service: self.service.clone(),
             ca: self.service_ca.clone(),

@@ -1,15 +1,17 @@
 //! The `calbridge` program: runs everything on one machine (`up`), plays Cal.com (`send`), reads what is known (`get`,
-//! `list`, `lineage`, `timeline`), folds it again (`replay`), looks after the store (`store`), and makes tokens
-//! (`token`).
+//! `list`, `lineage`, `timeline`), folds it again (`replay`), looks after the spool (`spool`), the quarantine
+//! (`quarantine`) and the store (`store`), and makes tokens (`token`).
 
 mod client;
 mod consumer;
 mod deadletter;
 mod demo;
 mod output;
+mod quarantine;
 mod read;
 mod replay;
 mod send;
+mod spool;
 mod store;
 mod tail;
 mod time;
@@ -59,6 +61,10 @@ enum Command {
     Deadletter(deadletter::DeadLetterCommand),
     /// Type and merge kept webhooks again, or check what that would change
     Replay(replay::Replay),
+    /// Look at what waits on an adapter's disk, or send it on
+    Spool(spool::Spool),
+    /// Look at what an adapter refused for its signature, and admit what verifies by now
+    Quarantine(quarantine::Quarantine),
     /// Look at the store, back it up, give room back
     Store(store::Store),
     /// Make a token for a caller of the service, and the hash of it for the config file
@@ -95,6 +101,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Consumer(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Deadletter(arguments) => arguments.run().await.map(|()| ExitCode::SUCCESS),
         Command::Replay(arguments) => arguments.run().await,
+        Command::Spool(arguments) => arguments.run().await,
+        Command::Quarantine(arguments) => arguments.run().await,
         Command::Store(arguments) => arguments.run().await,
         Command::Token(arguments) => arguments.run().map(|()| ExitCode::SUCCESS),
     }

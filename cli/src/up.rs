@@ -6,6 +6,7 @@ use std::{
     future::Future,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -54,11 +55,11 @@ pub(crate) fn main(arguments: Arguments) -> ExitCode {
     let demo = arguments.demo;
     let secret = Uuid::new_v4().to_string();
     // A demo needs no Cal.com, so it needs no secret of the operator's either.
-    let with_own_secret = |name: &str| {
+    let with_own_secret = move |name: &str| {
         let said = environment(name).filter(|value| !value.is_empty());
         said.or_else(|| (demo && name == "CALCOM_WEBHOOK_SECRET").then(|| secret.clone()))
     };
-    start_with(Program::Up, arguments.options, &with_own_secret, async |config, process| {
+    start_with(Program::Up, arguments.options, Arc::new(with_own_secret), async |config, process| {
         run(config, process, demo).await
     })
 }
@@ -77,13 +78,14 @@ async fn run(mut config: Config, process: Process, demo: bool) -> anyhow::Result
     let readiness = process.readiness.clone();
     // Named before either part starts, so that one of them alone does not count as everything.
     let _parts = [readiness.check("store"), readiness.check("service")];
+    let _spool = config.spool.as_ref().map(|_| readiness.check("spool"));
     let stop_admin = CancellationToken::new();
     let admin = tokio::spawn(admin::serve(admin, readiness.clone(), process.metrics.clone(), stop_admin.clone()));
     let service =
         Part::start("service", |stop| calbridge_service::run((&config).into(), grpc, readiness.clone(), stop));
     let to_own_service = Config { services: vec![own.address.clone()], access: own.access.clone(), ..config.clone() };
-    let adapter =
-        Part::start("adapter", |stop| calbridge_adapter::run((&to_own_service).into(), http, readiness, stop));
+    let settings = calbridge_adapter::Settings::reloading(&to_own_service, process.environment.clone());
+    let adapter = Part::start("adapter", |stop| calbridge_adapter::run(settings, http, readiness, stop));
 
     // Whoever ends without being told to takes the others along.
     let greeted = tokio::select! {

@@ -1,5 +1,6 @@
 //! From options to a configuration in which nothing is missing.
 
+mod file;
 mod listeners;
 
 use std::{
@@ -10,16 +11,21 @@ use std::{
 };
 
 use calbridge_telemetry::LogFormat;
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use self::listeners::{grpc_tls, http_tls, listener};
 use crate::{
-    Access, ConfigError, Limits, LogFormatOption, Options, Principal, Retention, ServiceOptions, Tenant, access,
-    principal, retention, tenant, tls::ServerFiles,
+    Access, Ack, ConfigError, Limits, LogFormatOption, Options, Principal, QuarantineSettings, Retention,
+    ServiceOptions, SpoolSettings, Tenant, access, principal, proxies, quarantine, retention, spool, tenant,
+    tls::ServerFiles,
 };
 
-pub(crate) use self::listeners::has_host_and_port;
+pub(crate) use self::{
+    file::{folder, parse, read_text, with_file},
+    listeners::has_host_and_port,
+};
 
 const HTTP: &str = "127.0.0.1:8080";
 const GRPC: &str = "127.0.0.1:50051";
@@ -39,8 +45,6 @@ const DEDUPE_KEYS: usize = 100_000;
 /// How long after its end an accepted booking counts as over, where the operator says nothing: meetings run late, and
 /// Cal.com's own timer comes within a minute.
 pub const COMPLETE_GRACE: Duration = Duration::from_mins(10);
-/// A config file is read whole; the longest that makes sense is far shorter.
-const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// All authorities of the public web together have a quarter of it.
 const MAX_PEM_BYTES: u64 = 1024 * 1024;
 
@@ -97,12 +101,23 @@ pub struct Config {
     pub access: Access,
     /// Where data lies, unless `database` says otherwise. Not created yet; empty for a program that keeps none.
     pub data_dir: PathBuf,
+    /// Where the adapter keeps what the service does not commit in time; `None` also for a program that takes no
+    /// webhooks in.
+    pub spool: Option<SpoolSettings>,
+    /// What the adapter keeps of webhooks that no secret verifies; `None` also where there is no spool.
+    pub quarantine: Option<QuarantineSettings>,
+    /// When a webhook is answered with a 2xx.
+    pub ack: Ack,
     /// The store.
     pub database: Database,
     /// Redis as the dedupe hint, where there is one.
     pub redis: Option<RedisSettings>,
     /// How many deliveries the cache in the process remembers where there is no Redis.
     pub dedupe_keys: usize,
+    /// The config file, where there is one: whoever goes on looking at it finds it here.
+    pub config_file: Option<PathBuf>,
+    /// Proxies before the HTTP edge whose word on a sender's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// Who may send. Empty only for a program that takes no webhooks in.
     pub tenants: BTreeMap<String, Tenant>,
     /// How long after its end the clock completes an accepted booking, of the tenants that the config file names;
@@ -169,10 +184,10 @@ pub fn resolve(
     program: Program,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, ConfigError> {
-    let folder = options.config.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
     let options = with_file(options)?;
+    let folder = options.config.as_deref().map_or(Path::new(""), folder);
     let (takes, keeps) = (program.takes_webhooks(), program.keeps_data());
-    let tenants = if takes { tenant::read(&options.tenants, &folder, environment)? } else { BTreeMap::new() };
+    let tenants = if takes { tenant::read(&options.tenants, folder, environment)? } else { BTreeMap::new() };
     if takes && tenants.is_empty() {
         return Err(ConfigError::NoSecret);
     }
@@ -182,11 +197,14 @@ pub fn resolve(
     let http_tls = if takes { http_tls(&options)? } else { None };
     let grpc_tls = if keeps { grpc_tls(&options)? } else { None };
     let asked = grpc_tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    let data_dir = match options.data_dir {
-        Some(path) => path,
-        None if keeps => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
+    // An adapter keeps its spool there, where it is not said to be elsewhere.
+    let data_dir = match &options.data_dir {
+        Some(path) => path.clone(),
+        None if keeps || options.spool_dir.is_none() => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
         None => PathBuf::new(),
     };
+    let (spool, ack) = if takes { spool::resolve(&options, &data_dir)? } else { (None, Ack::default()) };
+    let quarantine = if takes { quarantine::resolve(&options, spool.as_ref())? } else { None };
     let (retention, tenant_retention) = if keeps {
         retention::resolve(&options.retention, &options.tenants)?
     } else {
@@ -210,16 +228,21 @@ pub fn resolve(
         completion: if keeps { tenant::completion(&options.tenants)? } else { BTreeMap::new() },
         retention,
         tenant_retention,
+        trusted_proxies: proxies::resolve(options.trusted_proxies.as_deref().filter(|_| takes))?,
         tenants,
         insecure: options.insecure.unwrap_or(false),
         insecure_unsigned: options.insecure_unsigned.unwrap_or(false),
-        limits: Limits::resolve(&options.limits)?,
+        limits: Limits::resolve(&options.limits, spool.is_some())?,
+        quarantine,
+        spool,
+        ack,
         log_format: match options.log_format {
             None | Some(LogFormatOption::Auto) => LogFormat::Auto,
             Some(LogFormatOption::Text) => LogFormat::Text,
             Some(LogFormatOption::Json) => LogFormat::Json,
         },
         log_filter: options.log,
+        config_file: options.config,
     })
 }
 
@@ -262,34 +285,26 @@ pub fn store(
     database(options.database_url.as_ref(), &data_dir, options.database_connections)
 }
 
-fn with_file(options: Options) -> Result<Options, ConfigError> {
-    match options.config.clone() {
-        Some(path) => Ok(options.over(read_file(&path)?)),
-        None => Ok(options),
-    }
-}
-
-fn read_file(path: &Path) -> Result<Options, ConfigError> {
-    let unreadable = |why| ConfigError::Unreadable { path: path.to_owned(), why };
-    let size = fs::metadata(path).map_err(unreadable)?.len();
-    if size > MAX_FILE_BYTES {
-        let why = format!("the file has {size} bytes; at most {MAX_FILE_BYTES} are read");
-        return Err(unreadable(std::io::Error::other(why)));
-    }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
-    toml::from_str(&text).map_err(|error| ConfigError::File {
-        path: path.to_owned(),
-        line: error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1),
-        why: without_value(error.message()),
-    })
-}
-
-/// serde quotes the value of a wrong type, and that value may be a secret in the wrong place.
-fn without_value(message: &str) -> String {
-    match (message.split_once("string \""), message.rsplit_once("\", expected")) {
-        (Some((before, _)), Some((_, after))) => format!("{before}a string, expected{after}"),
-        _ => message.to_owned(),
-    }
+/// The spool, for a program that looks at it beside the adapter: what was said, else what the config file says, else
+/// the default.
+///
+/// # Errors
+///
+/// A file that can't be read, a spool that is none, or no place for data.
+pub fn spool_settings(
+    spool_dir: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+    config: Option<PathBuf>,
+) -> Result<SpoolSettings, ConfigError> {
+    let options = with_file(Options { data_dir, spool_dir, config, ..Options::default() })?;
+    let data_dir = match &options.data_dir {
+        Some(path) => path.clone(),
+        None if options.spool_dir.is_some() => PathBuf::new(),
+        None => platform_data_dir().ok_or(ConfigError::NoDataDirectory)?,
+    };
+    let (spool, _) = spool::resolve(&options, &data_dir)?;
+    let mend = "names no spool to look at: say the directory".to_owned();
+    spool.ok_or(ConfigError::Value { option: "--spool-dir", value: "none".to_owned(), mend })
 }
 
 fn platform_data_dir() -> Option<PathBuf> {
@@ -310,13 +325,20 @@ fn database(url: Option<&SecretString>, data_dir: &Path, connections: Option<usi
         Some(("postgres" | "postgresql", _)) => Ok(Database::Postgres { url: url.into(), connections }),
         scheme => Err(ConfigError::Value {
             option: "--database-url",
-            // Anything behind the scheme may be a password.
-            value: scheme.map_or_else(|| "…".to_owned(), |(scheme, _)| format!("{scheme}://…")),
+            // Anything but the scheme may be a password.
+            value: match scheme {
+                Some((scheme, _)) if is_scheme(scheme) => format!("{scheme}://…"),
+                _ => "…".to_owned(),
+            },
             mend: "write sqlite://PATH, for example sqlite:///var/lib/calbridge/calbridge.db, or \
                    postgres://USER:PASSWORD@HOST:PORT/DATABASE"
                 .to_owned(),
         }),
     }
+}
+
+fn is_scheme(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'+')
 }
 
 fn redis(options: &Options) -> Result<Option<RedisSettings>, ConfigError> {

@@ -8,6 +8,7 @@ use std::{
     io::{self, Write as _},
     net::SocketAddr,
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, ConfigError, Options, Program, resolve};
+use crate::{Config, ConfigError, Environment, Options, Program, resolve};
 
 /// `EX_CONFIG` of `sysexits.h`.
 const EXIT_CONFIG: u8 = 78;
@@ -39,6 +40,8 @@ pub struct Process {
     pub metrics: MetricsPage,
     /// Where traces, metrics and logs are sent; `None` where nobody asked for it.
     pub export_target: Option<String>,
+    /// Answers for the variables that the config file and `CALCOM_WEBHOOK_SECRET` name, as at the start.
+    pub environment: Environment,
 }
 
 /// The program's command line; ends the process where it asks for help or can't be used. A value that can't be used is
@@ -61,25 +64,20 @@ where
     F: FnOnce(Config, Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    start_with(program, options, &environment, run)
+    start_with(program, options, Arc::new(environment), run)
 }
 
 /// Runs a program: options, runtime, telemetry, signals, the program itself, the flush, the exit code.
 ///
 /// `environment` answers for the variables that the config file and `CALCOM_WEBHOOK_SECRET` name.
-pub fn start_with<F, Fut>(
-    program: Program,
-    options: Options,
-    environment: &dyn Fn(&str) -> Option<String>,
-    run: F,
-) -> ExitCode
+pub fn start_with<F, Fut>(program: Program, options: Options, environment: Environment, run: F) -> ExitCode
 where
     F: FnOnce(Config, Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    match resolve(options, program, environment)
+    match resolve(options, program, &*environment)
         .map_err(anyhow::Error::from)
-        .and_then(|config| frame(program, config, run))
+        .and_then(|config| frame(program, config, environment, run))
     {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -90,7 +88,7 @@ where
     }
 }
 
-fn frame<F, Fut>(program: Program, config: Config, run: F) -> anyhow::Result<()>
+fn frame<F, Fut>(program: Program, config: Config, asked: Environment, run: F) -> anyhow::Result<()>
 where
     F: FnOnce(Config, Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
@@ -112,6 +110,7 @@ where
         readiness: Readiness::new(),
         metrics: telemetry.metrics_page(),
         export_target: telemetry.export_target(),
+        environment: asked,
     };
     let ended = runtime.block_on(async {
         let signals = tokio::spawn(watch_signals(shutdown)?);

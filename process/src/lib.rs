@@ -12,12 +12,18 @@ mod limits;
 mod options;
 mod period;
 mod principal;
+mod proxies;
+mod quarantine;
+mod rate;
 mod retention;
+mod spool;
 mod tenant;
 pub mod tls;
 
 pub use access::{Access, Credentials, SERVICES_MOST, ServiceOptions, Token, is_https};
-pub use config::{COMPLETE_GRACE, Config, Database, Program, RedisSettings, RedisTls, resolve, service_access, store};
+pub use config::{
+    COMPLETE_GRACE, Config, Database, Program, RedisSettings, RedisTls, resolve, service_access, spool_settings, store,
+};
 pub use error::ConfigError;
 pub use frame::{Process, announce, arguments, environment, exit_code, listen, loopback_or, start, start_with};
 pub use limits::Limits;
@@ -27,5 +33,10 @@ pub use principal::{
     CertificateName, MAX_CREDENTIALS, MAX_PRINCIPALS, Principal, PrincipalOptions, Scope, Scopes, Tenants, new_token,
     token_sha256,
 };
+pub use quarantine::{QuarantineSettings, webhook_tenants};
+pub use rate::{RATE_MOST, Rate, RateStatus};
 pub use retention::{Keeping, Retention, RetentionOptions};
-pub use tenant::{MAX_SECRETS, MAX_TENANTS, Secret, Tenant};
+pub use spool::{Ack, SpoolSettings};
+pub use tenant::{
+    Environment, MAX_SECRETS, MAX_TENANTS, Secret, SecretOptions, Tenant, TenantFiles, TenantNews, TenantWatch,
+};

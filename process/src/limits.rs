@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ConfigError, LimitOptions, Period};
+use crate::{ConfigError, LimitOptions, Period, Rate, RateStatus};
 
 /// Cal.com's bodies are 2 to 3 KB; three copies of a 67 kB note made 204 kB.
 const BODY_BYTES: usize = 1024 * 1024;
@@ -20,8 +20,11 @@ const CONNECTIONS: usize = 1024;
 const IN_FLIGHT: usize = 1024;
 /// The bodies of these requests together: what a flood can make the process hold.
 const IN_FLIGHT_BYTES: usize = 256 * 1024 * 1024;
-/// Cal.com's direct path makes its booker wait for our answer.
-const FORWARD_DEADLINE: Duration = Duration::from_secs(2);
+/// Cal.com's direct path makes its booker wait for our answer. A service that works has committed long before; the
+/// spool takes a few milliseconds more.
+const FORWARD_DEADLINE: Duration = Duration::from_millis(250);
+/// Where there is no spool the answer is 503 then: a slow commit is better.
+const FORWARD_DEADLINE_WITHOUT_SPOOL: Duration = Duration::from_secs(2);
 /// Supervisors commonly kill 10 s after SIGTERM; what was accepted is done long before.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 
@@ -44,7 +47,13 @@ pub struct Limits {
     pub in_flight: usize,
     /// Most bytes of bodies held at once; 503 above.
     pub in_flight_bytes: usize,
-    /// For the service to commit an event; 503 after it.
+    /// Verified webhooks of one tenant; [`Limits::rate_status`] above.
+    pub tenant_rate: Option<Rate>,
+    /// Requests of one source; [`Limits::rate_status`] above.
+    pub source_rate: Option<Rate>,
+    /// What is answered above the rates.
+    pub rate_status: RateStatus,
+    /// For the service to commit an event; after it the spool keeps it, and where there is none the answer is 503.
     pub forward_deadline: Duration,
     /// For what was accepted to be finished after SIGTERM.
     pub shutdown_grace: Duration,
@@ -58,9 +67,21 @@ impl Limits {
     pub const HEADER_COUNT_MOST: usize = 4096;
 
     /// Fills the gaps with the defaults and checks the arithmetic between the bounds.
-    pub(crate) fn resolve(options: &LimitOptions) -> Result<Self, ConfigError> {
+    pub(crate) fn resolve(options: &LimitOptions, has_spool: bool) -> Result<Self, ConfigError> {
+        let mut limits = Self::filled(options, has_spool);
+        limits.tenant_rate =
+            Rate::resolve(["--tenant-rate", "--tenant-burst"], options.tenant_rate, options.tenant_burst)?;
+        limits.source_rate =
+            Rate::resolve(["--source-rate", "--source-burst"], options.source_rate, options.source_burst)?;
+        limits.check()?;
+        Ok(limits)
+    }
+
+    /// All but the rates, which have no default.
+    fn filled(options: &LimitOptions, has_spool: bool) -> Self {
+        let forward_deadline = if has_spool { FORWARD_DEADLINE } else { FORWARD_DEADLINE_WITHOUT_SPOOL };
         let period = |given: Option<Period>, default| given.map_or(default, |period| period.0);
-        let limits = Self {
+        Self {
             body_bytes: options.body_bytes.unwrap_or(BODY_BYTES),
             header_bytes: options.header_bytes.unwrap_or(HEADER_BYTES),
             header_count: options.header_count.unwrap_or(HEADER_COUNT),
@@ -69,11 +90,12 @@ impl Limits {
             connections: options.connections.unwrap_or(CONNECTIONS),
             in_flight: options.in_flight.unwrap_or(IN_FLIGHT),
             in_flight_bytes: options.in_flight_bytes.unwrap_or(IN_FLIGHT_BYTES),
-            forward_deadline: period(options.forward_deadline, FORWARD_DEADLINE),
+            tenant_rate: None,
+            source_rate: None,
+            rate_status: options.rate_status.unwrap_or_default(),
+            forward_deadline: period(options.forward_deadline, forward_deadline),
             shutdown_grace: period(options.shutdown_grace, SHUTDOWN_GRACE),
-        };
-        limits.check()?;
-        Ok(limits)
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -117,6 +139,9 @@ impl Limits {
             if value.is_zero() {
                 return refuse(option, "0s".to_owned(), "must be longer than nothing".to_owned());
             }
+            if value > TIME_MOST {
+                return refuse(option, Period(value).to_string(), "must be at most 1day".to_owned());
+            }
         }
         let accepted = self.body_timeout.saturating_add(self.forward_deadline);
         if self.shutdown_grace <= accepted {
@@ -131,6 +156,16 @@ impl Limits {
     }
 }
 
+impl Default for Limits {
+    /// Those of a program that keeps a spool.
+    fn default() -> Self {
+        Self::filled(&LimitOptions::default(), true)
+    }
+}
+
+/// The longest that anybody is waited for. A moment that lies beyond what clocks can tell ends whoever computes it.
+const TIME_MOST: Duration = Duration::from_hours(24);
+
 /// The greatest `--body-bytes`: with the typed form and room for growth it stays below the service's message limit.
 const BODY_BYTES_MOST: usize = 4 * 1024 * 1024;
 
@@ -140,7 +175,9 @@ mod tests {
 
     #[test]
     fn the_defaults_fit_together() {
-        Limits::resolve(&LimitOptions::default()).unwrap();
+        for has_spool in [false, true] {
+            Limits::resolve(&LimitOptions::default(), has_spool).unwrap();
+        }
     }
 
     #[test]
@@ -148,11 +185,22 @@ mod tests {
         let short_grace =
             LimitOptions { shutdown_grace: Some(Period(Duration::from_secs(1))), ..LimitOptions::default() };
         let small_budget = LimitOptions { in_flight_bytes: Some(10), ..LimitOptions::default() };
+        let no_rate = LimitOptions { tenant_rate: Some(0), ..LimitOptions::default() };
+        let burst_alone = LimitOptions { source_burst: Some(5), ..LimitOptions::default() };
         let huge_body = LimitOptions { body_bytes: Some(1 << 30), ..LimitOptions::default() };
-        for (options, flag) in
-            [(short_grace, "--shutdown-grace"), (small_budget, "--in-flight-bytes"), (huge_body, "--body-bytes")]
-        {
-            let why = Limits::resolve(&options).unwrap_err().to_string();
+        let for_ever = Some(Period(Duration::from_secs(u64::MAX)));
+        let long_grace = LimitOptions { shutdown_grace: for_ever, ..LimitOptions::default() };
+        let long_head = LimitOptions { header_timeout: for_ever, ..LimitOptions::default() };
+        for (options, flag) in [
+            (short_grace, "--shutdown-grace"),
+            (small_budget, "--in-flight-bytes"),
+            (huge_body, "--body-bytes"),
+            (no_rate, "--tenant-rate"),
+            (burst_alone, "--source-burst"),
+            (long_grace, "--shutdown-grace"),
+            (long_head, "--header-timeout"),
+        ] {
+            let why = Limits::resolve(&options, true).unwrap_err().to_string();
             assert!(why.starts_with(flag), "{why}");
         }
     }

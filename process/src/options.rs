@@ -9,7 +9,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use crate::{Period, PrincipalOptions, RetentionOptions};
+use crate::{Ack, Period, PrincipalOptions, RateStatus, RetentionOptions, SecretOptions};
 
 /// Every shared option; each is unset where nobody said anything. The field names are the keys of the config file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -70,9 +70,45 @@ pub struct Options {
     #[arg(long, env = "CALBRIDGE_SERVICE_TOKEN_FILE", value_name = "FILE")]
     pub service_token_file: Option<PathBuf>,
 
+    /// Networks of the proxies before the HTTP edge, joined by commas: what they say of a sender's address
+    /// (X-Forwarded-For, Forwarded) is believed [default: none]
+    #[arg(long, env = "CALBRIDGE_TRUSTED_PROXIES", value_name = "NETWORK,…")]
+    #[serde(deserialize_with = "one_or_many")]
+    pub trusted_proxies: Option<String>,
+
     /// Where data lies [default: the platform's data directory]
     #[arg(long, env = "CALBRIDGE_DATA_DIR", value_name = "PATH")]
     pub data_dir: Option<PathBuf>,
+
+    /// Where the adapter keeps webhooks that the service does not commit in time; `none`: nowhere, they are answered
+    /// 503 [default: DATA_DIR/spool]
+    #[arg(long, env = "CALBRIDGE_SPOOL_DIR", value_name = "PATH|none")]
+    pub spool_dir: Option<PathBuf>,
+
+    /// The most that is kept there, in bytes; 503 above [default: 2147483648]
+    #[arg(long, env = "CALBRIDGE_SPOOL_BYTES", value_name = "BYTES")]
+    pub spool_bytes: Option<u64>,
+
+    /// The longest that anything waits there before nothing more is taken in; 503 then [default: 7days]
+    #[arg(long, env = "CALBRIDGE_SPOOL_AGE", value_name = "TIME")]
+    pub spool_age: Option<Period>,
+
+    /// The most that is kept of webhooks that no secret verifies, in bytes; 0: they are only counted
+    /// [default: 268435456]
+    #[arg(long, env = "CALBRIDGE_QUARANTINE_BYTES", value_name = "BYTES")]
+    pub quarantine_bytes: Option<u64>,
+
+    /// How long they are kept [default: 7days]
+    #[arg(long, env = "CALBRIDGE_QUARANTINE_AGE", value_name = "TIME")]
+    pub quarantine_age: Option<Period>,
+
+    /// How many of one tenant from one address are kept in a second, for longer [default: 10]
+    #[arg(long, env = "CALBRIDGE_QUARANTINE_RATE", value_name = "COUNT")]
+    pub quarantine_rate: Option<u32>,
+
+    /// When a webhook is answered with a 2xx [default: committed]
+    #[arg(long, env = "CALBRIDGE_ACK", value_name = "WHEN")]
+    pub ack: Option<Ack>,
 
     /// The store [default: sqlite://DATA_DIR/calbridge.db]
     #[arg(long, env = "CALBRIDGE_DATABASE_URL", value_name = "sqlite://…|postgres://…", hide_env_values = true)]
@@ -176,7 +212,22 @@ pub struct LimitOptions {
     /// Most bytes of bodies held at once [default: 268435456]
     #[arg(long, env = "CALBRIDGE_IN_FLIGHT_BYTES", value_name = "BYTES")]
     pub in_flight_bytes: Option<usize>,
-    /// For the service to commit an event [default: 2s]
+    /// Webhooks of one tenant in a second, once their signature is verified [default: no limit]
+    #[arg(long, env = "CALBRIDGE_TENANT_RATE", value_name = "COUNT")]
+    pub tenant_rate: Option<u32>,
+    /// Of them so many may come at once [default: those of one second]
+    #[arg(long, env = "CALBRIDGE_TENANT_BURST", value_name = "COUNT")]
+    pub tenant_burst: Option<u32>,
+    /// Requests of one address in a second, before anything else is known of them [default: no limit]
+    #[arg(long, env = "CALBRIDGE_SOURCE_RATE", value_name = "COUNT")]
+    pub source_rate: Option<u32>,
+    /// Of them so many may come at once [default: those of one second]
+    #[arg(long, env = "CALBRIDGE_SOURCE_BURST", value_name = "COUNT")]
+    pub source_burst: Option<u32>,
+    /// What is answered above these rates, 503 or 429; Cal.com may count a 429 as a loss [default: 503]
+    #[arg(long, env = "CALBRIDGE_RATE_STATUS", value_name = "STATUS")]
+    pub rate_status: Option<RateStatus>,
+    /// For the service to commit an event [default: 250ms, and 2s where there is no spool]
     #[arg(long, env = "CALBRIDGE_FORWARD_DEADLINE", value_name = "TIME")]
     pub forward_deadline: Option<Period>,
     /// For what was accepted to be finished after SIGTERM [default: 8s]
@@ -188,8 +239,8 @@ pub struct LimitOptions {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TenantOptions {
-    /// `env:NAME`, `file:PATH` (relative to the config file), or the secret itself.
-    pub secrets: Vec<SecretString>,
+    /// Any of them may have signed.
+    pub secrets: Vec<SecretOptions>,
     /// Take webhooks in whose subscription has no secret.
     pub allow_unsigned: bool,
     /// Let the clock complete accepted bookings that are past their end. Unset: it does.
@@ -230,7 +281,15 @@ impl Options {
             service_certificate: self.service_certificate.or(below.service_certificate),
             service_key: self.service_key.or(below.service_key),
             service_token_file: self.service_token_file.or(below.service_token_file),
+            trusted_proxies: self.trusted_proxies.or(below.trusted_proxies),
             data_dir: self.data_dir.or(below.data_dir),
+            spool_dir: self.spool_dir.or(below.spool_dir),
+            spool_bytes: self.spool_bytes.or(below.spool_bytes),
+            spool_age: self.spool_age.or(below.spool_age),
+            quarantine_bytes: self.quarantine_bytes.or(below.quarantine_bytes),
+            quarantine_age: self.quarantine_age.or(below.quarantine_age),
+            quarantine_rate: self.quarantine_rate.or(below.quarantine_rate),
+            ack: self.ack.or(below.ack),
             database_url: self.database_url.or(below.database_url),
             database_connections: self.database_connections.or(below.database_connections),
             redis_url: self.redis_url.or(below.redis_url),
@@ -263,6 +322,11 @@ impl LimitOptions {
             connections: self.connections.or(below.connections),
             in_flight: self.in_flight.or(below.in_flight),
             in_flight_bytes: self.in_flight_bytes.or(below.in_flight_bytes),
+            tenant_rate: self.tenant_rate.or(below.tenant_rate),
+            tenant_burst: self.tenant_burst.or(below.tenant_burst),
+            source_rate: self.source_rate.or(below.source_rate),
+            source_burst: self.source_burst.or(below.source_burst),
+            rate_status: self.rate_status.or(below.rate_status),
             forward_deadline: self.forward_deadline.or(below.forward_deadline),
             shutdown_grace: self.shutdown_grace.or(below.shutdown_grace),
         }

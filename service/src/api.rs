@@ -7,6 +7,7 @@ mod consumer;
 mod delivery;
 mod errors;
 mod filter;
+pub(crate) mod fuzzing;
 mod ingest;
 mod mask;
 mod page;

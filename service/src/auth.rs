@@ -12,7 +12,7 @@ use std::sync::Arc;
 use calbridge_process::{Principal, Scope};
 use tonic::Request;
 
-pub(crate) use self::layer::Door;
+pub(crate) use self::{layer::Door, token::presented};
 
 /// Who calls.
 #[derive(Debug, Clone)]

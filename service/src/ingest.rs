@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub(crate) use self::{
-    event::{InvalidField, booking_uid, check_tenant},
+    event::{InvalidField, booking_uid, check_tenant, prepare as prepare_event},
     trace::{kept_id, transitions as record_transitions},
 };
 

@@ -9,6 +9,8 @@ mod auth;
 mod clock;
 mod completion;
 mod dedupe;
+#[doc(hidden)]
+pub mod fuzzing;
 mod ingest;
 mod lag;
 mod metrics;

@@ -7,7 +7,7 @@ use std::{mem, sync::Arc};
 
 use bytes::Bytes;
 use calbridge_booking::leaves_siblings_silent;
-use calbridge_proto::v1::{BookingEvent, Delivery};
+use calbridge_proto::v1::{BookingEvent, Delivery, DeliveryDisposition};
 use uuid::Uuid;
 
 use crate::{
@@ -50,6 +50,7 @@ pub(crate) fn recorded_event(mut kept: Delivery) -> (Delivery, Option<BookingEve
 }
 
 fn event(kept: Delivery) -> BookingEvent {
+    let recovered = kept.disposition() == DeliveryDisposition::Recovered;
     let typed = calbridge_calcom::type_body(&kept.raw_body);
     let mut event = BookingEvent {
         tenant: kept.tenant,
@@ -58,6 +59,7 @@ fn event(kept: Delivery) -> BookingEvent {
         content_type: kept.content_type,
         secret_id: kept.secret_id,
         raw_body: kept.raw_body.into(),
+        recovered,
         ..BookingEvent::default()
     };
     typed.into_event(&mut event);

@@ -40,7 +40,7 @@ pub(crate) fn format(trace: TraceId, span: SpanId, is_sampled: bool) -> String {
 /// The context that a `traceparent` names, or none when it names no valid one.
 #[must_use]
 pub fn parent_from(traceparent: &str) -> Option<Context> {
-    if traceparent.is_empty() || traceparent.len() > TRACEPARENT_BYTES_MAX {
+    if !is_well_formed(traceparent.as_bytes()) {
         return None;
     }
     let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
@@ -114,11 +114,23 @@ pub fn inject(metadata: &mut MetadataMap, span: &Span) {
 /// The context that the headers of a request name, `tracestate` included, or none when they name no valid one.
 #[must_use]
 pub fn extract(headers: &http::HeaderMap) -> Option<Context> {
-    let traceparent = headers.get(TRACEPARENT)?;
-    if traceparent.len() > TRACEPARENT_BYTES_MAX {
+    if !is_well_formed(headers.get(TRACEPARENT)?.as_bytes()) {
         return None;
     }
     valid(TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers)))
+}
+
+/// Whether each digit and dash of a `traceparent` stands where it belongs. The propagator takes one with a digit too
+/// few or too many, or with a sign, for another context than was written.
+fn is_well_formed(traceparent: &[u8]) -> bool {
+    let Some((head, rest)) = traceparent.split_at_checked(TRACEPARENT_BYTES) else { return false };
+    let stands = |(at, byte): (usize, &u8)| match at {
+        2 | 35 | 52 => *byte == b'-',
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    // A later version may add to it, behind another dash.
+    let is_ended = rest.is_empty() || (rest.starts_with(b"-") && !head.starts_with(b"00"));
+    is_ended && traceparent.len() <= TRACEPARENT_BYTES_MAX && head.iter().enumerate().all(stands)
 }
 
 fn span_context(span: &Span) -> SpanContext {

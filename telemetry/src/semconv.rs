@@ -30,6 +30,8 @@ pub mod span {
     pub const VERIFY_SIGNATURE: &str = "verify signature";
     /// INTERNAL: raw body to typed event.
     pub const PARSE_WEBHOOK: &str = "parse webhook";
+    /// PRODUCER: one event on its way to the spool's disk.
+    pub const APPEND_SPOOL: &str = "append spool";
     /// CLIENT: one event on its way to the service; its context is the event's `trace_parent`.
     pub const SEND_INGEST: &str = "send ingest";
     /// CONSUMER: one event from its queueing to its acknowledgement in the service.
@@ -155,6 +157,12 @@ pub const MESSAGING_MESSAGE_BODY_SIZE: &str = "messaging.message.body.size";
 pub const MESSAGING_BATCH_MESSAGE_COUNT: &str = "messaging.batch.message_count";
 /// The name and the type of the operation that hands an event to the service, or entries of the log to who follows it.
 pub const MESSAGING_SEND: &str = "send";
+/// The name of the operation that adds an event to the spool.
+pub const MESSAGING_APPEND: &str = "append";
+/// And its type.
+pub const MESSAGING_CREATE: &str = "create";
+/// Where that is.
+pub const MESSAGING_SPOOL: &str = "spool";
 /// Where events are sent to.
 pub const MESSAGING_INGEST: &str = "ingest";
 /// Name and type of the operation that folds an event into the bookings.
@@ -229,6 +237,16 @@ pub const RETENTION_DELIVERIES: &str = "deliveries";
 pub const RETENTION_TRANSITIONS: &str = "transitions";
 /// The outcome of a check: `valid`, `invalid`, `missing`, `unsigned`.
 pub const RESULT: &str = "calbridge.result";
+/// Which bound refused a request: [`LIMIT_IN_FLIGHT`], [`LIMIT_IN_FLIGHT_BYTES`], [`LIMIT_SOURCE`] or [`LIMIT_TENANT`].
+pub const LIMIT: &str = "calbridge.limit";
+/// Requests in flight.
+pub const LIMIT_IN_FLIGHT: &str = "in_flight";
+/// Bytes of their bodies.
+pub const LIMIT_IN_FLIGHT_BYTES: &str = "in_flight_bytes";
+/// Requests of one source in a second.
+pub const LIMIT_SOURCE: &str = "source_rate";
+/// Webhooks of one tenant in a second.
+pub const LIMIT_TENANT: &str = "tenant_rate";
 /// `traces`, `metrics` or `logs`.
 pub const SIGNAL: &str = "calbridge.telemetry.signal";
 
@@ -284,14 +302,38 @@ pub mod metric {
     pub const RETENTION_PURGED: &str = "calbridge.retention.purged";
     /// Counter by result and secret id.
     pub const SIGNATURE_VERIFICATIONS: &str = "calbridge.signature.verifications";
+    /// Gauge by tenant and secret id, seconds: since the secret let a webhook in last; absent until it has.
+    pub const SIGNATURE_SECRET_IDLE: &str = "calbridge.signature.secret.idle";
+    /// Gauge by tenant and secret id, seconds: until the secret expires, negative afterwards; absent where it does not.
+    pub const SIGNATURE_SECRET_TIME_LEFT: &str = "calbridge.signature.secret.time_left";
     /// Gauge: tenants that let unsigned webhooks in.
     pub const SIGNATURE_UNSIGNED_TENANTS: &str = "calbridge.signature.unsigned_tenants";
+    /// Counter by limit: requests that were refused because of a bound on how many, or how much, may come.
+    pub const EDGE_REFUSALS: &str = "calbridge.edge.refusals";
     /// Counter by status: streams from the adapter to the service that ended or did not open.
     pub const FORWARD_RECONNECTS: &str = "calbridge.forward.reconnects";
     /// Up-down counter by replica: open streams from the adapter to the service.
     pub const FORWARD_STREAMS: &str = "calbridge.forward.streams";
     /// Counter: events that went on from one replica of the service to another.
     pub const FORWARD_REROUTES: &str = "calbridge.forward.reroutes";
+    /// Gauge: events in the spool.
+    pub const SPOOL_DEPTH: &str = "calbridge.spool.depth";
+    /// Gauge, seconds: since the oldest of them was received; 0 where there is none.
+    pub const SPOOL_OLDEST_AGE: &str = "calbridge.spool.oldest_age";
+    /// Gauge, bytes: of the spool's files.
+    pub const SPOOL_BYTES: &str = "calbridge.spool.bytes";
+    /// Histogram, seconds: for the disk to keep what was written to the spool.
+    pub const SPOOL_FSYNC_DURATION: &str = "calbridge.spool.fsync.duration";
+    /// Histogram: events that the disk kept at once.
+    pub const SPOOL_BATCH_SIZE: &str = "calbridge.spool.batch.size";
+    /// Counter: events of the spool that the service has committed.
+    pub const SPOOL_DRAINED: &str = "calbridge.spool.drained";
+    /// Counter by result: webhooks that a secret may have signed, but none of their tenant's had.
+    pub const QUARANTINE_REFUSED: &str = "calbridge.quarantine.refused";
+    /// Gauge: webhooks in the quarantine.
+    pub const QUARANTINE_DEPTH: &str = "calbridge.quarantine.depth";
+    /// Gauge, bytes: of the quarantine's files.
+    pub const QUARANTINE_BYTES: &str = "calbridge.quarantine.bytes";
     /// Counter by signal: spans, log records and collections whose export failed.
     pub const TELEMETRY_LOST: &str = "calbridge.telemetry.lost";
 }

@@ -84,6 +84,7 @@ impl Plan {
             .flag("--admin", "127.0.0.1:0")
             .flag("--service", addresses.collect::<Vec<_>>().join(","))
             .flag("--forward-deadline", self.deadline)
+            .flag("--spool-dir", "none")
             // Longer than any deadline of a test.
             .flag("--shutdown-grace", "30s")
             .flag("--config", folder.join(CONFIG))

@@ -32,6 +32,7 @@ pub struct Plan {
     service: Vec<(String, String)>,
     fixed_port: bool,
     clock: bool,
+    spool: bool,
 }
 
 impl Plan {
@@ -90,6 +91,13 @@ impl Plan {
         self
     }
 
+    /// Lets the adapter keep in a spool what the service does not commit in time. Without it that is a 503.
+    #[must_use]
+    pub fn with_spool(mut self) -> Self {
+        self.spool = true;
+        self
+    }
+
     /// Starts both and waits until a webhook can be made durable.
     pub async fn start(self) -> System {
         let folder = TempDir::new().unwrap();
@@ -118,6 +126,7 @@ impl Plan {
             .flag("--http", "127.0.0.1:0")
             .flag("--admin", "127.0.0.1:0")
             .flag("--service", format!("http://{}", service.listening().grpc()))
+            .flag("--spool-dir", if self.spool { folder.path().join("spool") } else { "none".into() })
             .flag("--config", config(folder));
         let start = self.adapter.iter().fold(start, |start, (flag, value)| start.flag(flag, value));
         self.environment.iter().fold(start, |start, (name, value)| start.env(name, value))
@@ -147,7 +156,8 @@ pub fn config_of(tenants: &BTreeMap<String, String>, clock: bool) -> String {
     })
 }
 
-/// `calbridge up` on free ports, with its data in this folder. It has no secret yet.
+/// `calbridge up` on free ports, with its data in this folder. It has no secret yet. A commit may take as long as it
+/// does where the machine has much to do, so that every webhook is answered with what became of it.
 #[must_use]
 pub fn up(data: &Path) -> Start {
     Start::new("calbridge")
@@ -156,6 +166,7 @@ pub fn up(data: &Path) -> Start {
         .flag("--grpc", "127.0.0.1:0")
         .flag("--admin", "127.0.0.1:0")
         .flag("--data-dir", data)
+        .flag("--forward-deadline", "2s")
 }
 
 /// Two programs that work together.
@@ -174,6 +185,26 @@ impl System {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The config file of both.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        config(&self.folder)
+    }
+
+    /// Where the adapter's spool is.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        self.folder.path().join("spool")
+    }
+
+    /// Gives a tenant another secret, for whoever reads the config file from now on.
+    pub fn change_secret(&self, tenant: &str, secret: &str) {
+        let path = self.config();
+        let mut file: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+        file["tenants"][tenant]["secrets"] = toml::Value::Array(vec![toml::Value::String(secret.to_owned())]);
+        fs::write(path, file.to_string()).unwrap();
     }
 
     /// Takes the database's only place for a writer: until this is dropped the service can commit nothing.

@@ -1,7 +1,7 @@
 //! Cal.com's side of the HTTP edge: a signed POST and what came back. The signature is written here from Cal.com's
 //! rules, apart from the product's own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -74,6 +74,14 @@ impl Sender {
     #[must_use]
     pub fn new(edge: SocketAddr) -> Self {
         Self { client: Client::builder(TokioExecutor::new()).build_http(), edge }
+    }
+
+    /// HTTP/1.1 from another address of this machine.
+    #[must_use]
+    pub fn from(address: IpAddr, edge: SocketAddr) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(Some(address));
+        Self { client: Client::builder(TokioExecutor::new()).build(connector), edge }
     }
 
     /// HTTP/2 without TLS, as a proxy may speak.

@@ -27,6 +27,12 @@ async fn the_table_of_refusals() {
         (wait(0), 503, vec![JSON, ("retry-after", "1")], r#"{"error":"Temporarily unavailable"}"#),
         (wait(1000), 503, vec![JSON, ("retry-after", "1")], r#"{"error":"Temporarily unavailable"}"#),
         (wait(1001), 503, vec![JSON, ("retry-after", "2")], r#"{"error":"Temporarily unavailable"}"#),
+        (
+            Answer::TooManyRequests { retry_after: Duration::from_millis(1500) },
+            429,
+            vec![JSON, ("retry-after", "2")],
+            r#"{"error":"Too many requests"}"#,
+        ),
     ];
     for (answer, status, headers, body) in rows {
         assert_eq!(answer.status().as_u16(), status);
@@ -51,4 +57,6 @@ async fn a_2xx_escapes_what_is_not_ours() {
     assert_eq!(status, 200);
     let expected = r#"{"status":"processed","event":"quote \" and \u0001","outcome":"no_change","delivery_id":"id"}"#;
     assert_eq!(body, expected);
+    let (status, _, body) = shown(Answer::Accepted { event: "a \"b\"".to_owned() }, true).await;
+    assert_eq!((status, body.as_str()), (202, r#"{"status":"accepted","event":"a \"b\""}"#));
 }

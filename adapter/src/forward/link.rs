@@ -260,6 +260,6 @@ impl Link {
 }
 
 /// Spread for the waits, which is all the randomness that the adapter needs: a fresh hasher's seed.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -171,6 +171,11 @@ impl Ticket {
         verdict
     }
 
+    /// Whether it is answered.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// Waits no longer; the replica that answered or had the event, if any.
     pub(crate) fn end(&mut self) -> Option<Arc<Peer>> {
         if !self.settled {

@@ -1,12 +1,12 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use calbridge_process::Access;
+use calbridge_process::{Access, Ack, RateStatus};
 use calbridge_telemetry::Readiness;
 use http_body_util::Empty;
 
 use super::*;
-use crate::{Moment, Resolver, Settings, durable::Durable, forward, metrics::Metrics};
+use crate::{Moment, Resolver, Settings, durable::Durable, forward, keys::Keys, metrics::Metrics};
 
 /// A bound that these tests wait for.
 const SHORT: Duration = Duration::from_millis(100);
@@ -24,6 +24,9 @@ fn limits() -> Limits {
         connections: 8,
         in_flight: 8,
         in_flight_bytes: 8 * 1024,
+        tenant_rate: None,
+        source_rate: None,
+        rate_status: RateStatus::Unavailable,
         forward_deadline: LONG,
         shutdown_grace: LONG,
     }
@@ -33,17 +36,25 @@ fn limits() -> Limits {
 async fn start(limits: Limits, patience: Patience) -> (SocketAddr, CancellationToken) {
     let settings = Settings {
         tenants: [].into(),
+        reload: None,
+        trusted_proxies: Vec::new(),
         tls: None,
         services: vec!["http://127.0.0.1:9".to_owned()],
         access: Access::default(),
         resolver: Resolver::system(),
+        spool: None,
+        quarantine: None,
+        ack: Ack::Committed,
         limits,
         moment: Moment::now,
     };
     let (shutdown, metrics) = (CancellationToken::new(), Arc::new(Metrics::new()));
     let check = Readiness::new().check("service");
     let (forwarder, running) = forward::start(&settings, check, &metrics, &shutdown).unwrap();
-    let edge = Arc::new(Edge::new(settings, Durable::new(forwarder, Arc::clone(&metrics)), metrics));
+    let (spool, ack, over) = (None, Ack::Committed, CancellationToken::new());
+    let durable = Durable { forwarder, spool, ack, metrics: Arc::clone(&metrics), over };
+    let keys = Arc::new(Keys::new(&settings.tenants));
+    let edge = Arc::new(Edge::new(settings, keys, durable, None, metrics));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = shutdown.clone();

@@ -1,12 +1,15 @@
+use std::time::{Duration, UNIX_EPOCH};
+
 use calbridge_process::Secret;
 use http::{HeaderName, HeaderValue};
+use jiff::Timestamp;
 use proptest::prelude::*;
 use tokio::time;
 
 use super::*;
 
 fn tenant(secrets: &[(&str, &str)]) -> Tenant {
-    let secrets = secrets.iter().map(|(id, value)| Secret { id: (*id).to_owned(), value: (*value).into() }).collect();
+    let secrets = secrets.iter().map(|(id, value)| Secret::always(*id, *value)).collect();
     Tenant { secrets, allow_unsigned: false }
 }
 
@@ -32,7 +35,7 @@ fn headers(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
 
 fn verify(tenant: &str, headers: &HeaderMap, body: &[u8]) -> Verdict {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(keyring().verify(tenant, headers, body))
+    runtime.block_on(keyring().verify(tenant, headers, body, UNIX_EPOCH))
 }
 
 /// RFC 4231, test case 2.
@@ -76,7 +79,7 @@ async fn a_refusal_takes_the_same_work_for_every_tenant() {
     for tenant in ["one", "three", "absent"] {
         // A large body leaves the thread once for each key that is tried.
         let mut polls = 0;
-        let mut verifying = std::pin::pin!(keyring.verify(tenant, &forged, &large));
+        let mut verifying = std::pin::pin!(keyring.verify(tenant, &forged, &large, UNIX_EPOCH));
         let verdict = std::future::poll_fn(|context| {
             polls += 1;
             verifying.as_mut().poll(context)
@@ -85,6 +88,61 @@ async fn a_refusal_takes_the_same_work_for_every_tenant() {
         steps.push(polls);
     }
     assert_eq!(steps, [4, 4, 4], "three keys are tried, then it is over");
+}
+
+/// Seconds since 1970.
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// A tenant `dated` whose first secret holds within a time, and whose second always.
+fn dated(not_before: Option<i64>, expires: Option<i64>) -> BTreeMap<String, Tenant> {
+    let (not_before, expires) = (not_before.map(second), expires.map(second));
+    let first = Secret { not_before, expires, ..Secret::always("first", "first") };
+    let secrets = vec![first, Secret::always("second", "second")];
+    BTreeMap::from([("dated".to_owned(), Tenant { secrets, allow_unsigned: false })])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_outside_its_time_costs_what_it_costs_within() {
+    let ring = Keyring::new(&dated(Some(10), Some(20)));
+    let large = vec![b'x'; LARGE_ABOVE_BYTES + 1];
+    let signed = headers(&[("cal-signature", mac("guessed", &large).as_bytes())]);
+    let mut steps = Vec::new();
+    for now in [0, 15, 20] {
+        let mut polls = 0;
+        let mut verifying = std::pin::pin!(ring.verify("dated", &signed, &large, second(now).into()));
+        let verdict = std::future::poll_fn(|context| {
+            polls += 1;
+            verifying.as_mut().poll(context)
+        });
+        assert_eq!(verdict.await, Verdict::Invalid);
+        steps.push(polls);
+    }
+    assert_eq!(steps, [3, 3, 3]);
+}
+
+#[tokio::test]
+async fn when_a_secret_was_used_is_known_across_a_reload() {
+    let ring = Keyring::new(&dated(None, Some(20)));
+    let signed = headers(&[("cal-signature", mac("first", b"body").as_bytes())]);
+    let at = |second| UNIX_EPOCH + Duration::from_secs(second);
+    let used =
+        |ring: &Keyring| ring.held().iter().map(|held| (held.id.to_string(), held.last_used())).collect::<Vec<_>>();
+    let shown = |first| vec![("first".to_owned(), first), ("second".to_owned(), None)];
+    assert_eq!(used(&ring), shown(None));
+    assert_eq!(ring.verify("dated", &signed, b"body", at(7)).await, Verdict::Signed("first".into()));
+    // A request with an earlier moment may come to its end later.
+    assert_eq!(ring.verify("dated", &signed, b"body", at(5)).await, Verdict::Signed("first".into()));
+    assert_eq!(used(&ring), shown(Some(at(7))));
+    let other_time = ring.renewed(&dated(None, Some(9)));
+    assert_eq!(used(&other_time), shown(Some(at(7))));
+    // A request in flight holds the ring that it began with; what it finds is known to the next one.
+    assert_eq!(ring.verify("dated", &signed, b"body", at(8)).await, Verdict::Signed("first".into()));
+    assert_eq!(used(&other_time), shown(Some(at(8))));
+    let mut other_value = dated(None, None);
+    other_value.get_mut("dated").unwrap().secrets[0].value = "another".into();
+    assert_eq!(used(&other_time.renewed(&other_value)), shown(None), "another secret of that name was not used yet");
 }
 
 #[test]
@@ -97,14 +155,14 @@ fn nothing_of_a_secret_is_shown() {
 async fn large_bodies_take_turns_and_small_ones_do_not() {
     let (ring, large) = (keyring(), vec![b'x'; LARGE_ABOVE_BYTES + 1]);
     let forged = headers(&[("cal-signature", mac("guessed", b"").as_bytes())]);
-    let mut first = std::pin::pin!(ring.verify("three", &forged, &large));
-    let mut second = std::pin::pin!(ring.verify("three", &forged, &large));
+    let mut first = std::pin::pin!(ring.verify("three", &forged, &large, UNIX_EPOCH));
+    let mut second = std::pin::pin!(ring.verify("three", &forged, &large, UNIX_EPOCH));
     assert!(futures_util::poll!(first.as_mut()).is_pending());
     // Without a turn it yields before each of the three keys, and no oftener.
     for _ in 0..10 {
         assert!(futures_util::poll!(second.as_mut()).is_pending());
     }
-    assert_eq!(ring.verify("three", &forged, b"small").await, Verdict::Invalid);
+    assert_eq!(ring.verify("three", &forged, b"small", UNIX_EPOCH).await, Verdict::Invalid);
     assert_eq!(first.await, Verdict::Invalid);
     assert_eq!(second.await, Verdict::Invalid);
 }
@@ -125,6 +183,23 @@ proptest! {
         let without = messages(&other).last().unwrap().to_vec();
         prop_assume!(other != body && without != body);
         prop_assert_eq!(verify("one", &signed, &other), Verdict::Invalid);
+    }
+
+    #[test]
+    fn a_secret_lets_in_exactly_within_its_time(
+        now in 0_i64..100,
+        start in proptest::option::of(0_i64..100),
+        end in proptest::option::of(0_i64..100),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ring = Keyring::new(&dated(start, end));
+        let verify = |secret| {
+            let signed = headers(&[("cal-signature", mac(secret, b"body").as_bytes())]);
+            runtime.block_on(ring.verify("dated", &signed, b"body", second(now).into()))
+        };
+        let within = start.unwrap_or(0) <= now && now < end.unwrap_or(100);
+        prop_assert_eq!(verify("first"), if within { Verdict::Signed("first".into()) } else { Verdict::Invalid });
+        prop_assert_eq!(verify("second"), Verdict::Signed("second".into()));
     }
 
     #[test]

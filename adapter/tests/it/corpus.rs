@@ -36,7 +36,7 @@ async fn recorded_webhooks_get_their_answers() {
     let tenants: BTreeMap<String, Tenant> = secrets
         .iter()
         .map(|secret| {
-            let secrets = vec![Secret { id: "recorded".to_owned(), value: (*secret).into() }];
+            let secrets = vec![Secret::always("recorded", *secret)];
             (tenant(secret), Tenant { secrets, allow_unsigned: false })
         })
         .collect();

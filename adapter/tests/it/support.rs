@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration
 
 use calbridge_adapter::{Error, Moment, Resolver, Settings};
 use calbridge_calcom::golden::{self, Golden};
-use calbridge_process::{Access, Limits, Secret, Tenant};
+use calbridge_process::{Access, Ack, Limits, RateStatus, Secret, Tenant};
 use calbridge_proto::v1::Trigger;
 use calbridge_telemetry::Readiness;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -67,11 +67,16 @@ pub(crate) fn settings(services: &[String], limits: Limits) -> Settings {
     let (services, resolver) = (services.to_vec(), Resolver::system());
     Settings {
         tenants: tenants(),
+        reload: None,
+        trusted_proxies: Vec::new(),
         tls: None,
         services,
         access: Access::default(),
         resolver,
         limits,
+        spool: None,
+        quarantine: None,
+        ack: Ack::Committed,
         moment: Moment::now,
     }
 }
@@ -87,6 +92,9 @@ pub(crate) fn limits() -> Limits {
         connections: 1024,
         in_flight: 1024,
         in_flight_bytes: 256 * 1024 * 1024,
+        tenant_rate: None,
+        source_rate: None,
+        rate_status: RateStatus::Unavailable,
         forward_deadline: Duration::from_secs(5),
         shutdown_grace: Duration::from_secs(8),
     }
@@ -94,7 +102,7 @@ pub(crate) fn limits() -> Limits {
 
 /// `default` has one secret, `acme` two, `open` none.
 pub(crate) fn tenants() -> BTreeMap<String, Tenant> {
-    let secret = |id: &str, value: &str| Secret { id: id.to_owned(), value: value.into() };
+    let secret = |id: &str, value: &str| Secret::always(id, value);
     let signed = |secrets| Tenant { secrets, allow_unsigned: false };
     BTreeMap::from([
         ("default".to_owned(), signed(vec![secret("env:CALCOM_WEBHOOK_SECRET", SECRET)])),

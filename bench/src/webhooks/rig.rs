@@ -231,6 +231,7 @@ impl Ground {
             .flag("--http", "127.0.0.1:0")
             .flag("--admin", "127.0.0.1:0")
             .flag("--config", &config)
+            .flag("--spool-dir", "none")
             .flag("--service", format!("http://{}", service.listening().grpc()));
         let adapter = adapter.try_serve().await.map_err(anyhow::Error::msg)?;
         ready(&adapter).await;

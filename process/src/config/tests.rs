@@ -43,6 +43,10 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
     assert!(why.contains("line 2"), "{why}");
     let why = refused(&format!("[tenants.default]\nsecrets = \"{SECRET}\"\n"), Program::Up);
     assert!(why.contains("expected"), "{why}");
+    for number in ["73049182650417", "-7304.9182650417", "true"] {
+        let why = refused(&format!("[tenants.default]\nsecrets = [{number}]\n"), Program::Up);
+        assert!(why.contains(", expected a string") && !why.contains(number), "{why}");
+    }
 }
 
 #[test]
@@ -68,6 +72,7 @@ fn one_file_serves_every_program() {
 fn urls_are_checked_and_never_repeated_whole() {
     for (text, part) in [
         (format!("database_url = \"mysql://me:{SECRET}@db/x\""), "mysql://…"),
+        (format!("database_url = \"me:{SECRET}@db/x?to=mysql://\""), "--database-url = …"),
         ("database_connections = 0".to_owned(), "--database-connections = 0"),
         (format!("redis_url = \"http://{SECRET}\""), "redis://HOST:PORT"),
         (format!("redis_url = \"redis://:{SECRET}@ho st:1\""), "redis://HOST:PORT"),

@@ -386,11 +386,11 @@ fn nacked(Nack { action, delay, reason, .. }: &Nack) -> Result<Said, ApiError> {
 }
 
 /// As a client knows a delivery: position and lease, each as 16 hex digits.
-fn id(DeliveryOf { position, lease }: DeliveryOf) -> String {
+pub(super) fn id(DeliveryOf { position, lease }: DeliveryOf) -> String {
     format!("{}{}", position.to_token(), Position(lease).to_token())
 }
 
-fn read_id(id: &str) -> Option<DeliveryOf> {
+pub(super) fn read_id(id: &str) -> Option<DeliveryOf> {
     let (position, lease) = id.split_at_checked(16)?;
     Some(DeliveryOf { position: Position::from_token(position)?, lease: Position::from_token(lease)?.0 })
 }

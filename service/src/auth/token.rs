@@ -13,7 +13,7 @@ const SCHEME: &[u8] = b"bearer";
 const TOKEN_BYTES: usize = 1024;
 
 /// The token of a call; nothing where it has none. What is there and is no token is a wrong one.
-pub(super) fn presented(headers: &HeaderMap) -> Result<Option<&[u8]>, Denied> {
+pub(crate) fn presented(headers: &HeaderMap) -> Result<Option<&[u8]>, Denied> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let (scheme, token) = value.as_bytes().split_at_checked(SCHEME.len()).ok_or(Denied::TokenInvalid)?;

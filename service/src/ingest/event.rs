@@ -32,7 +32,7 @@ pub(crate) struct InvalidField {
 }
 
 /// Checks the event and makes the delivery that it becomes, if it is new.
-pub(super) fn prepare(mut event: v1::BookingEvent, now: Micros, trace_id: String) -> Result<NewDelivery, InvalidField> {
+pub(crate) fn prepare(mut event: v1::BookingEvent, now: Micros, trace_id: String) -> Result<NewDelivery, InvalidField> {
     check(&event)?;
     event.receive_time.get_or_insert_with(|| timestamp(now));
     let body_sha256: [u8; 32] = Sha256::digest(&event.raw_body).into();

@@ -83,7 +83,11 @@ pub(super) fn describe(span: &Span, delivery: &NewDelivery) {
     if let Some(uid) = &delivery.booking_uid {
         span.record(semconv::BOOKING_UID, uid.as_str());
     }
-    let disposition = if delivery.is_typed { "accepted" } else { "unparsed" };
+    let disposition = match delivery.disposition() {
+        v1::DeliveryDisposition::Recovered => "recovered",
+        v1::DeliveryDisposition::Unparsed => "unparsed",
+        _ => "accepted",
+    };
     span.record(semconv::DELIVERY_DISPOSITION, disposition);
 }
 

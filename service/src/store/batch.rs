@@ -63,6 +63,17 @@ pub struct NewDelivery {
     pub trace_id: String,
 }
 
+impl NewDelivery {
+    /// How it is taken in. Of one that was admitted late the outcome says whether it could be typed.
+    pub(crate) fn disposition(&self) -> v1::DeliveryDisposition {
+        match (self.event.recovered, self.is_typed) {
+            (true, _) => v1::DeliveryDisposition::Recovered,
+            (false, true) => v1::DeliveryDisposition::Accepted,
+            (false, false) => v1::DeliveryDisposition::Unparsed,
+        }
+    }
+}
+
 /// A further copy of a delivery that is already kept: noted in the timeline, nothing more.
 #[derive(Debug, Clone)]
 pub struct DuplicateNote {

@@ -160,7 +160,7 @@ impl DeliveryRow<'_> {
     }
 
     pub(crate) fn disposition(&self) -> v1::DeliveryDisposition {
-        if self.delivery.is_typed { v1::DeliveryDisposition::Accepted } else { v1::DeliveryDisposition::Unparsed }
+        self.delivery.disposition()
     }
 
     /// `None` where the event carries no UUID.

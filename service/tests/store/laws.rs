@@ -299,6 +299,31 @@ pub(crate) async fn a_delivery_reads_as_it_came(backend: &impl Backend) {
     assert_eq!(store.delivery(TENANT, fresh_id(), true).await.unwrap(), None);
 }
 
+pub(crate) async fn what_was_admitted_late_says_so(backend: &impl Backend) {
+    let store = backend.open().await;
+    let late = |webhook: &Webhook| {
+        let mut delivery = webhook.delivery();
+        delivery.event.recovered = true;
+        delivery
+    };
+    let (parsed, template) = (created("u1", 1), unparsed(b"false"));
+    let recovered = [&parsed, &template].map(late);
+    let committed = store.commit(Batch { deliveries: recovered.into(), ..batch(&[]) }).await.unwrap();
+    assert_eq!(outcomes(&committed), [Applied, Unparsed], "it counts like any other");
+    for webhook in [&parsed, &template] {
+        let again = commit(&store, std::slice::from_ref(webhook)).await;
+        assert_eq!(outcomes(&again), [Duplicate], "a copy that came in time changes nothing");
+        let kept = store.delivery(TENANT, again[0].first.delivery_id, true).await.unwrap().unwrap();
+        assert_eq!(kept.disposition(), v1::DeliveryDisposition::Recovered);
+        assert_eq!(
+            kept.receive_time,
+            webhook.delivery().event.receive_time,
+            "when it came is not when it was admitted"
+        );
+    }
+    assert_eq!(read(&store, "u1").await.unwrap().status(), BookingStatus::Scheduled);
+}
+
 pub(crate) async fn tenants_do_not_see_each_other(backend: &impl Backend) {
     let store = backend.open().await;
     let ours = commit(&store, &[created("u1", 1)]).await;

@@ -52,6 +52,7 @@ macro_rules! laws {
                 a_copy_is_told_to_every_booking_that_the_first_spoke_of,
                 a_replayed_body_is_noted_a_bounded_number_of_times,
                 a_delivery_reads_as_it_came,
+                what_was_admitted_late_says_so,
                 tenants_do_not_see_each_other,
                 what_was_committed_is_there_when_opened_again,
                 a_closed_store_takes_nothing,

@@ -156,6 +156,7 @@ impl Webhook {
             request_id: self.request_id.to_string(),
             raw_body: self.body.clone().into(),
             trace_parent: String::new(),
+            recovered: false,
             payload: self.payload.clone(),
         };
         let (time, identity) = match self.payload {

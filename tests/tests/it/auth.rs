@@ -112,6 +112,7 @@ impl House {
             .flag("--http", format!("{HOST}:0"))
             .flag("--admin", format!("{HOST}:0"))
             .flag("--service", format!("{scheme}://{}", service.listening().grpc()))
+            .flag("--spool-dir", "none")
             .flag("--config", self.path("calbridge.toml"))
     }
 }

@@ -46,6 +46,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "calbridge-e2e",
         ],
     ),
+    (
+        "calbridge-fuzz",
+        &[
+            "calbridge-proto",
+            "calbridge-booking",
+            "calbridge-calcom",
+            "calbridge-telemetry",
+            "calbridge-process",
+            "calbridge-adapter",
+            "calbridge-service",
+        ],
+    ),
 ];
 
 /// Packages that a pure room may not touch: no I/O, no runtime, no store.

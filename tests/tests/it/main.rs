@@ -16,12 +16,15 @@ mod examples;
 mod golden;
 mod house;
 mod languages;
+mod overload;
 mod postgres;
 mod programs;
+mod quarantine;
 mod redis;
 mod replicas;
+mod rotation;
 mod socket;
+mod spool;
 mod store_tool;
-
 mod story;
 mod trace;

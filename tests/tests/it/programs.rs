@@ -142,6 +142,7 @@ async fn an_adapter_starts_before_its_service() {
         .flag("--http", "127.0.0.1:0")
         .flag("--admin", "127.0.0.1:0")
         .flag("--service", format!("http://127.0.0.1:{port}"))
+        .flag("--spool-dir", "none")
         .env("CALCOM_WEBHOOK_SECRET", SECRET);
     let mut adapter = adapter.serve();
     readiness_of(&adapter, 503).await;

@@ -38,7 +38,10 @@ impl Place {
 }
 
 fn adapter() -> Start {
-    Start::new("calbridge-adapter").flag("--http", "127.0.0.1:0").flag("--admin", "127.0.0.1:0")
+    Start::new("calbridge-adapter")
+        .flag("--http", "127.0.0.1:0")
+        .flag("--admin", "127.0.0.1:0")
+        .flag("--spool-dir", "none")
 }
 
 fn service(place: &Place) -> Start {
@@ -103,7 +106,10 @@ async fn a_word_that_can_not_be_used_is_named_with_its_mend() {
         (with_secret(adapter().flag("--config", "absent.toml")), vec!["absent.toml", "--config"]),
         (with_secret(adapter().flag("--body-timeout", "soon")), vec!["--body-timeout", "10s"]),
         (with_secret(adapter().env("CALBRIDGE_BODY_TIMEOUT", "soon")), vec!["--body-timeout", "10s"]),
-        (with_secret(Start::new("calbridge-adapter").flag("--http", "nonsense")), vec!["--http", "HOST:PORT"]),
+        (
+            with_secret(Start::new("calbridge-adapter").flag("--http", "nonsense").flag("--spool-dir", "none")),
+            vec!["--http", "HOST:PORT"],
+        ),
         (service(&good).flag("--grpc", "0.0.0.0:0"), vec!["--grpc", "--insecure"]),
         (
             service(&good).flag("--database-url", format!("mysql://me:{SECRET}@db/x")),
@@ -128,6 +134,7 @@ async fn a_word_that_can_not_be_used_is_named_with_its_mend() {
             Start::new("calbridge-adapter")
                 .flag("--http", "0.0.0.0:0")
                 .flag("--admin", "127.0.0.1:0")
+                .flag("--spool-dir", "none")
                 .flag("--config", open.file()),
             vec!["open", "--insecure-unsigned"],
         ),
@@ -158,6 +165,7 @@ async fn who_insists_may_listen_anywhere() {
     let mut adapter = Start::new("calbridge-adapter")
         .flag("--http", "0.0.0.0:0")
         .flag("--admin", "0.0.0.0:0")
+        .flag("--spool-dir", "none")
         .flag("--service", format!("http://127.0.0.1:{}", service.listening().grpc().port()))
         .flag("--config", place.file())
         .env("CALBRIDGE_INSECURE_UNSIGNED", "true")

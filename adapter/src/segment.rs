@@ -1,0 +1,231 @@
+//! Segments as files, of the spool and of the quarantine: how one is begun, added to, read and gone. Only who runs the
+//! adapter may read them: people's data stands in them as it came.
+//!
+//! Invariant: what [`Segment::sync`] has answered for is on stable storage, name and all. A segment whose sync failed
+//! is never added to again: what the system still holds of it is not known.
+
+pub(crate) mod record;
+
+use std::{
+    collections::HashSet,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, BufReader, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use self::record::{Head, NoSegment, RECORD_HEAD_BYTES, Record, SEGMENT_HEAD_BYTES};
+
+/// How the disk is told to keep what was written. Tests put a disk that fails in its place.
+pub(crate) type Sync = fn(&File) -> io::Result<()>;
+
+/// A directory of segments is its owner's alone.
+const DIRECTORY_MODE: u32 = 0o700;
+/// And so is each file in it.
+const FILE_MODE: u32 = 0o600;
+/// The greatest number of a segment. Counting does not come here; with a file that somebody named so it would end.
+const NUMBER_MOST: u64 = u64::MAX / 2;
+
+/// The file that is added to.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) number: u64,
+    file: File,
+    /// Up to here it is whole; behind it nothing is promised.
+    length: u64,
+    sync: Sync,
+}
+
+/// One thing that stands in a segment.
+pub(crate) enum Found<'a> {
+    /// A record, where, and how long it is as a whole.
+    Record(Record<'a>, u32, u32),
+    /// A record whose body is not what was written.
+    Damaged,
+}
+
+/// How a segment ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With its last record.
+    Whole,
+    /// Behind so many bytes something was not written to its end.
+    Torn(u64),
+}
+
+impl Segment {
+    /// Begins the segment of this number, and makes its name durable.
+    pub(crate) fn create(directory: &Path, number: u64, sync: Sync) -> io::Result<Self> {
+        let path = path(directory, number);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path)?;
+        let begun = (|| {
+            file.write_all(&record::segment_head(number))?;
+            sync(&file)?;
+            sync(&File::open(directory)?)
+        })();
+        if let Err(why) = begun {
+            // A file that nobody knows would only be in the way of the next try.
+            let _ = fs::remove_file(&path);
+            return Err(why);
+        }
+        Ok(Self { number, file, length: SEGMENT_HEAD_BYTES as u64, sync })
+    }
+
+    /// Adds encoded records. Where that fails, whatever was written of them is taken back, and the segment is as good
+    /// as before.
+    pub(crate) fn write(&mut self, records: &[u8]) -> io::Result<()> {
+        if let Err(why) = self.file.write_all_at(records, self.length) {
+            let _ = self.file.set_len(self.length);
+            return Err(why);
+        }
+        Ok(())
+    }
+
+    /// Has what was written kept. After an error the segment is not to be used any more.
+    pub(crate) fn sync(&mut self, written: u64) -> io::Result<()> {
+        (self.sync)(&self.file)?;
+        self.length += written;
+        Ok(())
+    }
+
+    /// Adds encoded records of which nothing is promised until the file is synced.
+    pub(crate) fn add(&mut self, records: &[u8]) -> io::Result<()> {
+        self.write(records)?;
+        self.length += records.len() as u64;
+        Ok(())
+    }
+
+    /// The file, for another thread to sync.
+    pub(crate) fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// In bytes.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Takes back what a sync that failed did not keep, as far as that can be.
+    pub(crate) fn abandon(self) {
+        let _ = self.file.set_len(self.length);
+    }
+}
+
+/// Makes the directory of segments where it is not there; above it all stays as it is made by default.
+pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
+    if let Some(above) = directory.parent() {
+        fs::create_dir_all(above)?;
+    }
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
+        Err(_) if directory.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// Opens a file beside the segments to write to, which is made where it is not there.
+pub(crate) fn open_beside(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)
+}
+
+/// Where the segment of this number is.
+pub(crate) fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:016x}.segment"))
+}
+
+/// Where it stands which records of it are settled: a word of four bytes for each, its offset.
+pub(crate) fn settled_path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:016x}.settled"))
+}
+
+/// Takes a segment and what belongs to it away.
+pub(crate) fn remove(directory: &Path, number: u64) {
+    // In this order: marks without their segment mean nothing, a segment without its marks is sent again.
+    for path in [path(directory, number), settled_path(directory, number)] {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// The segments of a directory, by their numbers. A file that is called as no segment is called is none.
+pub(crate) fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let found = entry?.path();
+        let name = found.file_stem().and_then(|name| u64::from_str_radix(name.to_str()?, 16).ok());
+        numbers.extend(name.filter(|number| *number <= NUMBER_MOST && path(directory, *number) == found));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Writes down that these records of a segment are settled.
+pub(crate) fn settle(directory: &Path, number: u64, offsets: impl IntoIterator<Item = u32>) -> io::Result<()> {
+    let marks: Vec<u8> = offsets.into_iter().flat_map(u32::to_le_bytes).collect();
+    open_beside(&settled_path(directory, number))?.write_all(&marks)
+}
+
+/// Takes marks away whose segments are gone.
+pub(crate) fn drop_orphans(directory: &Path, numbers: &[u64]) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let number = path.file_stem().and_then(|stem| u64::from_str_radix(stem.to_str()?, 16).ok());
+        let is_mark = path.extension().is_some_and(|extension| extension == "settled");
+        if is_mark && number.is_none_or(|number| !numbers.contains(&number)) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a segment from its beginning, and tells `each` what stands in it.
+pub(crate) fn scan(path: &Path, number: u64, mut each: impl FnMut(Found<'_>)) -> io::Result<Result<End, NoSegment>> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut reader = BufReader::with_capacity(256 * 1024, file);
+    let mut head = Vec::with_capacity(SEGMENT_HEAD_BYTES);
+    reader.by_ref().take(SEGMENT_HEAD_BYTES as u64).read_to_end(&mut head)?;
+    if let Err(why) = record::check_segment(&head, number) {
+        return Ok(Err(why));
+    }
+    let (mut at, mut bytes) = (SEGMENT_HEAD_BYTES as u64, Vec::new());
+    loop {
+        if at == size {
+            return Ok(Ok(End::Whole));
+        }
+        bytes.clear();
+        reader.by_ref().take(RECORD_HEAD_BYTES as u64).read_to_end(&mut bytes)?;
+        let Head::Record { length, check } = record::head(&bytes, number) else { return Ok(Ok(End::Torn(at))) };
+        bytes.clear();
+        if reader.by_ref().take(length as u64).read_to_end(&mut bytes)? < length {
+            return Ok(Ok(End::Torn(at)));
+        }
+        let whole = (RECORD_HEAD_BYTES + length) as u64;
+        // A segment is far below what 32 bits hold; a place beyond that is none of ours.
+        let (Ok(offset), Ok(whole_length)) = (u32::try_from(at), u32::try_from(whole)) else {
+            return Ok(Ok(End::Torn(at)));
+        };
+        match record::body(&bytes, check) {
+            Some(record) => each(Found::Record(record, offset, whole_length)),
+            None => each(Found::Damaged),
+        }
+        at += whole;
+    }
+}
+
+/// The offsets of the records that are settled.
+pub(crate) fn settled(directory: &Path, number: u64) -> HashSet<u32> {
+    // Without it they are all sent again.
+    let marks = fs::read(settled_path(directory, number)).unwrap_or_default();
+    marks.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
+}
+
+/// The payload of one record; none where it is not what was written.
+pub(crate) fn read(file: &File, number: u64, offset: u32, length: u32) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    file.read_exact_at(&mut bytes, u64::from(offset))?;
+    let Head::Record { check, .. } = record::head(&bytes, number) else { return Ok(None) };
+    let found = record::body(bytes.get(RECORD_HEAD_BYTES..).unwrap_or_default(), check);
+    let Some(payload) = found.map(|record| record.payload.len()) else { return Ok(None) };
+    // What stands before the payload is a few bytes: moving it out costs less than a second buffer.
+    bytes.drain(..bytes.len() - payload);
+    Ok(Some(bytes))
+}

@@ -1,0 +1,231 @@
+//! The spool: where a verified event is made durable when the service does not commit it in time.
+//!
+//! A directory of segments, each a file of checked records that is added to and synced for all who wait at once. What
+//! is in it goes to the service in fair turns, while new events go straight there. A record leaves when the service has
+//! committed it; one that was sent and not marked so is sent again after a restart, which is harmless.
+//!
+//! One process has a directory at a time, by a lock on a file in it.
+
+mod backlog;
+mod drain;
+mod empty;
+mod inspect;
+mod open;
+mod writer;
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use calbridge_telemetry::Check;
+use tokio::sync::{Notify, oneshot};
+
+use self::{
+    backlog::{Backlog, Entry},
+    writer::{Append, Command},
+};
+use crate::{forward::Refused, metrics::Metrics, segment};
+
+pub(crate) use self::{backlog::Amount, drain::Drain, open::recovered};
+pub use self::{
+    empty::{Emptied, empty_spool},
+    inspect::{SpoolSummary, SpooledEvent, inspect_spool},
+    open::SpoolError,
+};
+
+/// Records at once: what is known of each costs some 30 bytes of memory.
+const RECORDS_MOST: usize = 1_000_000;
+/// When another try makes sense where the spool takes nothing.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// How large and how old what is in the spool may grow; beyond it nothing more is taken in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Of all segments.
+    pub(crate) bytes: u64,
+    /// Since the oldest was received.
+    pub(crate) age: Duration,
+}
+
+/// A handle on the spool.
+#[derive(Debug, Clone)]
+pub(crate) struct Spool {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    bounds: Bounds,
+    /// What is in it has grown too old.
+    is_aged: AtomicBool,
+    /// Held for as long as the directory is ours.
+    _lock: File,
+}
+
+/// What the writer, the drain and everybody else share.
+#[derive(Debug)]
+struct Shared {
+    directory: PathBuf,
+    backlog: Mutex<Backlog>,
+    /// Something waits, or may.
+    changed: Notify,
+    /// Bytes on their way to the writer.
+    queued: AtomicU64,
+    /// Segments that are being read.
+    files: Mutex<HashMap<u64, Arc<File>>>,
+}
+
+/// A record of which somebody knows what becomes of it. Dropping it has the record sent again.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    spool: Spool,
+    entry: Option<Entry>,
+}
+
+impl Spool {
+    /// Makes an encoded event durable. Where it is on its way already, whoever has that way settles it or not; else the
+    /// drain sends it.
+    pub(crate) async fn keep(
+        &self,
+        tenant: &str,
+        time: i64,
+        event: Bytes,
+        is_out: bool,
+    ) -> Result<Option<Kept>, Refused> {
+        let refused = |reason| Refused { retry_after: RETRY_AFTER, reason };
+        if !self.has_room(event.len()) {
+            return Err(refused("spool_full"));
+        }
+        let (answer, answered) = oneshot::channel();
+        self.inner.shared.queued.fetch_add(event.len() as u64, Ordering::Relaxed);
+        let append = Append { tenant: Arc::from(tenant), time, event, is_out, answer };
+        self.inner.commands.send(Command::Append(append)).map_err(|_| refused("spool_failed"))?;
+        match answered.await {
+            Ok(Ok(entry)) => Ok(is_out.then(|| Kept { spool: self.clone(), entry: Some(entry) })),
+            Ok(Err(_)) | Err(_) => Err(refused("spool_failed")),
+        }
+    }
+
+    /// How much is in it.
+    pub(crate) fn amount(&self) -> Amount {
+        self.inner.shared.lock().amount()
+    }
+
+    /// Looks whether what is in it has grown too old by `now`, in microseconds since 1970-01-01T00:00:00Z.
+    pub(crate) fn look(&self, now: i64) -> Amount {
+        let amount = self.amount();
+        let age = amount.oldest.map_or(0, |oldest| u64::try_from(now.saturating_sub(oldest)).unwrap_or(0));
+        self.inner.is_aged.store(Duration::from_micros(age) > self.inner.bounds.age, Ordering::Relaxed);
+        amount
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        let queued = self.inner.shared.queued.load(Ordering::Relaxed);
+        let (records, kept) = self.inner.shared.lock().size();
+        let grown = kept.saturating_add(queued).saturating_add(bytes as u64);
+        !self.inner.is_aged.load(Ordering::Relaxed) && records < RECORDS_MOST && grown <= self.inner.bounds.bytes
+    }
+
+    /// The next to send, and its event.
+    fn take(&self) -> Option<Entry> {
+        self.inner.shared.lock().take().map(|(_, entry)| entry)
+    }
+
+    fn settle(&self, entry: Entry) {
+        self.inner.shared.lock().settle(entry);
+        // The writer is there for as long as anybody can ask it.
+        let _ = self.inner.commands.send(Command::Settled(vec![entry]));
+    }
+
+    fn read(&self, entry: Entry) -> io::Result<Option<Vec<u8>>> {
+        let file = self.inner.shared.file(entry.segment)?;
+        segment::read(&file, entry.segment, entry.offset, entry.length)
+    }
+}
+
+impl Kept {
+    /// The service has committed it.
+    pub(crate) fn settle(mut self) {
+        if let Some(entry) = self.entry.take() {
+            self.spool.settle(entry);
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry.take() {
+            self.spool.inner.shared.give_back(entry);
+        }
+    }
+}
+
+impl Shared {
+    /// These are durable.
+    fn register<'a>(&self, batch: impl Iterator<Item = (&'a Append, &'a Entry)>) {
+        let mut backlog = self.lock();
+        for (append, entry) in batch {
+            if append.is_out {
+                backlog.add_out(&append.tenant, *entry);
+            } else {
+                backlog.add(&append.tenant, *entry);
+            }
+        }
+        drop(backlog);
+        self.changed.notify_one();
+    }
+
+    fn give_back(&self, entry: Entry) {
+        self.lock().give_back(entry);
+        self.changed.notify_one();
+    }
+
+    /// So many bytes of events are not on their way any more.
+    fn written(&self, bytes: usize) {
+        self.queued.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn file(&self, number: u64) -> io::Result<Arc<File>> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = files.get(&number) {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(File::open(segment::path(&self.directory, number))?);
+        files.insert(number, Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn forget(&self, number: u64) {
+        self.lock().forget(number);
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Backlog> {
+        // Nothing in there panics half-way through a change.
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What opening it needs.
+pub(crate) struct Opening {
+    pub(crate) directory: PathBuf,
+    pub(crate) bounds: Bounds,
+    /// Ready while the disk works.
+    pub(crate) check: Check,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! What waits in the spool, whose turn it is, and when a segment has done its service. Pure.
+//!
+//! A record is *waiting*, *out* (on its way to the service), or *aside*, where the service will not take it: that is
+//! not a matter of time, so its age does not count. Tenants take turns, and of one tenant the oldest comes first, so
+//! that an outage's backlog of one does not hold up another's.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// Where a record stands, and since when it is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The segment's number.
+    pub(super) segment: u64,
+    /// Of the record's head, in bytes.
+    pub(super) offset: u32,
+    /// Of the whole record, in bytes.
+    pub(super) length: u32,
+    /// When it was received, in microseconds since 1970-01-01T00:00:00Z.
+    pub(super) time: i64,
+}
+
+/// The records that are not settled.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    /// Of each tenant, oldest first. None is empty.
+    waiting: BTreeMap<Arc<str>, VecDeque<Entry>>,
+    /// Whose turn comes when: each tenant that waits, once.
+    turns: VecDeque<Arc<str>>,
+    /// By segment and offset.
+    out: BTreeMap<(u64, u32), (Arc<str>, Entry)>,
+    /// The same.
+    aside: BTreeMap<(u64, u32), (Arc<str>, Entry)>,
+    segments: BTreeMap<u64, Segment>,
+    records: usize,
+}
+
+/// One file.
+#[derive(Debug, Default)]
+struct Segment {
+    /// Records that are not settled.
+    records: usize,
+    /// Of the whole file.
+    bytes: u64,
+    /// Something stands in it that this release can't read: it is kept.
+    kept: bool,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    /// That are not settled.
+    pub(crate) records: usize,
+    /// Of those, records that the service will not take.
+    pub(crate) aside: usize,
+    /// Of all segments, those of settled records included for as long as their file is there.
+    pub(crate) bytes: u64,
+    /// When the oldest of them was received, but for those aside, in microseconds since 1970-01-01T00:00:00Z.
+    pub(crate) oldest: Option<i64>,
+}
+
+impl Backlog {
+    /// A segment is there, with so many bytes. One that is `kept` is never said to be done.
+    pub(super) fn segment(&mut self, number: u64, bytes: u64, kept: bool) {
+        let segment = self.segments.entry(number).or_default();
+        segment.bytes = bytes;
+        segment.kept |= kept;
+    }
+
+    /// A record was made durable; it waits.
+    pub(super) fn add(&mut self, tenant: &Arc<str>, entry: Entry) {
+        self.count(entry);
+        self.line_up(tenant, entry, VecDeque::push_back);
+    }
+
+    /// A record was made durable while it is on its way already.
+    pub(super) fn add_out(&mut self, tenant: &Arc<str>, entry: Entry) {
+        self.count(entry);
+        self.out.insert((entry.segment, entry.offset), (Arc::clone(tenant), entry));
+    }
+
+    /// The next to send.
+    pub(super) fn take(&mut self) -> Option<(Arc<str>, Entry)> {
+        let tenant = self.turns.pop_front()?;
+        let line = self.waiting.get_mut(&tenant)?;
+        let entry = line.pop_front()?;
+        if line.is_empty() {
+            self.waiting.remove(&tenant);
+        } else {
+            self.turns.push_back(Arc::clone(&tenant));
+        }
+        self.out.insert((entry.segment, entry.offset), (Arc::clone(&tenant), entry));
+        Some((tenant, entry))
+    }
+
+    /// What was out or aside waits again, before the others of its tenant.
+    pub(super) fn give_back(&mut self, entry: Entry) {
+        let place = (entry.segment, entry.offset);
+        if let Some((tenant, entry)) = self.out.remove(&place).or_else(|| self.aside.remove(&place)) {
+            self.line_up(&tenant, entry, VecDeque::push_front);
+        }
+    }
+
+    /// What was out is not taken, and waits for somebody to change something.
+    pub(super) fn set_aside(&mut self, entry: Entry) {
+        let place = (entry.segment, entry.offset);
+        if let Some(record) = self.out.remove(&place) {
+            self.aside.insert(place, record);
+        }
+    }
+
+    /// What was out is committed; whether its segment has no other record.
+    pub(super) fn settle(&mut self, entry: Entry) -> bool {
+        if self.out.remove(&(entry.segment, entry.offset)).is_none() {
+            return false;
+        }
+        self.records -= 1;
+        let Some(segment) = self.segments.get_mut(&entry.segment) else { return false };
+        segment.records -= 1;
+        self.is_done(entry.segment)
+    }
+
+    /// Nothing that is needed stands in it, and nothing that can't be read.
+    pub(super) fn is_done(&self, number: u64) -> bool {
+        self.segments.get(&number).is_some_and(|segment| segment.records == 0 && !segment.kept)
+    }
+
+    /// Its file is gone.
+    pub(super) fn forget(&mut self, number: u64) {
+        self.segments.remove(&number);
+    }
+
+    /// Something in it can't be read: it is kept.
+    pub(super) fn keep(&mut self, number: u64) {
+        self.segments.entry(number).or_default().kept = true;
+    }
+
+    /// How many records and bytes there are.
+    pub(super) fn size(&self) -> (usize, u64) {
+        (self.records, self.segments.values().map(|segment| segment.bytes).sum())
+    }
+
+    /// How much there is.
+    pub(super) fn amount(&self) -> Amount {
+        let fronts = self.waiting.values().filter_map(VecDeque::front);
+        let oldest = fronts.chain(self.out.values().map(|(_, entry)| entry)).map(|entry| entry.time).min();
+        let (records, bytes) = self.size();
+        Amount { records, aside: self.aside.len(), bytes, oldest }
+    }
+
+    fn count(&mut self, entry: Entry) {
+        self.records += 1;
+        self.segments.entry(entry.segment).or_default().records += 1;
+    }
+
+    fn line_up(&mut self, tenant: &Arc<str>, entry: Entry, put: fn(&mut VecDeque<Entry>, Entry)) {
+        if let Some(line) = self.waiting.get_mut(tenant) {
+            put(line, entry);
+            return;
+        }
+        self.waiting.insert(Arc::clone(tenant), VecDeque::from([entry]));
+        self.turns.push_back(Arc::clone(tenant));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(segment: u64, offset: u32) -> Entry {
+        Entry { segment, offset, length: 1, time: i64::from(offset) }
+    }
+
+    #[test]
+    fn tenants_take_turns_and_each_one_s_oldest_comes_first() {
+        let mut backlog = Backlog::default();
+        let [busy, quiet]: [Arc<str>; 2] = ["busy".into(), "quiet".into()];
+        for offset in 0..4 {
+            backlog.add(&busy, entry(1, offset));
+        }
+        backlog.add(&quiet, entry(1, 9));
+        let taken: Vec<_> = std::iter::from_fn(|| backlog.take()).map(|(_, entry)| entry.offset).collect();
+        assert_eq!(taken, [0, 9, 1, 2, 3]);
+        backlog.give_back(entry(1, 2));
+        backlog.set_aside(entry(1, 1));
+        assert_eq!(backlog.amount().oldest, Some(0), "what is out counts");
+        backlog.give_back(entry(1, 1));
+        assert_eq!(backlog.take().unwrap().1.offset, 1, "what comes back does not go to the end");
+        for offset in [0, 1, 2, 3, 9] {
+            backlog.set_aside(entry(1, offset));
+        }
+        backlog.take().unwrap();
+        backlog.set_aside(entry(1, 2));
+        assert_eq!(
+            backlog.amount(),
+            Amount { records: 5, aside: 5, bytes: 0, oldest: None },
+            "and what is aside does not"
+        );
+    }
+
+    #[test]
+    fn a_segment_is_done_when_nothing_of_it_is_needed() {
+        let mut backlog = Backlog::default();
+        let tenant: Arc<str> = "acme".into();
+        backlog.segment(1, 100, false);
+        backlog.segment(2, 50, true);
+        backlog.add(&tenant, entry(1, 0));
+        backlog.add_out(&tenant, entry(1, 7));
+        backlog.add_out(&tenant, entry(2, 0));
+        assert_eq!(backlog.amount(), Amount { records: 3, aside: 0, bytes: 150, oldest: Some(0) });
+        assert!(!backlog.settle(entry(1, 0)), "it is not out");
+        backlog.take().unwrap();
+        assert!(!backlog.settle(entry(1, 0)) && !backlog.settle(entry(1, 0)));
+        assert_eq!(backlog.amount().oldest, Some(0), "one of the other segment");
+        assert!(backlog.settle(entry(1, 7)) && !backlog.settle(entry(2, 0)), "what can't be read is kept");
+        backlog.forget(1);
+        assert_eq!(backlog.amount(), Amount { records: 0, aside: 0, bytes: 50, oldest: None });
+    }
+
+    proptest! {
+        /// Whatever is done: each record is settled once, in turn or not, and none is lost or sent twice at a time.
+        #[test]
+        fn every_record_comes_out_until_it_is_settled(steps in prop::collection::vec((0..4_u8, 0..3_u64), 0..200)) {
+            let (mut backlog, mut next, mut settled) = (Backlog::default(), 0_u32, 0);
+            let mut out: Vec<Entry> = Vec::new();
+            for (step, number) in steps {
+                let tenant: Arc<str> = format!("t{number}").into();
+                match step {
+                    0 => {
+                        backlog.add(&tenant, entry(number, next));
+                        next += 1;
+                    }
+                    1 => {
+                        if let Some((_, taken)) = backlog.take() {
+                            prop_assert!(!out.contains(&taken));
+                            out.push(taken);
+                        }
+                    }
+                    2 => {
+                        if let Some(last) = out.pop() {
+                            backlog.give_back(last);
+                        }
+                    }
+                    _ => {
+                        if let Some(last) = out.pop() {
+                            backlog.settle(last);
+                            settled += 1;
+                        }
+                    }
+                }
+                prop_assert_eq!(backlog.amount().records, usize::try_from(next).unwrap() - settled);
+            }
+            for left in out {
+                backlog.give_back(left);
+            }
+            while let Some((_, taken)) = backlog.take() {
+                backlog.settle(taken);
+                settled += 1;
+            }
+            prop_assert_eq!(settled, usize::try_from(next).unwrap());
+            prop_assert_eq!(backlog.amount().records, 0);
+            prop_assert!((0..3).all(|number| backlog.is_done(number) || !backlog.segments.contains_key(&number)));
+        }
+    }
+}

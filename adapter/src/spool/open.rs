@@ -1,0 +1,172 @@
+//! Opening the spool: the directory is locked, what an earlier process left in it is found, and the writer begins.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use tracing::{info, warn};
+
+use super::{
+    Inner, Opening, Shared, Spool,
+    backlog::{Backlog, Entry},
+    writer::Writer,
+};
+use crate::segment::{
+    self, End, Found, Sync,
+    record::{Kind, NoSegment},
+};
+
+/// Why there is no spool.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another process has it.
+    #[error(
+        "--spool-dir = {}: another calbridge has this spool (does it run already?); give each process a directory of \
+         its own, or say --spool-dir none",
+        directory.display()
+    )]
+    Taken {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The file system says no.
+    #[error(
+        "--spool-dir = {}: {why}; name a directory that this process may write to, or say --spool-dir none",
+        directory.display()
+    )]
+    Unusable {
+        /// The directory.
+        directory: PathBuf,
+        /// What it says.
+        why: io::Error,
+    },
+}
+
+impl Spool {
+    /// Opens the spool of a directory, which is made where it is not there.
+    pub(crate) fn open(opening: Opening) -> Result<Self, SpoolError> {
+        Self::open_on(opening, File::sync_data)
+    }
+
+    /// The same on a disk that a test may have fail.
+    pub(super) fn open_on(opening: Opening, sync: Sync) -> Result<Self, SpoolError> {
+        let Opening { directory, bounds, check, metrics } = opening;
+        let unusable = |why| SpoolError::Unusable { directory: directory.clone(), why };
+        segment::make_directory(&directory).map_err(unusable)?;
+        let lock = lock(&directory)?;
+        let mut backlog = Backlog::default();
+        let last = recover(&directory, &mut backlog).map_err(unusable)?;
+        let shared = Arc::new(Shared {
+            directory: directory.clone(),
+            backlog: std::sync::Mutex::new(backlog),
+            changed: tokio::sync::Notify::new(),
+            queued: std::sync::atomic::AtomicU64::new(0),
+            files: std::sync::Mutex::default(),
+        });
+        let (commands, asked) = mpsc::channel();
+        let writer = Writer {
+            directory: directory.clone(),
+            shared: Arc::clone(&shared),
+            sync,
+            check,
+            metrics,
+            next: last + 1,
+            current: None,
+            failed_at: None,
+        };
+        // A directory that can't be written to is found out now, and not by the first webhook.
+        writer.try_out().map_err(unusable)?;
+        writer.check.ready();
+        let run = move || writer.run(&asked);
+        thread::Builder::new().name("spool".to_owned()).spawn(run).map_err(unusable)?;
+        let is_aged = std::sync::atomic::AtomicBool::new(false);
+        Ok(Self { inner: Arc::new(Inner { shared, commands, bounds, is_aged, _lock: lock }) })
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, SpoolError> {
+    let unusable = |why| SpoolError::Unusable { directory: directory.to_owned(), why };
+    let file = segment::open_beside(&directory.join("lock")).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SpoolError::Taken { directory: directory.to_owned() }),
+        Err(TryLockError::Error(why)) => Err(unusable(why)),
+    }
+}
+
+/// What opening the spool of a directory would have sent, in that order: tenant, time and event.
+pub(crate) fn recovered(directory: &Path) -> io::Result<Vec<(String, i64, Vec<u8>)>> {
+    let mut backlog = Backlog::default();
+    recover(directory, &mut backlog)?;
+    let mut events = Vec::new();
+    while let Some((tenant, Entry { segment, offset, length, time })) = backlog.take() {
+        let file = File::open(segment::path(directory, segment))?;
+        events.extend(segment::read(&file, segment, offset, length)?.map(|event| (tenant.to_string(), time, event)));
+    }
+    Ok(events)
+}
+
+/// Finds what is not settled; the number of the newest segment.
+fn recover(directory: &Path, backlog: &mut Backlog) -> io::Result<u64> {
+    let numbers = segment::numbers(directory)?;
+    let newest = numbers.last().copied().unwrap_or(0);
+    for number in &numbers {
+        recover_segment(directory, *number, *number == newest, backlog)?;
+    }
+    segment::drop_orphans(directory, &numbers)?;
+    let amount = backlog.amount();
+    if amount.records > 0 {
+        info!(records = amount.records, bytes = amount.bytes, "the spool has events of before; they are sent now");
+    }
+    Ok(newest)
+}
+
+fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut Backlog) -> io::Result<()> {
+    let path = segment::path(directory, number);
+    let settled = segment::settled(directory, number);
+    let (mut found, mut damaged, mut later) = (Vec::new(), 0_u64, 0_u64);
+    let end = segment::scan(&path, number, |what| match what {
+        Found::Record(record, _, _) if record.kind != Some(Kind::Event) => later += 1,
+        Found::Record(record, offset, length) if !settled.contains(&offset) => {
+            found.push((Arc::from(record.tenant), Entry { segment: number, offset, length, time: record.time }));
+        }
+        Found::Record(..) => {}
+        Found::Damaged => damaged += 1,
+    })?;
+    let torn = match end {
+        Ok(End::Whole) => false,
+        Ok(End::Torn(at)) => {
+            // The newest was being written when its process ended: nobody was answered for what is behind. In one that
+            // was full long before, it is damage.
+            if is_newest {
+                OpenOptions::new().write(true).open(&path)?.set_len(at)?;
+            }
+            !is_newest
+        }
+        Err(NoSegment::Torn) if is_newest => {
+            segment::remove(directory, number);
+            return Ok(());
+        }
+        Err(why) => {
+            warn!(path = %path.display(), ?why, "this file of the spool can't be read; it is left alone");
+            return Ok(());
+        }
+    };
+    if damaged > 0 || later > 0 || torn {
+        warn!(path = %path.display(), damaged, later, torn, "not all of this file can be read; it is kept");
+    }
+    let kept = damaged > 0 || later > 0 || torn;
+    backlog.segment(number, std::fs::metadata(&path)?.len(), kept);
+    for (tenant, entry) in found {
+        backlog.add(&tenant, entry);
+    }
+    if backlog.is_done(number) {
+        segment::remove(directory, number);
+        backlog.forget(number);
+    }
+    Ok(())
+}

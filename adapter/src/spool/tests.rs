@@ -1,0 +1,265 @@
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    path::Path,
+    sync::atomic::AtomicU32,
+};
+
+use calbridge_telemetry::Readiness;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds { bytes: 1 << 30, age: Duration::from_mins(1) };
+
+fn opening(directory: &Path, bounds: Bounds, check: Check) -> Opening {
+    Opening { directory: directory.to_owned(), bounds, check, metrics: Arc::new(Metrics::new()) }
+}
+
+fn open(directory: &Path) -> Spool {
+    let check = Readiness::new().check("spool");
+    let spool = Spool::open(opening(directory, BOUNDS, check.clone())).unwrap();
+    assert!(check.is_ready());
+    spool
+}
+
+async fn keep(spool: &Spool, tenant: &str, text: &str) -> Result<Option<Kept>, Refused> {
+    spool.keep(tenant, 5, Bytes::from(text.to_owned()), false).await
+}
+
+/// Everything that is in it, in the order in which it would be sent.
+fn drain(spool: &Spool) -> Vec<(Entry, String)> {
+    let taken = std::iter::from_fn(|| spool.take());
+    taken.map(|entry| (entry, String::from_utf8(spool.read(entry).unwrap().unwrap()).unwrap())).collect()
+}
+
+fn texts(spool: &Spool) -> Vec<String> {
+    drain(spool).into_iter().map(|(_, text)| text).collect()
+}
+
+/// Waits until the last handle is gone, and with it the lock.
+fn close(spool: Spool) {
+    assert_eq!(Arc::strong_count(&spool.inner), 1, "somebody has it");
+    drop(spool);
+}
+
+fn segments(directory: &Path) -> Vec<std::path::PathBuf> {
+    segment::numbers(directory).unwrap().into_iter().map(|number| segment::path(directory, number)).collect()
+}
+
+#[tokio::test]
+async fn what_is_kept_is_found_by_the_next_process_until_it_is_settled() {
+    let folder = TempDir::new().unwrap();
+    let spool = open(folder.path());
+    for text in ["one", "two", "three"] {
+        keep(&spool, "acme", text).await.unwrap();
+    }
+    let taken = drain(&spool);
+    assert_eq!(taken.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["one", "two", "three"]);
+    assert_eq!(spool.take(), None, "it is on its way");
+    spool.settle(taken[1].0);
+    // What the writer has heard before is written down.
+    keep(&spool, "acme", "four").await.unwrap();
+    close(spool);
+
+    let spool = open(folder.path());
+    assert_eq!(texts(&spool), ["one", "three", "four"]);
+    assert_eq!(spool.amount().records, 3);
+}
+
+#[tokio::test]
+async fn a_directory_is_of_one_process() {
+    let folder = TempDir::new().unwrap();
+    let spool = open(folder.path());
+    let check = Readiness::new().check("spool");
+    let taken = Spool::open(opening(folder.path(), BOUNDS, check.clone())).unwrap_err().to_string();
+    assert!(taken.contains("another calbridge has this spool") && taken.contains("--spool-dir none"), "{taken}");
+    close(spool);
+    open(folder.path());
+
+    let file = folder.path().join("a file");
+    fs::write(&file, "x").unwrap();
+    let unusable = Spool::open(opening(&file, BOUNDS, check)).unwrap_err().to_string();
+    assert!(unusable.starts_with(&format!("--spool-dir = {}: ", file.display())), "{unusable}");
+}
+
+#[tokio::test]
+async fn what_is_kept_is_its_owner_s_alone() {
+    let folder = TempDir::new().unwrap();
+    let directory = folder.path().join("above/spool");
+    let spool = open(&directory);
+    keep(&spool, "acme", "one").await.unwrap();
+    let (entry, _) = drain(&spool).remove(0);
+    spool.settle(entry);
+    // The writer has written the mark before.
+    keep(&spool, "acme", "two").await.unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    let files: Vec<_> = fs::read_dir(&directory).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 3, "a lock, a segment and its marks: {files:?}");
+    assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
+}
+
+#[tokio::test]
+async fn what_nobody_settles_is_sent_again() {
+    let folder = TempDir::new().unwrap();
+    let spool = open(folder.path());
+    let out = |text: &str| spool.keep("acme", 5, Bytes::from(text.to_owned()), true);
+    let (lost, done) = (out("lost").await.unwrap().unwrap(), out("done").await.unwrap().unwrap());
+    assert_eq!(spool.take(), None, "both are on their way");
+    drop(lost);
+    done.settle();
+    assert_eq!(texts(&spool), ["lost"]);
+    // Whoever waited has gone before the disk was through.
+    let mut waiting = Box::pin(out("left"));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    drop(waiting);
+    keep(&spool, "acme", "after").await.unwrap();
+    assert_eq!(texts(&spool), ["left", "after"]);
+}
+
+#[tokio::test]
+async fn a_full_spool_takes_nothing_and_keeps_what_it_has() {
+    let folder = TempDir::new().unwrap();
+    let check = Readiness::new().check("spool");
+    let bounds = Bounds { bytes: 4096, age: Duration::from_mins(1) };
+    let spool = Spool::open(opening(folder.path(), bounds, check)).unwrap();
+    keep(&spool, "acme", &"x".repeat(3000)).await.unwrap();
+    let refused = keep(&spool, "acme", &"x".repeat(3000)).await.unwrap_err();
+    assert_eq!((refused.reason, refused.retry_after), ("spool_full", RETRY_AFTER));
+    keep(&spool, "acme", "small").await.unwrap();
+    spool.look(5 + 60_000_000);
+    keep(&spool, "acme", "in time").await.unwrap();
+    spool.look(5 + 60_000_001);
+    assert_eq!(keep(&spool, "acme", "late").await.unwrap_err().reason, "spool_full", "nobody has mended it");
+    assert_eq!(spool.amount().records, 3);
+}
+
+#[tokio::test]
+async fn a_segment_goes_when_all_of_it_is_settled() {
+    let folder = TempDir::new().unwrap();
+    let spool = open(folder.path());
+    keep(&spool, "acme", &"x".repeat(2 << 20)).await.unwrap();
+    let (entry, _) = drain(&spool).remove(0);
+    assert_eq!(segments(folder.path()).len(), 1);
+    spool.settle(entry);
+    keep(&spool, "acme", "next").await.unwrap();
+    assert_eq!(drain(&spool)[0].0.segment, entry.segment + 1);
+    assert_eq!(segments(folder.path()).len(), 1, "its file is gone");
+    assert_eq!(spool.amount().records, 1);
+}
+
+/// Whether the disk of one test fails: a segment that is being written, and all else.
+static FAILING: AtomicBool = AtomicBool::new(false);
+static SYNCS: AtomicU32 = AtomicU32::new(0);
+
+fn failing_sync(file: &File) -> io::Result<()> {
+    SYNCS.fetch_add(1, Ordering::SeqCst);
+    if FAILING.load(Ordering::SeqCst) { Err(io::Error::other("told so by the test")) } else { file.sync_data() }
+}
+
+#[tokio::test]
+async fn a_disk_that_failed_is_not_believed_again() {
+    let folder = TempDir::new().unwrap();
+    let check = Readiness::new().check("spool");
+    let spool = Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), failing_sync).unwrap();
+    keep(&spool, "acme", "before").await.unwrap();
+    FAILING.store(true, Ordering::SeqCst);
+    for text in ["lost", "lost as well"] {
+        assert_eq!(keep(&spool, "acme", text).await.unwrap_err().reason, "spool_failed");
+        assert!(!check.is_ready());
+    }
+    FAILING.store(false, Ordering::SeqCst);
+    // Nobody needs to come for it to find out.
+    while !check.is_ready() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    keep(&spool, "acme", "after").await.unwrap();
+    let taken = drain(&spool);
+    assert_eq!(taken.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["before", "after"]);
+    assert!(taken[1].0.segment > taken[0].0.segment, "what was added to the one may be anything");
+    assert!(SYNCS.load(Ordering::SeqCst) > 4);
+    close(spool);
+    assert_eq!(texts(&open(folder.path())), ["before", "after"]);
+}
+
+/// A spool with these texts, and where each begins and ends in its one file.
+async fn written(folder: &Path, texts: &[String]) -> Vec<(u64, u64)> {
+    let spool = open(folder);
+    for text in texts {
+        keep(&spool, "acme", text).await.unwrap();
+    }
+    let places = drain(&spool);
+    close(spool);
+    places.iter().map(|(entry, _)| (u64::from(entry.offset), u64::from(entry.offset + entry.length))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// However a crash cuts the file: what was whole is there, and what comes after it is kept.
+    #[test]
+    fn a_torn_tail_costs_what_was_torn(texts in prop::collection::vec("[a-z]{0,40}", 1..6), cut: u16, junk: Vec<u8>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let folder = TempDir::new().unwrap();
+            let places = written(folder.path(), &texts).await;
+            let path = segments(folder.path()).remove(0);
+            let file = OpenOptions::new().write(true).open(&path).unwrap();
+            let at = u64::from(cut) % (places.last().unwrap().1 + 1);
+            file.set_len(at).unwrap();
+            file.write_all_at(&junk, at).unwrap();
+            let whole = places.iter().take_while(|(_, end)| *end <= at).count();
+
+            let spool = open(folder.path());
+            keep(&spool, "acme", "next").await.unwrap();
+            let mut wanted = texts[..whole].to_vec();
+            wanted.push("next".to_owned());
+            // What follows may by chance be what was cut off.
+            let found = super::tests::texts(&spool);
+            assert_eq!(found[..whole], wanted[..whole]);
+            assert_eq!(found.last(), wanted.last());
+            close(spool);
+            assert_eq!(super::tests::texts(&open(folder.path())), found);
+        });
+    }
+}
+
+#[tokio::test]
+async fn what_was_damaged_is_passed_over_and_kept() {
+    let folder = TempDir::new().unwrap();
+    let texts: Vec<String> = ["one", "two", "three"].map(str::to_owned).into();
+    let places = written(folder.path(), &texts).await;
+    let path = segments(folder.path()).remove(0);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(b"?", places[1].1 - 1).unwrap();
+
+    let spool = open(folder.path());
+    let found = drain(&spool);
+    assert_eq!(found.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["one", "three"]);
+    for (entry, _) in found {
+        spool.settle(entry);
+    }
+    keep(&spool, "acme", "next").await.unwrap();
+    assert!(path.exists(), "whoever can read it may still want it");
+    let foreign = segment::path(folder.path(), 99);
+    fs::write(&foreign, b"of a later release, or none of ours").unwrap();
+    close(spool);
+    assert_eq!(super::tests::texts(&open(folder.path())), ["next"]);
+    assert!(foreign.exists());
+}
+
+#[tokio::test]
+async fn what_is_called_as_no_segment_is_called_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let names = ["5.segment", "+000000000000005.segment", "000000000000000A.segment", "ffffffffffffffff.segment"];
+    for name in names {
+        fs::write(folder.path().join(name), "of somebody else").unwrap();
+    }
+    let spool = open(folder.path());
+    keep(&spool, "acme", "one").await.unwrap();
+    close(spool);
+    assert_eq!(texts(&open(folder.path())), ["one"]);
+    assert!(names.iter().all(|name| folder.path().join(name).exists()));
+}

@@ -1,0 +1,260 @@
+//! The spool's one writer: a thread that adds what is there to the newest segment and has the disk keep it, once for
+//! all who wait. Nobody is answered before.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use calbridge_telemetry::Check;
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use super::{Shared, backlog::Entry};
+use crate::{
+    metrics::Metrics,
+    segment::{
+        self, Segment, Sync,
+        record::{self, Kind},
+    },
+};
+
+/// A segment that has grown so large is followed by another: its file goes when all of it is settled.
+const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// What is made durable at once, at the most: what comes meanwhile is the next batch.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// From so many bytes on, a segment whose records are all settled is taken away at once.
+const RECLAIM_BYTES: u64 = 1024 * 1024;
+/// Between two tries on a disk that fails: each webhook would pay for one otherwise.
+const RETRY: Duration = Duration::from_secs(1);
+/// What must find room for a disk to count as one that works again: the largest common body.
+const PROBE_BYTES: usize = 1024 * 1024;
+
+/// An event that is to be made durable.
+pub(super) struct Append {
+    pub(super) tenant: Arc<str>,
+    pub(super) time: i64,
+    pub(super) event: Bytes,
+    /// It is on its way already.
+    pub(super) is_out: bool,
+    pub(super) answer: oneshot::Sender<Result<Entry, DiskFailed>>,
+}
+
+/// The disk does not keep it.
+#[derive(Debug)]
+pub(super) struct DiskFailed;
+
+/// What the writer is asked for.
+pub(super) enum Command {
+    Append(Append),
+    /// These are committed: should this process end, they need not be sent again.
+    Settled(Vec<Entry>),
+}
+
+/// What the thread has.
+pub(super) struct Writer {
+    pub(super) directory: PathBuf,
+    pub(super) shared: Arc<Shared>,
+    pub(super) sync: Sync,
+    pub(super) check: Check,
+    pub(super) metrics: Arc<Metrics>,
+    /// The number of the next segment.
+    pub(super) next: u64,
+    /// None where the last one was given up, and at first.
+    pub(super) current: Option<Segment>,
+    /// When it was last tried in vain, while it fails.
+    pub(super) failed_at: Option<Instant>,
+}
+
+impl Writer {
+    /// Runs until nobody can ask any more.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        let mut settled = Vec::new();
+        loop {
+            let command = match self.failed_at {
+                None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                // Nobody may come any more as long as it is not ready, so it is tried without being asked.
+                Some(_) => commands.recv_timeout(RETRY),
+            };
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            let mut next = match command {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.probe();
+                    None
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            while let Some(command) = next {
+                match command {
+                    Command::Append(append) => {
+                        bytes += append.event.len();
+                        batch.push(append);
+                    }
+                    Command::Settled(mut entries) => settled.append(&mut entries),
+                }
+                next = if bytes < BATCH_BYTES { commands.try_recv().ok() } else { None };
+            }
+            self.settle(&mut settled);
+            if !batch.is_empty() {
+                self.append(batch);
+            }
+        }
+    }
+
+    /// Makes a batch durable and answers each of it.
+    fn append(&mut self, batch: Vec<Append>) {
+        let kept = self.keep(&batch);
+        self.shared.written(batch.iter().map(|append| append.event.len()).sum());
+        match kept {
+            Ok(entries) => {
+                self.recovered();
+                self.shared.register(batch.iter().zip(&entries));
+                for (append, entry) in batch.into_iter().zip(entries) {
+                    if let Err(unheard) = append.answer.send(Ok(entry))
+                        && append.is_out
+                        && let Ok(entry) = unheard
+                    {
+                        // Whoever would have told what becomes of it has gone.
+                        self.shared.give_back(entry);
+                    }
+                }
+            }
+            Err(why) => {
+                self.failed(&why);
+                for append in batch {
+                    let _ = append.answer.send(Err(DiskFailed));
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, batch: &[Append]) -> io::Result<Vec<Entry>> {
+        let mut segment = match self.current.take() {
+            Some(segment) if segment.length() < SEGMENT_BYTES => segment,
+            last => {
+                let segment = self.begin()?;
+                if let Some(last) = last {
+                    self.reclaim(last.number);
+                }
+                segment
+            }
+        };
+        let (mut bytes, mut entries) = (Vec::new(), Vec::with_capacity(batch.len()));
+        for Append { tenant, time, event, .. } in batch {
+            let offset = segment.length() + bytes.len() as u64;
+            let length = record::encode(&mut bytes, segment.number, Kind::Event, tenant, *time, event);
+            let too_large = |_| io::Error::other("a segment has grown beyond 4 GiB");
+            entries.push(Entry {
+                segment: segment.number,
+                offset: u32::try_from(offset).map_err(too_large)?,
+                length: u32::try_from(length).map_err(too_large)?,
+                time: *time,
+            });
+        }
+        if let Err(why) = segment.write(&bytes) {
+            // Nothing of it counts; the next try may find room again.
+            self.current = Some(segment);
+            return Err(why);
+        }
+        let began = Instant::now();
+        if let Err(why) = segment.sync(bytes.len() as u64) {
+            segment.abandon();
+            return Err(why);
+        }
+        self.metrics.spooled(batch.len(), began.elapsed());
+        self.shared.lock().segment(segment.number, segment.length(), false);
+        self.current = Some(segment);
+        Ok(entries)
+    }
+
+    fn begin(&mut self) -> io::Result<Segment> {
+        if self.failed_at.is_some_and(|failed| failed.elapsed() < RETRY) {
+            return Err(io::Error::other("the disk failed a moment ago"));
+        }
+        let number = self.next;
+        self.next += 1;
+        let segment = Segment::create(&self.directory, number, self.sync)?;
+        self.shared.lock().segment(number, segment.length(), false);
+        Ok(segment)
+    }
+
+    /// Whether the disk works again: nothing is lost by trying.
+    fn probe(&mut self) {
+        match self.try_out() {
+            Ok(()) => self.recovered(),
+            Err(why) => self.failed(&why),
+        }
+    }
+
+    /// Has the disk keep something that nobody needs.
+    pub(super) fn try_out(&self) -> io::Result<()> {
+        let path = self.directory.join("probe");
+        let tried = (|| {
+            let mut file = segment::open_beside(&path)?;
+            file.write_all(&vec![0; PROBE_BYTES])?;
+            (self.sync)(&file)
+        })();
+        let _ = fs::remove_file(&path);
+        tried
+    }
+
+    fn failed(&mut self, why: &io::Error) {
+        if self.failed_at.is_none() {
+            error!(
+                %why,
+                directory = %self.directory.display(),
+                "the spool's disk failed: what the service does not commit in time is answered 503 until it works again"
+            );
+        }
+        // Only a try that was made counts, or the next would be put off for ever.
+        if self.failed_at.is_none_or(|failed| failed.elapsed() >= RETRY) {
+            self.failed_at = Some(Instant::now());
+        }
+        self.check.not_ready();
+    }
+
+    fn recovered(&mut self) {
+        if self.failed_at.take().is_some() {
+            info!("the spool's disk works again");
+        }
+        self.check.ready();
+    }
+
+    /// Writes down what need not be sent again, and takes away the segments that have done their service. Neither is
+    /// waited for on the disk: what is lost of it is sent again.
+    fn settle(&mut self, settled: &mut Vec<Entry>) {
+        settled.sort_unstable_by_key(|entry| (entry.segment, entry.offset));
+        for entries in settled.chunk_by(|one, other| one.segment == other.segment) {
+            let number = entries[0].segment;
+            if self.reclaim(number) {
+                continue;
+            }
+            let _ = segment::settle(&self.directory, number, entries.iter().map(|entry| entry.offset));
+        }
+        settled.clear();
+    }
+
+    /// Takes a segment away if it has done its service.
+    fn reclaim(&mut self, number: u64) -> bool {
+        if !self.shared.lock().is_done(number) {
+            return false;
+        }
+        if self.current.as_ref().is_some_and(|segment| segment.number == number) {
+            if self.current.as_ref().is_some_and(|segment| segment.length() < RECLAIM_BYTES) {
+                return false;
+            }
+            self.current = None;
+        }
+        segment::remove(&self.directory, number);
+        self.shared.forget(number);
+        true
+    }
+}

@@ -1,0 +1,63 @@
+//! What of a refused webhook is kept: what some secret of a tenant that there is may have signed, and nothing else. The
+//! sender learns nothing of it.
+
+use std::time::Duration;
+
+use calbridge_adapter::{Settings, inspect_quarantine};
+use calbridge_process::{QuarantineSettings, SpoolSettings};
+use tempfile::TempDir;
+
+use crate::support::{
+    ACME, Adapter, SECRET, created, limits,
+    sender::{exchange, post},
+    service::Service,
+    settings, sign, soon, until,
+};
+
+/// For whom, with which headers, and how many more are kept then.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], usize);
+
+#[tokio::test]
+async fn only_what_a_secret_may_have_signed_is_kept_and_every_answer_is_the_same() {
+    let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
+    let spool = SpoolSettings { directory: folder.path().join("spool"), bytes: 1 << 30, age: Duration::from_mins(1) };
+    let directory = QuarantineSettings::directory(&spool.directory);
+    let quarantine =
+        QuarantineSettings { directory: directory.clone(), bytes: 64 << 20, age: Duration::from_hours(1), rate: 10 };
+    let settings = Settings {
+        spool: Some(spool),
+        quarantine: Some(quarantine),
+        ..settings(&[format!("http://{}", service.address)], limits())
+    };
+    let adapter = Adapter::start_with(settings).await;
+    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    let body = created("uid");
+    let (other, forged) = (sign("another secret", &body), sign(ACME[0], &body));
+    let malformed = &forged[..62];
+    let cases: &[Case<'_>] = &[
+        ("default", &[("X-Cal-Signature-256", &other)], 1),
+        ("default", &[("X-Cal-Signature-256", &other)], 0),
+        ("default", &[("Cal-Signature", &format!("sha256={forged}"))], 1),
+        ("acme", &[("X-Cal-Signature-256", &other)], 1),
+        ("default", &[("X-Cal-Signature-256", malformed)], 0),
+        ("default", &[("X-Cal-Signature-256", &other), ("X-Cal-Signature-256", &forged)], 0),
+        ("default", &[("X-Cal-Signature-256", "no-secret-provided")], 0),
+        ("default", &[], 0),
+        ("nobody", &[("X-Cal-Signature-256", &other)], 0),
+    ];
+    let mut answers = Vec::new();
+    for (tenant, headers, _) in cases {
+        let request = post(&format!("/webhooks/calcom/{tenant}"), headers, &body);
+        answers.push(exchange(adapter.address, request).await.without_date());
+    }
+    assert_eq!(answers[0].status, 401);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    let right = [("X-Cal-Signature-256", &*sign(SECRET, &body))];
+    assert_eq!(exchange(adapter.address, post("/webhooks/calcom", &right, &body)).await.status, 200);
+    adapter.shutdown.cancel();
+    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+    let kept = inspect_quarantine(&directory).unwrap();
+    assert_eq!(kept.count_all(), cases.iter().map(|(_, _, kept)| kept).sum::<usize>());
+    assert!(kept.webhooks.keys().all(|(tenant, source)| tenant != "nobody" && source == "127.0.0.1"));
+    assert_eq!(service.arrivals().len(), 1, "nothing of it goes to the service");
+}

@@ -1,0 +1,136 @@
+//! The spool: what the service does not commit in time is answered 202, kept, and sent on.
+
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
+
+use calbridge_adapter::Settings;
+use calbridge_process::{Ack, Limits, SpoolSettings};
+use calbridge_proto::v1::SubmitError;
+use tempfile::TempDir;
+
+use crate::support::{
+    Adapter, created, limits,
+    sender::{exchange, webhook},
+    service::{Act, Service},
+    settings, soon, until,
+};
+
+/// The deadline of these tests' adapters for a commit.
+const SHORT: Duration = Duration::from_millis(300);
+
+fn with_spool(service: SocketAddr, folder: &Path) -> Settings {
+    let spool = SpoolSettings { directory: folder.join("spool"), bytes: 1 << 30, age: Duration::from_mins(1) };
+    let limits = Limits { forward_deadline: SHORT, ..limits() };
+    Settings { spool: Some(spool), ..settings(&[format!("http://{service}")], limits) }
+}
+
+async fn start(settings: Settings) -> Adapter {
+    let adapter = Adapter::start_with(settings).await;
+    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    adapter
+}
+
+async fn stop(adapter: Adapter) {
+    adapter.shutdown.cancel();
+    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+}
+
+async fn status(adapter: &Adapter, uid: &str) -> u16 {
+    exchange(adapter.address, webhook(&created(uid))).await.status
+}
+
+/// An address at which nobody listens, and somebody may later.
+async fn nobody() -> SocketAddr {
+    Service::start().await.address
+}
+
+#[tokio::test]
+async fn what_comes_while_the_service_is_away_is_kept_and_sent_when_it_is_back() {
+    let (folder, address) = (TempDir::new().unwrap(), nobody().await);
+    let adapter = start(with_spool(address, folder.path())).await;
+    let answer = exchange(adapter.address, webhook(&created("uid-1"))).await;
+    let accepted = r#"{"status":"accepted","event":"BOOKING_CREATED"}"#;
+    assert_eq!((answer.status, answer.body.as_str()), (202, accepted));
+    assert!(adapter.readiness.is_ready(), "it can make webhooks durable");
+    // The next process knows of it.
+    stop(adapter).await;
+    let adapter = start(with_spool(address, folder.path())).await;
+    assert_eq!(status(&adapter, "uid-2").await, 202);
+
+    let service = Service::start_on(address).await;
+    until("both have arrived", || service.arrivals().len() == 2).await;
+    let events = service.events();
+    // The second may still have been on its way when the service came, and is then the first.
+    let arrived: BTreeSet<Vec<u8>> = events.iter().map(|event| event.raw_body.to_vec()).collect();
+    assert_eq!(arrived, ["uid-1", "uid-2"].map(created).into());
+    assert!(events.iter().all(|event| !event.request_id.is_empty() && event.payload.is_some()), "as they were typed");
+    assert_eq!(status(&adapter, "uid-3").await, 200, "new ones go straight there");
+    stop(adapter).await;
+
+    let adapter = start(with_spool(address, folder.path())).await;
+    assert_eq!(status(&adapter, "uid-4").await, 200);
+    stop(adapter).await;
+    assert_eq!(service.arrivals().len(), 4, "what was committed is not sent again");
+}
+
+#[tokio::test]
+async fn a_commit_that_comes_late_is_a_202_and_is_not_asked_for_twice() {
+    let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
+    let adapter = start(with_spool(service.address, folder.path())).await;
+    assert_eq!(status(&adapter, "uid-1").await, 200);
+    service.script([Act::Late(SHORT * 3)]);
+    assert_eq!(status(&adapter, "uid-2").await, 202);
+    // Until the late answer has come; what would be sent again would be by now.
+    tokio::time::sleep(SHORT * 3).await;
+    assert_eq!(status(&adapter, "uid-3").await, 200);
+    stop(adapter).await;
+    let adapter = start(with_spool(service.address, folder.path())).await;
+    assert_eq!(status(&adapter, "uid-4").await, 200);
+    stop(adapter).await;
+    assert_eq!(service.arrivals().len(), 4);
+}
+
+#[tokio::test]
+async fn what_the_service_will_not_take_holds_nobody_up_and_is_kept() {
+    let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
+    let adapter = start(with_spool(service.address, folder.path())).await;
+    assert_eq!(status(&adapter, "uid-1").await, 200);
+    let missing = || SubmitError { code: 7, reason: "SCOPE_MISSING".to_owned(), ..SubmitError::default() };
+    // By the edge, and once by the drain.
+    service.script([Act::Refuse(missing()), Act::Refuse(missing())]);
+    assert_eq!(status(&adapter, "uid-2").await, 202, "an operator's mistake is a delay");
+    until("it was tried again", || service.arrivals().len() == 3).await;
+    service.script([Act::Refuse(SubmitError { reason: "OVERLOADED".to_owned(), ..missing() })]);
+    assert_eq!(status(&adapter, "uid-3").await, 202);
+    until("the other has gone on", || service.arrivals().len() == 5).await;
+    stop(adapter).await;
+    let adapter = start(with_spool(service.address, folder.path())).await;
+    until("the one is tried when the process starts", || service.arrivals().len() == 6).await;
+    assert_eq!(service.arrivals()[5].event.raw_body, created("uid-2"));
+    stop(adapter).await;
+}
+
+#[tokio::test]
+async fn everything_goes_by_the_spool_where_that_is_asked_for() {
+    let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
+    let spooled = || Settings { ack: Ack::Spooled, ..with_spool(service.address, folder.path()) };
+    let adapter = start(spooled()).await;
+    for number in 0..20 {
+        assert_eq!(status(&adapter, &format!("uid-{number}")).await, 202);
+    }
+    until("all have arrived", || service.arrivals().len() == 20).await;
+    stop(adapter).await;
+    let adapter = start(spooled()).await;
+    assert_eq!(status(&adapter, "uid-20").await, 202);
+    until("the next has arrived", || service.arrivals().len() == 21).await;
+    stop(adapter).await;
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_used_is_no_start() {
+    let (folder, address) = (TempDir::new().unwrap(), nobody().await);
+    let adapter = start(with_spool(address, folder.path())).await;
+    let second = Adapter::start_with(with_spool(address, folder.path())).await;
+    let why = soon("the second ends", second.running).await.unwrap().unwrap_err().to_string();
+    assert!(why.starts_with("--spool-dir = ") && why.contains("another calbridge"), "{why}");
+    stop(adapter).await;
+}
