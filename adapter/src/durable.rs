@@ -25,6 +25,9 @@ use crate::{
 
 /// How long an answer is waited for after the spool has the event: then it is sent again.
 const LATE: Duration = Duration::from_secs(10);
+/// The largest event whose late answer is waited for: the outbox may hold as many of them as requests may be in flight,
+/// and the budget for bodies does not count what is answered. A larger one is sent again.
+const LATE_BYTES: usize = 64 * 1024;
 /// How long a commit is waited for, beyond its deadline, where the spool does not take the event either.
 const LAST_RESORT: Duration = Duration::from_secs(2);
 
@@ -93,9 +96,10 @@ impl Durable {
         let bytes = bytes?;
         // An answer that only is late may still come: the spool's is not sent a second time before.
         let ticket = sending.ticket.take().filter(|ticket| !ticket.is_settled());
+        let is_out = ticket.is_some() && bytes.len() <= LATE_BYTES;
         drop(sending);
         let span = if request.span.is_none() { Span::none() } else { append_span(&event) };
-        match (append(spool, &tenant, time, bytes, ticket.is_some(), span).await, ticket) {
+        match (append(spool, &tenant, time, bytes, is_out, span).await, ticket) {
             (Ok(kept), ticket) => {
                 if let (Some(kept), Some(ticket)) = (kept, ticket) {
                     self.hear_late(kept, ticket);
