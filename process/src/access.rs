@@ -198,6 +198,11 @@ fn services(said: Option<&str>) -> Result<Vec<String>, ConfigError> {
 }
 
 fn service(said: &str) -> Result<String, ConfigError> {
+    // What stands before it may be a password, and addresses are shown.
+    if let Some((_, host)) = said.rsplit_once('@') {
+        let mend = "an address names no user; a token goes into a file: --service-token-file".to_owned();
+        return Err(ConfigError::Value { option: "--service", value: format!("…@{host}"), mend });
+    }
     let url = said.to_owned();
     let rest = ["http://", "https://"].into_iter().find_map(|scheme| url.strip_prefix(scheme));
     let authority = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest));

@@ -30,6 +30,14 @@ fn certificates_go_with_tls_and_in_pairs() {
 }
 
 #[test]
+fn what_stands_before_an_address_is_not_repeated() {
+    let options = Options { service: Some("http://a:1,http://me:hunter2@b:2".to_owned()), ..Options::default() };
+    let why = refused(&options);
+    assert!(why.starts_with("--service = …@b:2") && why.contains("--service-token-file"), "{why}");
+    assert!(!why.contains("hunter2") && !why.contains("me:"), "{why}");
+}
+
+#[test]
 fn a_token_travels_unheard_unless_somebody_insists() {
     let (_folder, path) = file("cbt_one");
     let said = |service: &str, insecure| Options {
