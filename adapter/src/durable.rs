@@ -65,11 +65,10 @@ impl Durable {
     /// Keeps the event of the request whose trace this is, received at `time` (microseconds since
     /// 1970-01-01T00:00:00Z), under a span that becomes the parent of all that the service does with it.
     pub(crate) async fn keep(&self, mut event: BookingEvent, time: i64, request: &Trace) -> Result<Stored, Refused> {
-        let tenant = event.tenant.clone();
         if let (Some(spool), Ack::Spooled) = (&self.spool, self.ack) {
             let span = begin(&mut event, request, append_span);
             let bytes = forward::encode(&event)?;
-            append(spool, &tenant, time, bytes, false, span).await?;
+            append(spool, &event.tenant, time, bytes, false, span).await?;
             return Ok(Stored::Spooled);
         }
         let span = begin(&mut event, request, send_span);
@@ -99,7 +98,7 @@ impl Durable {
         let is_out = ticket.is_some() && bytes.len() <= LATE_BYTES;
         drop(sending);
         let span = if request.span.is_none() { Span::none() } else { append_span(&event) };
-        match (append(spool, &tenant, time, bytes, is_out, span).await, ticket) {
+        match (append(spool, &event.tenant, time, bytes, is_out, span).await, ticket) {
             (Ok(kept), ticket) => {
                 if let (Some(kept), Some(ticket)) = (kept, ticket) {
                     self.hear_late(kept, ticket);

@@ -14,6 +14,7 @@ mod forward;
 pub mod fuzzing;
 mod keys;
 mod labels;
+mod meter;
 mod metrics;
 mod moment;
 mod observe;

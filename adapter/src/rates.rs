@@ -18,7 +18,10 @@ use ipnet::IpNet;
 use lru::LruCache;
 use tokio::time::Instant;
 
-use crate::source::{Source, source};
+use crate::{
+    meter::Meter,
+    source::{Source, source},
+};
 
 /// Sources that are remembered, about 6 MB: more than a flood needs to be told from those who come often, and whoever
 /// has as many addresses to send from is stopped by no limit on one address.
@@ -62,35 +65,24 @@ impl Rates {
     }
 }
 
-/// One budget for each key, kept as the moment at which all that was taken from it is made good again (a leaky bucket
-/// as a meter: the "generic cell rate algorithm").
+/// One budget for each key, kept as the moment at which all that was taken from it is made good again.
 struct Budgets<K> {
-    /// One costs so much time.
-    cost: Duration,
-    /// So far ahead of now may that moment be before another one is taken.
-    ahead_most: Duration,
+    meter: Meter,
     made_good: Mutex<LruCache<K, Instant>>,
 }
 
 impl<K: Hash + Eq> Budgets<K> {
     fn new(rate: Rate, keys_most: usize) -> Self {
-        let cost = Duration::from_secs(1) / rate.per_second.get();
         Self {
-            cost,
-            ahead_most: cost * (rate.burst.get() - 1),
+            meter: Meter::new(rate.per_second.get(), rate.burst.get()),
             made_good: Mutex::new(LruCache::new(NonZeroUsize::new(keys_most).unwrap_or(NonZeroUsize::MIN))),
         }
     }
 
-    /// Who is refused pays nothing, or a sender that never rests would never get through.
     fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
         let mut made_good = self.made_good.lock().unwrap_or_else(PoisonError::into_inner);
         let moment = made_good.get_or_insert_mut(key, || now);
-        let ahead = moment.saturating_duration_since(now);
-        if let Some(wait) = ahead.checked_sub(self.ahead_most).filter(|wait| !wait.is_zero()) {
-            return Err(wait);
-        }
-        *moment = now + ahead + self.cost;
+        *moment = now + self.meter.take(moment.saturating_duration_since(now))?;
         Ok(())
     }
 }

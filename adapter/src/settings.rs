@@ -39,6 +39,26 @@ pub struct Settings {
     pub moment: fn() -> Moment,
 }
 
+impl Settings {
+    /// Those of a process that takes nothing in, and sends to these services what it has.
+    pub(crate) fn sending(services: Vec<String>, access: Access) -> Self {
+        Self {
+            tenants: BTreeMap::new(),
+            reload: None,
+            trusted_proxies: Vec::new(),
+            tls: None,
+            services,
+            access,
+            resolver: Resolver::system(),
+            spool: None,
+            quarantine: None,
+            ack: Ack::Committed,
+            limits: Limits::default(),
+            moment: Moment::now,
+        }
+    }
+}
+
 impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Self {

@@ -76,7 +76,8 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
 
-fn network(address: IpAddr) -> IpAddr {
+/// The address itself; of IPv6 its /64: whoever has one address there has them all.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> IPV6_SOURCE_BITS << IPV6_SOURCE_BITS).into(),

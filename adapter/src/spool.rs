@@ -123,12 +123,14 @@ impl Spool {
         self.inner.shared.lock().amount()
     }
 
-    /// Looks whether what is in it has grown too old by `now`, in microseconds since 1970-01-01T00:00:00Z.
-    pub(crate) fn look(&self, now: i64) -> Amount {
+    /// Looks whether what is in it has grown too old by `now`, in microseconds since 1970-01-01T00:00:00Z. How much
+    /// there is, and how old.
+    pub(crate) fn look(&self, now: i64) -> (Amount, Duration) {
         let amount = self.amount();
         let age = amount.oldest.map_or(0, |oldest| u64::try_from(now.saturating_sub(oldest)).unwrap_or(0));
-        self.inner.is_aged.store(Duration::from_micros(age) > self.inner.bounds.age, Ordering::Relaxed);
-        amount
+        let age = Duration::from_micros(age);
+        self.inner.is_aged.store(age > self.inner.bounds.age, Ordering::Relaxed);
+        (amount, age)
     }
 
     fn has_room(&self, bytes: usize) -> bool {

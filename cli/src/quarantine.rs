@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     client::Target,
     output::{Format, print, print_value, report, row, table},
-    spool::{Place, rfc3339},
+    spool::{Look, Place, rfc3339},
     time::shown,
 };
 
@@ -40,18 +40,6 @@ enum Command {
     Verify(Look),
     /// Admit those that verify to the booking service
     Replay(Replay),
-}
-
-#[derive(Args)]
-struct Look {
-    #[command(flatten)]
-    place: Place,
-    /// The config file: the tenants and their secrets, and where data lies
-    #[arg(long, env = "CALBRIDGE_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// How to print
-    #[arg(long, value_enum, default_value = "table")]
-    output: Format,
 }
 
 #[derive(Args)]

@@ -27,7 +27,7 @@ pub(crate) struct Spool {
 #[derive(Subcommand)]
 enum Command {
     /// Show how much waits, of whom, and since when
-    Status(Status),
+    Status(Look),
     /// Show each webhook that waits, oldest first
     Inspect(Inspect),
     /// Send what waits to the booking service; the adapter must not run
@@ -46,16 +46,17 @@ pub(crate) struct Place {
     data_dir: Option<PathBuf>,
 }
 
+/// Which spool, and how to print what is in it.
 #[derive(Args)]
-struct Status {
+pub(crate) struct Look {
     #[command(flatten)]
-    place: Place,
-    /// The config file; of it only `spool_dir` and `data_dir` count here
+    pub(crate) place: Place,
+    /// The config file; of it only where things are, and the tenants' secrets where they are asked for, count here
     #[arg(long, env = "CALBRIDGE_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value = "table")]
-    output: Format,
+    pub(crate) output: Format,
 }
 
 #[derive(Args)]
@@ -67,7 +68,7 @@ struct Inspect {
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: usize,
     #[command(flatten)]
-    status: Status,
+    look: Look,
 }
 
 #[derive(Args)]
@@ -101,7 +102,7 @@ fn look(spool: &SpoolSettings, each: impl FnMut(SpooledEvent)) -> anyhow::Result
         .with_context(|| format!("no spool can be read at {place} (another place: --spool-dir, or --data-dir)"))
 }
 
-impl Status {
+impl Look {
     fn run(self) -> anyhow::Result<()> {
         let spool = self.place.read(self.config)?;
         let summary = look(&spool, |_| {})?;
@@ -142,15 +143,15 @@ impl Status {
 
 impl Inspect {
     fn run(self) -> anyhow::Result<()> {
-        let Self { tenant, limit, status } = self;
-        let spool = status.place.read(status.config)?;
+        let Self { tenant, limit, look: Look { place, config, output } } = self;
+        let spool = place.read(config)?;
         let (mut events, mut more) = (Vec::new(), 0_usize);
         look(&spool, |event| {
             if tenant.as_ref().is_none_or(|tenant| *tenant == event.tenant) {
                 if events.len() < limit { events.push(event) } else { more += 1 }
             }
         })?;
-        match status.output {
+        match output {
             Format::Json => print_value(&events.iter().map(of_event).collect()),
             Format::Table => {
                 let mut lines = table(["received", "tenant", "trigger", "bytes", "request id"]);

@@ -4,15 +4,11 @@
 //! Invariant: whatever comes, no tenant has more than its share, and in no time more than its burst and its rate allow;
 //! and what is known of addresses is bounded. One that is forgotten begins anew, within its tenant's share.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-    num::NonZeroUsize,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use lru::LruCache;
+
+use crate::{meter::Meter, source::network};
 
 /// Records at once: what is known of each costs some 100 bytes of memory. At the usual size they fill the bytes.
 const RECORDS_MOST: usize = 100_000;
@@ -35,18 +31,10 @@ pub(super) struct Source(IpAddr);
 #[derive(Debug)]
 pub(super) struct Budget {
     bytes: u64,
-    tenant: Rate,
-    source: Rate,
+    tenant: Meter,
+    source: Meter,
     tenants: HashMap<Arc<str>, Share>,
     sources: LruCache<(Arc<str>, Source), Share>,
-}
-
-/// So many at once, then one in each interval.
-#[derive(Debug, Clone, Copy)]
-struct Rate {
-    interval: Duration,
-    /// What the whole burst is worth of intervals, but for its first.
-    slack: Duration,
 }
 
 /// What one of them has.
@@ -60,23 +48,7 @@ struct Share {
 impl Source {
     /// The address itself; of IPv6 its /64, for whoever has one address there has them all.
     pub(super) fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-            address @ IpAddr::V4(_) => address,
-        })
-    }
-}
-
-impl Rate {
-    fn new(per_second: u32) -> Self {
-        let interval = Duration::from_secs(1) / per_second.max(1);
-        Self { interval, slack: interval * (per_second.max(1) * BURST_SECONDS - 1) }
-    }
-
-    /// When the next is due after one that comes now; nothing where that is one too many.
-    fn next(self, due: Duration, now: Duration) -> Option<Duration> {
-        let due = due.max(now);
-        (due <= now + self.slack).then(|| due + self.interval)
+        Self(network(address.to_canonical()))
     }
 }
 
@@ -86,8 +58,9 @@ impl Budget {
         // Grown as needed: a capacity given to the map would be allocated at the start.
         let mut sources = LruCache::unbounded();
         sources.resize(SOURCES_MOST);
-        let tenant = Rate::new(rate.saturating_mul(TENANT_RATE));
-        Self { bytes, tenant, source: Rate::new(rate), tenants: HashMap::new(), sources }
+        let meter = |rate: u32| Meter::new(rate, rate.saturating_mul(BURST_SECONDS));
+        let (tenant, source) = (meter(rate.saturating_mul(TENANT_RATE)), meter(rate));
+        Self { bytes, tenant, source, tenants: HashMap::new(), sources }
     }
 
     /// One of so many bytes may be kept, where so many records and bytes are kept in all. It counts against the rates
@@ -110,10 +83,12 @@ impl Budget {
         {
             return false;
         }
-        let dues = self.tenant.next(of_tenant.due, now).zip(self.source.next(of_source.due, now));
-        let Some((tenant_due, source_due)) = dues else { return false };
-        self.tenants.entry(Arc::clone(tenant)).or_default().due = tenant_due;
-        self.sources.get_or_insert_mut((Arc::clone(tenant), source), Share::default).due = source_due;
+        let (of_tenant, of_source) = (of_tenant.due.saturating_sub(now), of_source.due.saturating_sub(now));
+        let (Ok(of_tenant), Ok(of_source)) = (self.tenant.take(of_tenant), self.source.take(of_source)) else {
+            return false;
+        };
+        self.tenants.entry(Arc::clone(tenant)).or_default().due = now + of_tenant;
+        self.sources.get_or_insert_mut((Arc::clone(tenant), source), Share::default).due = now + of_source;
         true
     }
 

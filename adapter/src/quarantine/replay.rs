@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use calbridge_process::{Access, Ack, Limits, Tenant};
+use calbridge_process::{Access, Tenant};
 use calbridge_proto::v1::SubmitOutcome;
 use calbridge_telemetry::Readiness;
 use futures_util::{StreamExt as _, stream};
@@ -28,7 +28,7 @@ use super::{
     webhook::Webhook,
 };
 use crate::{
-    Error, Moment, Resolver, Settings,
+    Error, Moment, Settings,
     forward::{self, Accepted, Forwarder, Refused},
     metrics::Metrics,
     segment,
@@ -129,10 +129,10 @@ pub async fn replay_quarantine(
     let _lock = lock(directory)?;
     let places = look::places(directory).map_err(unusable)?;
     let linked = Readiness::new().check("service");
-    let settings = settings(tenants, services, access);
+    let settings = Settings::sending(services, access);
     let metrics = Arc::new(Metrics::new());
     let (forwarder, forwarding) = forward::start(&settings, linked.clone(), &metrics, &CancellationToken::new())?;
-    let replay = Replay { directory, keyring: Keyring::new(&settings.tenants), forwarder };
+    let replay = Replay { directory, keyring: Keyring::new(&tenants), forwarder };
     let mut replayed = Replayed { left: places.len(), ..Replayed::default() };
     let mut tells = time::interval(TOLD);
     // The first tick comes at once.
@@ -225,23 +225,5 @@ fn lock(directory: &Path) -> Result<File, QuarantineError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(QuarantineError::Taken { directory: directory.to_owned() }),
         Err(TryLockError::Error(why)) => Err(unusable(why)),
-    }
-}
-
-/// Those of an adapter that takes nothing in.
-fn settings(tenants: BTreeMap<String, Tenant>, services: Vec<String>, access: Access) -> Settings {
-    Settings {
-        tenants,
-        tls: None,
-        services,
-        access,
-        resolver: Resolver::system(),
-        spool: None,
-        quarantine: None,
-        ack: Ack::Committed,
-        limits: Limits::default(),
-        trusted_proxies: Vec::new(),
-        reload: None,
-        moment: Moment::now,
     }
 }

@@ -73,7 +73,7 @@ proptest! {
             match budgets.take((), now) {
                 Ok(()) => through.push(now),
                 // What it says is true: then there is room, and not before.
-                Err(wait) => prop_assert!(!wait.is_zero() && wait <= budgets.cost),
+                Err(wait) => prop_assert!(!wait.is_zero() && wait <= Duration::from_secs(1) / per_second),
             }
         }
         for (place, from) in through.iter().enumerate() {

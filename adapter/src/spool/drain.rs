@@ -106,10 +106,8 @@ impl Drain {
     }
 
     fn look(&self) {
-        let now = (self.moment)().micros();
-        let amount = self.spool.look(now);
-        let age = amount.oldest.map_or(0, |oldest| u64::try_from(now.saturating_sub(oldest)).unwrap_or(0));
-        self.metrics.spool_holds(amount.records, amount.bytes, Duration::from_micros(age));
+        let (amount, age) = self.spool.look((self.moment)().micros());
+        self.metrics.spool_holds(amount.records, amount.bytes, age);
     }
 
     fn send(&self, entry: Entry) -> impl Future<Output = Sent> + use<> {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use calbridge_process::{Access, Ack, Limits, SpoolSettings};
+use calbridge_process::{Access, SpoolSettings};
 use calbridge_telemetry::Readiness;
 use tokio::{select, time};
 use tokio_util::sync::CancellationToken;
 
 use super::{Bounds, Drain, Opening, Spool};
-use crate::{Error, Moment, Resolver, Settings, forward, metrics::Metrics};
+use crate::{Error, Settings, forward, metrics::Metrics};
 
 /// How often it is told how far it has come.
 const TOLD: time::Duration = time::Duration::from_secs(1);
@@ -48,20 +48,7 @@ pub async fn empty_spool(
         check: readiness.check("spool"),
         metrics: Arc::clone(&metrics),
     })?;
-    let settings = Settings {
-        tenants: [].into(),
-        reload: None,
-        trusted_proxies: Vec::new(),
-        tls: None,
-        services,
-        access,
-        resolver: Resolver::system(),
-        spool: None,
-        quarantine: None,
-        ack: Ack::Committed,
-        limits: Limits::default(),
-        moment: Moment::now,
-    };
+    let settings = Settings::sending(services, access);
     let (forwarder, forwarding) = forward::start(&settings, linked.clone(), &metrics, &CancellationToken::new())?;
     let over = CancellationToken::new();
     let drain = Drain { spool: spool.clone(), forwarder, metrics, moment: settings.moment };

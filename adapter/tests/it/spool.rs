@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
-use calbridge_adapter::Settings;
+use calbridge_adapter::{Settings, inspect_spool};
 use calbridge_process::{Ack, Limits, SpoolSettings};
 use calbridge_proto::v1::SubmitError;
 use tempfile::TempDir;
@@ -79,8 +79,8 @@ async fn a_commit_that_comes_late_is_a_202_and_is_not_asked_for_twice() {
     assert_eq!(status(&adapter, "uid-1").await, 200);
     service.script([Act::Late(SHORT * 3)]);
     assert_eq!(status(&adapter, "uid-2").await, 202);
-    // Until the late answer has come; what would be sent again would be by now.
-    tokio::time::sleep(SHORT * 3).await;
+    let spool = folder.path().join("spool");
+    until("the late answer settles it", || inspect_spool(&spool, |_| {}).unwrap().events() == 0).await;
     assert_eq!(status(&adapter, "uid-3").await, 200);
     stop(adapter).await;
     let adapter = start(with_spool(service.address, folder.path())).await;
