@@ -5,8 +5,10 @@
 //! environment is read here and nowhere else.
 
 mod access;
+mod ages;
 mod config;
 mod error;
+mod files;
 mod frame;
 mod limits;
 mod options;
@@ -21,10 +23,12 @@ mod tenant;
 pub mod tls;
 
 pub use access::{Access, Credentials, SERVICES_MOST, ServiceOptions, Token, is_https};
+pub use ages::Ages;
 pub use config::{
     COMPLETE_GRACE, Config, Database, Program, RedisSettings, RedisTls, resolve, service_access, spool_settings, store,
 };
 pub use error::ConfigError;
+pub use files::most_open_files;
 pub use frame::{Process, announce, arguments, environment, exit_code, listen, loopback_or, start, start_with};
 pub use limits::Limits;
 pub use options::{LimitOptions, LogFormatOption, Options, TenantOptions};

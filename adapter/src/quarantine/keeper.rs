@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use calbridge_process::QuarantineSettings;
+use calbridge_process::{Ages, QuarantineSettings};
 use calbridge_telemetry::semconv;
 use prost::Message as _;
 use tracing::{info, warn};
@@ -80,6 +80,7 @@ pub(super) struct Keeper {
     ledger: Ledger,
     /// When it began: the budget's time.
     began: Instant,
+    ages: Ages,
     current: Option<Current>,
     /// Files of which something may not be on stable storage: one for each segment since the disk was last told.
     dirty: Vec<fs::File>,
@@ -129,6 +130,7 @@ impl Keeper {
             queued,
             metrics,
             began: Instant::now(),
+            ages: Ages::begin(moment().micros()),
             current: None,
             dirty: Vec::new(),
             sync: fs::File::sync_data,
@@ -318,7 +320,8 @@ impl Keeper {
     fn look(&mut self) {
         let directory = self.settings.directory.clone();
         let age = i64::try_from(self.settings.age.as_micros()).unwrap_or(i64::MAX);
-        let mut gone = self.ledger.outdated((self.moment)().micros().saturating_sub(age));
+        let now = self.ages.now((self.moment)().micros(), self.began.elapsed());
+        let mut gone = self.ledger.outdated(now.saturating_sub(age));
         for number in self.ledger.numbers() {
             let settled = segment::settled(&directory, number);
             if !settled.is_empty() && self.ledger.settle(number, settled) {

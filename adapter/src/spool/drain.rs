@@ -5,6 +5,7 @@
 
 use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 
+use calbridge_process::Ages;
 use calbridge_telemetry::semconv;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
@@ -60,10 +61,11 @@ impl Drain {
         let mut aside: VecDeque<(Instant, Entry)> = VecDeque::new();
         let (mut failures, mut not_before, mut next_look) = (0_u32, Instant::now(), Instant::now());
         let warnings = Throttle::new();
+        let (began, mut ages) = (Instant::now(), Ages::begin((self.moment)().micros()));
         while !stop.is_cancelled() {
             let now = Instant::now();
             if next_look <= now {
-                self.look();
+                self.look(ages.now((self.moment)().micros(), began.elapsed()));
                 next_look = now + LOOK;
             }
             while aside.front().is_some_and(|(until, _)| *until <= now) {
@@ -105,8 +107,8 @@ impl Drain {
         let _ = timeout(LAST, rest).await;
     }
 
-    fn look(&self) {
-        let (amount, age) = self.spool.look((self.moment)().micros());
+    fn look(&self, now: i64) {
+        let (amount, age) = self.spool.look(now);
         self.metrics.spool_holds(amount.records, amount.bytes, age);
     }
 

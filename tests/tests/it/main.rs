@@ -14,6 +14,7 @@ mod corpus;
 mod crash;
 mod examples;
 mod golden;
+mod hostile;
 mod house;
 mod languages;
 mod overload;
