@@ -227,13 +227,15 @@ impl Keeper {
     /// What became of it.
     fn keep(&mut self, tenant: &Arc<str>, Offered { source, time, webhook, .. }: &Offered) -> &'static str {
         let (source, weight) = (Source::of(*source), webhook.weight());
+        let claim = webhook.claim(tenant);
+        // Before the budget: Cal.com sends each of them up to four times, and the later tries of some would use up what
+        // the first of others may take. It costs a hash, of which the edge has made more by now.
+        if self.ledger.has(&claim) {
+            return "copy";
+        }
         // Before all that costs more: what a flood brings ends here.
         if !self.ledger.admit(tenant, source, weight, self.began.elapsed()) {
             return "over_budget";
-        }
-        let claim = webhook.claim(tenant);
-        if self.ledger.has(&claim) {
-            return "copy";
         }
         if self.failed_at.is_some_and(|failed| failed.elapsed() < RETRY) {
             return "failed";

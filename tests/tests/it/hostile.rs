@@ -9,6 +9,7 @@ mod heads;
 mod slow;
 mod smuggling;
 mod tls;
+mod wrong_secret;
 
 use std::{net::IpAddr, time::Duration};
 

@@ -22,8 +22,8 @@ const LARGE: usize = 4;
 const LARGE_BODY: usize = 1024 * 1024;
 /// After each: the edge is tested here, and not who gets more of the processor.
 const REST: Duration = Duration::from_millis(20);
-/// What may be kept of what is refused.
-const KEPT: u64 = 4 * 1024 * 1024;
+/// What may be kept of what is refused: the least that can be said.
+const KEPT: u64 = 64 * 1024 * 1024;
 /// A file is removed when it is full, or old: one of it may be beyond what is kept.
 const SLACK: u64 = 4 * 1024 * 1024;
 
