@@ -12,7 +12,6 @@ pub mod goals;
 pub mod growth;
 pub mod latency;
 pub mod limits;
-pub mod machine;
 pub mod meter;
 pub mod open;
 pub mod report;

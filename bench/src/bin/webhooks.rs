@@ -15,12 +15,12 @@ use calbridge_bench::webhooks::{
     comparison::{self, Extent},
     endurance, growth,
     limits::{self, Limit},
-    machine::Machine,
     report,
     rig::{Ground, Store},
     sink,
     wire::Client,
 };
+use calbridge_e2e::machine::Machine;
 use calbridge_e2e::program::place;
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
