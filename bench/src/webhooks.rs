@@ -19,5 +19,6 @@ pub mod rig;
 pub mod sample;
 pub mod seed;
 pub mod sink;
+pub mod spool;
 pub mod target;
 pub mod wire;
