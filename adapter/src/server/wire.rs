@@ -20,9 +20,9 @@ use tokio::{
 /// What an HTTP/2 client begins with.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Read in one turn of a connection. HTTP/2 knows frames of nine bytes, of which a thousand are in here: a peer that has
+/// Read in one turn of a connection. HTTP/2 knows frames of nine bytes, of which nine hundred are in here: a peer that has
 /// sent them by the ten thousand would otherwise keep a whole thread to itself until each is dealt with.
-const TURN_BYTES: usize = 16 * 1024;
+const TURN_BYTES: usize = 8 * 1024;
 
 /// For a peer to take more of its answers; they are small, so only one that reads none gets here.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -24,6 +24,8 @@ const LARGE_BODY: usize = 1024 * 1024;
 const REST: Duration = Duration::from_millis(20);
 /// What may be kept of what is refused: the least that can be said.
 const KEPT: u64 = 64 * 1024 * 1024;
+/// What one address may have of it.
+const SHARE: u64 = 8;
 /// A file is removed when it is full, or old: one of it may be beyond what is kept.
 const SLACK: u64 = 4 * 1024 * 1024;
 
@@ -43,12 +45,12 @@ async fn floods_of_forged_webhooks_cost_what_they_may() {
     .await;
     let refused = siege.system.adapter_metrics().await;
     let counted = |result: &str| refused.sum("calbridge_quarantine_refused_total", &[&format!("=\"{result}\"")]);
-    assert!(counted("kept") > 10.0 && counted("over_budget") > 100.0, "{}", refused.text());
-    assert!(counted("unknown_tenant") > 100.0, "{}", refused.text());
+    assert!(counted("kept") > 10.0 && counted("over_budget") > 10.0, "{}", refused.text());
+    assert!(counted("unknown_tenant") > 10.0, "{}", refused.text());
     let spool = siege.system.spool();
     let mut system = siege.lift("floods of forged webhooks", 0).await;
     let kept = bytes_below(&spool);
-    assert!(kept < KEPT + SLACK, "{kept} bytes are left on the disk");
+    assert!(kept < KEPT / SHARE + SLACK, "{kept} bytes are left on the disk");
     assert!(system.service.ended().is_none());
     system.service.stop().await;
 }
