@@ -163,7 +163,7 @@ fn failing_sync(file: &File) -> io::Result<()> {
 async fn a_disk_that_failed_is_not_believed_again() {
     let folder = TempDir::new().unwrap();
     let check = Readiness::new().check("spool");
-    let spool = Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), failing_sync).unwrap();
+    let spool = Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), Disk { sync: failing_sync, ..Disk::REAL }).unwrap();
     keep(&spool, "acme", "before").await.unwrap();
     FAILING.store(true, Ordering::SeqCst);
     for text in ["lost", "lost as well"] {
