@@ -1,12 +1,22 @@
-/* Chance that one number tells: what the system would draw, from the seed in CALBRIDGE_SEED.
+/* Chance that one number tells: what the system would draw, from the seed in CALBRIDGE_SEED; and a calendar that stands
+ * still.
  *
- * Hash maps, ids, the order in which a select looks at its branches: all of it begins with these two calls. Every thread
- * has the same sequence, whenever it begins, so that threads which do not meet do not matter. */
+ * Hash maps, ids, the order in which a select looks at its branches: all of it begins with these calls. Every thread has
+ * the same sequence, whenever it begins, so that threads which do not meet do not matter. The date of an HTTP answer is
+ * the calendar's; what is measured goes on as it does. */
+
+#define _GNU_SOURCE
 
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+/* 2026-09-21, when the golden lives are told. */
+#define TODAY 1790000000
 
 static __thread uint64_t state;
 static __thread int has_begun;
@@ -39,4 +49,14 @@ int getentropy(void *buffer, size_t length)
 {
     getrandom(buffer, length, 0);
     return 0;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) {
+        now->tv_sec = TODAY;
+        now->tv_nsec = 0;
+        return 0;
+    }
+    return (int)syscall(SYS_clock_gettime, clock, now);
 }

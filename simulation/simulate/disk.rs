@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
     io,
-    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,8 +25,8 @@ thread_local! {
 /// All of them: an adapter's files are told by their directory.
 struct Disks {
     chance: Chance,
-    /// How long each file was when it was last synced, by its inode.
-    synced: HashMap<u64, u64>,
+    /// How long each file was when it was last synced.
+    synced: HashMap<PathBuf, u64>,
     /// The next sync of a file in there is never done.
     failing: Option<PathBuf>,
     /// Such a sync was asked for: the file, and what stood in it.
@@ -55,17 +55,18 @@ pub(crate) fn pace() -> Duration {
 /// Keeps what is in the file, or the names in the directory.
 pub(crate) fn sync(file: &File) -> io::Result<()> {
     let (about, path) = (file.metadata()?, fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?);
-    if about.is_dir() {
-        return remember(&path);
-    }
     DISKS.with_borrow_mut(|disks| {
+        if about.is_dir() {
+            disks.synced.retain(|path, _| path.exists());
+            return remember(&path);
+        }
         let is_segment = path.extension().is_some_and(|extension| extension == "segment");
         if is_segment && disks.failing.is_some() && disks.failing.as_deref() == path.parent() {
             disks.failing = None;
             disks.failed = Some((path.clone(), fs::read(&path)?));
             return Err(io::Error::other("the power is gone"));
         }
-        disks.synced.insert(about.ino(), about.len());
+        disks.synced.insert(path, about.len());
         Ok(())
     })
 }
@@ -94,7 +95,7 @@ pub(crate) fn lose_power(directory: &Path) -> io::Result<()> {
         }
         for (name, path) in files(directory)? {
             let about = fs::metadata(&path)?;
-            let kept = disks.synced.get(&about.ino()).copied().unwrap_or(0).min(about.len());
+            let kept = disks.synced.get(&path).copied().unwrap_or(0).min(about.len());
             let more = usize::try_from(about.len() - kept).unwrap_or(usize::MAX);
             let left = kept + u64::try_from(disks.chance.below(more.saturating_add(1))).unwrap_or(0);
             if left == about.len() || name == "lock" {
