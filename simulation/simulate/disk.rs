@@ -15,8 +15,13 @@ use std::{
 
 use calbridge_e2e::chance::Chance;
 
+use crate::story;
+
 /// Once in so many rounds of the spool its disk is slow.
 const SLOW_ONCE_IN: usize = 12;
+
+/// What a disk writes at once.
+const SECTOR: u64 = 512;
 
 thread_local! {
     static DISKS: RefCell<Disks> = RefCell::new(Disks::new(0));
@@ -98,15 +103,20 @@ pub(crate) fn lose_power(directory: &Path) -> io::Result<()> {
             let kept = disks.synced.get(&path).copied().unwrap_or(0).min(about.len());
             let more = usize::try_from(about.len() - kept).unwrap_or(usize::MAX);
             let left = kept + u64::try_from(disks.chance.below(more.saturating_add(1))).unwrap_or(0);
+            // A sector is written as a whole, or not.
+            let left = if left == about.len() { left } else { (left / SECTOR * SECTOR).max(kept) };
             if left == about.len() || name == "lock" {
                 continue;
             }
             let file = OpenOptions::new().write(true).open(&path)?;
             file.set_len(left)?;
-            if disks.chance.once_in(3) {
-                // The length reached the disk before what it is the length of.
+            // The length may reach the disk before what it is the length of.
+            let has_length = disks.chance.once_in(3);
+            if has_length {
                 file.set_len(about.len())?;
             }
+            let (length, behind) = (about.len(), if has_length { "nothing" } else { "the end" });
+            story::say(&format!("{name} had {length} bytes and {kept} synced; behind {left} is {behind}"));
         }
         for (name, path) in files(&shadow(directory)).unwrap_or_default() {
             let gone = directory.join(name);
@@ -125,9 +135,10 @@ fn remember(directory: &Path) -> io::Result<()> {
         fs::remove_dir_all(&shadow)?;
     }
     fs::create_dir(&shadow)?;
-    files(directory)?.into_iter().filter(|(name, _)| name.ends_with(".segment")).try_for_each(|(name, path)| {
-        fs::hard_link(path, shadow.join(name))
-    })
+    files(directory)?
+        .into_iter()
+        .filter(|(name, _)| name.ends_with(".segment"))
+        .try_for_each(|(name, path)| fs::hard_link(path, shadow.join(name)))
 }
 
 fn shadow(directory: &Path) -> PathBuf {

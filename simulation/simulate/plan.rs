@@ -111,7 +111,7 @@ impl Plan {
         let (adapters, services) = (1 + chance.below(2), 1 + chance.below(2));
         let ack = if chance.once_in(4) { Ack::Spooled } else { Ack::Committed };
         let spool_bytes = if chance.once_in(6) { SMALL_SPOOL } else { 1 << 30 };
-        let latency = Duration::from_millis([2, 10, 10, 40][chance.below(4)]);
+        let latency = Duration::from_millis([5, 10, 20, 50][chance.below(4)]);
         let shuffled = chance.once_in(2);
         let most = WEBHOOKS + chance.below(WEBHOOKS_MORE);
         let (mut told, mut webhooks) = (Vec::new(), Vec::new());
@@ -126,13 +126,6 @@ impl Plan {
         let mut faults: Vec<_> = (0..count).map(|_| hosts.fault(&mut chance)).collect();
         faults.sort_by_key(|fault| fault.begins);
         Self { seed, adapters, services, ack, spool_bytes, latency, shuffled, lives: told, webhooks, faults }
-    }
-
-    /// Everybody.
-    pub(crate) fn hosts(&self) -> Vec<Host> {
-        let adapters = (0..self.adapters).map(Host::Adapter);
-        let services = (0..self.services).map(Host::Service);
-        adapters.chain(services).chain([Host::Calcom, Host::Watcher(0), Host::Watcher(1), Host::Worker]).collect()
     }
 }
 

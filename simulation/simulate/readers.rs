@@ -34,7 +34,12 @@ pub(crate) async fn watch(number: usize, services: usize, seen: Seen) -> turmoil
     loop {
         match watch.next().await? {
             Some(Watched::Entry(Entry::Transition(made))) => {
-                story::tell(&format!("watcher-{number} hears of {} at {}: {:?}", made.uid, made.position, made.to_status()));
+                story::tell(&format!(
+                    "watcher-{number} hears of {} at {}: {:?}",
+                    made.uid,
+                    made.position,
+                    made.to_status()
+                ));
                 if last.take().is_some_and(|last| last >= made.position) {
                     seen.broken(format!("watcher-{number} was told of {} again, or late", made.position));
                 }

@@ -1,13 +1,6 @@
 //! The world of a seed: its machines and the network between them, what breaks in it and when, and its end.
 
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    path::PathBuf,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use calbridge_adapter::{Resolver, Settings as AdapterSettings, simulation::Disk};
 use calbridge_process::{Access, Database, Limits, Secret, SpoolSettings, Tenant};
@@ -27,7 +20,7 @@ use crate::{
 };
 
 /// A turn of every host. Messages arrive between turns.
-const TICK: Duration = Duration::from_millis(2);
+const TICK: Duration = Duration::from_millis(5);
 /// How often it is looked whether everything has settled, and how much the spools hold.
 pub(crate) const GLANCE: Duration = Duration::from_millis(250);
 /// After the end of all faults everything that was promised is done within this time: connections that died in silence
@@ -114,7 +107,8 @@ impl World {
             self.glance = now + GLANCE;
             laws::bounds(&self.plan, &self.spools(), &self.seen)?;
             let is_over = now >= HEALED && self.seen.with(|seen| seen.is_sent);
-            let missing = if is_over { laws::missing(&self.plan, &self.memory, &self.spools(), &self.seen)? } else { None };
+            let missing =
+                if is_over { laws::missing(&self.plan, &self.memory, &self.spools(), &self.seen)? } else { None };
             match missing {
                 None if is_over => break,
                 Some(missing) if now > bound => return Err(format!("{SETTLED:?} after all was mended: {missing}")),

@@ -76,12 +76,7 @@ pub fn run(program: &Path, seed: u64, arguments: &[&str]) -> io::Result<Outcome>
 /// # Errors
 ///
 /// A process can't be started.
-pub fn run_all(
-    program: &Path,
-    seeds: Range<u64>,
-    at_a_time: usize,
-    each: impl Fn(Outcome) + Sync,
-) -> io::Result<()> {
+pub fn run_all(program: &Path, seeds: Range<u64>, at_a_time: usize, each: impl Fn(Outcome) + Sync) -> io::Result<()> {
     let next = AtomicU64::new(seeds.start);
     let work = || -> io::Result<()> {
         loop {
