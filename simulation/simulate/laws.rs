@@ -9,7 +9,6 @@ use std::{
 };
 
 use calbridge_adapter::inspect_spool;
-use calbridge_e2e::webhook::sha256;
 use calbridge_proto::v1::{Booking, BookingEvent, Delivery, Transition};
 use calbridge_service::store::{
     Batch, DeliveryKey, Identity, LogEntry, LogFilter, LogQuery, NewDelivery, Position, Store, StoreError,
@@ -19,7 +18,7 @@ use futures_util::FutureExt as _;
 use uuid::Uuid;
 
 use crate::{
-    plan::Plan,
+    plan::{Plan, Webhook},
     readers::CONSUMER,
     seen::{Answers, Seen},
     world::tenant,
@@ -48,7 +47,7 @@ pub(crate) fn missing(plan: &Plan, memory: &Memory, spools: &[PathBuf], seen: &S
     for (number, answers) in answers(plan, seen) {
         let webhook = &plan.webhooks[number];
         let wanted = if webhook.step.is_some() { answers.kept().min(1) } else { answers.kept() };
-        let there = copies(&deliveries(&store, webhook.tenant)?, &webhook.body);
+        let there = copies(&deliveries(&store, webhook.tenant)?, webhook);
         if there < wanted {
             return Ok(Some(format!("webhook {number} was answered {answers:?} and is in the store {there} times")));
         }
@@ -107,7 +106,7 @@ pub(crate) fn judge(plan: &Plan, memory: &Memory, seen: &Seen) -> Result<(), Str
 fn kept_once(plan: &Plan, number: usize, kept: &[Delivery], answers: &BTreeMap<usize, Answers>) -> Result<(), String> {
     let mut sent = 0;
     for (webhook, told) in plan.webhooks.iter().enumerate().filter(|(_, webhook)| webhook.tenant == number) {
-        let there = copies(kept, &told.body);
+        let there = copies(kept, told);
         let of = answers.get(&webhook).copied().unwrap_or_default();
         // Each request with a body that can't be typed is a webhook of its own.
         let (least, most) = match told.step {
@@ -131,10 +130,10 @@ fn kept_once(plan: &Plan, number: usize, kept: &[Delivery], answers: &BTreeMap<u
 /// nothing is missing ends where it was written to end.
 fn states(plan: &Plan, number: usize, kept: &[Delivery], store: &impl Store) -> Result<(), String> {
     let told = plan.webhooks.iter().filter(|webhook| webhook.tenant == number && webhook.step.is_some());
-    let (there, lost): (Vec<_>, Vec<_>) = told.partition(|webhook| copies(kept, &webhook.body) > 0);
+    let (there, lost): (Vec<_>, Vec<_>) = told.partition(|webhook| copies(kept, webhook) > 0);
     let judge = Memory::default().open();
     for webhook in there {
-        let delivery = delivery(&tenant(number), &webhook.body);
+        let delivery = delivery(&tenant(number), webhook);
         now(judge.commit(Batch { deliveries: vec![delivery], ..Batch::default() }))?;
     }
     for (uid, status, payment) in &plan.lives[number].ends {
@@ -180,9 +179,8 @@ fn deliveries(store: &impl Store, number: usize) -> Result<Vec<Delivery>, String
     Ok(kept.into_iter().map(|(_, delivery)| delivery).collect())
 }
 
-fn copies(kept: &[Delivery], body: &[u8]) -> usize {
-    let sha256 = sha256(body);
-    kept.iter().filter(|delivery| delivery.body_sha256 == sha256).count()
+fn copies(kept: &[Delivery], webhook: &Webhook) -> usize {
+    kept.iter().filter(|delivery| delivery.body_sha256 == webhook.sha256).count()
 }
 
 fn log(store: &impl Store, number: usize) -> Result<Vec<Transition>, String> {
@@ -223,11 +221,12 @@ fn state(booking: Booking) -> Booking {
 }
 
 /// A webhook as it comes to a store.
-fn delivery(tenant: &str, body: &[u8]) -> NewDelivery {
-    let mut event = BookingEvent { tenant: tenant.to_owned(), raw_body: body.to_vec().into(), ..Default::default() };
-    calbridge_calcom::type_body(body).into_event(&mut event);
+fn delivery(tenant: &str, webhook: &Webhook) -> NewDelivery {
+    let raw_body = webhook.body.clone().into();
+    let mut event = BookingEvent { tenant: tenant.to_owned(), raw_body, ..Default::default() };
+    calbridge_calcom::type_body(&webhook.body).into_event(&mut event);
     let mut body_sha256 = [0; 32];
-    body_sha256.copy_from_slice(&sha256(body));
+    body_sha256.copy_from_slice(&webhook.sha256);
     NewDelivery {
         key: DeliveryKey { tenant: Arc::from(tenant), time: 0, identity: Identity::Body(body_sha256) },
         delivery_id: Uuid::from_slice(&body_sha256[..16]).unwrap_or_default(),

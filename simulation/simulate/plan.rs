@@ -1,17 +1,15 @@
 //! What a seed tells: who is there, what Cal.com sends and when, and what breaks meanwhile.
 //!
-//! Invariant: a plan is a function of its seed. Every fault ends before [`HEALED`].
+//! Invariant: a plan is a function of its seed. Every fault has an end.
 
 use std::{fmt, time::Duration};
 
 use calbridge_calcom::golden::{self, lives};
-use calbridge_e2e::chance::Chance;
+use calbridge_e2e::{chance::Chance, webhook::sha256};
 use calbridge_process::Ack;
 
 /// Webhooks are first sent, and faults begin, within this time.
-pub(crate) const BUSY: Duration = Duration::from_secs(6);
-/// From here on nothing is broken any more.
-pub(crate) const HEALED: Duration = Duration::from_secs(9);
+pub(crate) const BUSY: Duration = Duration::from_secs(4);
 
 /// So many webhooks make a history, at the least; the last life is told to its end.
 const WEBHOOKS: usize = 20;
@@ -53,6 +51,8 @@ pub(crate) struct Plan {
 pub(crate) struct Webhook {
     pub(crate) tenant: usize,
     pub(crate) body: Vec<u8>,
+    /// Its SHA-256, as deliveries have it.
+    pub(crate) sha256: Vec<u8>,
     /// Which of its life's it is; none for a body that can't be typed.
     pub(crate) step: Option<usize>,
     /// Each time that Cal.com sends it, and how often it tries then.
@@ -127,13 +127,24 @@ impl Plan {
         faults.sort_by_key(|fault| fault.begins);
         Self { seed, adapters, services, ack, spool_bytes, latency, shuffled, lives: told, webhooks, faults }
     }
+
+    /// From here on nothing is broken any more.
+    pub(crate) fn healed(&self) -> Duration {
+        self.faults.iter().map(|fault| fault.ends).max().unwrap_or_default()
+    }
+}
+
+impl Webhook {
+    fn new(tenant: usize, body: Vec<u8>, step: Option<usize>, sent: Vec<(Duration, usize)>) -> Self {
+        Self { tenant, sha256: sha256(&body), body, step, sent }
+    }
 }
 
 /// The webhooks of a life at this tenant, some of them sent twice, and now and then a body that can't be typed.
 fn tell(life: &lives::Life, tenant: usize, chance: &mut Chance) -> Vec<Webhook> {
-    let begins = milliseconds(chance.below(4_000));
+    let begins = milliseconds(chance.below(2_500));
     // Most lives come in their order; some all at once.
-    let apart = [1_500, 400, 20, 0][chance.below(4)];
+    let apart = [900, 300, 20, 0][chance.below(4)];
     let mut at = begins;
     let mut webhooks = Vec::new();
     for (step, (trigger, told)) in life.steps.iter().enumerate() {
@@ -141,12 +152,12 @@ fn tell(life: &lives::Life, tenant: usize, chance: &mut Chance) -> Vec<Webhook> 
         if chance.once_in(4) {
             sent.push(((at + milliseconds(chance.below(1_000))).min(BUSY), tries(chance)));
         }
-        webhooks.push(Webhook { tenant, body: golden::body(*trigger, told), step: Some(step), sent });
+        webhooks.push(Webhook::new(tenant, golden::body(*trigger, told), Some(step), sent));
         at += milliseconds(apart * (chance.below(100) + 50) / 100);
     }
     if chance.once_in(5) {
         let sent = vec![(at.min(BUSY), tries(chance))];
-        webhooks.push(Webhook { tenant, body: format!("a template of {tenant}").into(), step: None, sent });
+        webhooks.push(Webhook::new(tenant, format!("a template of {tenant}").into(), None, sent));
     }
     webhooks
 }

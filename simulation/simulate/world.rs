@@ -13,7 +13,7 @@ use turmoil::Sim;
 use crate::{
     calcom, disk, laws,
     network::{self, Door, GRPC, HTTP},
-    plan::{Fault, HEALED, Host, Plan, What},
+    plan::{Fault, Host, Plan, What},
     readers,
     seen::Seen,
     story,
@@ -96,7 +96,7 @@ impl World {
 
     /// Runs to the end; the first law that does not hold.
     pub(crate) fn run(mut self) -> Result<Summary, String> {
-        let bound = HEALED + SETTLED;
+        let bound = self.plan.healed() + SETTLED;
         loop {
             self.step()?;
             let now = self.sim.elapsed();
@@ -106,7 +106,7 @@ impl World {
             }
             self.glance = now + GLANCE;
             laws::bounds(&self.plan, &self.spools(), &self.seen)?;
-            let is_over = now >= HEALED && self.seen.with(|seen| seen.is_sent);
+            let is_over = now >= self.plan.healed() && self.seen.with(|seen| seen.is_sent);
             let missing =
                 if is_over { laws::missing(&self.plan, &self.memory, &self.spools(), &self.seen)? } else { None };
             match missing {
