@@ -13,6 +13,7 @@ mod network;
 mod plan;
 mod readers;
 mod seen;
+mod store;
 mod story;
 mod world;
 

@@ -8,6 +8,8 @@ use calbridge_calcom::golden::{self, lives};
 use calbridge_e2e::{chance::Chance, webhook::sha256};
 use calbridge_process::Ack;
 
+use crate::store::Mood;
+
 /// Webhooks are first sent, and faults begin, within this time.
 pub(crate) const BUSY: Duration = Duration::from_secs(4);
 
@@ -19,8 +21,10 @@ const WEBHOOKS_MORE: usize = 25;
 const FAULTS: usize = 3;
 /// And up to so many more.
 const FAULTS_MORE: usize = 6;
-/// The longest fault.
-const FAULT_MOST: Duration = Duration::from_millis(2_900);
+/// A fault is long once in so many times.
+const LONG_ONCE_IN: usize = 20;
+/// And lasts up to so many milliseconds then: longer than anybody waits for an answer.
+const LONG: usize = 15_000;
 /// Cal.com's tries of one webhook.
 const TRIES_MOST: usize = 4;
 /// A spool that soon is full, in bytes.
@@ -88,6 +92,8 @@ pub(crate) enum What {
     PowerInSync(usize),
     /// The process is told to end, and does.
     Stop(Host),
+    /// A service finds its store so.
+    Store(usize, Mood),
 }
 
 /// A machine.
@@ -176,14 +182,14 @@ impl Hosts {
     fn fault(&self, chance: &mut Chance) -> Fault {
         let begins = milliseconds(chance.below(usize::try_from(BUSY.as_millis()).unwrap_or(0)));
         // Many short ones: a deadline is a quarter of a second, a silence is noticed after half of one.
-        let most = [150, 600, 1_500, 2_900][chance.below(4)];
-        let ends = begins + milliseconds(20 + chance.below(most)).min(FAULT_MOST);
+        let most = if chance.once_in(LONG_ONCE_IN) { LONG } else { [150, 600, 1_500, 2_900][chance.below(4)] };
+        let ends = begins + milliseconds(20 + chance.below(most));
         Fault { begins, ends, what: self.what(chance) }
     }
 
     fn what(&self, chance: &mut Chance) -> What {
         let (from, to) = self.link(chance);
-        match chance.below(12) {
+        match chance.below(15) {
             0 | 1 => What::Cut(from, to),
             2 => What::Deaf(from, to),
             3 | 4 => What::Hold(from, to),
@@ -193,8 +199,13 @@ impl Hosts {
             8 => What::Kill(Host::Service(chance.below(self.services))),
             9 => What::Power(chance.below(self.adapters)),
             10 => What::PowerInSync(chance.below(self.adapters)),
-            _ if chance.once_in(2) => What::Stop(Host::Adapter(chance.below(self.adapters))),
-            _ => What::Stop(Host::Service(chance.below(self.services))),
+            11 if chance.once_in(2) => What::Stop(Host::Adapter(chance.below(self.adapters))),
+            11 => What::Stop(Host::Service(chance.below(self.services))),
+            12 => {
+                What::Store(chance.below(self.services), Mood::Slow(10 * u64::try_from(chance.below(100)).unwrap_or(0)))
+            }
+            13 => What::Store(chance.below(self.services), Mood::Away),
+            _ => What::Store(chance.below(self.services), Mood::Mute),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
     plan::{Fault, Host, Plan, What},
     readers,
     seen::Seen,
+    store::{Mood, Moods, Moody},
     story,
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct World {
     sim: Sim<'static>,
     plan: Rc<Plan>,
     memory: Memory,
+    /// Of each service's store.
+    moods: Vec<Moods>,
     seen: Seen,
     /// What ends the process that each host runs now.
     stops: Stops,
@@ -77,10 +80,12 @@ impl World {
         disk::begin(plan.seed);
         network::begin(plan.seed);
         let (sim, to_come) = (builder.build(), plan.faults.clone());
+        let moods = (0..plan.services).map(|_| Moods::default()).collect();
         let mut world = Self {
             sim,
             plan: Rc::new(plan),
             memory: Memory::default(),
+            moods,
             seen: Seen::default(),
             stops: Stops::default(),
             folder: tempfile::tempdir()?,
@@ -185,6 +190,7 @@ impl World {
             What::Power(adapter) => self.lose_power(adapter)?,
             What::PowerInSync(adapter) => disk::fail_in_sync(&self.spool(adapter)),
             What::Stop(host) => self.stop(host),
+            What::Store(service, mood) => self.moods[service].set(mood),
         }
         Ok(())
     }
@@ -203,6 +209,7 @@ impl World {
             What::Kill(host) | What::Stop(host) => self.start(host),
             What::Power(adapter) => self.start(Host::Adapter(adapter)),
             What::PowerInSync(_) => disk::forget_failing(),
+            What::Store(service, _) => self.moods[service].set(Mood::Well),
         }
     }
 
@@ -230,9 +237,10 @@ impl World {
     }
 
     fn add_service(&mut self, number: usize) {
-        let (memory, stops, host) = (self.memory.clone(), Rc::clone(&self.stops), Host::Service(number));
+        let (memory, moods) = (self.memory.clone(), self.moods[number].clone());
+        let (stops, host) = (Rc::clone(&self.stops), Host::Service(number));
         self.sim.host(host.to_string(), move || {
-            let (store, stop) = (memory.open(), renew(&stops, host));
+            let (store, stop) = (Moody::open(&memory, &moods), renew(&stops, host));
             async move {
                 story::tell(&format!("{host} begins"));
                 let door = Door::open(GRPC).await?;
