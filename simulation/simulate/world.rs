@@ -170,7 +170,7 @@ impl World {
         }
         while self.to_come.first().is_some_and(|fault| fault.begins <= now) {
             let fault = self.to_come.remove(0);
-            self.say(&format!("begins: {:?}, for {:?}", fault.what, fault.ends - fault.begins));
+            self.say(&format!("begins: {:?}, for {:?}", fault.what, fault.ends.saturating_sub(fault.begins)));
             self.break_it(fault.what)?;
             self.going_on.push(fault);
         }

@@ -201,18 +201,18 @@ impl Replicas {
         // One that is back while it still finishes is linked anew once it has.
         wanted.retain(|address, _| !self.known.contains_key(address));
         for (address, (origin, secured)) in wanted {
-            if !self.link(address, origin, secured) {
+            if !self.link(address, &origin, secured) {
                 break;
             }
         }
     }
 
     /// Starts a link; whether there was a place for it.
-    fn link(&mut self, address: SocketAddr, origin: Uri, secured: bool) -> bool {
+    fn link(&mut self, address: SocketAddr, origin: &Uri, secured: bool) -> bool {
         let connector = origin.host().filter(|_| secured).map(|host| self.credentials.connector(host));
         let channel = match connector {
-            None => self.resolver.channel(&endpoint(address, &origin), address),
-            Some(Some(connector)) => endpoint(address, &origin).connect_with_connector_lazy(connector),
+            None => self.resolver.channel(&endpoint(address, origin), address),
+            Some(Some(connector)) => endpoint(address, origin).connect_with_connector_lazy(connector),
             // No certificate can be for such a host, so nobody can show one.
             Some(None) => {
                 warn!(%origin, "the booking service's host is no name that a certificate can have; it is not used");
