@@ -6,7 +6,7 @@ use std::{fmt, time::Duration};
 
 use calbridge_calcom::golden::{self, lives};
 use calbridge_e2e::{chance::Chance, webhook::sha256};
-use calbridge_process::Ack;
+use calbridge_process::{Ack, Limits};
 
 use crate::store::Mood;
 
@@ -27,6 +27,8 @@ const LONG_ONCE_IN: usize = 20;
 const LONG: usize = 15_000;
 /// Cal.com's tries of one webhook.
 const TRIES_MOST: usize = 4;
+/// Requests that are soon too many.
+const FEW_IN_FLIGHT: usize = 3;
 /// A spool that soon is full, in bytes.
 const SMALL_SPOOL: u64 = 64 * 1024;
 
@@ -38,6 +40,10 @@ pub(crate) struct Plan {
     pub(crate) services: usize,
     /// When the adapters answer.
     pub(crate) ack: Ack,
+    /// How many requests each may have in flight.
+    pub(crate) in_flight: usize,
+    /// How many deliveries a service remembers.
+    pub(crate) dedupe_keys: usize,
     /// What their spools may hold.
     pub(crate) spool_bytes: u64,
     /// The longest that a message is on its way while all is well.
@@ -116,6 +122,8 @@ impl Plan {
         let mut chance = Chance::new(seed.rotate_left(32) ^ 0x5EED);
         let (adapters, services) = (1 + chance.below(2), 1 + chance.below(2));
         let ack = if chance.once_in(4) { Ack::Spooled } else { Ack::Committed };
+        let in_flight = if chance.once_in(6) { FEW_IN_FLIGHT } else { Limits::default().in_flight };
+        let dedupe_keys = [0, 2, 1_000, 1_000][chance.below(4)];
         let spool_bytes = if chance.once_in(6) { SMALL_SPOOL } else { 1 << 30 };
         let latency = Duration::from_millis([5, 10, 20, 50][chance.below(4)]);
         let shuffled = chance.once_in(2);
@@ -131,7 +139,20 @@ impl Plan {
         let count = FAULTS + chance.below(FAULTS_MORE);
         let mut faults: Vec<_> = (0..count).map(|_| hosts.fault(&mut chance)).collect();
         faults.sort_by_key(|fault| fault.begins);
-        Self { seed, adapters, services, ack, spool_bytes, latency, shuffled, lives: told, webhooks, faults }
+        Self {
+            seed,
+            adapters,
+            services,
+            ack,
+            in_flight,
+            dedupe_keys,
+            spool_bytes,
+            latency,
+            shuffled,
+            lives: told,
+            webhooks,
+            faults,
+        }
     }
 
     /// From here on nothing is broken any more.
@@ -196,6 +217,7 @@ impl Hosts {
             5 => What::Slow(from, to, 30 + 10 * u64::try_from(chance.below(60)).unwrap_or(0)),
             6 => What::Lossy(from, to),
             7 => What::Kill(Host::Adapter(chance.below(self.adapters))),
+            8 if chance.once_in(4) => What::Kill([Host::Watcher(0), Host::Watcher(1), Host::Worker][chance.below(3)]),
             8 => What::Kill(Host::Service(chance.below(self.services))),
             9 => What::Power(chance.below(self.adapters)),
             10 => What::PowerInSync(chance.below(self.adapters)),

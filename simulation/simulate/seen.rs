@@ -1,14 +1,17 @@
 //! What everybody outside has seen so far, and every law that was broken meanwhile.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use calbridge_proto::v1::Transition;
 
 use crate::story;
 
-/// Shared by all hosts: there is one thread.
+/// Shared by all hosts.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen(Rc<RefCell<Inner>>);
+pub(crate) struct Seen(Arc<Mutex<Inner>>);
 
 /// What there is to see.
 #[derive(Debug, Default)]
@@ -17,7 +20,7 @@ pub(crate) struct Inner {
     pub(crate) answers: BTreeMap<usize, Answers>,
     /// Of each watcher, the transitions in the order in which they came.
     pub(crate) watched: BTreeMap<usize, Vec<Transition>>,
-    /// How far each watcher has heard, heartbeats included.
+    /// Each watcher's cursor, which outlives it: how far it has heard, heartbeats included.
     pub(crate) heard: BTreeMap<usize, String>,
     /// What the worker was handed.
     pub(crate) worked: Vec<Transition>,
@@ -47,7 +50,7 @@ impl Answers {
 
 impl Seen {
     pub(crate) fn with<T>(&self, see: impl FnOnce(&mut Inner) -> T) -> T {
-        see(&mut self.0.borrow_mut())
+        see(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A law does not hold.

@@ -23,7 +23,7 @@ use crate::{
 /// A turn of every host. Messages arrive between turns.
 const TICK: Duration = Duration::from_millis(5);
 /// How often it is looked whether everything has settled, and how much the spools hold.
-pub(crate) const GLANCE: Duration = Duration::from_millis(250);
+const GLANCE: Duration = Duration::from_millis(250);
 /// After the end of all faults everything that was promised is done within this time: connections that died in silence
 /// are noticed after eight seconds, answers are waited for ten, and a reader pauses ten before it comes again.
 const SETTLED: Duration = Duration::from_secs(45);
@@ -239,12 +239,13 @@ impl World {
     fn add_service(&mut self, number: usize) {
         let (memory, moods) = (self.memory.clone(), self.moods[number].clone());
         let (stops, host) = (Rc::clone(&self.stops), Host::Service(number));
+        let settings = Rc::new(service_settings(&self.plan));
         self.sim.host(host.to_string(), move || {
-            let (store, stop) = (Moody::open(&memory, &moods), renew(&stops, host));
+            let (store, stop, settings) = (Moody::open(&memory, &moods), renew(&stops, host), Rc::clone(&settings));
             async move {
                 story::tell(&format!("{host} begins"));
                 let door = Door::open(GRPC).await?;
-                serve_store(store, network::micros, &service_settings(), door, &Readiness::new(), stop).await?;
+                serve_store(store, network::micros, &settings, door, &Readiness::new(), stop).await?;
                 story::tell(&format!("{host} ends"));
                 Ok(())
             }
@@ -289,11 +290,11 @@ fn renew(stops: &Stops, host: Host) -> CancellationToken {
     stop
 }
 
-fn service_settings() -> ServiceSettings {
+fn service_settings(plan: &Plan) -> ServiceSettings {
     ServiceSettings {
         database: Database::Sqlite("unused".into()),
         redis: None,
-        dedupe_keys: 1_000,
+        dedupe_keys: plan.dedupe_keys,
         clock: Arc::default(),
         retention: Arc::default(),
         scratch: "unused".into(),
@@ -326,7 +327,7 @@ fn adapter_settings(plan: &Plan, directory: PathBuf) -> AdapterSettings {
         spool: Some(SpoolSettings { directory, bytes: plan.spool_bytes, age: Duration::from_hours(1) }),
         quarantine: None,
         ack: plan.ack,
-        limits: Limits::default(),
+        limits: Limits { in_flight: plan.in_flight, ..Limits::default() },
         moment: network::moment,
     }
 }
