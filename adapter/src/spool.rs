@@ -7,6 +7,7 @@
 //! One process has a directory at a time, by a lock on a file in it.
 
 mod backlog;
+mod disk;
 mod drain;
 mod empty;
 mod inspect;
@@ -21,7 +22,6 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc,
     },
     time::Duration,
 };
@@ -32,12 +32,14 @@ use tokio::sync::{Notify, oneshot};
 
 use self::{
     backlog::{Backlog, Entry},
+    disk::Desk,
     writer::{Append, Command},
 };
 use crate::{forward::Refused, metrics::Metrics, segment};
 
 pub(crate) use self::{backlog::Amount, drain::Drain, open::recovered};
 pub use self::{
+    disk::Disk,
     empty::{Emptied, empty_spool},
     inspect::{SpoolSummary, SpooledEvent, inspect_spool},
     open::SpoolError,
@@ -66,7 +68,8 @@ pub(crate) struct Spool {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
+    commands: Desk,
+    disk: Disk,
     bounds: Bounds,
     /// What is in it has grown too old.
     is_aged: AtomicBool,
@@ -111,7 +114,9 @@ impl Spool {
         let (answer, answered) = oneshot::channel();
         self.inner.shared.queued.fetch_add(event.len() as u64, Ordering::Relaxed);
         let append = Append { tenant: Arc::from(tenant), time, event, is_out, answer };
-        self.inner.commands.send(Command::Append(append)).map_err(|_| refused("spool_failed"))?;
+        if !self.inner.commands.ask(Command::Append(append)) {
+            return Err(refused("spool_failed"));
+        }
         match answered.await {
             Ok(Ok(entry)) => Ok(is_out.then(|| Kept { spool: self.clone(), entry: Some(entry) })),
             Ok(Err(_)) | Err(_) => Err(refused("spool_failed")),
@@ -148,7 +153,7 @@ impl Spool {
     fn settle(&self, entry: Entry) {
         self.inner.shared.lock().settle(entry);
         // The writer is there for as long as anybody can ask it.
-        let _ = self.inner.commands.send(Command::Settled(vec![entry]));
+        self.inner.commands.ask(Command::Settled(vec![entry]));
     }
 
     fn read(&self, entry: Entry) -> io::Result<Option<Vec<u8>>> {

@@ -9,7 +9,6 @@ use calbridge_telemetry::semconv;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     select,
-    task::spawn_blocking,
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -113,10 +112,10 @@ impl Drain {
     fn send(&self, entry: Entry) -> impl Future<Output = Sent> + use<> {
         let (spool, forwarder) = (self.spool.clone(), self.forwarder.clone());
         async move {
-            let event = match spawn_blocking(move || spool.read(entry)).await {
-                Ok(Ok(Some(event))) => event,
-                Ok(Ok(None)) => return Sent::Damaged,
-                Ok(Err(_)) | Err(_) => return Sent::Later(Refused::busy("spool_unreadable")),
+            let event = match spool.inner.disk.read(spool.clone(), entry).await {
+                Ok(Some(event)) => event,
+                Ok(None) => return Sent::Damaged,
+                Err(_) => return Sent::Later(Refused::busy("spool_unreadable")),
             };
             let answered = async {
                 let mut ticket = forwarder.submit(event.into())?;

@@ -163,7 +163,9 @@ fn failing_sync(file: &File) -> io::Result<()> {
 async fn a_disk_that_failed_is_not_believed_again() {
     let folder = TempDir::new().unwrap();
     let check = Readiness::new().check("spool");
-    let spool = Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), failing_sync).unwrap();
+    let spool =
+        Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), Disk { sync: failing_sync, ..Disk::REAL })
+            .unwrap();
     keep(&spool, "acme", "before").await.unwrap();
     FAILING.store(true, Ordering::SeqCst);
     for text in ["lost", "lost as well"] {
@@ -248,6 +250,44 @@ async fn what_was_damaged_is_passed_over_and_kept() {
     close(spool);
     assert_eq!(super::tests::texts(&open(folder.path())), ["next"]);
     assert!(foreign.exists());
+}
+
+#[tokio::test]
+async fn a_tail_that_has_a_length_and_no_bytes_is_torn() {
+    let folder = TempDir::new().unwrap();
+    let texts: Vec<String> = ["one", "two", "three"].map(str::to_owned).into();
+    let places = written(folder.path(), &texts).await;
+    let path = segments(folder.path()).remove(0);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    // The power went when the size of the file was on the disk, and the end of "two" and all of "three" were not.
+    file.set_len(places[1].1 - 1).unwrap();
+    file.set_len(places[2].1).unwrap();
+    let spool = open(folder.path());
+    let found = drain(&spool);
+    assert_eq!(found.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["one"]);
+    assert_eq!(fs::metadata(&path).unwrap().len(), places[0].1, "it is cut off");
+    found.into_iter().for_each(|(entry, _)| spool.settle(entry));
+    keep(&spool, "acme", "next").await.unwrap();
+    close(spool);
+    assert_eq!(super::tests::texts(&open(folder.path())), ["next"]);
+    assert!(!path.exists(), "nothing in it is needed, and nothing is damaged");
+}
+
+#[tokio::test]
+async fn a_torn_mark_takes_no_other_with_it() {
+    let folder = TempDir::new().unwrap();
+    let texts: Vec<String> = ["one", "two", "three"].map(str::to_owned).into();
+    written(folder.path(), &texts).await;
+    let marks = segment::settled_path(folder.path(), 1);
+    fs::write(&marks, [7, 7]).unwrap();
+    let spool = open(folder.path());
+    let found = drain(&spool);
+    spool.settle(found[0].0);
+    // The writer has written the mark before.
+    keep(&spool, "acme", "next").await.unwrap();
+    close(spool);
+    assert_eq!(fs::read(&marks).unwrap(), found[0].0.offset.to_le_bytes());
+    assert_eq!(super::tests::texts(&open(folder.path())), ["two", "three", "next"]);
 }
 
 #[tokio::test]

@@ -83,29 +83,36 @@ impl Writer {
                 // Nobody may come any more as long as it is not ready, so it is tried without being asked.
                 Some(_) => commands.recv_timeout(RETRY),
             };
-            let (mut batch, mut bytes) = (Vec::new(), 0);
-            let mut next = match command {
-                Ok(command) => Some(command),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.probe();
-                    None
-                }
+            match command {
+                Ok(command) => self.round(command, || commands.try_recv().ok(), &mut settled),
+                Err(RecvTimeoutError::Timeout) => self.probe(),
                 Err(RecvTimeoutError::Disconnected) => return,
-            };
-            while let Some(command) = next {
-                match command {
-                    Command::Append(append) => {
-                        bytes += append.event.len();
-                        batch.push(append);
-                    }
-                    Command::Settled(mut entries) => settled.append(&mut entries),
+            }
+        }
+    }
+
+    /// Does what is asked for, and what was asked for meanwhile.
+    pub(super) fn round(
+        &mut self,
+        first: Command,
+        mut more: impl FnMut() -> Option<Command>,
+        settled: &mut Vec<Entry>,
+    ) {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(command) = next {
+            match command {
+                Command::Append(append) => {
+                    bytes += append.event.len();
+                    batch.push(append);
                 }
-                next = if bytes < BATCH_BYTES { commands.try_recv().ok() } else { None };
+                Command::Settled(mut entries) => settled.append(&mut entries),
             }
-            self.settle(&mut settled);
-            if !batch.is_empty() {
-                self.append(batch);
-            }
+            next = if bytes < BATCH_BYTES { more() } else { None };
+        }
+        self.settle(settled);
+        if !batch.is_empty() {
+            self.append(batch);
         }
     }
 
