@@ -151,9 +151,8 @@ impl Content {
     pub(super) fn drop_dirty(&mut self, begun: &Begun, chance: &mut Chance) {
         for (page, time, bytes) in &begun.pages {
             if chance.once_in(4) {
-                place(&mut self.kept, page * PAGE, bytes);
-            }
-            if self.dirty.get(page) == Some(time) {
+                self.keep_page(*page, *time, bytes);
+            } else if self.dirty.get(page) == Some(time) {
                 self.dirty.remove(page);
             }
         }
