@@ -106,6 +106,12 @@ impl Disk {
         Strike { disk: self, slot }
     }
 
+    /// How much is written down of what the programs did since, in bytes.
+    #[must_use]
+    pub fn recorded(&self) -> u64 {
+        self.word(END_AT)
+    }
+
     /// Takes in what the programs did since. None of them may be running any more. Files that are not as the record says,
     /// their names: those of a call that a kill cut in two, and those that are written through memory.
     pub fn catch_up(&mut self) -> Vec<PathBuf> {
@@ -163,6 +169,7 @@ fn build(folder: &Path) {
     let mut command = Command::new("cc");
     command.args(["-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread", "-o"]);
     let built = command.arg(folder.join("shim.so")).arg(&source).output();
-    let built = built.unwrap_or_else(|why| panic!("cc: {why}; a bad disk needs a C compiler: install one (gcc, clang)"));
+    let built =
+        built.unwrap_or_else(|why| panic!("cc: {why}; a bad disk needs a C compiler: install one (gcc, clang)"));
     assert!(built.status.success(), "cc does not build the bad disk:\n{}", String::from_utf8_lossy(&built.stderr));
 }

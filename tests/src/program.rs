@@ -296,6 +296,11 @@ impl Program {
         self.listening = listening;
     }
 
+    /// Whether it has said where it listens by now, or has ended its output.
+    pub fn says_where(&mut self) -> bool {
+        !matches!(self.first_line.try_recv(), Err(mpsc::TryRecvError::Empty))
+    }
+
     /// False where its output ended before it said anything.
     fn hears_where(&mut self) -> bool {
         let listening = self.first_line.recv_timeout(PATIENCE).ok().and_then(|line| Listening::parse(&line));

@@ -90,6 +90,11 @@ impl Model {
             Entry::Gone { path } => {
                 self.names_around(path).now.remove(&name_of(path));
             }
+            Entry::Renamed { from, to } => {
+                // The one name or the other: a power cut leaves a file that was replaced whole, or that which did it.
+                let node = self.names_around(from).now.remove(&name_of(from)).unwrap();
+                self.names_around(to).now.insert(name_of(to), node);
+            }
             Entry::Written { file, at, bytes } => {
                 let content = self.content(file);
                 content.write(at, bytes);
@@ -230,7 +235,11 @@ fn files_below(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     paths
         .flat_map(|path| {
-            if path.is_dir() { files_below(&path) } else { fs::read(&path).map(|bytes| (path, bytes)).into_iter().collect() }
+            if path.is_dir() {
+                files_below(&path)
+            } else {
+                fs::read(&path).map(|bytes| (path, bytes)).into_iter().collect()
+            }
         })
         .collect()
 }

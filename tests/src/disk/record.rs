@@ -13,6 +13,8 @@ pub(super) enum Entry<'r> {
     MadeFolder { path: &'r Path },
     /// A name was taken away.
     Gone { path: &'r Path },
+    /// A file goes by another name, and whatever had that is gone.
+    Renamed { from: &'r Path, to: &'r Path },
     /// These bytes were written here.
     Written { file: u64, at: usize, bytes: &'r [u8] },
     /// A file has this length from now on.
@@ -54,6 +56,7 @@ pub(super) fn entries(mut bytes: &[u8]) -> impl Iterator<Item = Entry<'_>> {
             6 => Entry::SyncBegun { of: if is_file { Synced::File(file) } else { Synced::Folder(path) }, token },
             7 => Entry::SyncDone { token },
             8 => Entry::SyncFailed { token },
+            9 => Entry::Renamed { from: path, to: Path::new(OsStr::from_bytes(data)) },
             kind => panic!("the record of a bad disk has an entry of kind {kind}"),
         })
     })

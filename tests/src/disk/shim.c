@@ -75,6 +75,7 @@ enum {
     SYNC_BEGUN = 6,
     SYNC_DONE = 7,
     SYNC_FAILED = 8,
+    RENAMED = 9,
 };
 
 struct entry {
@@ -193,7 +194,6 @@ static void put(uint32_t kind, const char *path, uint64_t file, uint64_t at, con
     };
     size_t all = sizeof entry + entry.path_bytes + data_bytes;
     uint64_t end = control->end;
-    /* The offset is of two words of 32 bits where a word has so many. */
     if (syscall(SYS_pwritev, record, parts, 3, (long)end, 0L) != (long)all) fail("the record");
     __atomic_store_n(&control->end, end + all, __ATOMIC_RELEASE);
     errno = before;
@@ -393,16 +393,25 @@ int mkdirat(int folder, const char *name, mode_t mode) {
 
 int mkdir(const char *name, mode_t mode) { return mkdirat(AT_FDCWD, name, mode); }
 
-/* None of the programs renames, and none reserves room: who begins to must be followed. */
+int rename(const char *from, const char *to) {
+    char path[PATH_MAX], other[PATH_MAX];
+    size_t none = 0;
+    if (!path_at(AT_FDCWD, from, path) || !path_at(AT_FDCWD, to, other)) {
+        return syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+    }
+    if (is_error(misfortune(RENAME, other, 0, &none))) return -1;
+    pthread_mutex_lock(&lock);
+    int failed = syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+    if (!failed) put(RENAMED, path, 0, 0, other, strlen(other));
+    pthread_mutex_unlock(&lock);
+    return failed;
+}
+
+/* None of the programs links, and none reserves room: who begins to must be followed. */
 static int unknown(const char *call, const char *name) {
     char path[PATH_MAX];
     if (path_at(AT_FDCWD, name, path)) dprintf(2, "the bad disk does not know %s of %s\n", call, path), _exit(99);
     return 0;
-}
-
-int rename(const char *from, const char *to) {
-    unknown("rename", from), unknown("rename", to);
-    return syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
 int link(const char *from, const char *to) {

@@ -1,6 +1,6 @@
 //! One file: what the system holds of it, and what is on the disk.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use crate::chance::Chance;
 
@@ -26,8 +26,8 @@ pub(super) struct Content {
     now: Vec<u8>,
     /// On the disk.
     kept: Vec<u8>,
-    /// Pages that the system is to write, and when each was written to last.
-    dirty: BTreeMap<usize, u64>,
+    /// Pages that the system is to write.
+    dirty: BTreeMap<usize, Dirty>,
     /// How short it has been since the disk knew its length, and when.
     cut: Option<(usize, u64)>,
     /// Counts what is done.
@@ -35,6 +35,15 @@ pub(super) struct Content {
     /// As of when each page is on the disk, and the length: of two waits at once the earlier may end last.
     page_times: BTreeMap<usize, u64>,
     length_time: u64,
+}
+
+/// A page that the disk has otherwise.
+#[derive(Debug, Clone)]
+struct Dirty {
+    /// When it was written to last.
+    time: u64,
+    /// What of it was written to, in the file: the rest is the same on the disk, and no power cut spoils that.
+    written: Range<usize>,
 }
 
 /// What a wait for the disk covers.
@@ -83,8 +92,14 @@ impl Content {
         self.now[at..end].copy_from_slice(bytes);
         self.time += 1;
         for page in at / PAGE..end.div_ceil(PAGE) {
-            self.dirty.insert(page, self.time);
+            self.soil(page, at.max(page * PAGE)..end.min((page + 1) * PAGE));
         }
+    }
+
+    fn soil(&mut self, page: usize, range: Range<usize>) {
+        let before = self.dirty.get(&page).map_or(range.clone(), |dirty| dirty.written.clone());
+        let written = before.start.min(range.start)..before.end.max(range.end);
+        self.dirty.insert(page, Dirty { time: self.time, written });
     }
 
     pub(super) fn cut(&mut self, length: usize) {
@@ -97,7 +112,7 @@ impl Content {
         self.now.resize(length, 0);
         // The rest of its last page is zero from now on.
         if !length.is_multiple_of(PAGE) {
-            self.dirty.insert(length / PAGE, self.time);
+            self.soil(length / PAGE, length..length);
         }
     }
 
@@ -107,14 +122,14 @@ impl Content {
             return;
         }
         let nth = chance.below(self.dirty.len());
-        let (page, time) = self.dirty.iter().nth(nth).map(|(page, time)| (*page, *time)).unwrap();
+        let (page, time) = self.dirty.iter().nth(nth).map(|(page, dirty)| (*page, dirty.time)).unwrap();
         let bytes = self.page(page).to_vec();
         self.keep_page(page, time, &bytes);
     }
 
     /// A wait for the disk begins.
     pub(super) fn begin(&self) -> Begun {
-        let pages = self.dirty.iter().map(|(page, time)| (*page, *time, self.page(*page).to_vec())).collect();
+        let pages = self.dirty.iter().map(|(page, dirty)| (*page, dirty.time, self.page(*page).to_vec())).collect();
         Begun { time: self.time, length: self.now.len(), cut: self.cut, pages }
     }
 
@@ -137,13 +152,18 @@ impl Content {
     }
 
     fn keep_page(&mut self, page: usize, time: u64, bytes: &[u8]) {
-        if self.dirty.get(&page) == Some(&time) {
-            self.dirty.remove(&page);
-        }
+        self.clean(page, time);
         let kept = self.page_times.entry(page).or_default();
         if *kept < time {
             *kept = time;
             place(&mut self.kept, page * PAGE, bytes);
+        }
+    }
+
+    /// Unless it was written to since.
+    fn clean(&mut self, page: usize, time: u64) {
+        if self.dirty.get(&page).is_some_and(|dirty| dirty.time == time) {
+            self.dirty.remove(&page);
         }
     }
 
@@ -152,8 +172,8 @@ impl Content {
         for (page, time, bytes) in &begun.pages {
             if chance.once_in(4) {
                 self.keep_page(*page, *time, bytes);
-            } else if self.dirty.get(page) == Some(time) {
-                self.dirty.remove(page);
+            } else {
+                self.clean(*page, *time);
             }
         }
     }
@@ -184,12 +204,12 @@ impl Content {
             left.truncate(length);
         }
         let length = self.length_left(fate, chance);
-        for page in self.dirty.keys() {
+        for (page, dirty) in &self.dirty {
             let bytes = self.page(*page);
             match (fate, chance.below(4)) {
                 (Fate::Gone, _) | (Fate::Mixed, 0 | 1) => {}
                 (Fate::There, _) | (Fate::Mixed, 2) => place(&mut left, page * PAGE, bytes),
-                (Fate::Mixed, _) => tear(&mut left, page * PAGE, bytes, chance),
+                (Fate::Mixed, _) => tear(&mut left, page * PAGE, bytes, &dirty.written, chance),
             }
         }
         left.resize(length, 0);
@@ -219,15 +239,17 @@ fn place(into: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     into[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
-/// Of each sector of a page what was there, what was to be, or neither.
-fn tear(into: &mut Vec<u8>, at: usize, page: &[u8], chance: &mut Chance) {
+/// Of each sector of a page what was there, what was to be, or neither where it was being written to.
+fn tear(into: &mut Vec<u8>, at: usize, page: &[u8], written: &Range<usize>, chance: &mut Chance) {
     for (number, sector) in page.chunks(SECTOR).enumerate() {
         let at = at + number * SECTOR;
-        if chance.once_in(16) {
-            let garbled: Vec<u8> = sector.iter().map(|_| chance.number().to_le_bytes()[0]).collect();
-            place(into, at, &garbled);
-        } else if chance.once_in(2) {
+        if chance.once_in(2) {
             place(into, at, sector);
+        }
+        let torn = written.start.max(at)..written.end.min(at + sector.len());
+        if chance.once_in(16) && !torn.is_empty() {
+            let garbled: Vec<u8> = torn.clone().map(|_| chance.number().to_le_bytes()[0]).collect();
+            place(into, torn.start, &garbled);
         }
     }
 }

@@ -66,7 +66,8 @@ impl Flow {
                     let uid = format!("{prefix}{}", sent.len());
                     let body = created(&uid);
                     let sum = sha256(&body);
-                    let answered = to.try_send(TENANT, SECRET, body).await.map_or(Answered::Not, |answer| judge(&answer));
+                    let answered =
+                        to.try_send(TENANT, SECRET, body).await.map_or(Answered::Not, |answer| judge(&answer));
                     sent.push((sum, uid, answered));
                     match answered {
                         Answered::Kept => drop(kept.fetch_add(1, Ordering::Relaxed)),

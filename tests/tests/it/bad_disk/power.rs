@@ -3,7 +3,9 @@
 use calbridge_e2e::{
     chance::{self, Chance},
     disk::Disk,
+    program::Start,
     system::{Plan, System},
+    wait,
 };
 
 use super::{Books, flow, said};
@@ -12,6 +14,9 @@ use super::{Books, flow, said};
 const CUTS: usize = 12;
 /// Answers with a 2xx before a cut, at most.
 const KEPT_MOST: usize = 80;
+
+/// Of what a program does in its start so much is written down before a cut, at most.
+const START_BYTES_MOST: u64 = 1_500_000;
 
 /// The chances of a test, told so that they can be had again.
 fn chances() -> Chance {
@@ -62,11 +67,27 @@ async fn cuts(plan: Plan, dark: &[Dark], away: bool) {
         if dark != Dark::Service {
             println!("  of the adapter's disk {:?}", spool.cut_power());
         }
+        if dark != Dark::Service {
+            dark_again(system.adapter_plan(), &mut spool, &mut chance).await;
+        }
         come_back(&mut system, dark, is_away).await;
         books.arrive(&system.data()).await;
         books.compare(&system.data(), &format!("after cut {cut}"));
     }
     books.close(system).await;
+}
+
+/// By chance the power goes again while a program starts: it finds what the last cut left, and puts it in order.
+async fn dark_again(start: &Start, disk: &mut Disk, chance: &mut Chance) {
+    while chance.once_in(2) {
+        let mut program = start.spawn();
+        let enough = chance.number() % START_BYTES_MOST;
+        let far = || std::future::ready((disk.recorded() >= enough || program.says_where()).then_some(()));
+        wait::until("it has begun", far).await;
+        program.kill();
+        said(&program);
+        println!("  and in the start, {enough} bytes on: {:?}", disk.cut_power());
+    }
 }
 
 async fn come_back(system: &mut System, dark: Dark, is_away: bool) {
@@ -75,7 +96,8 @@ async fn come_back(system: &mut System, dark: Dark, is_away: bool) {
         system.restart_service();
     }
     if dark != Dark::Service {
-        said(&system.adapter);
+        let said = said(&system.adapter);
+        assert!(!said.contains("it is kept") && !said.contains("left alone"), "a power cut is no damage: {said}");
         system.restart_adapter();
     }
     system.ready().await;
@@ -85,7 +107,9 @@ async fn come_back(system: &mut System, dark: Dark, is_away: bool) {
 async fn a_store_keeps_what_it_promised_through_power_cuts() {
     let mut chance = chances();
     let mut disk = Disk::new(part(&mut chance));
-    let mut system = Plan::new().returning().data_on(&disk).start().await;
+    // Whoever is not answered is refused soon.
+    let plan = Plan::new().returning().data_on(&disk).adapter("--forward-deadline", "300ms");
+    let mut system = plan.start().await;
     let mut books = Books::default();
     for cut in 0..CUTS {
         let flow = flow(&system, &format!("cut{cut}"));
@@ -93,6 +117,7 @@ async fn a_store_keeps_what_it_promised_through_power_cuts() {
         system.service.kill();
         books.enter(flow.stop().await);
         println!("cut {cut}: {:?}", disk.cut_power());
+        dark_again(system.service_plan(), &mut disk, &mut chance).await;
         come_back(&mut system, Dark::Service, false).await;
         books.compare(&system.data(), &format!("after cut {cut}"));
     }

@@ -110,7 +110,8 @@ async fn is_not_believed_again(of: &'static str) {
     let mut books = Books::default();
     let first = flow(&system, "first");
     first.keeps(SOME).await;
-    let strike = disk.strike(&Fault::of(&[Call::SyncFile], Outcome::Error(Errno::EIO)).at(of).times(1));
+    let failing = Fault::of(&[Call::SyncFile], Outcome::Error(Errno::EIO));
+    let strike = disk.strike(&failing.clone().at(of).times(1));
     let status = system.service.exit().await;
     assert_eq!(status.code(), Some(EXIT_DISK));
     assert_eq!(strike.hits(), 1);
@@ -118,6 +119,12 @@ async fn is_not_believed_again(of: &'static str) {
     assert!(said.contains("the disk failed") && said.contains("the next one reads the write-ahead log anew"), "{said}");
     first.is_refused(1).await;
     books.enter(first.stop().await);
+    drop(strike);
+    disk.catch_up();
+    let strike = disk.strike(&failing);
+    let ended = system.service_plan().run().await;
+    let place = system.data().join("calbridge.db-wal").display().to_string();
+    assert!(ended.code != Some(0) && ended.stderr.contains(&place), "the disk fails still: {ended:?}");
     drop(strike);
     disk.catch_up();
 
