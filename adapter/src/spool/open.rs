@@ -141,7 +141,10 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
             // The newest was being written when its process ended: nobody was answered for what is behind. In one that
             // was full long before, it is damage.
             if is_newest {
-                OpenOptions::new().write(true).open(&path)?.set_len(at)?;
+                let file = OpenOptions::new().write(true).open(&path)?;
+                file.set_len(at)?;
+                // Or it would look like damage after a power cut, when it is not the newest any more.
+                file.sync_all()?;
             }
             !is_newest
         }

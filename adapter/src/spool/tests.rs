@@ -1,5 +1,6 @@
 use std::{
     fs::{self, OpenOptions},
+    io::Write as _,
     os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::Path,
     sync::atomic::AtomicU32,
@@ -150,6 +151,25 @@ async fn a_segment_goes_when_all_of_it_is_settled() {
     assert_eq!(spool.amount().records, 1);
 }
 
+#[tokio::test]
+async fn a_part_of_a_mark_spoils_no_other() {
+    let folder = TempDir::new().unwrap();
+    let spool = open(folder.path());
+    for text in ["one", "two", "three"] {
+        keep(&spool, "acme", text).await.unwrap();
+    }
+    let taken = drain(&spool);
+    spool.settle(taken[0].0);
+    keep(&spool, "acme", "four").await.unwrap();
+    // The disk had room for no more.
+    let marks = segment::settled_path(folder.path(), taken[0].0.segment);
+    OpenOptions::new().append(true).open(marks).unwrap().write_all(b"?").unwrap();
+    spool.settle(taken[1].0);
+    keep(&spool, "acme", "five").await.unwrap();
+    close(spool);
+    assert_eq!(texts(&open(folder.path())), ["three", "four", "five"]);
+}
+
 /// Whether the disk of one test fails: a segment that is being written, and all else.
 static FAILING: AtomicBool = AtomicBool::new(false);
 static SYNCS: AtomicU32 = AtomicU32::new(0);
@@ -184,6 +204,44 @@ async fn a_disk_that_failed_is_not_believed_again() {
     assert!(SYNCS.load(Ordering::SeqCst) > 4);
     close(spool);
     assert_eq!(texts(&open(folder.path())), ["before", "after"]);
+}
+
+/// The same of another test, which runs beside it.
+static STILL_FAILING: AtomicBool = AtomicBool::new(true);
+
+fn still_failing_sync(file: &File) -> io::Result<()> {
+    // What it takes to open the spool: one file of a megabyte.
+    let is_segment = file.metadata()?.len() < 1024;
+    if is_segment && STILL_FAILING.load(Ordering::SeqCst) {
+        Err(io::Error::other("told so by the test"))
+    } else {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_disk_is_tried_again_however_much_else_there_is_to_do() {
+    let folder = TempDir::new().unwrap();
+    let check = Readiness::new().check("spool");
+    let spool = Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), still_failing_sync).unwrap();
+    keep(&spool, "acme", "refused").await.unwrap_err();
+    assert!(!check.is_ready());
+    let settled = Entry { segment: 99, offset: 0, length: 0, time: 0 };
+    let looks = async |wanted: bool, times: usize| {
+        for _ in 0..times {
+            // The drain has much to say.
+            spool.settle(settled);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if check.is_ready() == wanted {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(!looks(true, 1_500).await, "a megabyte is kept, but there is no segment for it");
+    STILL_FAILING.store(false, Ordering::SeqCst);
+    assert!(looks(true, 10_000).await, "nobody has looked again");
+    keep(&spool, "acme", "kept").await.unwrap();
 }
 
 /// A spool with these texts, and where each begins and ends in its one file.
