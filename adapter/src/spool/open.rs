@@ -4,7 +4,10 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize},
+    },
 };
 
 use tracing::{info, warn};
@@ -64,7 +67,9 @@ impl Spool {
             directory: directory.clone(),
             backlog: std::sync::Mutex::new(backlog),
             changed: tokio::sync::Notify::new(),
-            queued: std::sync::atomic::AtomicU64::new(0),
+            queued: AtomicU64::default(),
+            crowd: AtomicUsize::default(),
+            crowd_most: AtomicUsize::default(),
             files: std::sync::Mutex::default(),
         });
         let writer = Writer {

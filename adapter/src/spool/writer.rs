@@ -122,7 +122,7 @@ impl Writer {
     /// Makes a batch durable and answers each of it.
     fn append(&mut self, batch: Vec<Append>) {
         let kept = self.keep(&batch);
-        self.shared.written(batch.iter().map(|append| append.event.len()).sum());
+        self.shared.written(batch.len(), batch.iter().map(|append| append.event.len()).sum());
         match kept {
             Ok(entries) => {
                 self.shared.register(batch.iter().zip(&entries));
