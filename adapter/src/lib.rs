@@ -28,13 +28,17 @@ mod segment;
 mod server;
 mod settings;
 mod signature;
+#[doc(hidden)]
+pub mod simulation;
 mod source;
 mod spool;
 mod throttle;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use calbridge_process::{Config, ConfigError, SpoolSettings, Tenant, loopback_or, most_open_files, tls::ServerTls};
+use calbridge_process::{
+    Config, ConfigError, Listener, SpoolSettings, Tenant, loopback_or, most_open_files, tls::ServerTls,
+};
 use calbridge_telemetry::{Check, Readiness, meter};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -45,7 +49,7 @@ use self::{
     keys::Keys,
     quarantine::Quarantine,
     rotation::Rotation,
-    spool::{Bounds, Drain, Opening, Spool},
+    spool::{Bounds, Disk, Drain, Opening, Spool},
 };
 
 pub use self::{
@@ -92,12 +96,23 @@ pub async fn run(
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let mut limits = settings.limits;
-    limits.connections = connections(limits.connections, most_open_files());
+    settings.limits.connections = connections(settings.limits.connections, most_open_files());
+    run_on(settings, Disk::REAL, listener, readiness, shutdown).await
+}
+
+/// The same on any disk and any network.
+async fn run_on<L: Listener>(
+    mut settings: Settings,
+    disk: Disk,
+    listener: L,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let limits = settings.limits;
     let address = listener.local_addr()?;
     let metrics = Arc::new(metrics::Metrics::new());
     let tls = settings.tls.as_ref().map(ServerTls::open).transpose()?;
-    let spool = settings.spool.clone().map(|spool| open_spool(spool, &readiness, &metrics)).transpose()?;
+    let spool = settings.spool.clone().map(|spool| open_spool(spool, disk, &readiness, &metrics)).transpose()?;
     let quarantine = settings.quarantine.clone().filter(|_| spool.is_some());
     let opened = quarantine.map(|quarantine| Quarantine::open(quarantine, settings.moment, Arc::clone(&metrics)));
     let (quarantine, keeping) = opened.transpose()?.unzip();
@@ -106,7 +121,9 @@ pub async fn run(
     let over = CancellationToken::new();
     let draining = spool.clone().map(|spool| {
         let (forwarder, metrics) = (forwarder.clone(), Arc::clone(&metrics));
-        tokio::spawn(Drain { spool, forwarder, metrics, moment: settings.moment }.run(over.clone()))
+        let (moment, ack) = (settings.moment, settings.ack);
+        let drain = Drain { spool, forwarder, metrics, moment, ack };
+        tokio::spawn(drain.run(over.clone()))
     });
     let durable = Durable { forwarder, spool, ack: settings.ack, metrics: Arc::clone(&metrics), over: over.clone() };
     let tenants = std::mem::take(&mut settings.tenants);
@@ -169,16 +186,13 @@ fn service_check(readiness: &Readiness, has_spool: bool, shutdown: &Cancellation
 
 fn open_spool(
     spool: SpoolSettings,
+    disk: Disk,
     readiness: &Readiness,
     metrics: &Arc<metrics::Metrics>,
 ) -> Result<Spool, SpoolError> {
     let SpoolSettings { directory, bytes, age } = spool;
-    Spool::open(Opening {
-        directory,
-        bounds: Bounds { bytes, age },
-        check: readiness.check("spool"),
-        metrics: Arc::clone(metrics),
-    })
+    let (bounds, check, metrics) = (Bounds { bytes, age }, readiness.check("spool"), Arc::clone(metrics));
+    Spool::open_on(Opening { directory, bounds, check, metrics }, disk)
 }
 
 /// Refuses an address that other machines can reach while some tenant lets unsigned webhooks in, unless the operator

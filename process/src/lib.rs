@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod frame;
 mod limits;
+mod network;
 mod options;
 mod period;
 mod principal;
@@ -31,6 +32,7 @@ pub use error::ConfigError;
 pub use files::most_open_files;
 pub use frame::{Process, announce, arguments, environment, exit_code, listen, loopback_or, start, start_with};
 pub use limits::Limits;
+pub use network::Listener;
 pub use options::{LimitOptions, LogFormatOption, Options, TenantOptions};
 pub use period::Period;
 pub use principal::{

@@ -16,6 +16,7 @@ pub mod chance;
 pub mod clock;
 pub mod collector;
 pub mod corpus;
+pub mod disk;
 pub mod fleet;
 pub mod frames;
 pub mod language;

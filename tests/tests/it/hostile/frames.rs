@@ -97,8 +97,8 @@ fn weapons() -> Vec<Weapon> {
             true,
         ),
         // Pings and settings; who reads no answers must not make us keep them.
-        weapon(None, frame(Kind::Ping, 0, 0, &[7; 8]).repeat(20_000), false, false),
-        weapon(None, frame(Kind::Settings, 0, 0, &[0, 4, 0, 0, 255, 255]).repeat(20_000), false, false),
+        weapon(None, frame(Kind::Ping, 0, 0, &[7; 8]).repeat(FRAMES as usize), false, false),
+        weapon(None, frame(Kind::Settings, 0, 0, &[0, 4, 0, 0, 255, 255]).repeat(FRAMES as usize), false, false),
         weapon(None, frame(Kind::Settings, ACK, 0, &[]).repeat(FRAMES as usize), true, true),
         // Windows that never open.
         weapon(Some((WINDOW, 0)), all(&|stream| open(END_STREAM, stream)), true, false),
