@@ -19,7 +19,7 @@ impl Clock {
     ///
     /// # Panics
     ///
-    /// Without a C compiler: building SQLite needs one as well.
+    /// Without a C compiler: building the programs needs one as well.
     #[must_use]
     pub fn new() -> Self {
         let clock = Self { folder: TempDir::new().unwrap() };

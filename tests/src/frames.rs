@@ -64,8 +64,8 @@ pub fn literal(name: &str, value: &str) -> Vec<u8> {
     [&[0x00][..], &text(name), &text(value)].concat()
 }
 
-/// The header that was kept last: the first behind the 61 of the static table.
-pub const KEPT_LAST: u8 = 0x80 | 62;
+/// The header that was kept last: number 62, the first behind the static table.
+pub const KEPT_LAST: u8 = 0xbe;
 
 /// A text, without Huffman's code.
 fn text(text: &str) -> Vec<u8> {
@@ -86,12 +86,10 @@ fn text(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// The next whole frame of what was received: its kind's number, flags, stream, payload, and what is behind it.
+/// The next whole frame of what was received: its kind's number, and what is behind it.
 #[must_use]
-pub fn parse(bytes: &[u8]) -> Option<(u8, u8, u32, &[u8], &[u8])> {
+pub fn next(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let (head, rest) = bytes.split_at_checked(9)?;
     let length = usize::try_from(u32::from_be_bytes([0, head[0], head[1], head[2]])).unwrap();
-    let (payload, rest) = rest.split_at_checked(length)?;
-    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-    Some((head[3], head[4], stream, payload, rest))
+    Some((head[3], rest.get(length..)?))
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use calbridge_e2e::{
-    frames::{ACK, END_HEADERS, END_STREAM, Kind, frame, opening, parse, post},
+    frames::{ACK, END_HEADERS, END_STREAM, Kind, frame, next, opening, post},
     siege::attack,
     system::Plan,
 };
@@ -69,7 +69,7 @@ async fn read(socket: &mut TcpStream) -> bool {
         }
     }
     let mut rest = bytes.as_slice();
-    while let Some((kind, _, _, _, behind)) = parse(rest) {
+    while let Some((kind, behind)) = next(rest) {
         if kind == Kind::GoAway as u8 {
             return true;
         }
