@@ -1,7 +1,7 @@
 //! The clock on the wall of programs under test: it jumps when a test says so, forth and back, while they run. What
 //! they measure by the clock that never jumps goes on as it does.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, os::unix::fs::FileExt as _, path::PathBuf, process::Command};
 
 use tempfile::TempDir;
 
@@ -42,7 +42,6 @@ impl Clock {
 
     /// Sets it to so many seconds after the right time, or before it.
     pub fn jump(&self, ahead: i64) {
-        use std::os::unix::fs::FileExt as _;
         let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(self.ahead()).unwrap();
         file.write_all_at(&ahead.to_ne_bytes(), 0).unwrap();
     }

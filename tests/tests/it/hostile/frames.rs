@@ -20,6 +20,8 @@ use super::{Siege, TIME};
 const ATTACKERS: usize = 14;
 /// Streams of one connection, or other frames: thousands a second from each.
 const FRAMES: u32 = 3_000;
+/// The same of frames that open no stream.
+const FLOOD: usize = 3_000;
 /// After what is written: the edge is tested here, and not who gets more of the processor.
 const REST: Duration = Duration::from_millis(300);
 /// For frames that nobody takes.
@@ -97,9 +99,9 @@ fn weapons() -> Vec<Weapon> {
             true,
         ),
         // Pings and settings; who reads no answers must not make us keep them.
-        weapon(None, frame(Kind::Ping, 0, 0, &[7; 8]).repeat(FRAMES as usize), false, false),
-        weapon(None, frame(Kind::Settings, 0, 0, &[0, 4, 0, 0, 255, 255]).repeat(FRAMES as usize), false, false),
-        weapon(None, frame(Kind::Settings, ACK, 0, &[]).repeat(FRAMES as usize), true, true),
+        weapon(None, frame(Kind::Ping, 0, 0, &[7; 8]).repeat(FLOOD), false, false),
+        weapon(None, frame(Kind::Settings, 0, 0, &[0, 4, 0, 0, 255, 255]).repeat(FLOOD), false, false),
+        weapon(None, frame(Kind::Settings, ACK, 0, &[]).repeat(FLOOD), true, true),
         // Windows that never open.
         weapon(Some((WINDOW, 0)), all(&|stream| open(END_STREAM, stream)), true, false),
         // More streams than there may be, none of which comes to its end.
