@@ -1,8 +1,8 @@
 //! Connections: accepting them, bounding what each may cost, and ending them without losing an accepted request.
 //!
 //! HTTP/1.1 and HTTP/2 share the port, with TLS where there is a certificate, else without. A connection that says
-//! nothing, stops half-way, idles or does not read its answers is closed, each after its own bound; where all places are
-//! taken, it is closed for the next who comes.
+//! nothing, stops half-way, idles or does not read its answers is closed, each after its own bound; where all places
+//! are taken, it is closed for the next who comes.
 
 mod activity;
 mod places;

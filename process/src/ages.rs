@@ -1,7 +1,7 @@
 //! By what time something counts as too old to be kept.
 //!
-//! Invariant: a clock that jumps ahead, and is set right within a day, makes nothing old. What is thrown away by a wrong
-//! clock does not come back with the right one; what is kept for a day too long goes then.
+//! Invariant: a clock that jumps ahead, and is set right within a day, makes nothing old. What is thrown away by a
+//! wrong clock does not come back with the right one; what is kept for a day too long goes then.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The socket, with the four bounds that hyper does not have.
 //!
 //! The first bytes of a connection, by which HTTP/2 is told from HTTP/1, must come in time; a peer that does not read
-//! its answers is given up; one that sends much takes turns with all others; and after our last byte what the peer still
-//! sends is read and thrown away for a moment, for closing a socket with unread bytes makes TCP destroy the answer
+//! its answers is given up; one that sends much takes turns with all others; and after our last byte what the peer
+//! still sends is read and thrown away for a moment, for closing a socket with unread bytes makes TCP destroy the answer
 //! before the peer has seen it.
 
 use std::{
@@ -20,8 +20,8 @@ use tokio::{
 /// What an HTTP/2 client begins with.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Read in one turn of a connection. HTTP/2 knows frames of nine bytes, of which nine hundred are in here: a peer that has
-/// sent them by the ten thousand would otherwise keep a whole thread to itself until each is dealt with.
+/// Read in one turn of a connection. HTTP/2 knows frames of nine bytes, of which nine hundred are in here: a peer that
+/// has sent them by the ten thousand would otherwise keep a whole thread to itself until each is dealt with.
 const TURN_BYTES: usize = 8 * 1024;
 
 /// For a peer to take more of its answers; they are small, so only one that reads none gets here.

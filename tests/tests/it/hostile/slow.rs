@@ -63,7 +63,8 @@ async fn dawdle(mut socket: TcpStream, kind: usize) {
     let body = format!("{MARK} and nothing more comes");
     let signature = sign(SECRET, body.as_bytes());
     let head = format!(
-        "POST /webhooks/calcom/{TENANT} HTTP/1.1\r\nHost: {MARK}\r\n{SIGNATURE}: {signature}\r\nContent-Length: 5000\r\n"
+        "POST /webhooks/calcom/{TENANT} HTTP/1.1\r\nHost: {MARK}\r\nContent-Length: 5000\r\n\
+         {SIGNATURE}: {signature}\r\n"
     );
     match kind {
         // Never a word.

@@ -1,5 +1,5 @@
-//! Shapes by which a request is hidden in another: each is refused and its connection ended, or read in the one way that
-//! there is. What stands behind it is a request of its own only where nobody could read it otherwise.
+//! Shapes by which a request is hidden in another: each is refused and its connection ended, or read in the one way
+//! that there is. What stands behind it is a request of its own only where nobody could read it otherwise.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! A wrong secret that stands for a while at Cal.com's usual rate, with its later tries and with forgers from elsewhere,
-//! and is then set right in its file: one command brings in what was refused meanwhile.
+//! A wrong secret that stands for a while at Cal.com's usual rate, with its later tries and with forgers from
+//! elsewhere, and is then set right in its file: one command brings in what was refused meanwhile.
 //!
 //! The while is short. `CALBRIDGE_WRONG_SECRET_SECONDS=300` makes it five minutes, as
 //! `cargo nextest run --workspace -E 'test(wrong_secret)' --no-capture` shows them.
