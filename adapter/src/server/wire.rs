@@ -2,8 +2,8 @@
 //!
 //! The first bytes of a connection, by which HTTP/2 is told from HTTP/1, must come in time; a peer that does not read
 //! its answers is given up; one that sends much takes turns with all others; and after our last byte what the peer
-//! still sends is read and thrown away for a moment, for closing a socket with unread bytes makes TCP destroy the answer
-//! before the peer has seen it.
+//! still sends is read and thrown away for a moment, for closing a socket with unread bytes makes TCP destroy the
+//! answer before the peer has seen it.
 
 use std::{
     io,
