@@ -116,7 +116,7 @@ async fn send_authentic(sender: Sender, number: u32, wrong_for: Duration, refuse
     let mut waited = Duration::ZERO;
     for part in AGAIN {
         let due = wrong_for.mul_f64(part);
-        sleep(due - waited).await;
+        sleep(due.saturating_sub(waited)).await;
         waited = due;
         let answer = sender.send(TENANT, SECRET, body.clone()).await;
         if answer.status == 200 {
