@@ -20,8 +20,8 @@ use super::{Siege, TIME};
 const ATTACKERS: usize = 14;
 /// Streams of one connection, or other frames: thousands a second from each.
 const FRAMES: u32 = 3_000;
-/// The same of frames that open no stream.
-const FLOOD: usize = 3_000;
+/// Of frames that open no stream, each of which costs the edge an answer: more than three thousand a second from each.
+const FLOOD: usize = 1_000;
 /// After what is written: the edge is tested here, and not who gets more of the processor.
 const REST: Duration = Duration::from_millis(300);
 /// For frames that nobody takes.
