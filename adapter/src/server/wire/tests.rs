@@ -103,7 +103,7 @@ async fn a_peer_that_sends_much_takes_turns() {
     const TURNS: usize = 8;
     let (ours, mut theirs) = duplex(TURNS * TURN_BYTES);
     let mut wire = Wire::new(ours, FIRST);
-    theirs.write_all(&[b'x'; TURNS * TURN_BYTES]).await.unwrap();
+    theirs.write_all(&vec![b'x'; TURNS * TURN_BYTES]).await.unwrap();
     let mut read = vec![0; TURNS * TURN_BYTES];
     // Parts of a turn's size, as a reader with a buffer of its own has them.
     let mut reading = std::pin::pin!(async {
