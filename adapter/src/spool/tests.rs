@@ -309,6 +309,26 @@ async fn what_was_damaged_is_passed_over_and_kept() {
 }
 
 #[tokio::test]
+async fn what_was_begun_at_the_end_is_no_damage() {
+    let folder = TempDir::new().unwrap();
+    let texts: Vec<String> = ["one", "two", "three"].map(str::to_owned).into();
+    let places = written(folder.path(), &texts).await;
+    let path = segments(folder.path()).remove(0);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    // A power cut left its head, and of its body nothing.
+    file.write_all_at(&[0; 4], places[2].1 - 4).unwrap();
+    let spool = open(folder.path());
+    assert_eq!(file.metadata().unwrap().len(), places[1].1);
+    for (entry, _) in drain(&spool) {
+        spool.settle(entry);
+    }
+    keep(&spool, "acme", "next").await.unwrap();
+    close(spool);
+    assert_eq!(super::tests::texts(&open(folder.path())), ["next"]);
+    assert!(!path.exists(), "it has done its service");
+}
+
+#[tokio::test]
 async fn what_is_called_as_no_segment_is_called_is_left_alone() {
     let folder = TempDir::new().unwrap();
     let names = ["5.segment", "+000000000000005.segment", "000000000000000A.segment", "ffffffffffffffff.segment"];
