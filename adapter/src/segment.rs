@@ -23,6 +23,8 @@ pub(crate) type Sync = fn(&File) -> io::Result<()>;
 const DIRECTORY_MODE: u32 = 0o700;
 /// And so is each file in it.
 const FILE_MODE: u32 = 0o600;
+/// Says that a record is settled: its offset.
+const MARK_BYTES: u64 = 4;
 /// The greatest number of a segment. Counting does not come here; with a file that somebody named so it would end.
 const NUMBER_MOST: u64 = u64::MAX / 2;
 
@@ -49,8 +51,8 @@ pub(crate) enum Found<'a> {
 pub(crate) enum End {
     /// With its last record.
     Whole,
-    /// Behind so many bytes something was not written to its end.
-    Torn(u64),
+    /// With something that was not written to its end.
+    Torn,
 }
 
 impl Segment {
@@ -176,10 +178,11 @@ pub(crate) fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
 pub(crate) fn settle(directory: &Path, number: u64, offsets: impl IntoIterator<Item = u32>) -> io::Result<()> {
     let marks: Vec<u8> = offsets.into_iter().flat_map(u32::to_le_bytes).collect();
     let mut file = open_beside(&settled_path(directory, number))?;
-    // Behind a part of a mark, which a full disk or a power cut leaves, the next ones would be read as others.
-    let (length, mark) = (file.metadata()?.len(), size_of::<u32>() as u64);
-    if !length.is_multiple_of(mark) {
-        file.set_len(length - length % mark)?;
+    let part = file.metadata()?.len() % MARK_BYTES;
+    if part > 0 {
+        // The disk was full, or the power went: behind a part of a mark all others would be read askew, and might name
+        // records that nobody settled.
+        file.set_len(file.metadata()?.len() - part)?;
     }
     file.write_all(&marks)
 }
@@ -214,15 +217,15 @@ pub(crate) fn scan(path: &Path, number: u64, mut each: impl FnMut(Found<'_>)) ->
         }
         bytes.clear();
         reader.by_ref().take(RECORD_HEAD_BYTES as u64).read_to_end(&mut bytes)?;
-        let Head::Record { length, check } = record::head(&bytes, number) else { return Ok(Ok(End::Torn(at))) };
+        let Head::Record { length, check } = record::head(&bytes, number) else { return Ok(Ok(End::Torn)) };
         bytes.clear();
         if reader.by_ref().take(length as u64).read_to_end(&mut bytes)? < length {
-            return Ok(Ok(End::Torn(at)));
+            return Ok(Ok(End::Torn));
         }
         let whole = (RECORD_HEAD_BYTES + length) as u64;
         // A segment is far below what 32 bits hold; a place beyond that is none of ours.
         let (Ok(offset), Ok(whole_length)) = (u32::try_from(at), u32::try_from(whole)) else {
-            return Ok(Ok(End::Torn(at)));
+            return Ok(Ok(End::Torn));
         };
         match record::body(&bytes, check) {
             Some(record) => each(Found::Record(record, offset, whole_length)),

@@ -86,33 +86,43 @@ impl Writer {
                 None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(failed) => commands.recv_timeout(RETRY.saturating_sub(failed.elapsed())),
             };
-            let (mut batch, mut bytes) = (Vec::new(), 0);
-            let mut next = match command {
-                Ok(command) => Some(command),
-                Err(RecvTimeoutError::Timeout) => None,
+            match command {
+                Ok(command) => self.round(command, || commands.try_recv().ok(), &mut settled),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
-            };
-            while let Some(command) = next {
-                match command {
-                    Command::Append(append) => {
-                        bytes += append.event.len();
-                        batch.push(append);
-                    }
-                    Command::Settled(mut entries) => settled.append(&mut entries),
+            }
+        }
+    }
+
+    /// Does what is asked for, and what was asked for meanwhile.
+    pub(super) fn round(
+        &mut self,
+        first: Command,
+        mut more: impl FnMut() -> Option<Command>,
+        settled: &mut Vec<Entry>,
+    ) {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(command) = next {
+            match command {
+                Command::Append(append) => {
+                    bytes += append.event.len();
+                    batch.push(append);
                 }
-                next = if bytes < BATCH_BYTES { commands.try_recv().ok() } else { None };
+                Command::Settled(mut entries) => settled.append(&mut entries),
             }
-            self.settle(&mut settled);
-            if !batch.is_empty() {
-                self.append(batch);
-            }
+            next = if bytes < BATCH_BYTES { more() } else { None };
+        }
+        self.settle(settled);
+        if !batch.is_empty() {
+            self.append(batch);
         }
     }
 
     /// Makes a batch durable and answers each of it.
     fn append(&mut self, batch: Vec<Append>) {
         let kept = self.keep(&batch);
-        self.shared.written(batch.iter().map(|append| append.event.len()).sum());
+        self.shared.written(batch.len(), batch.iter().map(|append| append.event.len()).sum());
         match kept {
             Ok(entries) => {
                 self.shared.register(batch.iter().zip(&entries));

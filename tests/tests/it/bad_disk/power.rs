@@ -82,7 +82,11 @@ async fn dark_again(start: &Start, disk: &mut Disk, chance: &mut Chance) {
     while chance.once_in(2) {
         let mut program = start.spawn();
         let enough = chance.number() % START_BYTES_MOST;
-        let far = || std::future::ready((disk.recorded() >= enough || program.says_where()).then_some(()));
+        let far = || {
+            std::future::ready(
+                (disk.recorded() >= enough || program.is_listening() || program.ended().is_some()).then_some(()),
+            )
+        };
         wait::until("it has begun", far).await;
         program.kill();
         said(&program);
