@@ -51,8 +51,8 @@ pub(crate) enum Found<'a> {
 pub(crate) enum End {
     /// With its last record.
     Whole,
-    /// Behind so many bytes something was not written to its end.
-    Torn(u64),
+    /// With something that was not written to its end.
+    Torn,
 }
 
 impl Segment {
@@ -211,33 +211,24 @@ pub(crate) fn scan(path: &Path, number: u64, mut each: impl FnMut(Found<'_>)) ->
         return Ok(Err(why));
     }
     let (mut at, mut bytes) = (SEGMENT_HEAD_BYTES as u64, Vec::new());
-    // Where a record begins whose end may never have been written, which shows by what is behind it.
-    let mut unwritten = None;
     loop {
         if at == size {
-            return Ok(Ok(unwritten.map_or(End::Whole, End::Torn)));
+            return Ok(Ok(End::Whole));
         }
         bytes.clear();
         reader.by_ref().take(RECORD_HEAD_BYTES as u64).read_to_end(&mut bytes)?;
-        let Head::Record { length, check } = record::head(&bytes, number) else {
-            return Ok(Ok(End::Torn(unwritten.unwrap_or(at))));
-        };
-        if unwritten.take().is_some() {
-            each(Found::Damaged);
-        }
+        let Head::Record { length, check } = record::head(&bytes, number) else { return Ok(Ok(End::Torn)) };
         bytes.clear();
         if reader.by_ref().take(length as u64).read_to_end(&mut bytes)? < length {
-            return Ok(Ok(End::Torn(at)));
+            return Ok(Ok(End::Torn));
         }
         let whole = (RECORD_HEAD_BYTES + length) as u64;
         // A segment is far below what 32 bits hold; a place beyond that is none of ours.
         let (Ok(offset), Ok(whole_length)) = (u32::try_from(at), u32::try_from(whole)) else {
-            return Ok(Ok(End::Torn(at)));
+            return Ok(Ok(End::Torn));
         };
         match record::body(&bytes, check) {
             Some(record) => each(Found::Record(record, offset, whole_length)),
-            // Hardly any record ends so: the file got its length before it got its bytes.
-            None if bytes.ends_with(&[0]) => unwritten = Some(at),
             None => each(Found::Damaged),
         }
         at += whole;
