@@ -196,7 +196,7 @@ pub(crate) fn scan(path: &Path, number: u64, mut each: impl FnMut(Found<'_>)) ->
         return Ok(Err(why));
     }
     let (mut at, mut bytes) = (SEGMENT_HEAD_BYTES as u64, Vec::new());
-    // Where a record begins whose end may never have been written, which shows by what is behind it.
+    // Where a record begins whose end may never have been written: it was, where another is behind it.
     let mut unwritten = None;
     loop {
         if at == size {
@@ -221,8 +221,7 @@ pub(crate) fn scan(path: &Path, number: u64, mut each: impl FnMut(Found<'_>)) ->
         };
         match record::body(&bytes, check) {
             Some(record) => each(Found::Record(record, offset, whole_length)),
-            // Hardly any record ends so: the file got its length before it got its bytes.
-            None if bytes.ends_with(&[0]) => unwritten = Some(at),
+            None if record::is_unwritten(&bytes, check) => unwritten = Some(at),
             None => each(Found::Damaged),
         }
         at += whole;

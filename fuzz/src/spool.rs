@@ -164,19 +164,21 @@ fn read(bytes: &[u8], number: u64) -> Read {
     if bytes.get(..HEAD_BYTES) != Some(&head(number)) {
         return read;
     }
-    let mut at = HEAD_BYTES;
+    let (mut at, mut unwritten) = (HEAD_BYTES, None);
     while let Some(length) = length(&bytes[at..], number) {
         let (place, body) = (at, at + RECORD_HEAD_BYTES);
+        // With a record behind it, it was written once.
+        read.unreadable += usize::from(unwritten.take().is_some());
         let Some(found) = bytes.get(body..body + length) else { break };
         at = body + length;
+        let is_checked = crc32fast::hash(found).to_le_bytes() == bytes[body - 4..body];
         match event(found) {
-            Some(event) if crc32fast::hash(found).to_le_bytes() == bytes[body - 4..body] => {
-                read.events.push((place, event));
-            }
+            Some(event) if is_checked => read.events.push((place, event)),
+            _ if !is_checked && found.ends_with(&[0]) => unwritten = Some(place),
             _ => read.unreadable += 1,
         }
     }
-    read.whole = Some(at);
+    read.whole = Some(unwritten.unwrap_or(at));
     read
 }
 

@@ -1,10 +1,12 @@
-//! Adapters, services, their clients and Cal.com on one thread, in a network, a time and a chance that one number tells.
+//! Adapters, services, their clients and Cal.com on one thread, in a network, a time and a chance that one number
+//! tells.
 //!
 //!     cargo run --profile ci -p calbridge-simulation --example simulate -- --seeds 10000
 //!     cargo run --profile ci -p calbridge-simulation --example simulate -- --seed 7
 //!
-//! The second tells the whole story of a seed. What runs is the real code: edge, forwarder, spool with its files, ingest,
-//! readers; a store in memory stands for what is durable, and outlives the services.
+//! The second tells the whole story of a seed; with `--log`, what adapters and services would log as well. What runs is
+//! the real code: edge, forwarder, spool with its files, ingest, readers; a store in memory stands for what is durable,
+//! and outlives the services.
 
 mod calcom;
 mod disk;
