@@ -117,7 +117,9 @@ async fn run_on<L: Listener>(
     let over = CancellationToken::new();
     let draining = spool.clone().map(|spool| {
         let (forwarder, metrics) = (forwarder.clone(), Arc::clone(&metrics));
-        tokio::spawn(Drain { spool, forwarder, metrics, moment: settings.moment }.run(over.clone()))
+        let (moment, ack) = (settings.moment, settings.ack);
+        let drain = Drain { spool, forwarder, metrics, moment, ack };
+        tokio::spawn(drain.run(over.clone()))
     });
     let durable = Durable { forwarder, spool, ack: settings.ack, metrics: Arc::clone(&metrics), over: over.clone() };
     let tenants = std::mem::take(&mut settings.tenants);

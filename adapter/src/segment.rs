@@ -63,7 +63,7 @@ impl Segment {
         let begun = (|| {
             file.write_all(&record::segment_head(number))?;
             sync(&file)?;
-            sync(&File::open(directory)?)
+            sync_names(directory)
         })();
         if let Err(why) = begun {
             // A file that nobody knows would only be in the way of the next try.
@@ -113,15 +113,30 @@ impl Segment {
     }
 }
 
-/// Makes the directory of segments where it is not there; above it all stays as it is made by default.
+/// Makes the directory of segments where it is not there, and its name durable: what is in a directory that a power cut
+/// takes is gone with it. Above it all stays as it is made by default.
 pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
+    let directory = std::path::absolute(directory)?;
+    let above = || directory.ancestors().skip(1);
+    let missing = above().take_while(|above| !above.exists()).count();
     if let Some(above) = directory.parent() {
         fs::create_dir_all(above)?;
     }
-    match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
-        Err(_) if directory.is_dir() => Ok(()),
-        made => made,
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(&directory) {
+        Err(_) if directory.is_dir() => {}
+        made => made?,
     }
+    // Where it was there before, a start that was cut short may have made it.
+    above().take(missing + 1).try_for_each(|above| match sync_names(above) {
+        // It is closed to us, and then nothing in it was made by us.
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    })
+}
+
+/// Has the names in a directory kept. They are no data of the directory's, so that less than all would not do.
+fn sync_names(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 /// Opens a file beside the segments to write to, which is made where it is not there.

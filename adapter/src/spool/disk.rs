@@ -20,6 +20,9 @@ pub struct Disk {
     pub(super) pace: Option<fn() -> Duration>,
 }
 
+/// An event; nothing where it is not what was written.
+pub(super) type Read = io::Result<Option<Vec<u8>>>;
+
 /// Where the writer is asked.
 #[derive(Debug)]
 pub(super) enum Desk {
@@ -49,12 +52,17 @@ impl Disk {
         Ok(Desk::Task(commands))
     }
 
-    /// Reads one record, beside the reactor where there is anything beside it.
-    pub(super) async fn read(self, spool: Spool, entry: Entry) -> io::Result<Option<Vec<u8>>> {
-        match self.pace {
-            None => spawn_blocking(move || spool.read(entry)).await.unwrap_or_else(|why| Err(io::Error::other(why))),
-            Some(_) => spool.read(entry),
+    /// Reads records, beside the reactor where there is anything beside it.
+    pub(super) async fn read(self, spool: Spool, entries: Vec<Entry>) -> Vec<(Entry, Read)> {
+        let entries_again = entries.clone();
+        let read = move || entries.into_iter().map(|entry| (entry, spool.read(entry))).collect();
+        if self.pace.is_some() {
+            return read();
         }
+        spawn_blocking(read).await.unwrap_or_else(|why| {
+            let failed = |entry| (entry, Err(io::Error::other(why.to_string())));
+            entries_again.into_iter().map(failed).collect()
+        })
     }
 }
 

@@ -4,7 +4,10 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize},
+    },
 };
 
 use tracing::{info, warn};
@@ -64,7 +67,9 @@ impl Spool {
             directory: directory.clone(),
             backlog: std::sync::Mutex::new(backlog),
             changed: tokio::sync::Notify::new(),
-            queued: std::sync::atomic::AtomicU64::new(0),
+            queued: AtomicU64::default(),
+            crowd: AtomicUsize::default(),
+            crowd_most: AtomicUsize::default(),
             files: std::sync::Mutex::default(),
         });
         let writer = Writer {
@@ -141,7 +146,10 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
             // The newest was being written when its process ended: nobody was answered for what is behind. In one that
             // was full long before, it is damage.
             if is_newest {
-                OpenOptions::new().write(true).open(&path)?.set_len(at)?;
+                let file = OpenOptions::new().write(true).open(&path)?;
+                file.set_len(at)?;
+                // Or it would look like damage after a power cut, when it is not the newest any more.
+                file.sync_all()?;
             }
             !is_newest
         }
