@@ -37,7 +37,7 @@ use clap::Parser;
 use self::{plan::Plan, world::World};
 
 /// A seed takes a fraction of a second of the machine's time; one that takes this long goes round in circles.
-const WATCHDOG: Duration = Duration::from_mins(2);
+const WATCHDOG: Duration = Duration::from_secs(45);
 /// What is said to the process that runs one seed, besides.
 const PASSED_ON: [&str; 3] = ["--digest", "--log", "--quiet"];
 /// So many failing seeds are told in full.
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
 fn one(seed: u64, options: &Options) -> bool {
     thread::spawn(move || {
         thread::sleep(WATCHDOG);
-        eprintln!("CALBRIDGE_SEED={seed} does not end");
+        eprintln!("CALBRIDGE_SEED={seed} does not end: some task is ready for ever, so that time stands still");
         exit(2);
     });
     let report = std::panic::take_hook();

@@ -66,7 +66,11 @@ impl Course {
 
     /// When there may be something to do.
     fn wake(&self, now: Instant) -> Option<Instant> {
-        if now < self.not_before { Some(self.not_before) } else { self.pace.next() }
+        if now < self.not_before {
+            return Some(self.not_before);
+        }
+        // Where the probe is out its answer is what there is to wait for.
+        if self.failures > 0 { None } else { self.pace.next() }
     }
 }
 
@@ -248,4 +252,20 @@ enum Next {
     Wait,
     /// And this one not before a longer one.
     Aside,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_that_is_out_is_waited_for_and_nothing_else() {
+        let now = Instant::now();
+        for ack in [Ack::Committed, Ack::Spooled] {
+            let mut course = Course::begin(ack, now);
+            (course.failures, course.not_before) = (1, now + LOOK);
+            assert_eq!(course.wake(now), Some(now + LOOK));
+            assert_eq!(course.wake(now + LOOK), None, "{ack:?}: what has passed would wake it for ever");
+        }
+    }
 }
