@@ -185,8 +185,12 @@ impl Model {
             }
         }
         fs::remove_dir_all(&self.root).unwrap();
-        folders.iter().for_each(|folder| fs::create_dir(folder).unwrap());
-        left.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+        for folder in &folders {
+            fs::create_dir(folder).unwrap();
+        }
+        for (path, bytes) in &left {
+            fs::write(path, bytes).unwrap();
+        }
         *self = Self::of(&self.root);
         lost
     }
