@@ -2,7 +2,7 @@
 //!
 //! Between a program and its system stands a small library (`disk/shim.c`, built with `cc` where a test needs it, put
 //! there by `LD_PRELOAD`). Below one folder it lets calls fail by the [`Fault`]s that are told, and writes down what
-//! the program did. From that record a [`Model`] knows what the program was promised: what it waited for is on the disk,
+//! the program did. From that record a [`Model`] knows what it was promised: what it waited for is on the disk,
 //! the rest may be there or not, whole or in parts.
 
 mod fault;
