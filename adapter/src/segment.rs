@@ -14,6 +14,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use calbridge_process::crash::{self, Point};
+
 use self::record::{Head, NoSegment, RECORD_HEAD_BYTES, Record, SEGMENT_HEAD_BYTES};
 
 /// How the disk is told to keep what was written. Tests put a disk that fails in its place.
@@ -58,6 +60,7 @@ impl Segment {
     pub(crate) fn create(directory: &Path, number: u64, sync: Sync) -> io::Result<Self> {
         let path = path(directory, number);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path)?;
+        crash::at(Point::SegmentCreated);
         let begun = (|| {
             file.write_all(&record::segment_head(number))?;
             sync(&file)?;
@@ -140,9 +143,9 @@ pub(crate) fn settled_path(directory: &Path, number: u64) -> PathBuf {
 /// Takes a segment and what belongs to it away.
 pub(crate) fn remove(directory: &Path, number: u64) {
     // In this order: marks without their segment mean nothing, a segment without its marks is sent again.
-    for path in [path(directory, number), settled_path(directory, number)] {
-        let _ = fs::remove_file(path);
-    }
+    let _ = fs::remove_file(path(directory, number));
+    crash::at(Point::SegmentRemoved);
+    let _ = fs::remove_file(settled_path(directory, number));
 }
 
 /// The segments of a directory, by their numbers. A file that is called as no segment is called is none.

@@ -5,6 +5,7 @@
 
 use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 
+use calbridge_process::crash::{self, Point};
 use calbridge_telemetry::semconv;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
@@ -118,6 +119,7 @@ impl Drain {
                 Ok(Ok(None)) => return Sent::Damaged,
                 Ok(Err(_)) | Err(_) => return Sent::Later(Refused::busy("spool_unreadable")),
             };
+            crash::at(Point::DrainSend);
             let answered = async {
                 let mut ticket = forwarder.submit(event.into())?;
                 let late = |_| Err(Refused::away("deadline_exceeded"));
@@ -134,6 +136,7 @@ impl Drain {
     fn conclude(&self, entry: Entry, sent: Sent, warnings: &Throttle) -> Next {
         match sent {
             Sent::Committed => {
+                crash::at(Point::DrainAnswered);
                 self.spool.settle(entry);
                 self.metrics.drained();
                 Next::Go
