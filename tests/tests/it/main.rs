@@ -12,6 +12,7 @@ mod auth;
 mod checker;
 mod corpus;
 mod crash;
+mod crash_points;
 mod examples;
 mod golden;
 mod house;
