@@ -1,6 +1,10 @@
 //! One cell of the table: programs with one of them armed, the way to its point, its next life, and the verdict.
 
-use std::{collections::BTreeSet, future::ready, os::unix::process::ExitStatusExt as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::ready,
+    os::unix::process::ExitStatusExt as _,
+};
 
 use calbridge_e2e::{
     program::{Program, Start},
@@ -17,7 +21,7 @@ use super::{
     plan::{Plan, Redis, Way, Who},
     purge,
     readers::Readers,
-    stream::Stream,
+    stream::{Ends, Stream},
     truth::Truth,
 };
 
@@ -122,7 +126,7 @@ impl Scene {
             of = of.service("--redis-url", redis);
         }
         of = match plan.way {
-            Way::Committed | Way::Clock => of.adapter("--forward-deadline", "10s"),
+            Way::Committed | Way::Clock => of.adapter("--forward-deadline", "2s"),
             Way::Spooled => of.adapter("--ack", "spooled"),
             _ => of,
         };
@@ -204,9 +208,11 @@ impl Scene {
         self.send(self.stream.waiting()).await;
         let sent: usize = self.stream.answers().values().sum();
         assert_eq!(self.stream.answers(), [(Some(401), sent)].into());
+        // A copy is not kept.
+        let bodies = self.stream.sent().len();
         let kept = || async {
             let depth = self.system.adapter_metrics().await.sum("calbridge_quarantine_depth", &[]);
-            (depth.to_string() == sent.to_string()).then_some(())
+            (depth.to_string() == bodies.to_string()).then_some(())
         };
         wait::until("they are in quarantine", kept).await;
         self.system.change_secret(TENANT, SECRET);
@@ -264,8 +270,8 @@ impl Scene {
         self.spool_is_empty().await;
         let stored = self.truth.bodies().await;
         assert!(stored.values().all(|count| *count == 1), "a body is stored twice: {stored:?}");
-        let by_hash = sent.keys().map(|body| (hex::encode(sha256(body)), body.clone()));
-        let sent_bodies: std::collections::BTreeMap<String, Vec<u8>> = by_hash.collect();
+        let sent_bodies: BTreeMap<String, Vec<u8>> =
+            sent.keys().map(|body| (hex::encode(sha256(body)), body.clone())).collect();
         assert!(stored.keys().all(|body| sent_bodies.contains_key(body)), "something is stored that was not sent");
 
         let is_all = stored.len() == sent.len();
@@ -293,7 +299,7 @@ impl Scene {
         plain(self.system.api().all_bookings(tenant).await)
     }
 
-    async fn ends(&self) -> super::stream::Ends {
+    async fn ends(&self) -> Ends {
         let ends = self.system.api().all_bookings(TENANT).await.into_iter();
         ends.map(|booking| (booking.uid.clone(), (booking.status(), booking.payment_status()))).collect()
     }
