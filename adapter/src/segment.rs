@@ -108,6 +108,11 @@ impl Segment {
         self.length
     }
 
+    /// Leaves half of what was written and not synced, as a power cut may.
+    pub(crate) fn tear(&self, written: usize) {
+        let _ = self.file.set_len(self.length + written as u64 / 2);
+    }
+
     /// Takes back what a sync that failed did not keep, as far as that can be.
     pub(crate) fn abandon(self) {
         let _ = self.file.set_len(self.length);

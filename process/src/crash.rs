@@ -76,6 +76,10 @@ points! {
     StoreSync = "store.sync",
     /// It is on stable storage, and nobody knows.
     StoreSynced = "store.synced",
+    /// SQLite's log is about to be moved into the file.
+    StoreCheckpoint = "store.checkpoint",
+    /// As much of it as no reader needs is.
+    StoreCheckpointed = "store.checkpointed",
     /// A round is stored; neither Redis nor those who wait know.
     RoundStored = "round.stored",
     /// Redis is about to be told.
@@ -103,14 +107,25 @@ points! {
 }
 
 /// Passes a point: the process dies here if this is the point, and the time, that it was started with.
-#[cfg(not(debug_assertions))]
-#[inline(always)]
-pub fn at(_: Point) {}
-
-/// Passes a point: the process dies here if this is the point, and the time, that it was started with.
-#[cfg(debug_assertions)]
+#[inline]
 pub fn at(point: Point) {
-    armed::pass(point);
+    at_torn(point, || {});
+}
+
+/// The same where something was written that the disk was not asked to keep: `tear` leaves as much of it as a power cut
+/// may, for what is killed leaves all that it wrote.
+#[cfg(not(debug_assertions))]
+#[inline]
+pub fn at_torn(_: Point, _: impl FnOnce()) {}
+
+/// The same where something was written that the disk was not asked to keep: `tear` leaves as much of it as a power cut
+/// may, for what is killed leaves all that it wrote.
+#[cfg(debug_assertions)]
+pub fn at_torn(point: Point, tear: impl FnOnce()) {
+    if armed::is_here(point) {
+        tear();
+        armed::die(point);
+    }
 }
 
 #[cfg(debug_assertions)]
@@ -164,13 +179,11 @@ mod armed {
         }
     }
 
-    pub(super) fn pass(point: Point) {
-        if ARMED.as_ref().is_some_and(|armed| armed.is_due(point)) {
-            die(point);
-        }
+    pub(super) fn is_here(point: Point) -> bool {
+        ARMED.as_ref().is_some_and(|armed| armed.is_due(point))
     }
 
-    fn die(point: Point) -> ! {
+    pub(super) fn die(point: Point) -> ! {
         let _ = writeln!(io::stderr(), "killed at {}", point.name());
         let _ = raise(Signal::SIGKILL);
         // The signal is on its way to all threads: this one does nothing more.

@@ -166,7 +166,7 @@ impl Writer {
             self.current = Some(segment);
             return Err(why);
         }
-        crash::at(Point::SpoolWritten);
+        crash::at_torn(Point::SpoolWritten, || segment.tear(bytes.len()));
         let began = Instant::now();
         if let Err(why) = segment.sync(bytes.len() as u64) {
             segment.abandon();

@@ -49,7 +49,7 @@ impl Cell {
         for (row, point) in Point::ALL.iter().enumerate() {
             let plan = Plan::of(*point);
             for (column, redis) in Redis::ALL.into_iter().enumerate() {
-                if plan.has(redis) && (is_sqlite || !plan.is_sqlite_s) {
+                if plan.is_met(is_sqlite, redis) {
                     let sends_again = (row + column + usize::from(is_sqlite)) % 2 == 0;
                     cells.push(Self { point: *point, redis, sends_again, number: cells.len() });
                 }
@@ -162,21 +162,26 @@ impl Scene {
         self.stream.send(self.system.adapter.listening().http(), most).await;
     }
 
-    /// Webhooks come until it is over.
+    /// Webhooks come until it is over: copies, when all are sent.
     async fn flow(&mut self) {
         let (stream, edge) = (self.stream.clone(), self.system.adapter.listening().http());
-        let sending = tokio::spawn(async move { stream.send(edge, usize::MAX).await });
+        let is_clock = self.plan.way == Way::Clock;
+        let sending = tokio::spawn(async move {
+            // A copy would have its round speak for the clock.
+            if is_clock { drop(stream.send(edge, usize::MAX).await) } else { stream.send_on(edge).await }
+        });
         let program = match self.plan.who {
             Who::Adapter => &mut self.system.adapter,
             _ => &mut self.system.service,
         };
         dies(program, self.cell.point).await;
-        self.stream.is_over();
+        self.stream.is_over(true);
         if self.plan.who == Who::Service {
             // Whoever waits for a commit waits for the next life.
             self.recover().await;
         }
         sending.await.unwrap();
+        self.stream.is_over(false);
     }
 
     /// The service answers when the spool has what it answers for.

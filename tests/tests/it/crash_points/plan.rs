@@ -56,57 +56,68 @@ pub(super) enum Way {
     Purge,
 }
 
+/// Where there is such a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Where {
+    Everywhere,
+    /// In a service that knows copies before it asks the store: not where its Redis is dead.
+    Hint,
+    /// In a service whose Redis is there.
+    Redis,
+    /// On SQLite: PostgreSQL's side of it is the server's.
+    Sqlite,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
     pub(super) who: Who,
     pub(super) way: Way,
     /// At which time that the point is passed it is the last, for each state of Redis.
     pub(super) times: [u64; 3],
-    /// Where Redis is dead this point is another.
-    pub(super) meets_dead_redis: bool,
-    /// There is such a point without Redis.
-    pub(super) is_redis_s: bool,
-    /// PostgreSQL's side of it is the server's.
-    pub(super) is_sqlite_s: bool,
+    place: Where,
 }
 
 impl Plan {
     pub(super) fn of(point: Point) -> Self {
         use Way::{Clock, Committed, Default, Found, Late, Purge, Quarantine, SentOn, Spooled};
+        use Where::{Everywhere, Hint, Redis, Sqlite};
         use Who::{Adapter, Replay, Service};
-        let plan =
-            |who, way, times| Self { who, way, times, meets_dead_redis: false, is_redis_s: false, is_sqlite_s: false };
-        let ingest = |times| Self { meets_dead_redis: true, ..plan(Service, Default, times) };
-        match point {
-            Point::SegmentCreated => plan(Adapter, Spooled, [1, 1, 1]),
-            Point::SpoolWrite => plan(Adapter, Spooled, [1, 4, 1]),
-            Point::SpoolWritten | Point::SpoolSynced => plan(Adapter, Spooled, [4, 1, 1]),
-            Point::EdgeSpooled | Point::DrainSend | Point::DrainAnswered => plan(Adapter, Spooled, [2, 6, 1]),
-            Point::SpoolSettle | Point::SpoolSettled => plan(Adapter, Spooled, [1, 3, 1]),
-            Point::EdgeCommitted | Point::ForwardSend | Point::ForwardAnswered => plan(Adapter, Committed, [1, 5, 1]),
-            Point::LateAnswered => plan(Adapter, Late, [1, 3, 1]),
-            Point::SpoolRecovered => plan(Adapter, Found, [1, 1, 1]),
-            Point::SegmentRemove | Point::SegmentRemoved => plan(Adapter, SentOn, [1, 1, 1]),
-            Point::QuarantineAdmitted | Point::QuarantineMarked => plan(Replay, Quarantine, [1, 5, 1]),
-            Point::RoundKnown => plan(Service, Default, [1, 2, 1]),
-            Point::StoreCommit | Point::StoreCommitted | Point::RoundStored => ingest([1, 3, 5]),
-            Point::StoreSync | Point::StoreSynced => Self { is_sqlite_s: true, ..ingest([3, 5, 7]) },
-            Point::RoundAnswer | Point::IngestAnswer => ingest([2, 5, 8]),
-            Point::RedisMark | Point::RedisMarked => Self { is_redis_s: true, ..plan(Service, Default, [1, 3, 1]) },
-            Point::ConsumerHeard => plan(Service, Default, [1, 3, 1]),
-            Point::ConsumerCommit | Point::ConsumerCommitted => plan(Service, Default, [3, 6, 1]),
-            Point::ClockCommit | Point::ClockCommitted => plan(Service, Clock, [1, 1, 1]),
-            // Of bodies, and of deliveries.
-            Point::PurgeCommit | Point::PurgeCommitted => plan(Service, Purge, [1, 2, 3]),
-        }
+        let (who, way, times, place) = match point {
+            Point::SegmentCreated => (Adapter, Spooled, [1, 1, 1], Everywhere),
+            Point::SpoolWrite => (Adapter, Spooled, [1, 4, 7], Everywhere),
+            Point::SpoolWritten | Point::SpoolSynced => (Adapter, Spooled, [4, 1, 7], Everywhere),
+            Point::EdgeSpooled => (Adapter, Spooled, [2, 6, 11], Everywhere),
+            Point::EdgeCommitted => (Adapter, Committed, [1, 5, 9], Everywhere),
+            Point::ForwardSend | Point::ForwardAnswered => (Adapter, Committed, [1, 5, 9], Everywhere),
+            Point::LateAnswered => (Adapter, Late, [1, 2, 3], Everywhere),
+            Point::DrainSend | Point::DrainAnswered => (Adapter, Spooled, [2, 6, 11], Everywhere),
+            Point::SpoolSettle | Point::SpoolSettled => (Adapter, Spooled, [1, 3, 5], Everywhere),
+            Point::SegmentRemove | Point::SegmentRemoved => (Adapter, SentOn, [1, 1, 1], Everywhere),
+            Point::SpoolRecovered => (Adapter, Found, [1, 1, 1], Everywhere),
+            Point::QuarantineAdmitted | Point::QuarantineMarked => (Replay, Quarantine, [1, 3, 5], Everywhere),
+            Point::RoundKnown => (Service, Default, [1, 2, 1], Hint),
+            Point::StoreCommit | Point::StoreCommitted => (Service, Default, [1, 3, 5], Everywhere),
+            Point::StoreSync | Point::StoreSynced => (Service, Default, [3, 5, 7], Sqlite),
+            Point::StoreCheckpoint | Point::StoreCheckpointed => (Service, Default, [1, 2, 3], Sqlite),
+            Point::RoundStored => (Service, Default, [1, 3, 5], Everywhere),
+            Point::RedisMark | Point::RedisMarked => (Service, Default, [1, 3, 1], Redis),
+            Point::RoundAnswer | Point::IngestAnswer => (Service, Default, [2, 5, 8], Everywhere),
+            Point::ConsumerHeard => (Service, Default, [1, 2, 3], Everywhere),
+            Point::ConsumerCommit | Point::ConsumerCommitted => (Service, Default, [3, 6, 9], Everywhere),
+            Point::ClockCommit | Point::ClockCommitted => (Service, Clock, [1, 1, 1], Everywhere),
+            // Of one tenant's bodies, of the other's, and of the log.
+            Point::PurgeCommit | Point::PurgeCommitted => (Service, Purge, [1, 3, 5], Everywhere),
+        };
+        Self { who, way, times, place }
     }
 
-    /// Whether there is this point in a service with such a Redis.
-    pub(super) fn has(&self, redis: Redis) -> bool {
-        match redis {
-            Redis::Absent => !self.is_redis_s,
-            Redis::There => true,
-            Redis::Dead => self.meets_dead_redis,
+    /// Whether a service on this store with this Redis has the point.
+    pub(super) fn is_met(&self, is_sqlite: bool, redis: Redis) -> bool {
+        match self.place {
+            Where::Everywhere => true,
+            Where::Hint => redis != Redis::Dead,
+            Where::Redis => redis == Redis::There,
+            Where::Sqlite => is_sqlite,
         }
     }
 }

@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 use super::truth::{self, Truth};
 
 const NAME: &str = "crash";
+/// In hand at a time: few, so that there are many turns.
+const IN_FLIGHT: i32 = 4;
 /// Deliveries of an item: no crash makes it a dead letter.
 const DELIVERIES: i32 = 100;
 
@@ -84,6 +86,7 @@ async fn consume(connection: Connection, handled: Seen) {
     let choices = Consumer {
         // The shortest: what is out to a client when a service is killed comes again after it.
         ack_wait: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+        max_in_flight: IN_FLIGHT,
         max_deliveries: DELIVERIES,
         include_recorded: true,
         ..Consumer::default()

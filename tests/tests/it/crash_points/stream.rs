@@ -114,8 +114,8 @@ impl Stream {
     }
 
     /// Sends so many of those that wait, several at a time, to an edge: until that is gone, or it is said to be over.
-    pub(super) async fn send(&self, edge: SocketAddr, most: usize) {
-        self.is_over.store(false, Ordering::Relaxed);
+    /// Whether all of them were answered.
+    pub(super) async fn send(&self, edge: SocketAddr, most: usize) -> bool {
         let left = Arc::new(Mutex::new(most));
         let mut senders = JoinSet::new();
         for _ in 0..SENDERS {
@@ -123,12 +123,20 @@ impl Stream {
             senders.spawn(async move {
                 while let Some(body) = stream.next(&left) {
                     if !stream.send_one(&sender, body).await {
-                        return;
+                        return false;
                     }
                 }
+                true
             });
         }
-        senders.join_all().await;
+        senders.join_all().await.into_iter().all(|answered| answered)
+    }
+
+    /// Sends all that waits, and copies of it, until the edge is gone, or it is said to be over.
+    pub(super) async fn send_on(&self, edge: SocketAddr) {
+        while self.send(edge, usize::MAX).await && !self.is_over.load(Ordering::Relaxed) {
+            self.waiting.lock().unwrap().extend(self.sent().into_keys());
+        }
     }
 
     fn next(&self, left: &Mutex<usize>) -> Option<Vec<u8>> {
@@ -148,9 +156,9 @@ impl Stream {
         status.is_some()
     }
 
-    /// Whoever sends ends with what he is at.
-    pub(super) fn is_over(&self) {
-        self.is_over.store(true, Ordering::Relaxed);
+    /// Whoever sends ends with what he is at; or begins again.
+    pub(super) fn is_over(&self, is_over: bool) {
+        self.is_over.store(is_over, Ordering::Relaxed);
     }
 
     /// How many wait.
