@@ -66,9 +66,10 @@ fn shown(config: &Config) -> Vec<String> {
     shown
 }
 
-/// Whether each mark of a text is in a place for secrets. A text that is no TOML has no places: a key might be meant.
+/// Whether each mark of a text is in a place for secrets. A text that is no TOML has no places: a key might be meant,
+/// or a number beyond those of TOML, which a limit's reader takes all the same.
 fn is_secret_throughout(text: &str) -> bool {
-    let Ok(file) = text.parse::<Table>() else { return !text.lines().any(has_key_with_mark) };
+    let Ok(file) = text.parse::<Table>() else { return !text.lines().any(has_key_with_mark) && !is_in_number(text) };
     let mut secret = 0;
     for (key, value) in &file {
         secret += match (key.as_str(), value) {
@@ -123,6 +124,15 @@ fn marks(text: &str) -> usize {
 fn has_key_with_mark(line: &str) -> bool {
     let key = line.split_once('=').map_or(line, |(key, _)| key);
     marks(key) > 0 || line.matches('=').count() > 1
+}
+
+/// Whether the marked number is a part of a longer one.
+fn is_in_number(text: &str) -> bool {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let bytes = text.as_bytes();
+    text.match_indices(MARKS[1]).any(|(at, mark)| {
+        is_digit(at.checked_sub(1).and_then(|before| bytes.get(before))) || is_digit(bytes.get(at + mark.len()))
+    })
 }
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {

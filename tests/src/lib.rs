@@ -17,14 +17,18 @@ pub mod collector;
 pub mod corpus;
 pub mod fleet;
 pub mod language;
+pub mod machine;
 pub mod metrics;
 pub mod port;
 pub mod postgres;
 pub mod program;
+pub mod reader;
 pub mod redis_server;
 pub mod relay;
 pub mod socket;
+pub mod stories;
 pub mod system;
+pub mod truth;
 pub mod wait;
 pub mod webhook;
 

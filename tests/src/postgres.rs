@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -29,6 +30,9 @@ const TRIES: usize = 10;
 const LOOK: Duration = Duration::from_millis(10);
 /// `PostgreSQL` refuses to run as root, and is run as this user then.
 const USER: &str = "postgres";
+
+/// The database that every server has.
+pub const FIRST: &str = "postgres";
 
 /// When a commit of the server counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,13 +78,25 @@ impl Postgres {
     /// `postgres://…`, of the database `postgres`.
     #[must_use]
     pub fn url(&self) -> String {
-        self.url_of("postgres")
+        self.url_of(FIRST)
     }
 
     /// `postgres://…`, of another database.
     #[must_use]
     pub fn url_of(&self, database: &str) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// `postgres://…`, of the database `postgres`, by way of another address.
+    #[must_use]
+    pub fn url_by(&self, address: SocketAddr) -> String {
+        format!("postgres://{USER}@{address}/{FIRST}")
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     /// What `psql` prints of a statement, without decoration.
@@ -90,7 +106,17 @@ impl Postgres {
     /// Where the server refuses it.
     #[must_use]
     pub fn query(&self, sql: &str) -> String {
-        let told = self.psql(sql);
+        self.query_in(FIRST, sql)
+    }
+
+    /// The same of another database.
+    ///
+    /// # Panics
+    ///
+    /// Where the server refuses it.
+    #[must_use]
+    pub fn query_in(&self, database: &str, sql: &str) -> String {
+        let told = self.psql(database, sql);
         assert!(told.status.success(), "{sql}: {}", String::from_utf8_lossy(&told.stderr));
         String::from_utf8(told.stdout).unwrap().trim_end().to_owned()
     }
@@ -98,7 +124,7 @@ impl Postgres {
     /// What `psql` says of a statement that the server refuses, or dies of; nothing where it does well.
     #[must_use]
     pub fn refusal(&self, sql: &str) -> Option<String> {
-        let told = self.psql(sql);
+        let told = self.psql(FIRST, sql);
         (!told.status.success()).then(|| String::from_utf8_lossy(&told.stderr).into_owned())
     }
 
@@ -186,9 +212,9 @@ impl Postgres {
         }
     }
 
-    fn psql(&self, sql: &str) -> std::process::Output {
+    fn psql(&self, database: &str, sql: &str) -> std::process::Output {
         let mut psql = Command::new(program("psql"));
-        psql.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url()]);
+        psql.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url_of(database)]);
         // Timeouts of the server's are for others.
         psql.env("PGOPTIONS", "-c statement_timeout=0 -c lock_timeout=0");
         psql.stdin(Stdio::null()).output().unwrap()

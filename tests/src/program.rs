@@ -10,6 +10,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread,
+    time::Duration,
 };
 
 use nix::{
@@ -134,8 +135,13 @@ impl Start {
 
     /// Runs it to its end.
     pub async fn run(&self) -> Ended {
+        self.run_for(PATIENCE).await
+    }
+
+    /// The same where that takes as long by its nature.
+    pub async fn run_for(&self, patience: Duration) -> Ended {
         let mut program = self.spawn();
-        let status = program.exit().await;
+        let status = program.exit_within(patience).await;
         program.stdout.finish().await;
         program.stderr.finish().await;
         Ended { code: status.code(), stdout: program.stdout(), stderr: program.stderr() }
@@ -261,9 +267,13 @@ impl Program {
 
     /// Waits for its end.
     pub async fn exit(&mut self) -> ExitStatus {
+        self.exit_within(PATIENCE).await
+    }
+
+    async fn exit_within(&mut self, patience: Duration) -> ExitStatus {
         let what = format!("{} ends", self.name);
         let child = &mut self.child;
-        wait::until(&what, || std::future::ready(child.try_wait().unwrap())).await
+        wait::patiently(&what, patience, || std::future::ready(child.try_wait().unwrap())).await
     }
 
     /// SIGTERM; fails the test unless it ends with exit code 0.
@@ -294,6 +304,14 @@ impl Program {
             panic!("{} does not say where it listens, but {line:?}\n{}", self.name, self.tail());
         };
         self.listening = listening;
+    }
+
+    /// Whether it has said where it listens by now.
+    pub fn is_listening(&mut self) -> bool {
+        if let Some(listening) = self.first_line.try_recv().ok().and_then(|line| Listening::parse(&line)) {
+            self.listening = listening;
+        }
+        !self.listening.parts.is_empty()
     }
 
     /// False where its output ended before it said anything.

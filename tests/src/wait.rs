@@ -10,17 +10,26 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Looks until `look` answers something, and fails the test with `what` when [`PATIENCE`] is over.
-pub async fn until<T, F, Fut>(what: &str, mut look: F) -> T
+pub async fn until<T, F, Fut>(what: &str, look: F) -> T
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Option<T>>,
 {
-    let end = Instant::now() + PATIENCE;
+    patiently(what, PATIENCE, look).await
+}
+
+/// The same with a patience of its own, for what is long by its nature.
+pub async fn patiently<T, F, Fut>(what: &str, patience: Duration, mut look: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Option<T>>,
+{
+    let end = Instant::now() + patience;
     loop {
         if let Some(seen) = look().await {
             return seen;
         }
-        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain: {what}");
+        assert!(Instant::now() < end, "waited {patience:?} in vain: {what}");
         sleep(LOOK).await;
     }
 }

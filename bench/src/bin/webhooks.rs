@@ -15,13 +15,12 @@ use calbridge_bench::webhooks::{
     comparison::{self, Extent},
     endurance, growth,
     limits::{self, Limit},
-    machine::Machine,
     report,
     rig::{Ground, Store},
-    sink,
+    sink, spool,
     wire::Client,
 };
-use calbridge_e2e::program::place;
+use calbridge_e2e::{machine::Machine, program::place};
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -100,6 +99,9 @@ struct Options {
     /// Which store is seeded
     #[arg(long, value_enum, default_value = "sqlite", value_name = "STORE", requires = "seed_bookings")]
     seed_store: Store,
+    /// Instead: compare an adapter without a spool, with one, and with one that answers before the commit
+    #[arg(long, conflicts_with_all = ["endurance", "copies", "seed_bookings"])]
+    spool: bool,
     /// Instead: send so many webhooks to one `SQLite` store and look at memory after every 100,000
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     endurance: Option<u64>,
@@ -156,7 +158,7 @@ async fn bench(options: &Options) -> anyhow::Result<()> {
     let traffic = Traffic { mix: options.mix, copies_per_thousand: options.copies * 10 };
     #[expect(clippy::disallowed_methods, reason = "where this program meets the world: its webhooks are of today")]
     let origin = Timestamp::now();
-    let compares = options.seed_bookings.is_empty() && options.endurance.is_none();
+    let compares = options.seed_bookings.is_empty() && options.endurance.is_none() && !options.spool;
     let postgres = if compares { !options.no_postgres } else { options.seed_store == Store::Postgres };
     let ground = Ground::prepare(&data, origin, traffic, postgres).await?;
     let machine = Machine::of(&data.canonicalize()?);
@@ -204,6 +206,11 @@ async fn measure(ground: &Ground, options: &Options) -> anyhow::Result<(&'static
         let grown = growth::run(ground, &extent, options.seed_store, &options.seed_bookings).await?;
         println!("{}\n{}\n", growth::tables(options.seed_store, &grown), report::goals_table(&growth::goals(&grown)));
         return Ok(("growth.json", growth::json(&grown)));
+    }
+    if options.spool {
+        let edges = spool::run(ground, &extent).await?;
+        println!("{}\n{}\n", spool::tables(&edges), report::goals_table(&spool::goals(&edges)));
+        return Ok(("spool.json", spool::json(&edges)));
     }
     let results = comparison::run(ground, &extent).await?;
     println!("{}", report::tables(&results));

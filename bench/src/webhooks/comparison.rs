@@ -18,9 +18,9 @@ use super::{
 };
 
 /// Under load before anything counts.
-const WARM_UP: Duration = Duration::from_millis(400);
+pub(super) const WARM_UP: Duration = Duration::from_millis(400);
 /// Connections of the open loop: more than webhooks are ever under way while the rate is held.
-const OPEN_CONNECTIONS: usize = 256;
+pub(super) const OPEN_CONNECTIONS: usize = 256;
 /// What of a failed case's log lines is shown.
 const SHOWN_LOG: usize = 2_000;
 

@@ -89,6 +89,22 @@ pub fn of_growth(bookings: u64, ratio: Option<f64>) -> Goal {
     Goal { what, measured: ratio, reach: Reach::AtLeast(least) }
 }
 
+/// What the spool costs while nothing is wrong, and what it can take: as `spool::goals` has measured it.
+#[must_use]
+pub fn of_spool(measured: [Option<f64>; 7]) -> Vec<Goal> {
+    let goals = [
+        ("with a spool, of the rate without one, 64 connections", Reach::AtLeast(0.9)),
+        ("with a spool, of the p50 without one, at 1,000/s", Reach::Under(1.1)),
+        ("with a spool, of the p99 without one, at 1,000/s", Reach::Under(1.1)),
+        ("with a spool, of the p50 without one, at 5,000/s", Reach::Under(1.1)),
+        ("with a spool, of the p99 without one, at 5,000/s", Reach::Under(1.1)),
+        ("--ack spooled, a burst over 64 connections, of bare hyper", Reach::AtLeast(0.4)),
+        ("--ack spooled, p99 at 5,000/s, ms", Reach::Under(2.0)),
+    ];
+    let goal = |((what, reach), measured): ((&str, Reach), _)| Goal { what: what.to_owned(), measured, reach };
+    goals.into_iter().zip(measured).map(goal).collect()
+}
+
 /// How far a program's memory strays, in percent of what it was at first.
 #[must_use]
 pub fn of_endurance(role: &str, percent: Option<f64>) -> Goal {

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use calbridge_e2e::{
+    metrics::Page,
     postgres::{self, Durability, Postgres},
     program::{Program, Start, place},
     redis_server::RedisServer,
@@ -111,6 +112,48 @@ impl Traces {
     }
 }
 
+/// What the adapter does with its spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spool {
+    /// It has none.
+    Off,
+    /// It takes what is not committed in time: what is shipped.
+    Behind,
+    /// Every webhook is answered when it is there.
+    First,
+}
+
+impl Spool {
+    /// As the report names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "no spool",
+            Self::Behind => "a spool behind the commit",
+            Self::First => "--ack spooled",
+        }
+    }
+
+    /// In one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Behind => "behind",
+            Self::First => "first",
+        }
+    }
+
+    fn flags(self, folder: &Path) -> Vec<(&'static str, PathBuf)> {
+        let directory = ("--spool-dir", folder.join("spool"));
+        match self {
+            Self::Off => vec![("--spool-dir", "none".into())],
+            Self::Behind => vec![directory],
+            Self::First => vec![directory, ("--ack", "spooled".into())],
+        }
+    }
+}
+
 /// What all rigs of a run share.
 #[derive(Debug)]
 pub struct Ground {
@@ -176,7 +219,16 @@ impl Ground {
     ///
     /// A program does not start; it says why.
     pub async fn rig(&self, name: &str, store: Store, traces: Traces) -> anyhow::Result<Rig> {
-        self.rig_over(self.plot(name, store)?, traces, 0).await
+        self.rig_with(name, store, traces, Spool::Off).await
+    }
+
+    /// The same with a spool.
+    ///
+    /// # Errors
+    ///
+    /// A program does not start; it says why.
+    pub async fn rig_with(&self, name: &str, store: Store, traces: Traces, spool: Spool) -> anyhow::Result<Rig> {
+        self.rig_over(self.plot(name, store)?, traces, 0, spool).await
     }
 
     /// The same over a store that holds the first `webhooks` of the run.
@@ -188,7 +240,7 @@ impl Ground {
         let plot = self.plot(name, store)?;
         let bodies = self.bodies(webhooks);
         seed::fill(&plot.database, bodies, webhooks).await?;
-        self.rig_over(plot, traces, webhooks).await
+        self.rig_over(plot, traces, webhooks, Spool::Off).await
     }
 
     /// Makes room for a store.
@@ -208,7 +260,7 @@ impl Ground {
         Ok(Plot { folder, data, database })
     }
 
-    async fn rig_over(&self, plot: Plot, traces: Traces, stored: u64) -> anyhow::Result<Rig> {
+    async fn rig_over(&self, plot: Plot, traces: Traces, stored: u64, spool: Spool) -> anyhow::Result<Rig> {
         let Plot { folder, data, database } = plot;
         let redis = RedisServer::start();
         let config = folder.join("calbridge.toml");
@@ -231,8 +283,9 @@ impl Ground {
             .flag("--http", "127.0.0.1:0")
             .flag("--admin", "127.0.0.1:0")
             .flag("--config", &config)
-            .flag("--spool-dir", "none")
             .flag("--service", format!("http://{}", service.listening().grpc()));
+        let adapter =
+            spool.flags(&folder).into_iter().fold(adapter, |adapter, (flag, value)| adapter.flag(flag, value));
         let adapter = adapter.try_serve().await.map_err(anyhow::Error::msg)?;
         ready(&adapter).await;
         let target = self.target(&adapter, &service, &redis, matches!(database, Database::Postgres { .. }), stored);
@@ -298,6 +351,11 @@ impl Rig {
     #[must_use]
     pub fn said(&self) -> String {
         format!("{}{}", self.adapter.stderr(), self.service.stderr())
+    }
+
+    /// How many webhooks wait in the adapter's spool.
+    pub async fn spooled(&self) -> f64 {
+        Page::read(self.adapter.listening().admin()).await.sum("calbridge_spool_depth", &[])
     }
 
     /// Stops both, the way that lets everything be finished, and answers what they leave behind.

@@ -34,7 +34,7 @@ pub enum Outcome {
 pub enum Failure {
     /// The connection did not hold.
     Connection(io::Error),
-    /// Another answer than 200.
+    /// Another answer than 200 or 202.
     Answer(String),
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection(why) => write!(to, "the connection broke: {why}"),
-            Self::Answer(answer) => write!(to, "not answered with 200 but with: {answer}"),
+            Self::Answer(answer) => write!(to, "not answered with 200 or 202 but with: {answer}"),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// The connection broke, or the answer was not 200.
+    /// The connection broke, or the answer was neither 200 nor 202.
     pub async fn exchange(&mut self) -> Result<Outcome, Failure> {
         match self {
             Self::Lean(connection) => connection.exchange().await,
@@ -136,7 +136,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The connection broke, or the answer was not 200.
+    /// The connection broke, or the answer was neither 200 nor 202.
     pub async fn exchange(&mut self) -> Result<Outcome, Failure> {
         self.stream.write_all(&self.request).await?;
         self.answer.clear();
@@ -145,7 +145,7 @@ impl Connection {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
             if let Some((status, body)) = whole(&self.answer)? {
-                return if status == b"200" { Ok(outcome(body)) } else { Err(shown(&self.answer)) };
+                return if is_kept(status) { Ok(outcome(body)) } else { Err(shown(&self.answer)) };
             }
             if self.answer.len() > MAX_ANSWER_BYTES {
                 return Err(shown(&self.answer[..1_024]));
@@ -171,6 +171,11 @@ fn whole(answer: &[u8]) -> Result<Option<Parts<'_>>, Failure> {
         (Some(status), Some(length)) => Ok((body.len() >= length).then_some((status, body))),
         _ => Err(shown(answer)),
     }
+}
+
+/// By the store, or by the edge's own disk.
+fn is_kept(status: &[u8]) -> bool {
+    matches!(status, b"200" | b"202")
 }
 
 fn shown(answer: &[u8]) -> Failure {

@@ -7,7 +7,6 @@
 mod operator;
 mod readers;
 mod senders;
-mod truth;
 
 use std::{fs, path::Path, thread, time::Instant};
 
@@ -15,9 +14,11 @@ use calbridge_e2e::{
     api::Api,
     chance::{self, Chance, SEED},
     fleet::{Fleet, Plan},
-    postgres::{Durability, Postgres},
+    postgres::{Durability, FIRST, Postgres},
     program::Start,
     redis_server::RedisServer,
+    stories,
+    truth::{Truth, write_lines},
     wait,
 };
 use tempfile::TempDir;
@@ -155,7 +156,8 @@ impl Scene {
 
     /// Waits until a consumer has dealt with all that it means; what holds a booking back is replayed.
     async fn drain(&mut self, number: usize) {
-        let last = truth::last_of(&self.postgres, &self.consumers[number]);
+        let (tenant, sql) = (self.consumers[number].scope.tenant, self.consumers[number].sql);
+        let last = Truth::Postgres(&self.postgres, FIRST).last_of(&format!("tenant = '{tenant}' AND {sql}"));
         loop {
             let api = self.api();
             let consumer = &self.consumers[number];
@@ -205,7 +207,10 @@ async fn readers_miss_nothing_and_see_it_in_order_whatever_is_killed() {
     let services = fleet.services.iter().map(|service| service.listening().grpc());
     let readers = Readers::start(folder.path(), services, (&watchers, &consumers), &mut chance);
     let misfortunes = misfortunes(&mut chance);
-    let posts = senders::posts(TENANTS, &mut chance);
+    let stories = stories::tell(senders::told(&TENANTS), &mut chance);
+    write_lines(folder.path(), "sent", &stories.sent());
+    write_lines(folder.path(), "lives", &stories.lives);
+    let posts = stories.posts;
     // What is left over is sent in the end.
     let each = posts.len() / (misfortunes.len() + 1);
     println!("{} webhooks, {} misfortunes, {each} webhooks between two", posts.len(), misfortunes.len());
@@ -236,7 +241,7 @@ async fn is_judged(mut scene: Scene, folder: Folder) {
     for number in 0..scene.consumers.len() {
         scene.drain(number).await;
     }
-    let head = truth::head(&scene.postgres);
+    let head = Truth::Postgres(&scene.postgres, FIRST).head();
     let readers = &mut scene.readers;
     let told = || std::future::ready(readers.cursors().iter().all(|cursor| *cursor >= head).then_some(()));
     wait::until("the watchers are told all", told).await;
@@ -244,12 +249,17 @@ async fn is_judged(mut scene: Scene, folder: Folder) {
     for consumer in &scene.consumers {
         scene.operator.last_look(&api, consumer).await;
     }
-    let entries = truth::count(&scene.postgres);
+    let truth = Truth::Postgres(&scene.postgres, FIRST);
+    let entries = truth.entries();
     assert!(entries >= ENTRIES_LEAST, "{entries}");
     // None of them has ended in a panic meanwhile.
     scene.readers.revive();
     drop(scene.readers);
-    truth::write(&scene.postgres, folder.path());
+    let mut bookings = Vec::new();
+    for tenant in TENANTS {
+        bookings.extend(api.all_bookings(tenant).await);
+    }
+    truth.write(folder.path(), &bookings);
     for service in &scene.fleet.services {
         assert!(!service.stderr().contains("panicked"), "{}", service.stderr());
     }

@@ -20,6 +20,7 @@ mod languages;
 mod overload;
 mod postgres;
 mod programs;
+mod prove;
 mod quarantine;
 mod redis;
 mod replicas;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
-    postgres::{Durability, Postgres},
+    postgres::{Durability, FIRST, Postgres},
     program::{Ended, Start},
     system::{Plan, SECRET, System, TENANT},
     v1::Trigger,
@@ -45,9 +45,6 @@ impl Kind {
         Plan::new().returning().service("--database-url", self.url(database)).start().await
     }
 }
-
-/// The database that every server has.
-const FIRST: &str = "postgres";
 
 /// `calbridge store …` on a database.
 fn tool(url: &str, command: &str) -> Start {

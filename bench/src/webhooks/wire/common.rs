@@ -49,7 +49,7 @@ impl Common {
         self.sending.ready().await.map_err(io::Error::other)?;
         let (head, body) = self.sending.send_request(request).await.map_err(io::Error::other)?.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        if head.status == StatusCode::OK {
+        if matches!(head.status, StatusCode::OK | StatusCode::ACCEPTED) {
             return Ok(outcome(&body));
         }
         Err(Failure::Answer(format!("{} {}", head.status, String::from_utf8_lossy(&body))))

@@ -10,6 +10,9 @@ use crate::{
     plan::Plan,
 };
 
+/// What only some histories have.
+const CALM: &str = "calm.jsonl";
+
 /// Everything that is known.
 #[derive(Debug, Default)]
 pub(crate) struct History {
@@ -18,7 +21,12 @@ pub(crate) struct History {
     pub(crate) files: BTreeMap<String, Vec<Line>>,
     pub(crate) operator: Vec<Order>,
     pub(crate) answers: Vec<Answer>,
+    /// Every body that was sent, once.
+    pub(crate) sent: Vec<Body>,
+    pub(crate) lives: Vec<Life>,
     pub(crate) truth: Vec<Fact>,
+    /// The states of the same bookings in a store that nothing ever disturbed, where there was one.
+    pub(crate) calm: Option<Vec<Fact>>,
 }
 
 /// What a reader wrote down, and when.
@@ -114,11 +122,31 @@ pub(crate) struct View {
     pub(crate) dead_letters: usize,
 }
 
-/// What the edge answered a sender with 200.
+/// What the edge answered a sender with a 2xx.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Answer {
+    #[serde(flatten)]
+    pub(crate) body: Body,
+    /// Both are empty where it was kept and not yet committed.
     pub(crate) delivery: String,
     pub(crate) outcome: String,
+}
+
+/// The SHA-256 of a webhook's body, and whose webhook it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub(crate) struct Body {
+    pub(crate) tenant: String,
+    pub(crate) body: String,
+}
+
+/// The life of some bookings, as it is told by webhooks.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Life {
+    pub(crate) name: String,
+    pub(crate) tenant: String,
+    pub(crate) bodies: Vec<String>,
+    /// Where each booking ends, by uid, when all bodies are known: its status and its payment's.
+    pub(crate) ends: Vec<(String, i32, i32)>,
 }
 
 /// A row of the store in the end.
@@ -135,6 +163,16 @@ pub(crate) enum Fact {
     Letter { tenant: String, consumer: String, position: Position },
     /// An entry that a consumer has not settled.
     Unsettled { tenant: String, consumer: String, position: Position },
+    /// A webhook that is kept.
+    Delivery {
+        #[serde(flatten)]
+        body: Body,
+        delivery: String,
+    },
+    /// A booking as the service shows it.
+    Booking { tenant: String, uid: String, status: i32, payment: i32 },
+    /// All that the store knows of a booking, as a hash.
+    State { tenant: String, uid: String, row: String },
 }
 
 impl History {
@@ -155,6 +193,9 @@ impl History {
             files,
             operator: lines("operator.jsonl", &text("operator.jsonl")?)?,
             answers: lines("senders.jsonl", &text("senders.jsonl")?)?,
+            sent: lines("sent.jsonl", &text("sent.jsonl")?)?,
+            lives: lines("lives.jsonl", &text("lives.jsonl")?)?,
+            calm: text(CALM).ok().map(|text| lines(CALM, &text)).transpose()?,
             truth: lines("truth.jsonl", &text("truth.jsonl")?)?,
         })
     }

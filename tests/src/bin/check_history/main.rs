@@ -1,5 +1,5 @@
-//! Judges a history: what each reader of the log wrote down while everything around it crashed, against what the store
-//! has in the end.
+//! Judges a history: what senders were answered and what each reader of the log wrote down while everything around them
+//! crashed, against what the store has in the end.
 //!
 //! It shares no line with what it judges, and none with those who wrote the history: the standard library and a reader
 //! of JSON are all it uses. It judges by what a client can know. An entry was handed out at some moment from the
@@ -13,11 +13,13 @@
 
 mod booking;
 mod consumer;
+mod delivery;
 mod entry;
 mod flight;
 mod history;
 mod log;
 mod plan;
+mod state;
 mod tale;
 #[cfg(test)]
 mod tests;
@@ -76,6 +78,8 @@ fn main() -> ExitCode {
 fn judge(history: &History) -> Report {
     let mut report = Report::default();
     let log = Log::of(history, &mut report);
+    let kept = delivery::judge(history, &mut report);
+    state::judge(history, &kept, &mut report);
     for watcher in &history.plan.watchers {
         watcher::judge(watcher, &history.files, &log, &mut report);
     }

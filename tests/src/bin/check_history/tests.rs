@@ -2,11 +2,12 @@
 //! nothing proves nothing.
 
 mod consumers;
+mod deliveries;
 mod watchers;
 
 use crate::{
     entry::{Entry, Micros, Position},
-    history::{Answer, Asked, Fact, History, Item, Letter, Line, Order, View, What, lines},
+    history::{Answer, Asked, Body, Fact, History, Item, Letter, Line, Order, View, What, lines},
     judge,
     plan::{Consumer, Plan, Scope, Watcher},
 };
@@ -30,14 +31,25 @@ fn at(at: Micros, what: What) -> Line {
     Line { at, what }
 }
 
+/// The body of a delivery.
+fn body(delivery: &str) -> Body {
+    Body { tenant: "t".to_owned(), body: format!("body of {delivery}") }
+}
+
+fn kept(delivery: &str) -> Fact {
+    Fact::Delivery { body: body(delivery), delivery: delivery.to_owned() }
+}
+
 fn answer(delivery: &str, outcome: &str) -> Answer {
-    Answer { delivery: delivery.to_owned(), outcome: outcome.to_owned() }
+    Answer { body: body(delivery), delivery: delivery.to_owned(), outcome: outcome.to_owned() }
 }
 
 /// Nobody reads; the store has its log.
 fn unread() -> History {
-    let truth = LOG.iter().map(|(position, ..)| fact(*position)).collect();
-    History { truth, answers: vec![answer("d1", "applied"), answer("d9", "duplicate")], ..History::default() }
+    let deliveries = ["d1", "d2", "d3", "d4", "d9"];
+    let truth = LOG.iter().map(|(position, ..)| fact(*position)).chain(deliveries.map(kept)).collect();
+    let answers = vec![answer("d1", "applied"), answer("d9", "duplicate")];
+    History { truth, answers, sent: deliveries.map(body).to_vec(), ..History::default() }
 }
 
 fn faults(history: &History) -> Vec<String> {
@@ -68,6 +80,8 @@ fn the_truth_itself_must_be_a_log() {
     is_found(&torn, "3 (t/u1, kind 2, 3 to 7) does not begin where its booking stood, which is 0");
     let mut promised = unread();
     promised.answers.push(answer("d5", "recorded"));
+    promised.truth.push(kept("d5"));
+    promised.sent.push(body("d5"));
     is_found(&promised, "d5 was told recorded, and the log has nothing");
 }
 

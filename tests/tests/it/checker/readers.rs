@@ -1,20 +1,15 @@
 //! Who reads: watchers, and clients that share consumers, each a process of its own with a file that it writes.
 
 use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use calbridge_e2e::{
-    chance::Chance,
-    program::{Program, Start},
-};
+use calbridge_e2e::{chance::Chance, reader::Reader, stories::restless};
 use serde_json::{Value, json};
 
-use super::{TENANTS, senders::restless};
+use super::TENANTS;
 
 /// Processes that share a consumer.
 const CLIENTS: usize = 3;
@@ -143,60 +138,6 @@ fn orderly(consumer: &Consumer) -> String {
     format!("{}-orderly", consumer.name)
 }
 
-/// A reader's process, and what it has written.
-pub(super) struct Reader {
-    name: String,
-    start: Start,
-    program: Program,
-    notebook: PathBuf,
-    read: u64,
-    /// Entries that it has seen.
-    seen: usize,
-    /// The position behind which it is to be told next.
-    cursor: String,
-}
-
-impl Reader {
-    fn start(folder: &Path, name: &str, order: Value) -> Self {
-        let notebook = folder.join(format!("{name}.jsonl"));
-        let Value::Object(mut order) = order else { unreachable!("an order is an object") };
-        order.insert("notebook".to_owned(), notebook.to_str().unwrap().into());
-        let start = Start::new("history_reader").arg(Value::Object(order).to_string());
-        let program = start.spawn();
-        Self { name: name.to_owned(), start, program, notebook, read: 0, seen: 0, cursor: String::new() }
-    }
-
-    /// `kill -9`, and another life.
-    fn kill(&mut self) {
-        self.program.kill();
-        self.program = self.start.spawn();
-    }
-
-    /// Another life, where it ended by itself; it may, but not in a panic.
-    fn revive(&mut self) {
-        if let Some(status) = self.program.ended() {
-            assert!(status.success(), "{} ended with {status}: {}", self.name, self.program.stderr());
-            self.program = self.start.spawn();
-        }
-    }
-
-    /// Reads what it has written since; a line that it is about to write is left for the next time.
-    fn look(&mut self) {
-        let Ok(mut file) = File::open(&self.notebook) else { return };
-        file.seek(SeekFrom::Start(self.read)).unwrap();
-        let mut text = String::new();
-        file.read_to_string(&mut text).unwrap();
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        self.read += u64::try_from(whole).unwrap();
-        for line in text[..whole].lines() {
-            let line: Value = serde_json::from_str(line).unwrap();
-            self.seen += usize::from(line.get("saw").is_some() || line.get("item").is_some());
-            let cursor = line.pointer("/saw/position").or_else(|| line.get("heartbeat")).and_then(Value::as_str);
-            self.cursor = cursor.map_or_else(|| std::mem::take(&mut self.cursor), str::to_owned);
-        }
-    }
-}
-
 /// All of them.
 pub(super) struct Readers {
     folder: PathBuf,
@@ -266,15 +207,11 @@ impl Readers {
 
     /// Entries that watchers, and clients of consumers, have seen so far.
     pub(super) fn seen(&mut self) -> [usize; 2] {
-        [&mut self.watchers, &mut self.clients].map(|readers| {
-            readers.iter_mut().for_each(Reader::look);
-            readers.iter().map(|reader| reader.seen).sum()
-        })
+        [&mut self.watchers, &mut self.clients].map(|readers| readers.iter_mut().map(Reader::seen).sum())
     }
 
     /// Where each watcher stands.
     pub(super) fn cursors(&mut self) -> Vec<String> {
-        self.watchers.iter_mut().for_each(Reader::look);
-        self.watchers.iter().map(|reader| reader.cursor.clone()).collect()
+        self.watchers.iter_mut().map(|watcher| watcher.cursor().to_owned()).collect()
     }
 }

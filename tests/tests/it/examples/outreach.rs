@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use calbridge_e2e::{
     program::{Program, Start},
-    relay::Relay,
+    relay::{Relay, Weather},
     system::{Plan, SECRET, TENANT},
     v1::Trigger,
     wait,
@@ -121,9 +121,9 @@ async fn a_booking_sets_six_states_and_telling_it_again_changes_nothing() {
 async fn killed_between_its_commit_and_its_ack_it_has_done_it_once() {
     let mut system = Plan::new().start().await;
     let place = Place::seeded().await;
-    let wire = Relay::to(system.service.listening().grpc());
+    let wire = Relay::to(system.service.listening().grpc()).await;
     let mut outreach = place.run(format!("http://{}", wire.address())).await;
-    wire.lose_what_clients_say();
+    wire.have(Weather::Deaf);
     send(&system, Trigger::BookingCreated, &reached("outreach1")).await;
     wait::until("its database shows the commit", || async {
         dump(&place.database()).iter().any(|row| row.starts_with("outreach_log")).then_some(())
@@ -152,9 +152,9 @@ async fn a_service_that_dies_between_the_commit_and_the_ack_changes_nothing_eith
     let place = Place::seeded().await;
     // A service that is killed gives nothing back: what was out comes again when its lease ends.
     calbridge(&system, &["consumer", "create", OUTREACH, "--dead-letters", "block", "--ack-wait", "1s"]).await;
-    let wire = Relay::to(system.service.listening().grpc());
+    let wire = Relay::to(system.service.listening().grpc()).await;
     let mut outreach = place.run(format!("http://{}", wire.address())).await;
-    wire.lose_what_clients_say();
+    wire.have(Weather::Deaf);
     send(&system, Trigger::BookingCreated, &reached("outreach1")).await;
     wait::until("its database shows the commit", || async {
         dump(&place.database()).iter().any(|row| row.starts_with("outreach_log")).then_some(())
