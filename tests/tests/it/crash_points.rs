@@ -162,8 +162,6 @@ fn every_point_is_in_the_table() {
     let is_met = |point: &Point| Cell::all(true).iter().chain(&Cell::all(false)).any(|cell| cell.point == *point);
     let unmet: Vec<_> = Point::ALL.iter().filter(|point| !is_met(point)).collect();
     assert!(unmet.is_empty(), "{unmet:?}");
-    let both = [true, false].map(|is_sqlite| Cell::all(is_sqlite).len());
-    println!("{both:?} cells");
 }
 
 /// A debug program reads the variable; a release program, where this runs with one, has not even its name.

@@ -29,8 +29,8 @@ use super::{
 const WRONG: &str = "whsec_of_another_webhook";
 /// To whom the same is told again where nothing crashes.
 const CALM: &str = "calm";
-/// Webhooks that come while a service is frozen.
-const LATE: usize = 6;
+/// Webhooks that come before a service is frozen, or meanwhile.
+const FEW: usize = 6;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cell {
@@ -126,7 +126,7 @@ impl Scene {
             of = of.service("--redis-url", redis);
         }
         of = match plan.way {
-            Way::Committed | Way::Clock => of.adapter("--forward-deadline", "2s"),
+            Way::Committed | Way::Unheard | Way::Clock => of.adapter("--forward-deadline", "2s"),
             Way::Spooled => of.adapter("--ack", "spooled"),
             _ => of,
         };
@@ -134,7 +134,7 @@ impl Scene {
             of = of.with_clock();
         }
         // The others are armed on their way.
-        if matches!(plan.way, Way::Committed | Way::Default | Way::Spooled | Way::Late | Way::Clock) {
+        if !matches!(plan.way, Way::Found | Way::SentOn | Way::Quarantine | Way::Purge) {
             of = of.first_life(VARIABLE, cell.armed());
         }
         let system = of.start().await;
@@ -151,6 +151,12 @@ impl Scene {
     async fn reach(&mut self) {
         match self.plan.way {
             Way::Committed | Way::Default | Way::Spooled | Way::Clock => self.flow().await,
+            Way::Unheard => {
+                self.send(FEW).await;
+                self.system.service.freeze();
+                self.flow().await;
+                self.system.service.kill();
+            }
             Way::Late => self.answer_late().await,
             Way::Found | Way::SentOn => self.find_a_spool().await,
             Way::Quarantine => self.replay().await,
@@ -186,9 +192,9 @@ impl Scene {
 
     /// The service answers when the spool has what it answers for.
     async fn answer_late(&mut self) {
-        self.send(LATE).await;
+        self.send(FEW).await;
         self.system.service.freeze();
-        self.send(LATE).await;
+        self.send(FEW).await;
         self.all_are_promised();
         self.system.service.thaw();
         dies(&mut self.system.adapter, self.cell.point).await;
@@ -298,6 +304,8 @@ impl Scene {
         self.spool_is_empty().await;
         let [crashed, calm] = [TENANT, CALM].map(|tenant| self.bookings(tenant));
         assert_eq!(crashed.await, calm.await, "the bookings are what they are where nothing crashes");
+        let [crashed, calm] = [TENANT, CALM].map(|tenant| self.truth.states(tenant));
+        assert_eq!(crashed.await, calm.await, "byte for byte");
     }
 
     async fn bookings(&self, tenant: &str) -> Vec<Booking> {

@@ -42,6 +42,8 @@ pub(super) enum Way {
     Default,
     /// Webhooks come, and are answered when the spool has them.
     Spooled,
+    /// The same, while the service is frozen; and it dies with the adapter, whatever it has been sent.
+    Unheard,
     /// The service is frozen for a moment, and answers when nobody waits any more.
     Late,
     /// The service is away, the adapter is killed, and the next one finds what is in the spool.
@@ -79,7 +81,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn of(point: Point) -> Self {
-        use Way::{Clock, Committed, Default, Found, Late, Purge, Quarantine, SentOn, Spooled};
+        use Way::{Clock, Committed, Default, Found, Late, Purge, Quarantine, SentOn, Spooled, Unheard};
         use Where::{Everywhere, Hint, Redis, Sqlite};
         use Who::{Adapter, Replay, Service};
         let (who, way, times, place) = match point {
@@ -88,7 +90,9 @@ impl Plan {
             Point::SpoolWritten | Point::SpoolSynced => (Adapter, Spooled, [4, 1, 7], Everywhere),
             Point::EdgeSpooled => (Adapter, Spooled, [2, 6, 11], Everywhere),
             Point::EdgeCommitted => (Adapter, Committed, [1, 5, 9], Everywhere),
-            Point::ForwardSend | Point::ForwardAnswered => (Adapter, Committed, [1, 5, 9], Everywhere),
+            // Behind those that come before the service is frozen.
+            Point::ForwardSend => (Adapter, Unheard, [7, 9, 10], Everywhere),
+            Point::ForwardAnswered => (Adapter, Committed, [1, 5, 9], Everywhere),
             Point::LateAnswered => (Adapter, Late, [1, 2, 3], Everywhere),
             Point::DrainSend | Point::DrainAnswered => (Adapter, Spooled, [2, 6, 11], Everywhere),
             Point::SpoolSettle | Point::SpoolSettled => (Adapter, Spooled, [1, 3, 5], Everywhere),

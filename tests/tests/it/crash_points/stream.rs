@@ -15,6 +15,7 @@ use calbridge_calcom::golden::{
 };
 use calbridge_e2e::{
     chance::Chance,
+    stories::renamed,
     system::TENANT,
     v1::{BookingStatus, PaymentStatus, Trigger},
     wait,
@@ -202,17 +203,6 @@ impl Stream {
     /// Where the bookings end, if all of it is told.
     pub(super) fn ends(&self) -> &Ends {
         &self.ends
-    }
-}
-
-/// Of another booking.
-fn renamed(told: &Golden, end: &str) -> Golden {
-    let other = |uid: &Option<String>| uid.as_ref().map(|uid| format!("{uid}{end}"));
-    Golden {
-        uid: format!("{}{end}", told.uid),
-        ical_uid_of: other(&told.ical_uid_of),
-        reschedule_uid: other(&told.reschedule_uid),
-        ..told.clone()
     }
 }
 

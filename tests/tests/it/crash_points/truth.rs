@@ -67,6 +67,11 @@ impl Truth {
         self.rows(CURSOR).await.first().map(|row| token(row[0].parse().unwrap()))
     }
 
+    /// The row of each booking as it is kept, hidden or not.
+    pub(super) async fn states(&self, tenant: &str) -> Vec<Vec<String>> {
+        self.rows(&format!("SELECT uid, state FROM bookings WHERE tenant = '{tenant}' ORDER BY uid")).await
+    }
+
     /// How many rows a table has of the tenant.
     pub(super) async fn count(&self, table: &str) -> usize {
         let of_tenant = if table == "bodies" {
