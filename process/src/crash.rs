@@ -70,13 +70,13 @@ points! {
     RoundKnown = "round.known",
     /// A round is about to be committed.
     StoreCommit = "store.commit",
-    /// It is committed, in SQLite not on stable storage yet.
+    /// It is committed, in `SQLite` not on stable storage yet.
     StoreCommitted = "store.committed",
-    /// SQLite's log is about to be waited for.
+    /// `SQLite`'s log is about to be waited for.
     StoreSync = "store.sync",
     /// It is on stable storage, and nobody knows.
     StoreSynced = "store.synced",
-    /// SQLite's log is about to be moved into the file.
+    /// `SQLite`'s log is about to be moved into the file.
     StoreCheckpoint = "store.checkpoint",
     /// As much of it as no reader needs is.
     StoreCheckpointed = "store.checkpointed",

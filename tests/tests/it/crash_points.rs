@@ -40,7 +40,7 @@ const TEMPLATE: &str = "template_of_cells";
 
 /// What the cells of one table share: each has a database, or a folder, and keys of its own.
 struct Servers {
-    /// None: SQLite.
+    /// None: `SQLite`.
     postgres: Option<Postgres>,
     redis: RedisServer,
 }

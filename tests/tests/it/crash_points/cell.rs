@@ -50,7 +50,7 @@ impl Cell {
             let plan = Plan::of(*point);
             for (column, redis) in Redis::ALL.into_iter().enumerate() {
                 if plan.is_met(is_sqlite, redis) {
-                    let sends_again = (row + column + usize::from(is_sqlite)) % 2 == 0;
+                    let sends_again = (row + column + usize::from(is_sqlite)).is_multiple_of(2);
                     cells.push(Self { point: *point, redis, sends_again, number: cells.len() });
                 }
             }
@@ -174,7 +174,11 @@ impl Scene {
         let is_clock = self.plan.way == Way::Clock;
         let sending = tokio::spawn(async move {
             // A copy would have its round speak for the clock.
-            if is_clock { drop(stream.send(edge, usize::MAX).await) } else { stream.send_on(edge).await }
+            if is_clock {
+                stream.send(edge, usize::MAX).await;
+            } else {
+                stream.send_on(edge).await;
+            }
         });
         let program = match self.plan.who {
             Who::Adapter => &mut self.system.adapter,

@@ -66,7 +66,7 @@ enum Where {
     Hint,
     /// In a service whose Redis is there.
     Redis,
-    /// On SQLite: PostgreSQL's side of it is the server's.
+    /// On `SQLite`: `PostgreSQL`'s side of it is the server's.
     Sqlite,
 }
 
@@ -88,22 +88,21 @@ impl Plan {
             Point::SegmentCreated => (Adapter, Spooled, [1, 1, 1], Everywhere),
             Point::SpoolWrite => (Adapter, Spooled, [1, 4, 7], Everywhere),
             Point::SpoolWritten | Point::SpoolSynced => (Adapter, Spooled, [4, 1, 7], Everywhere),
-            Point::EdgeSpooled => (Adapter, Spooled, [2, 6, 11], Everywhere),
-            Point::EdgeCommitted => (Adapter, Committed, [1, 5, 9], Everywhere),
+            Point::EdgeSpooled | Point::DrainSend | Point::DrainAnswered => (Adapter, Spooled, [2, 6, 11], Everywhere),
             // Behind those that come before the service is frozen.
             Point::ForwardSend => (Adapter, Unheard, [7, 9, 10], Everywhere),
-            Point::ForwardAnswered => (Adapter, Committed, [1, 5, 9], Everywhere),
+            Point::ForwardAnswered | Point::EdgeCommitted => (Adapter, Committed, [1, 5, 9], Everywhere),
             Point::LateAnswered => (Adapter, Late, [1, 2, 3], Everywhere),
-            Point::DrainSend | Point::DrainAnswered => (Adapter, Spooled, [2, 6, 11], Everywhere),
             Point::SpoolSettle | Point::SpoolSettled => (Adapter, Spooled, [1, 3, 5], Everywhere),
             Point::SegmentRemove | Point::SegmentRemoved => (Adapter, SentOn, [1, 1, 1], Everywhere),
             Point::SpoolRecovered => (Adapter, Found, [1, 1, 1], Everywhere),
             Point::QuarantineAdmitted | Point::QuarantineMarked => (Replay, Quarantine, [1, 3, 5], Everywhere),
             Point::RoundKnown => (Service, Default, [1, 2, 1], Hint),
-            Point::StoreCommit | Point::StoreCommitted => (Service, Default, [1, 3, 5], Everywhere),
+            Point::StoreCommit | Point::StoreCommitted | Point::RoundStored => {
+                (Service, Default, [1, 3, 5], Everywhere)
+            }
             Point::StoreSync | Point::StoreSynced => (Service, Default, [3, 5, 7], Sqlite),
             Point::StoreCheckpoint | Point::StoreCheckpointed => (Service, Default, [1, 2, 3], Sqlite),
-            Point::RoundStored => (Service, Default, [1, 3, 5], Everywhere),
             Point::RedisMark | Point::RedisMarked => (Service, Default, [1, 3, 1], Redis),
             Point::RoundAnswer | Point::IngestAnswer => (Service, Default, [2, 5, 8], Everywhere),
             Point::ConsumerHeard => (Service, Default, [1, 2, 3], Everywhere),
