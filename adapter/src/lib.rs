@@ -28,13 +28,15 @@ mod segment;
 mod server;
 mod settings;
 mod signature;
+#[doc(hidden)]
+pub mod simulation;
 mod source;
 mod spool;
 mod throttle;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use calbridge_process::{Config, ConfigError, SpoolSettings, Tenant, loopback_or, tls::ServerTls};
+use calbridge_process::{Config, ConfigError, Listener, SpoolSettings, Tenant, loopback_or, tls::ServerTls};
 use calbridge_telemetry::{Check, Readiness, meter};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +46,7 @@ use self::{
     keys::Keys,
     quarantine::Quarantine,
     rotation::Rotation,
-    spool::{Bounds, Drain, Opening, Spool},
+    spool::{Bounds, Disk, Drain, Opening, Spool},
 };
 
 pub use self::{
@@ -86,8 +88,19 @@ pub enum Error {
 /// Registers the readiness checks `service`, ready while a stream is open to a replica that says that it serves, and,
 /// with a spool, `spool`, ready while its disk works; then `service` is ready all the time.
 pub async fn run(
-    mut settings: Settings,
+    settings: Settings,
     listener: TcpListener,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    run_on(settings, Disk::REAL, listener, readiness, shutdown).await
+}
+
+/// The same on any disk and any network.
+async fn run_on<L: Listener>(
+    mut settings: Settings,
+    disk: Disk,
+    listener: L,
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
@@ -95,7 +108,7 @@ pub async fn run(
     let address = listener.local_addr()?;
     let metrics = Arc::new(metrics::Metrics::new());
     let tls = settings.tls.as_ref().map(ServerTls::open).transpose()?;
-    let spool = settings.spool.clone().map(|spool| open_spool(spool, &readiness, &metrics)).transpose()?;
+    let spool = settings.spool.clone().map(|spool| open_spool(spool, disk, &readiness, &metrics)).transpose()?;
     let quarantine = settings.quarantine.clone().filter(|_| spool.is_some());
     let opened = quarantine.map(|quarantine| Quarantine::open(quarantine, settings.moment, Arc::clone(&metrics)));
     let (quarantine, keeping) = opened.transpose()?.unzip();
@@ -104,7 +117,9 @@ pub async fn run(
     let over = CancellationToken::new();
     let draining = spool.clone().map(|spool| {
         let (forwarder, metrics) = (forwarder.clone(), Arc::clone(&metrics));
-        tokio::spawn(Drain { spool, forwarder, metrics, moment: settings.moment }.run(over.clone()))
+        let (moment, ack) = (settings.moment, settings.ack);
+        let drain = Drain { spool, forwarder, metrics, moment, ack };
+        tokio::spawn(drain.run(over.clone()))
     });
     let durable = Durable { forwarder, spool, ack: settings.ack, metrics: Arc::clone(&metrics), over: over.clone() };
     let tenants = std::mem::take(&mut settings.tenants);
@@ -152,16 +167,13 @@ fn service_check(readiness: &Readiness, has_spool: bool, shutdown: &Cancellation
 
 fn open_spool(
     spool: SpoolSettings,
+    disk: Disk,
     readiness: &Readiness,
     metrics: &Arc<metrics::Metrics>,
 ) -> Result<Spool, SpoolError> {
     let SpoolSettings { directory, bytes, age } = spool;
-    Spool::open(Opening {
-        directory,
-        bounds: Bounds { bytes, age },
-        check: readiness.check("spool"),
-        metrics: Arc::clone(metrics),
-    })
+    let (bounds, check, metrics) = (Bounds { bytes, age }, readiness.check("spool"), Arc::clone(metrics));
+    Spool::open_on(Opening { directory, bounds, check, metrics }, disk)
 }
 
 /// Refuses an address that other machines can reach while some tenant lets unsigned webhooks in, unless the operator

@@ -25,6 +25,8 @@ pub(crate) type Sync = fn(&File) -> io::Result<()>;
 const DIRECTORY_MODE: u32 = 0o700;
 /// And so is each file in it.
 const FILE_MODE: u32 = 0o600;
+/// Says that a record is settled: its offset.
+const MARK_BYTES: u64 = 4;
 /// The greatest number of a segment. Counting does not come here; with a file that somebody named so it would end.
 const NUMBER_MOST: u64 = u64::MAX / 2;
 
@@ -64,7 +66,7 @@ impl Segment {
         let begun = (|| {
             file.write_all(&record::segment_head(number))?;
             sync(&file)?;
-            sync(&File::open(directory)?)
+            sync_names(directory)
         })();
         if let Err(why) = begun {
             // A file that nobody knows would only be in the way of the next try.
@@ -119,15 +121,30 @@ impl Segment {
     }
 }
 
-/// Makes the directory of segments where it is not there; above it all stays as it is made by default.
+/// Makes the directory of segments where it is not there, and its name durable: what is in a directory that a power cut
+/// takes is gone with it. Above it all stays as it is made by default.
 pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
+    let directory = std::path::absolute(directory)?;
+    let above = || directory.ancestors().skip(1);
+    let missing = above().take_while(|above| !above.exists()).count();
     if let Some(above) = directory.parent() {
         fs::create_dir_all(above)?;
     }
-    match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
-        Err(_) if directory.is_dir() => Ok(()),
-        made => made,
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(&directory) {
+        Err(_) if directory.is_dir() => {}
+        made => made?,
     }
+    // Where it was there before, a start that was cut short may have made it.
+    above().take(missing + 1).try_for_each(|above| match sync_names(above) {
+        // It is closed to us, and then nothing in it was made by us.
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    })
+}
+
+/// Has the names in a directory kept. They are no data of the directory's, so that less than all would not do.
+fn sync_names(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 /// Opens a file beside the segments to write to, which is made where it is not there.
@@ -168,7 +185,14 @@ pub(crate) fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
 /// Writes down that these records of a segment are settled.
 pub(crate) fn settle(directory: &Path, number: u64, offsets: impl IntoIterator<Item = u32>) -> io::Result<()> {
     let marks: Vec<u8> = offsets.into_iter().flat_map(u32::to_le_bytes).collect();
-    open_beside(&settled_path(directory, number))?.write_all(&marks)
+    let mut file = open_beside(&settled_path(directory, number))?;
+    let part = file.metadata()?.len() % MARK_BYTES;
+    if part > 0 {
+        // The disk was full, or the power went: behind a part of a mark all others would be read askew, and might name
+        // records that nobody settled.
+        file.set_len(file.metadata()?.len() - part)?;
+    }
+    file.write_all(&marks)
 }
 
 /// Takes marks away whose segments are gone.
@@ -195,13 +219,20 @@ pub(crate) fn scan(path: &Path, number: u64, mut each: impl FnMut(Found<'_>)) ->
         return Ok(Err(why));
     }
     let (mut at, mut bytes) = (SEGMENT_HEAD_BYTES as u64, Vec::new());
+    // Where a record begins whose end may never have been written, which shows by what is behind it.
+    let mut unwritten = None;
     loop {
         if at == size {
-            return Ok(Ok(End::Whole));
+            return Ok(Ok(unwritten.map_or(End::Whole, End::Torn)));
         }
         bytes.clear();
         reader.by_ref().take(RECORD_HEAD_BYTES as u64).read_to_end(&mut bytes)?;
-        let Head::Record { length, check } = record::head(&bytes, number) else { return Ok(Ok(End::Torn(at))) };
+        let Head::Record { length, check } = record::head(&bytes, number) else {
+            return Ok(Ok(End::Torn(unwritten.unwrap_or(at))));
+        };
+        if unwritten.take().is_some() {
+            each(Found::Damaged);
+        }
         bytes.clear();
         if reader.by_ref().take(length as u64).read_to_end(&mut bytes)? < length {
             return Ok(Ok(End::Torn(at)));
@@ -213,6 +244,8 @@ pub(crate) fn scan(path: &Path, number: u64, mut each: impl FnMut(Found<'_>)) ->
         };
         match record::body(&bytes, check) {
             Some(record) => each(Found::Record(record, offset, whole_length)),
+            // Hardly any record ends so: the file got its length before it got its bytes.
+            None if bytes.ends_with(&[0]) => unwritten = Some(at),
             None => each(Found::Damaged),
         }
         at += whole;

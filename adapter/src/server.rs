@@ -9,7 +9,7 @@ mod wire;
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use calbridge_process::{
-    Limits,
+    Limits, Listener,
     tls::{ServerTls, Socket},
 };
 use http::Request;
@@ -19,7 +19,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
     select,
     sync::Semaphore,
     time,
@@ -83,8 +83,8 @@ impl Patience {
 }
 
 /// Accepts and serves until `shutdown`, then waits for the requests that were accepted.
-pub(crate) async fn serve(
-    listener: TcpListener,
+pub(crate) async fn serve<L: Listener>(
+    listener: L,
     tls: Option<ServerTls>,
     edge: Arc<Edge>,
     limits: Limits,
@@ -155,11 +155,10 @@ struct Connection {
 
 impl Connection {
     /// Agrees on TLS where there is a certificate. Whoever has not when it is time to end has sent no request.
-    async fn begin(self, stream: TcpStream, tls: Option<ServerTls>) {
-        if let Err(why) = stream.set_nodelay(true) {
-            debug!(%why, "the connection was gone before it began");
-            return;
-        }
+    async fn begin<S>(self, stream: S, tls: Option<ServerTls>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let Some(tls) = tls else { return self.serve(Socket::Plain(stream)).await };
         select! {
             agreed = tls.accept(stream) => match agreed {
@@ -170,7 +169,10 @@ impl Connection {
         }
     }
 
-    async fn serve(self, stream: Socket) {
+    async fn serve<S>(self, stream: Socket<S>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let Self { builder, edge, ends, header_timeout, patience, drain } = self;
         let activity = Arc::new(Activity::new());
         let service = service_fn(|request: Request<Incoming>| {

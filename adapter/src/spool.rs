@@ -7,10 +7,12 @@
 //! One process has a directory at a time, by a lock on a file in it.
 
 mod backlog;
+mod disk;
 mod drain;
 mod empty;
 mod inspect;
 mod open;
+mod pace;
 mod writer;
 
 use std::{
@@ -20,8 +22,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -32,12 +33,14 @@ use tokio::sync::{Notify, oneshot};
 
 use self::{
     backlog::{Backlog, Entry},
+    disk::Desk,
     writer::{Append, Command},
 };
 use crate::{forward::Refused, metrics::Metrics, segment};
 
 pub(crate) use self::{backlog::Amount, drain::Drain, open::recovered};
 pub use self::{
+    disk::Disk,
     empty::{Emptied, empty_spool},
     inspect::{SpoolSummary, SpooledEvent, inspect_spool},
     open::SpoolError,
@@ -66,7 +69,8 @@ pub(crate) struct Spool {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
+    commands: Desk,
+    disk: Disk,
     bounds: Bounds,
     /// What is in it has grown too old.
     is_aged: AtomicBool,
@@ -83,6 +87,9 @@ struct Shared {
     changed: Notify,
     /// Bytes on their way to the writer.
     queued: AtomicU64,
+    /// Webhooks that wait for the disk, and the most there were of them at a time since somebody asked.
+    crowd: AtomicUsize,
+    crowd_most: AtomicUsize,
     /// Segments that are being read.
     files: Mutex<HashMap<u64, Arc<File>>>,
 }
@@ -109,9 +116,11 @@ impl Spool {
             return Err(refused("spool_full"));
         }
         let (answer, answered) = oneshot::channel();
-        self.inner.shared.queued.fetch_add(event.len() as u64, Ordering::Relaxed);
+        self.inner.shared.coming(event.len());
         let append = Append { tenant: Arc::from(tenant), time, event, is_out, answer };
-        self.inner.commands.send(Command::Append(append)).map_err(|_| refused("spool_failed"))?;
+        if !self.inner.commands.ask(Command::Append(append)) {
+            return Err(refused("spool_failed"));
+        }
         match answered.await {
             Ok(Ok(entry)) => Ok(is_out.then(|| Kept { spool: self.clone(), entry: Some(entry) })),
             Ok(Err(_)) | Err(_) => Err(refused("spool_failed")),
@@ -140,15 +149,20 @@ impl Spool {
         !self.inner.is_aged.load(Ordering::Relaxed) && records < RECORDS_MOST && grown <= self.inner.bounds.bytes
     }
 
-    /// The next to send, and its event.
-    fn take(&self) -> Option<Entry> {
-        self.inner.shared.lock().take().map(|(_, entry)| entry)
+    /// The next to send, as many as there are up to a bound.
+    fn take(&self, most: usize) -> Vec<Entry> {
+        let mut backlog = self.inner.shared.lock();
+        std::iter::from_fn(|| backlog.take()).take(most).map(|(_, entry)| entry).collect()
     }
 
-    fn settle(&self, entry: Entry) {
-        self.inner.shared.lock().settle(entry);
+    fn settle(&self, entries: Vec<Entry>) {
+        let mut backlog = self.inner.shared.lock();
+        for entry in &entries {
+            backlog.settle(*entry);
+        }
+        drop(backlog);
         // The writer is there for as long as anybody can ask it.
-        let _ = self.inner.commands.send(Command::Settled(vec![entry]));
+        self.inner.commands.ask(Command::Settled(entries));
     }
 
     fn read(&self, entry: Entry) -> io::Result<Option<Vec<u8>>> {
@@ -161,7 +175,7 @@ impl Kept {
     /// The service has committed it.
     pub(crate) fn settle(mut self) {
         if let Some(entry) = self.entry.take() {
-            self.spool.settle(entry);
+            self.spool.settle(vec![entry]);
         }
     }
 }
@@ -194,9 +208,22 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// So many bytes of events are not on their way any more.
-    fn written(&self, bytes: usize) {
+    /// A webhook of so many bytes waits for the disk.
+    fn coming(&self, bytes: usize) {
+        self.queued.fetch_add(bytes as u64, Ordering::Relaxed);
+        let crowd = self.crowd.fetch_add(1, Ordering::Relaxed) + 1;
+        self.crowd_most.fetch_max(crowd, Ordering::Relaxed);
+    }
+
+    /// So many, of so many bytes, do not any more.
+    fn written(&self, webhooks: usize, bytes: usize) {
         self.queued.fetch_sub(bytes as u64, Ordering::Relaxed);
+        self.crowd.fetch_sub(webhooks, Ordering::Relaxed);
+    }
+
+    /// The most that have waited for the disk at a time since this was asked last.
+    fn crowd_most(&self) -> usize {
+        self.crowd_most.swap(self.crowd.load(Ordering::Relaxed), Ordering::Relaxed)
     }
 
     fn file(&self, number: u64) -> io::Result<Arc<File>> {

@@ -10,6 +10,7 @@ pub mod crash;
 mod error;
 mod frame;
 mod limits;
+mod network;
 mod options;
 mod period;
 mod principal;
@@ -28,6 +29,7 @@ pub use config::{
 pub use error::ConfigError;
 pub use frame::{Process, announce, arguments, environment, exit_code, listen, loopback_or, start, start_with};
 pub use limits::Limits;
+pub use network::Listener;
 pub use options::{LimitOptions, LogFormatOption, Options, TenantOptions};
 pub use period::Period;
 pub use principal::{

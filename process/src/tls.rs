@@ -15,7 +15,10 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::{NoServerSessionStorage, WebPkiClientVerifier},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 use tokio_rustls::TlsAcceptor;
 
 use self::watched::{Fault, Source};
@@ -84,8 +87,8 @@ impl ServerTls {
     /// # Errors
     ///
     /// They could not agree, or not in time.
-    pub async fn accept(&self, tcp: TcpStream) -> io::Result<Socket> {
-        let agreed = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(self.0.get()).accept(tcp)).await;
+    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<Socket<S>> {
+        let agreed = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(self.0.get()).accept(stream)).await;
         Ok(Socket::Server(Box::new(agreed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??)))
     }
 }

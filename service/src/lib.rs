@@ -23,7 +23,7 @@ pub mod store;
 
 use std::net::SocketAddr;
 
-use calbridge_process::{Config, ConfigError, Database, loopback_or};
+use calbridge_process::{Config, ConfigError, Database, Listener, loopback_or};
 use calbridge_telemetry::Readiness;
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, task::spawn_blocking};
@@ -197,16 +197,17 @@ pub async fn run(
     Service::open(settings).await?.serve(listener, readiness, shutdown).await
 }
 
-/// Serves any store with any clock, as [`Service::serve`] does with its own: for tests, and for stores to come.
+/// Serves any store with any clock on any network, as [`Service::serve`] does with its own: for tests, and for stores to
+/// come.
 ///
 /// # Errors
 ///
 /// As [`Service::serve`].
-pub async fn serve_store<S: Store>(
+pub async fn serve_store<S: Store, L: Listener>(
     store: S,
     clock: Clock,
     settings: &Settings,
-    listener: TcpListener,
+    listener: L,
     readiness: &Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {

@@ -8,7 +8,7 @@ mod incoming;
 
 use std::{collections::HashSet, pin::pin, sync::Arc};
 
-use calbridge_process::tls::ServerTls;
+use calbridge_process::{Listener, tls::ServerTls};
 use calbridge_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
@@ -17,7 +17,7 @@ use calbridge_proto::{
     },
 };
 use calbridge_telemetry::{Readiness, rpc::rpc_layer};
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Server};
 use tonic_reflection::server::Builder as Reflection;
@@ -43,11 +43,11 @@ use crate::{
 };
 
 /// Serves until `shutdown` fires and everything that was taken in is answered, or the grace is over.
-pub(crate) async fn serve<S: Store>(
+pub(crate) async fn serve<S: Store, L: Listener>(
     store: S,
     clock: Clock,
     settings: &Settings,
-    listener: TcpListener,
+    listener: L,
     readiness: &Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {

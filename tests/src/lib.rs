@@ -15,6 +15,7 @@ pub mod authority;
 pub mod chance;
 pub mod collector;
 pub mod corpus;
+pub mod disk;
 pub mod fleet;
 pub mod language;
 pub mod machine;

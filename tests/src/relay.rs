@@ -89,6 +89,8 @@ impl Relay {
                 tokio::spawn(async move {
                     // A server that is not there is met by the client as an end.
                     if let Ok(server) = TcpStream::connect(server).await {
+                        // A wire does not wait for more to carry.
+                        let _ = (client.set_nodelay(true), server.set_nodelay(true));
                         wire.join(client, server).await;
                     }
                 });

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::{
     api::Api,
     collector,
+    disk::Disk,
     metrics::Page,
     program::{Program, Start},
     wait,
@@ -34,6 +35,15 @@ pub struct Plan {
     fixed_port: bool,
     clock: bool,
     spool: bool,
+    data_disk: Option<Place>,
+    spool_disk: Option<Place>,
+}
+
+/// A directory on a disk of its own, and what a program needs to feel that disk.
+#[derive(Debug)]
+struct Place {
+    directory: PathBuf,
+    environment: [(String, String); 4],
 }
 
 impl Plan {
@@ -106,6 +116,20 @@ impl Plan {
         self
     }
 
+    /// Puts the service's data on a disk that fails as it is told to.
+    #[must_use]
+    pub fn data_on(mut self, disk: &Disk) -> Self {
+        self.data_disk = Some(Place { directory: disk.root().join("data"), environment: disk.environment() });
+        self
+    }
+
+    /// Lets the adapter have a spool on a disk that fails as it is told to.
+    #[must_use]
+    pub fn spool_on(mut self, disk: &Disk) -> Self {
+        self.spool_disk = Some(Place { directory: disk.root().join("spool"), environment: disk.environment() });
+        self.with_spool()
+    }
+
     /// Starts both and waits until a webhook can be made durable.
     pub async fn start(self) -> System {
         let folder = TempDir::new().unwrap();
@@ -118,7 +142,10 @@ impl Plan {
         };
         let service_program = first(&service);
         let adapter = self.adapter_start(&folder, &service_program);
-        let system = System { adapter: first(&adapter), service: service_program, plans: (adapter, service), folder };
+        let (data, spool) = (self.data(&folder), self.spool(&folder));
+        let adapter_program = first(&adapter);
+        let plans = (adapter, service);
+        let system = System { adapter: adapter_program, service: service_program, plans, data, spool, folder };
         system.ready().await;
         system
     }
@@ -127,8 +154,9 @@ impl Plan {
         let start = Start::new("calbridge-service")
             .flag("--grpc", format!("127.0.0.1:{port}"))
             .flag("--admin", "127.0.0.1:0")
-            .flag("--data-dir", folder.path().join("data"))
+            .flag("--data-dir", self.data(folder))
             .flag("--config", config(folder));
+        let start = on(start, self.data_disk.as_ref());
         let start = self.service.iter().fold(start, |start, (flag, value)| start.flag(flag, value));
         self.environment.iter().fold(start, |start, (name, value)| start.env(name, value))
     }
@@ -138,11 +166,25 @@ impl Plan {
             .flag("--http", "127.0.0.1:0")
             .flag("--admin", "127.0.0.1:0")
             .flag("--service", format!("http://{}", service.listening().grpc()))
-            .flag("--spool-dir", if self.spool { folder.path().join("spool") } else { "none".into() })
+            .flag("--spool-dir", if self.spool { self.spool(folder) } else { "none".into() })
             .flag("--config", config(folder));
+        let start = on(start, self.spool_disk.as_ref());
         let start = self.adapter.iter().fold(start, |start, (flag, value)| start.flag(flag, value));
         self.environment.iter().fold(start, |start, (name, value)| start.env(name, value))
     }
+
+    fn data(&self, folder: &TempDir) -> PathBuf {
+        self.data_disk.as_ref().map_or_else(|| folder.path().join("data"), |place| place.directory.clone())
+    }
+
+    fn spool(&self, folder: &TempDir) -> PathBuf {
+        self.spool_disk.as_ref().map_or_else(|| folder.path().join("spool"), |place| place.directory.clone())
+    }
+}
+
+fn on(start: Start, place: Option<&Place>) -> Start {
+    let environment = place.iter().flat_map(|place| &place.environment);
+    environment.fold(start, |start, (name, value)| start.env(name, value))
 }
 
 fn config(folder: &TempDir) -> PathBuf {
@@ -189,6 +231,8 @@ pub struct System {
     /// The gRPC service.
     pub service: Program,
     plans: (Start, Start),
+    data: PathBuf,
+    spool: PathBuf,
     folder: TempDir,
 }
 
@@ -196,7 +240,7 @@ impl System {
     /// Where the service keeps its data.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
     }
 
     /// The config file of both.
@@ -208,7 +252,7 @@ impl System {
     /// Where the adapter's spool is.
     #[must_use]
     pub fn spool(&self) -> PathBuf {
-        self.folder.path().join("spool")
+        self.spool.clone()
     }
 
     /// Gives a tenant another secret, for whoever reads the config file from now on.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use calbridge_process::{Credentials, is_https, tls::Connector};
+use calbridge_process::{Credentials, is_https};
 use calbridge_telemetry::semconv;
 use futures_util::future::join_all;
 use http::Uri;
@@ -23,7 +23,7 @@ use tokio::{
     time::{self, Instant, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 use tracing::{info, warn};
 
 use super::{
@@ -201,18 +201,18 @@ impl Replicas {
         // One that is back while it still finishes is linked anew once it has.
         wanted.retain(|address, _| !self.known.contains_key(address));
         for (address, (origin, secured)) in wanted {
-            if !self.link(address, origin, secured) {
+            if !self.link(address, &origin, secured) {
                 break;
             }
         }
     }
 
     /// Starts a link; whether there was a place for it.
-    fn link(&mut self, address: SocketAddr, origin: Uri, secured: bool) -> bool {
+    fn link(&mut self, address: SocketAddr, origin: &Uri, secured: bool) -> bool {
         let connector = origin.host().filter(|_| secured).map(|host| self.credentials.connector(host));
         let channel = match connector {
-            None => channel(address, origin, None),
-            Some(Some(connector)) => channel(address, origin, Some(connector)),
+            None => self.resolver.channel(&endpoint(address, origin), address),
+            Some(Some(connector)) => endpoint(address, origin).connect_with_connector_lazy(connector),
             // No certificate can be for such a host, so nobody can show one.
             Some(None) => {
                 warn!(%origin, "the booking service's host is no name that a certificate can have; it is not used");
@@ -279,22 +279,18 @@ pub(crate) async fn watch(
     outbox.stay_unready();
 }
 
-/// A channel that connects to this address when it is first used, and again whenever it must.
-fn channel(address: SocketAddr, origin: Uri, connector: Option<Connector>) -> Channel {
+/// How this address is spoken to.
+fn endpoint(address: SocketAddr, origin: &Uri) -> Endpoint {
     // Always without TLS as far as tonic is concerned: the connector has seen to that.
     let to = Uri::builder().scheme("http").authority(address.to_string()).path_and_query("/").build();
     // An address and a port are an authority; the origin would do as well where it is literal.
-    let endpoint = Endpoint::from(to.unwrap_or_else(|_| origin.clone()))
-        .origin(origin)
+    Endpoint::from(to.unwrap_or_else(|_| origin.clone()))
+        .origin(origin.clone())
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
-    match connector {
-        None => endpoint.connect_lazy(),
-        Some(connector) => endpoint.connect_with_connector_lazy(connector),
-    }
+        .keep_alive_while_idle(true)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use calbridge_process::{Access, Ack, RateStatus};
 use calbridge_telemetry::Readiness;
 use http_body_util::Empty;
 
+use tokio::net::{TcpListener, TcpStream};
+
 use super::*;
 use crate::{Moment, Resolver, Settings, durable::Durable, forward, keys::Keys, metrics::Metrics};
 

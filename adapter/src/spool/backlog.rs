@@ -137,6 +137,11 @@ impl Backlog {
         self.segments.entry(number).or_default().kept = true;
     }
 
+    /// Records that wait for their turn.
+    pub(super) fn waiting(&self) -> usize {
+        self.records - self.out.len() - self.aside.len()
+    }
+
     /// How many records and bytes there are.
     pub(super) fn size(&self) -> (usize, u64) {
         (self.records, self.segments.values().map(|segment| segment.bytes).sum())

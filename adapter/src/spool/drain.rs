@@ -3,20 +3,27 @@
 //! What the service can't take now is tried again, first soon and then less and less often. What it will not take (an
 //! operator's mistake, or a bug of ours) is set aside for a while and holds nobody up.
 
-use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::Future, iter, sync::Arc, time::Duration};
 
-use calbridge_process::crash::{self, Point};
+use calbridge_process::{
+    Ack,
+    crash::{self, Point},
+};
 use calbridge_telemetry::semconv;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     select,
-    task::spawn_blocking,
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::{Spool, backlog::Entry};
+use super::{
+    Spool,
+    backlog::Entry,
+    disk::Read,
+    pace::{Load, Pace},
+};
 use crate::{
     Moment,
     forward::{Forwarder, Refused, pause, random},
@@ -24,8 +31,6 @@ use crate::{
     throttle::Throttle,
 };
 
-/// Records on their way at once: enough for whole rounds of the service, and little beside what comes in meanwhile.
-const IN_FLIGHT: usize = 32;
 /// For the service to commit one: as long as it helps nobody to send it again.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long what the service will not take is left alone.
@@ -41,6 +46,31 @@ pub(crate) struct Drain {
     pub(crate) forwarder: Forwarder,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) moment: fn() -> Moment,
+    pub(crate) ack: Ack,
+}
+
+/// How it goes.
+struct Course {
+    pace: Pace,
+    /// Tries in vain, one after the other.
+    failures: u32,
+    /// When the next makes sense.
+    not_before: Instant,
+    /// What the service will not take, and until when it is left alone.
+    aside: VecDeque<(Instant, Entry)>,
+    warnings: Throttle,
+}
+
+impl Course {
+    fn begin(ack: Ack, now: Instant) -> Self {
+        let (pace, aside, warnings) = (Pace::new(ack, now), VecDeque::new(), Throttle::new());
+        Self { pace, failures: 0, not_before: now, aside, warnings }
+    }
+
+    /// When there may be something to do.
+    fn wake(&self, now: Instant) -> Option<Instant> {
+        if now < self.not_before { Some(self.not_before) } else { self.pace.next() }
+    }
 }
 
 /// What became of a record.
@@ -57,40 +87,34 @@ enum Sent {
 impl Drain {
     /// Runs until `stop`, then for as long as what is on its way may take.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let mut sending = FuturesUnordered::new();
-        let mut aside: VecDeque<(Instant, Entry)> = VecDeque::new();
-        let (mut failures, mut not_before, mut next_look) = (0_u32, Instant::now(), Instant::now());
-        let warnings = Throttle::new();
+        let (mut reading, mut sending) = (FuturesUnordered::new(), FuturesUnordered::new());
+        // Records that are being read.
+        let mut read = 0;
+        let began = Instant::now();
+        let mut course = Course::begin(self.ack, began);
+        let mut next_look = began;
         while !stop.is_cancelled() {
             let now = Instant::now();
             if next_look <= now {
                 self.look();
                 next_look = now + LOOK;
             }
-            while aside.front().is_some_and(|(until, _)| *until <= now) {
-                let Some((_, entry)) = aside.pop_front() else { break };
-                self.spool.inner.shared.give_back(entry);
+            self.bring_back(&mut course, now);
+            let (waiting, out) = (self.spool.inner.shared.lock().waiting(), read + sending.len());
+            let entries = self.spool.take(self.room(&mut course, now, Load { waiting, out }));
+            if !entries.is_empty() {
+                read += entries.len();
+                reading.push(self.spool.inner.disk.read(self.spool.clone(), entries));
             }
-            // While the service is away one record is the probe.
-            let room = if failures > 0 { 1 } else { IN_FLIGHT };
-            while not_before <= now && sending.len() < room {
-                let Some(entry) = self.spool.take() else { break };
-                sending.push(self.send(entry).map(move |sent| (entry, sent)));
-            }
-            let wake = if not_before > now { not_before.min(next_look) } else { next_look };
+            let wake = course.wake(now).map_or(next_look, |wake| wake.min(next_look));
             select! {
-                Some((entry, sent)) = sending.next() => {
-                    match self.conclude(entry, sent, &warnings) {
-                        Next::Go => failures = 0,
-                        Next::Wait => {
-                            failures = failures.saturating_add(1);
-                            not_before = Instant::now() + pause(failures, random());
-                        }
-                        Next::Aside => {
-                            self.spool.inner.shared.lock().set_aside(entry);
-                            aside.push_back((Instant::now() + ASIDE, entry));
-                        }
-                    }
+                Some(events) = reading.next() => {
+                    read -= events.len();
+                    sending.extend(events.into_iter().map(|(entry, event)| self.send(entry, event)));
+                }
+                Some(first) = sending.next() => {
+                    let more = iter::from_fn(|| sending.next().now_or_never().flatten());
+                    self.hear(iter::once(first).chain(more), &mut course);
                 }
                 () = self.spool.inner.shared.changed.notified() => {}
                 () = sleep_until(wake) => {}
@@ -98,8 +122,8 @@ impl Drain {
             }
         }
         let rest = async {
-            while let Some((entry, sent)) = sending.next().await {
-                self.conclude(entry, sent, &warnings);
+            while let Some(sent) = sending.next().await {
+                self.hear(iter::once(sent), &mut course);
             }
         };
         // What is left is in the spool.
@@ -111,13 +135,33 @@ impl Drain {
         self.metrics.spool_holds(amount.records, amount.bytes, age);
     }
 
-    fn send(&self, entry: Entry) -> impl Future<Output = Sent> + use<> {
-        let (spool, forwarder) = (self.spool.clone(), self.forwarder.clone());
+    /// What was aside for long enough waits again.
+    fn bring_back(&self, course: &mut Course, now: Instant) {
+        while course.aside.front().is_some_and(|(until, _)| *until <= now) {
+            let Some((_, entry)) = course.aside.pop_front() else { return };
+            self.spool.inner.shared.give_back(entry);
+        }
+    }
+
+    /// How many may go now.
+    fn room(&self, course: &mut Course, now: Instant, load: Load) -> usize {
+        if now < course.not_before {
+            return 0;
+        }
+        if course.failures > 0 {
+            // While the service is away one record is the probe.
+            return 1_usize.saturating_sub(load.out);
+        }
+        course.pace.room(now, load, || self.spool.inner.shared.crowd_most())
+    }
+
+    fn send(&self, entry: Entry, event: Read) -> impl Future<Output = (Entry, Sent)> + use<> {
+        let forwarder = self.forwarder.clone();
         async move {
-            let event = match spawn_blocking(move || spool.read(entry)).await {
-                Ok(Ok(Some(event))) => event,
-                Ok(Ok(None)) => return Sent::Damaged,
-                Ok(Err(_)) | Err(_) => return Sent::Later(Refused::busy("spool_unreadable")),
+            let event = match event {
+                Ok(Some(event)) => event,
+                Ok(None) => return (entry, Sent::Damaged),
+                Err(_) => return (entry, Sent::Later(Refused::busy("spool_unreadable"))),
             };
             crash::at(Point::DrainSend);
             let answered = async {
@@ -125,11 +169,37 @@ impl Drain {
                 let late = |_| Err(Refused::away("deadline_exceeded"));
                 timeout(DEADLINE, ticket.answer()).await.unwrap_or_else(late)
             };
-            match answered.await {
+            let sent = match answered.await {
                 Ok(_) => Sent::Committed,
                 Err(refused) if refused.passes() => Sent::Later(refused),
                 Err(refused) => Sent::Aside(refused.reason),
+            };
+            (entry, sent)
+        }
+    }
+
+    /// What has become of some, and what that means for the others.
+    fn hear(&self, all: impl Iterator<Item = (Entry, Sent)>, course: &mut Course) {
+        let mut settled = Vec::new();
+        for (entry, sent) in all {
+            match self.conclude(entry, sent, &course.warnings) {
+                Next::Settle => settled.push(entry),
+                Next::Go => {}
+                Next::Wait => {
+                    course.failures = course.failures.saturating_add(1);
+                    course.not_before = Instant::now() + pause(course.failures, random());
+                    continue;
+                }
+                Next::Aside => {
+                    self.spool.inner.shared.lock().set_aside(entry);
+                    course.aside.push_back((Instant::now() + ASIDE, entry));
+                    continue;
+                }
             }
+            course.failures = 0;
+        }
+        if !settled.is_empty() {
+            self.spool.settle(settled);
         }
     }
 
@@ -137,9 +207,8 @@ impl Drain {
         match sent {
             Sent::Committed => {
                 crash::at(Point::DrainAnswered);
-                self.spool.settle(entry);
                 self.metrics.drained();
-                Next::Go
+                Next::Settle
             }
             Sent::Later(refused) => {
                 if let (false, Some(more)) = (refused.reason == "service_away", warnings.pass()) {
@@ -176,6 +245,9 @@ impl Drain {
 
 /// What the drain does next.
 enum Next {
+    /// With this one done.
+    Settle,
+    /// With another.
     Go,
     /// Not before a pause.
     Wait,

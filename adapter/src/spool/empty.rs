@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use calbridge_process::{Access, SpoolSettings};
+use calbridge_process::{Access, Ack, SpoolSettings};
 use calbridge_telemetry::Readiness;
 use tokio::{select, time};
 use tokio_util::sync::CancellationToken;
@@ -51,7 +51,8 @@ pub async fn empty_spool(
     let settings = Settings::sending(services, access);
     let (forwarder, forwarding) = forward::start(&settings, linked.clone(), &metrics, &CancellationToken::new())?;
     let over = CancellationToken::new();
-    let drain = Drain { spool: spool.clone(), forwarder, metrics, moment: settings.moment };
+    let (spool_of, moment) = (spool.clone(), settings.moment);
+    let drain = Drain { spool: spool_of, forwarder, metrics, moment, ack: Ack::Committed };
     let draining = tokio::spawn(drain.run(over.clone()));
     let look = || {
         let amount = spool.amount();

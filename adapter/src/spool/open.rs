@@ -4,8 +4,10 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize},
+    },
 };
 
 use calbridge_process::crash::{self, Point};
@@ -14,10 +16,11 @@ use tracing::{info, warn};
 use super::{
     Inner, Opening, Shared, Spool,
     backlog::{Backlog, Entry},
+    disk::Disk,
     writer::Writer,
 };
 use crate::segment::{
-    self, End, Found, Sync,
+    self, End, Found,
     record::{Kind, NoSegment},
 };
 
@@ -50,11 +53,11 @@ pub enum SpoolError {
 impl Spool {
     /// Opens the spool of a directory, which is made where it is not there.
     pub(crate) fn open(opening: Opening) -> Result<Self, SpoolError> {
-        Self::open_on(opening, File::sync_data)
+        Self::open_on(opening, Disk::REAL)
     }
 
-    /// The same on a disk that a test may have fail.
-    pub(super) fn open_on(opening: Opening, sync: Sync) -> Result<Self, SpoolError> {
+    /// The same on a disk that a test may have fail, or on the simulation's.
+    pub(crate) fn open_on(opening: Opening, disk: Disk) -> Result<Self, SpoolError> {
         let Opening { directory, bounds, check, metrics } = opening;
         let unusable = |why| SpoolError::Unusable { directory: directory.clone(), why };
         segment::make_directory(&directory).map_err(unusable)?;
@@ -66,14 +69,15 @@ impl Spool {
             directory: directory.clone(),
             backlog: std::sync::Mutex::new(backlog),
             changed: tokio::sync::Notify::new(),
-            queued: std::sync::atomic::AtomicU64::new(0),
+            queued: AtomicU64::default(),
+            crowd: AtomicUsize::default(),
+            crowd_most: AtomicUsize::default(),
             files: std::sync::Mutex::default(),
         });
-        let (commands, asked) = mpsc::channel();
         let writer = Writer {
             directory: directory.clone(),
             shared: Arc::clone(&shared),
-            sync,
+            sync: disk.sync,
             check,
             metrics,
             next: last + 1,
@@ -83,10 +87,9 @@ impl Spool {
         // A directory that can't be written to is found out now, and not by the first webhook.
         writer.try_out().map_err(unusable)?;
         writer.check.ready();
-        let run = move || writer.run(&asked);
-        thread::Builder::new().name("spool".to_owned()).spawn(run).map_err(unusable)?;
+        let commands = disk.begin(writer).map_err(unusable)?;
         let is_aged = std::sync::atomic::AtomicBool::new(false);
-        Ok(Self { inner: Arc::new(Inner { shared, commands, bounds, is_aged, _lock: lock }) })
+        Ok(Self { inner: Arc::new(Inner { shared, commands, disk, bounds, is_aged, _lock: lock }) })
     }
 }
 
@@ -145,7 +148,10 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
             // The newest was being written when its process ended: nobody was answered for what is behind. In one that
             // was full long before, it is damage.
             if is_newest {
-                OpenOptions::new().write(true).open(&path)?.set_len(at)?;
+                let file = OpenOptions::new().write(true).open(&path)?;
+                file.set_len(at)?;
+                // Or it would look like damage after a power cut, when it is not the newest any more.
+                file.sync_all()?;
             }
             !is_newest
         }

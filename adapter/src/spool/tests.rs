@@ -1,5 +1,6 @@
 use std::{
     fs::{self, OpenOptions},
+    io::Write as _,
     os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::Path,
     sync::atomic::AtomicU32,
@@ -30,8 +31,11 @@ async fn keep(spool: &Spool, tenant: &str, text: &str) -> Result<Option<Kept>, R
 
 /// Everything that is in it, in the order in which it would be sent.
 fn drain(spool: &Spool) -> Vec<(Entry, String)> {
-    let taken = std::iter::from_fn(|| spool.take());
-    taken.map(|entry| (entry, String::from_utf8(spool.read(entry).unwrap().unwrap()).unwrap())).collect()
+    spool
+        .take(usize::MAX)
+        .into_iter()
+        .map(|entry| (entry, String::from_utf8(spool.read(entry).unwrap().unwrap()).unwrap()))
+        .collect()
 }
 
 fn texts(spool: &Spool) -> Vec<String> {
@@ -57,8 +61,8 @@ async fn what_is_kept_is_found_by_the_next_process_until_it_is_settled() {
     }
     let taken = drain(&spool);
     assert_eq!(taken.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["one", "two", "three"]);
-    assert_eq!(spool.take(), None, "it is on its way");
-    spool.settle(taken[1].0);
+    assert!(spool.take(1).is_empty(), "it is on its way");
+    spool.settle(vec![taken[1].0]);
     // What the writer has heard before is written down.
     keep(&spool, "acme", "four").await.unwrap();
     close(spool);
@@ -91,7 +95,7 @@ async fn what_is_kept_is_its_owner_s_alone() {
     let spool = open(&directory);
     keep(&spool, "acme", "one").await.unwrap();
     let (entry, _) = drain(&spool).remove(0);
-    spool.settle(entry);
+    spool.settle(vec![entry]);
     // The writer has written the mark before.
     keep(&spool, "acme", "two").await.unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -107,7 +111,7 @@ async fn what_nobody_settles_is_sent_again() {
     let spool = open(folder.path());
     let out = |text: &str| spool.keep("acme", 5, Bytes::from(text.to_owned()), true);
     let (lost, done) = (out("lost").await.unwrap().unwrap(), out("done").await.unwrap().unwrap());
-    assert_eq!(spool.take(), None, "both are on their way");
+    assert!(spool.take(1).is_empty(), "both are on their way");
     drop(lost);
     done.settle();
     assert_eq!(texts(&spool), ["lost"]);
@@ -143,11 +147,30 @@ async fn a_segment_goes_when_all_of_it_is_settled() {
     keep(&spool, "acme", &"x".repeat(2 << 20)).await.unwrap();
     let (entry, _) = drain(&spool).remove(0);
     assert_eq!(segments(folder.path()).len(), 1);
-    spool.settle(entry);
+    spool.settle(vec![entry]);
     keep(&spool, "acme", "next").await.unwrap();
     assert_eq!(drain(&spool)[0].0.segment, entry.segment + 1);
     assert_eq!(segments(folder.path()).len(), 1, "its file is gone");
     assert_eq!(spool.amount().records, 1);
+}
+
+#[tokio::test]
+async fn a_part_of_a_mark_spoils_no_other() {
+    let folder = TempDir::new().unwrap();
+    let spool = open(folder.path());
+    for text in ["one", "two", "three"] {
+        keep(&spool, "acme", text).await.unwrap();
+    }
+    let taken = drain(&spool);
+    spool.settle(vec![taken[0].0]);
+    keep(&spool, "acme", "four").await.unwrap();
+    // The disk had room for no more.
+    let marks = segment::settled_path(folder.path(), taken[0].0.segment);
+    OpenOptions::new().append(true).open(marks).unwrap().write_all(b"?").unwrap();
+    spool.settle(vec![taken[1].0]);
+    keep(&spool, "acme", "five").await.unwrap();
+    close(spool);
+    assert_eq!(texts(&open(folder.path())), ["three", "four", "five"]);
 }
 
 /// Whether the disk of one test fails: a segment that is being written, and all else.
@@ -163,7 +186,9 @@ fn failing_sync(file: &File) -> io::Result<()> {
 async fn a_disk_that_failed_is_not_believed_again() {
     let folder = TempDir::new().unwrap();
     let check = Readiness::new().check("spool");
-    let spool = Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), failing_sync).unwrap();
+    let spool =
+        Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), Disk { sync: failing_sync, ..Disk::REAL })
+            .unwrap();
     keep(&spool, "acme", "before").await.unwrap();
     FAILING.store(true, Ordering::SeqCst);
     for text in ["lost", "lost as well"] {
@@ -182,6 +207,46 @@ async fn a_disk_that_failed_is_not_believed_again() {
     assert!(SYNCS.load(Ordering::SeqCst) > 4);
     close(spool);
     assert_eq!(texts(&open(folder.path())), ["before", "after"]);
+}
+
+/// The same of another test, which runs beside it.
+static STILL_FAILING: AtomicBool = AtomicBool::new(true);
+
+fn still_failing_sync(file: &File) -> io::Result<()> {
+    // What it takes to open the spool: one file of a megabyte.
+    let is_segment = file.metadata()?.len() < 1024;
+    if is_segment && STILL_FAILING.load(Ordering::SeqCst) {
+        Err(io::Error::other("told so by the test"))
+    } else {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_disk_is_tried_again_however_much_else_there_is_to_do() {
+    let folder = TempDir::new().unwrap();
+    let check = Readiness::new().check("spool");
+    let spool =
+        Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), Disk { sync: still_failing_sync, ..Disk::REAL })
+            .unwrap();
+    keep(&spool, "acme", "refused").await.unwrap_err();
+    assert!(!check.is_ready());
+    let settled = Entry { segment: 99, offset: 0, length: 0, time: 0 };
+    let looks = async |wanted: bool, times: usize| {
+        for _ in 0..times {
+            // The drain has much to say.
+            spool.settle(vec![settled]);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if check.is_ready() == wanted {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(!looks(true, 1_500).await, "a megabyte is kept, but there is no segment for it");
+    STILL_FAILING.store(false, Ordering::SeqCst);
+    assert!(looks(true, 10_000).await, "nobody has looked again");
+    keep(&spool, "acme", "kept").await.unwrap();
 }
 
 /// A spool with these texts, and where each begins and ends in its one file.
@@ -239,7 +304,7 @@ async fn what_was_damaged_is_passed_over_and_kept() {
     let found = drain(&spool);
     assert_eq!(found.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["one", "three"]);
     for (entry, _) in found {
-        spool.settle(entry);
+        spool.settle(vec![entry]);
     }
     keep(&spool, "acme", "next").await.unwrap();
     assert!(path.exists(), "whoever can read it may still want it");
@@ -248,6 +313,44 @@ async fn what_was_damaged_is_passed_over_and_kept() {
     close(spool);
     assert_eq!(super::tests::texts(&open(folder.path())), ["next"]);
     assert!(foreign.exists());
+}
+
+#[tokio::test]
+async fn a_tail_that_has_a_length_and_no_bytes_is_torn() {
+    let folder = TempDir::new().unwrap();
+    let texts: Vec<String> = ["one", "two", "three"].map(str::to_owned).into();
+    let places = written(folder.path(), &texts).await;
+    let path = segments(folder.path()).remove(0);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    // The power went when the size of the file was on the disk, and the end of "two" and all of "three" were not.
+    file.set_len(places[1].1 - 1).unwrap();
+    file.set_len(places[2].1).unwrap();
+    let spool = open(folder.path());
+    let found = drain(&spool);
+    assert_eq!(found.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["one"]);
+    assert_eq!(fs::metadata(&path).unwrap().len(), places[0].1, "it is cut off");
+    spool.settle(found.into_iter().map(|(entry, _)| entry).collect());
+    keep(&spool, "acme", "next").await.unwrap();
+    close(spool);
+    assert_eq!(super::tests::texts(&open(folder.path())), ["next"]);
+    assert!(!path.exists(), "nothing in it is needed, and nothing is damaged");
+}
+
+#[tokio::test]
+async fn a_torn_mark_takes_no_other_with_it() {
+    let folder = TempDir::new().unwrap();
+    let texts: Vec<String> = ["one", "two", "three"].map(str::to_owned).into();
+    written(folder.path(), &texts).await;
+    let marks = segment::settled_path(folder.path(), 1);
+    fs::write(&marks, [7, 7]).unwrap();
+    let spool = open(folder.path());
+    let found = drain(&spool);
+    spool.settle(vec![found[0].0]);
+    // The writer has written the mark before.
+    keep(&spool, "acme", "next").await.unwrap();
+    close(spool);
+    assert_eq!(fs::read(&marks).unwrap(), found[0].0.offset.to_le_bytes());
+    assert_eq!(super::tests::texts(&open(folder.path())), ["two", "three", "next"]);
 }
 
 #[tokio::test]

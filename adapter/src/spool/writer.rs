@@ -79,44 +79,53 @@ impl Writer {
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
         let mut settled = Vec::new();
         loop {
+            // Nobody may come any more as long as it is not ready, so it is tried without being asked.
+            if self.failed_at.is_some_and(|failed| failed.elapsed() >= RETRY) {
+                self.probe();
+            }
             let command = match self.failed_at {
                 None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                // Nobody may come any more as long as it is not ready, so it is tried without being asked.
-                Some(_) => commands.recv_timeout(RETRY),
+                Some(failed) => commands.recv_timeout(RETRY.saturating_sub(failed.elapsed())),
             };
-            let (mut batch, mut bytes) = (Vec::new(), 0);
-            let mut next = match command {
-                Ok(command) => Some(command),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.probe();
-                    None
-                }
+            match command {
+                Ok(command) => self.round(command, || commands.try_recv().ok(), &mut settled),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
-            };
-            while let Some(command) = next {
-                match command {
-                    Command::Append(append) => {
-                        bytes += append.event.len();
-                        batch.push(append);
-                    }
-                    Command::Settled(mut entries) => settled.append(&mut entries),
+            }
+        }
+    }
+
+    /// Does what is asked for, and what was asked for meanwhile.
+    pub(super) fn round(
+        &mut self,
+        first: Command,
+        mut more: impl FnMut() -> Option<Command>,
+        settled: &mut Vec<Entry>,
+    ) {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(command) = next {
+            match command {
+                Command::Append(append) => {
+                    bytes += append.event.len();
+                    batch.push(append);
                 }
-                next = if bytes < BATCH_BYTES { commands.try_recv().ok() } else { None };
+                Command::Settled(mut entries) => settled.append(&mut entries),
             }
-            self.settle(&mut settled);
-            if !batch.is_empty() {
-                self.append(batch);
-            }
+            next = if bytes < BATCH_BYTES { more() } else { None };
+        }
+        self.settle(settled);
+        if !batch.is_empty() {
+            self.append(batch);
         }
     }
 
     /// Makes a batch durable and answers each of it.
     fn append(&mut self, batch: Vec<Append>) {
         let kept = self.keep(&batch);
-        self.shared.written(batch.iter().map(|append| append.event.len()).sum());
+        self.shared.written(batch.len(), batch.iter().map(|append| append.event.len()).sum());
         match kept {
             Ok(entries) => {
-                self.recovered();
                 self.shared.register(batch.iter().zip(&entries));
                 for (append, entry) in batch.into_iter().zip(entries) {
                     if let Err(unheard) = append.answer.send(Ok(entry))
@@ -190,9 +199,14 @@ impl Writer {
         Ok(segment)
     }
 
-    /// Whether the disk works again: nothing is lost by trying.
+    /// Whether the disk works again: nothing is lost by trying. It does when there is room for a large webhook and a
+    /// segment to add it to.
     fn probe(&mut self) {
-        match self.try_out() {
+        let works = self.try_out().and_then(|()| match self.current {
+            Some(_) => Ok(()),
+            None => self.begin().map(|segment| self.current = Some(segment)),
+        });
+        match works {
             Ok(()) => self.recovered(),
             Err(why) => self.failed(&why),
         }
@@ -226,9 +240,8 @@ impl Writer {
     }
 
     fn recovered(&mut self) {
-        if self.failed_at.take().is_some() {
-            info!("the spool's disk works again");
-        }
+        self.failed_at = None;
+        info!("the spool's disk works again");
         self.check.ready();
     }
 

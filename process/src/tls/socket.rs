@@ -15,13 +15,13 @@ use tokio_rustls::{client, server};
 
 /// What bytes travel over.
 #[derive(Debug)]
-pub enum Socket {
+pub enum Socket<S = TcpStream> {
     /// In the clear.
-    Plain(TcpStream),
+    Plain(S),
     /// We were connected to.
-    Server(Box<server::TlsStream<TcpStream>>),
+    Server(Box<server::TlsStream<S>>),
     /// We connected.
-    Client(Box<client::TlsStream<TcpStream>>),
+    Client(Box<client::TlsStream<S>>),
 }
 
 /// Does the same with whichever it is.
@@ -35,7 +35,7 @@ macro_rules! either {
     };
 }
 
-impl Socket {
+impl<S> Socket<S> {
     /// The certificate that a caller showed; an authority of the listener's has vouched for it.
     #[must_use]
     pub fn peer_certificate(&self) -> Option<&CertificateDer<'static>> {
@@ -46,13 +46,13 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => Pin::new(stream).poll_read(context, buffer))
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         either!(self, stream => Pin::new(stream).poll_write(context, bytes))
     }

@@ -4,17 +4,18 @@
 use std::{
     future::Future as _,
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use calbridge_process::tls::{ServerTls, Socket};
+use calbridge_process::{
+    Listener,
+    tls::{ServerTls, Socket},
+};
 use futures_util::{Stream, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{Sleep, sleep},
@@ -32,8 +33,8 @@ const PREFACE_BYTES: usize = 24;
 
 /// A connection with its place among the others.
 #[derive(Debug)]
-pub(super) struct Connection {
-    socket: Socket,
+pub(super) struct Connection<S> {
+    socket: Socket<S>,
     /// Whom its certificate names.
     shown: Shown,
     /// What is left of the preface, and until when; none once it is there.
@@ -42,23 +43,23 @@ pub(super) struct Connection {
 }
 
 /// What accepting needs.
-struct Entrance {
-    listener: TcpListener,
+struct Entrance<L: Listener> {
+    listener: L,
     places: Arc<Semaphore>,
     tls: Option<ServerTls>,
     guard: Guard,
     /// Those that are still agreeing on TLS, each with its place: as many as there are places at the most.
-    agreeing: JoinSet<Option<Connection>>,
+    agreeing: JoinSet<Option<Connection<L::Stream>>>,
 }
 
 /// Accepts for ever: while all places are taken further connections wait in the kernel's queue. A bound beyond what a
 /// semaphore can count is none. Nobody waits for another's handshake.
-pub(super) fn incoming(
-    listener: TcpListener,
+pub(super) fn incoming<L: Listener>(
+    listener: L,
     connections: usize,
     tls: Option<ServerTls>,
     guard: Guard,
-) -> impl Stream<Item = io::Result<Connection>> {
+) -> impl Stream<Item = io::Result<Connection<L::Stream>>> {
     let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
     let entrance = Entrance { listener, places, tls, guard, agreeing: JoinSet::new() };
     stream::unfold(entrance, |mut entrance| async move {
@@ -67,9 +68,9 @@ pub(super) fn incoming(
     })
 }
 
-impl Entrance {
+impl<L: Listener> Entrance<L> {
     /// The next connection that may begin.
-    async fn next(&mut self) -> Option<Connection> {
+    async fn next(&mut self) -> Option<Connection<L::Stream>> {
         loop {
             tokio::select! {
                 Some(agreed) = self.agreeing.join_next() => {
@@ -79,13 +80,11 @@ impl Entrance {
                     }
                 }
                 accepted = arrival(&self.places, &self.listener) => {
-                    let (place, tcp) = accepted?;
-                    // Answers are small and awaited. Refused only where the connection is gone already.
-                    let _ = tcp.set_nodelay(true);
+                    let (place, stream) = accepted?;
                     let Some(tls) = &self.tls else {
-                        return Some(Connection::new(Socket::Plain(tcp), Shown::default(), place));
+                        return Some(Connection::new(Socket::Plain(stream), Shown::default(), place));
                     };
-                    self.agreeing.spawn(agree(tls.clone(), tcp, self.guard.clone(), place));
+                    self.agreeing.spawn(agree(tls.clone(), stream, self.guard.clone(), place));
                 }
             }
         }
@@ -93,14 +92,19 @@ impl Entrance {
 }
 
 /// A place first, then who takes it. Nothing is lost where this is given up in between.
-async fn arrival(places: &Arc<Semaphore>, listener: &TcpListener) -> Option<(OwnedSemaphorePermit, TcpStream)> {
+async fn arrival<L: Listener>(places: &Arc<Semaphore>, listener: &L) -> Option<(OwnedSemaphorePermit, L::Stream)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
-    Some((place, accept(listener).await.0))
+    Some((place, accept(listener).await))
 }
 
 /// Nothing where they could not agree: strangers try, and it is nobody's error.
-async fn agree(tls: ServerTls, tcp: TcpStream, guard: Guard, place: OwnedSemaphorePermit) -> Option<Connection> {
-    match tls.accept(tcp).await {
+async fn agree<S: AsyncRead + AsyncWrite + Unpin>(
+    tls: ServerTls,
+    stream: S,
+    guard: Guard,
+    place: OwnedSemaphorePermit,
+) -> Option<Connection<S>> {
+    match tls.accept(stream).await {
         Ok(socket) => {
             let shown = socket.peer_certificate().map(|certificate| guard.by_certificate(certificate));
             Some(Connection::new(socket, shown.unwrap_or_default(), place))
@@ -112,17 +116,18 @@ async fn agree(tls: ServerTls, tcp: TcpStream, guard: Guard, place: OwnedSemapho
     }
 }
 
-impl Connection {
-    fn new(socket: Socket, shown: Shown, place: OwnedSemaphorePermit) -> Self {
+impl<S> Connection<S> {
+    fn new(socket: Socket<S>, shown: Shown, place: OwnedSemaphorePermit) -> Self {
         let preface = Some((PREFACE_BYTES, Box::pin(sleep(PREFACE_TIMEOUT))));
         Self { socket, shown, preface, _place: place }
     }
 }
 
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accept<L: Listener>(listener: &L) -> L::Stream {
     loop {
         match listener.accept().await {
-            Ok(accepted) => return accepted,
+            // Answers are small and awaited.
+            Ok((stream, _)) => return stream,
             // Out of file descriptors, mostly: that passes, and to end the service would not help.
             Err(error) => {
                 warn!(%error, "a connection could not be accepted");
@@ -132,7 +137,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-impl Connected for Connection {
+impl<S> Connected for Connection<S> {
     type ConnectInfo = Shown;
 
     fn connect_info(&self) -> Shown {
@@ -140,7 +145,7 @@ impl Connected for Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -163,7 +168,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.socket).poll_write(context, bytes)
     }

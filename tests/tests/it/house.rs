@@ -46,6 +46,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "calbridge-e2e",
         ],
     ),
+    // It has none but for its tests.
+    ("calbridge-simulation", &[]),
     (
         "calbridge-fuzz",
         &[

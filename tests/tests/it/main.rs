@@ -9,6 +9,7 @@
 )]
 
 mod auth;
+mod bad_disk;
 mod checker;
 mod corpus;
 mod crash;

@@ -48,6 +48,11 @@ pub(super) fn log_path(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 
+/// Where a log is written a second time before it takes the place of the first.
+pub(super) fn log_again_path(path: &Path) -> PathBuf {
+    beside(path, "-wal-again")
+}
+
 fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
@@ -62,7 +67,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-fn private_file() -> OpenOptions {
+pub(super) fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

@@ -75,7 +75,13 @@ fn open_to_write(path: &Path) -> Result<(Claimed, Connection), MaintainError> {
     // Before anything is made beside what may be something else's.
     schema::version(path, &open_to_read(path)?)?;
     let claimed = file::claim(path)?;
-    let connection = schema::writer(&claimed.path, Options::default()).map_err(failed(&claimed.path))?;
+    let open = || -> Result<Connection, StoreError> {
+        let connection = schema::writer(&claimed.path, Options::default())?;
+        // Nobody goes on after it.
+        schema::move_log_at_close(&connection, true)?;
+        Ok(connection)
+    };
+    let connection = open().map_err(failed(&claimed.path))?;
     Ok((claimed, connection))
 }
 

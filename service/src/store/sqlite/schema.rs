@@ -5,7 +5,7 @@ mod fill;
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, config::DbConfig};
 use tracing::info;
 
 use super::{OpenError, Options, Synchronous, checkpoint};
@@ -88,10 +88,18 @@ fn refuse_newer(path: &Path, found: i64) -> Result<(), OpenError> {
     if found > known { Err(OpenError::Newer { path: path.to_owned(), found, known }) } else { Ok(()) }
 }
 
+/// Whether the connection moves the log into the file when it is the last to close. By default it does not: closing
+/// keeps to itself that the disk refused, and whoever opens the file again would go on as if it had not.
+pub(super) fn move_log_at_close(connection: &Connection, moves: bool) -> Result<(), StoreError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !moves)?;
+    Ok(())
+}
+
 /// A connection that may write.
 pub(super) fn writer(path: &Path, options: Options) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    move_log_at_close(&connection, false)?;
     prepare(&connection)?;
     // Answers the mode that holds; a file system without shared memory can't do WAL.
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;

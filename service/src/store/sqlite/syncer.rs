@@ -5,8 +5,8 @@
 //! what is read back may be what was there before; a start reads the log anew, checks its sums, and writes it again.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
     iter,
     path::Path,
     process,
@@ -50,28 +50,34 @@ pub(super) fn open_log(path: &Path) -> io::Result<Log> {
 }
 
 /// Before anything of a database is believed: a log that a process left behind may be in the system's memory alone, and
-/// even there called written. Writes each of its bytes in its place once more and waits for them. True where there was
-/// such a log.
+/// even there called written. Writes each of its bytes once more and waits for them. True where there was such a log.
+///
+/// It is another file that takes the first one's name: what is on the disk already is not touched before, for what is
+/// being written when the power goes may be neither old nor new.
 pub(super) fn write_again(path: &Path) -> io::Result<bool> {
-    let mut log = match OpenOptions::new().read(true).write(true).open(file::log_path(path)) {
+    let mut log = match File::open(file::log_path(path)) {
         Ok(log) => log,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
+    let again_path = file::log_again_path(path);
+    let mut again = file::private_file().truncate(true).open(&again_path)?;
     let mut chunk = vec![0; CHUNK_BYTES];
-    let mut at = 0;
+    let mut is_empty = true;
     loop {
-        log.seek(SeekFrom::Start(at))?;
         let length = log.read(&mut chunk)?;
         if length == 0 {
             break;
         }
-        log.seek(SeekFrom::Start(at))?;
-        log.write_all(&chunk[..length])?;
-        at += length as u64;
+        again.write_all(&chunk[..length])?;
+        is_empty = false;
     }
-    log.sync_all()?;
-    Ok(at > 0)
+    again.sync_all()?;
+    fs::rename(&again_path, file::log_path(path))?;
+    if let Some(folder) = path.parent() {
+        file::sync_folder(folder)?;
+    }
+    Ok(!is_empty)
 }
 
 /// What becomes of a process whose disk failed.

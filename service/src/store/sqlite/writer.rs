@@ -26,7 +26,7 @@ use super::{
     desk::Desk,
     file::Claimed,
     postings::{self, Merger, Step},
-    replay, retention,
+    replay, retention, schema,
     syncer::{self, Stored, Syncer},
     young::Young,
 };
@@ -252,6 +252,10 @@ impl Worker {
                 }
                 Command::Probe(reply) => self.probe(Instant::now(), reply),
             }
+        }
+        if let Some(desk) = &self.desk {
+            // Should the disk refuse, the next start finds the log.
+            let _ = schema::move_log_at_close(&desk.connection, true);
         }
         // Nobody asks any more: each ends by itself.
         self.syncer.join();

@@ -47,7 +47,7 @@ struct Arguments {
     #[arg(long, default_value_t = 250)]
     rate: u32,
     /// How many kills; there are a quarter as many freezes and half as many cuts of the network besides.
-    #[arg(long, default_value_t = 220)]
+    #[arg(long, default_value_t = 260)]
     kills: usize,
     /// The number of an earlier run, to have its chances again; `CALBRIDGE_SEED` says the same.
     #[arg(long)]

@@ -160,6 +160,19 @@ fn what_is_on_its_way_to_the_disk_is_not_said_to_be_there() {
 }
 
 #[test]
+fn what_is_given_up_does_not_move_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = worker(folder.path());
+    commit(&mut worker, &batch()).unwrap();
+    let length = |path: &Path| std::fs::metadata(file::log_path(path)).map(|log| log.len()).unwrap_or_default();
+    let before = length(&worker.path);
+    assert!(before > 0);
+    let failed: Result<(), _> = worker.with(|_, _| Err(StoreError::unavailable("told so by the test")));
+    failed.unwrap_err();
+    assert_eq!(length(&worker.path), before, "closing says nothing of a disk that refuses");
+}
+
+#[test]
 fn the_log_belongs_to_its_connection() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = worker(folder.path());
