@@ -91,6 +91,10 @@ struct Outcome {
 
 /// Runs all cells of one store, and prints how each came out.
 fn survive_all(store: &str, servers: &Servers) {
+    if !cfg!(debug_assertions) {
+        println!("release programs have no crash points");
+        return;
+    }
     let began = Instant::now();
     let only = std::env::var_os(ONLY).map(|only| only.into_string().unwrap()).unwrap_or_default();
     let cells = Cell::all(servers.postgres.is_none()).into_iter().filter(|cell| cell.point.name().contains(&only));
