@@ -14,6 +14,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use calbridge_process::crash::{self, Point};
+
 use self::record::{Head, NoSegment, RECORD_HEAD_BYTES, Record, SEGMENT_HEAD_BYTES};
 
 /// How the disk is told to keep what was written. Tests put a disk that fails in its place.
@@ -60,6 +62,7 @@ impl Segment {
     pub(crate) fn create(directory: &Path, number: u64, sync: Sync) -> io::Result<Self> {
         let path = path(directory, number);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path)?;
+        crash::at(Point::SegmentCreated);
         let begun = (|| {
             file.write_all(&record::segment_head(number))?;
             sync(&file)?;
@@ -105,6 +108,11 @@ impl Segment {
     /// In bytes.
     pub(crate) fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Leaves half of what was written and not synced, as a power cut may.
+    pub(crate) fn tear(&self, written: usize) {
+        let _ = self.file.set_len(self.length + written as u64 / 2);
     }
 
     /// Takes back what a sync that failed did not keep, as far as that can be.
@@ -157,9 +165,9 @@ pub(crate) fn settled_path(directory: &Path, number: u64) -> PathBuf {
 /// Takes a segment and what belongs to it away.
 pub(crate) fn remove(directory: &Path, number: u64) {
     // In this order: marks without their segment mean nothing, a segment without its marks is sent again.
-    for path in [path(directory, number), settled_path(directory, number)] {
-        let _ = fs::remove_file(path);
-    }
+    let _ = fs::remove_file(path(directory, number));
+    crash::at(Point::SegmentRemoved);
+    let _ = fs::remove_file(settled_path(directory, number));
 }
 
 /// The segments of a directory, by their numbers. A file that is called as no segment is called is none.

@@ -6,6 +6,7 @@
 
 mod access;
 mod config;
+pub mod crash;
 mod error;
 mod frame;
 mod limits;

@@ -5,7 +5,10 @@
 
 use std::{collections::VecDeque, future::Future, iter, sync::Arc, time::Duration};
 
-use calbridge_process::Ack;
+use calbridge_process::{
+    Ack,
+    crash::{self, Point},
+};
 use calbridge_telemetry::semconv;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
@@ -164,6 +167,7 @@ impl Drain {
                 Ok(None) => return (entry, Sent::Damaged),
                 Err(_) => return (entry, Sent::Later(Refused::busy("spool_unreadable"))),
             };
+            crash::at(Point::DrainSend);
             let answered = async {
                 let mut ticket = forwarder.submit(event.into())?;
                 let late = |_| Err(Refused::away("deadline_exceeded"));
@@ -206,6 +210,7 @@ impl Drain {
     fn conclude(&self, entry: Entry, sent: Sent, warnings: &Throttle) -> Next {
         match sent {
             Sent::Committed => {
+                crash::at(Point::DrainAnswered);
                 self.metrics.drained();
                 Next::Settle
             }

@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use calbridge_process::crash::{self, Point};
 use tracing::{info, warn};
 
 use super::{
@@ -63,6 +64,7 @@ impl Spool {
         let lock = lock(&directory)?;
         let mut backlog = Backlog::default();
         let last = recover(&directory, &mut backlog).map_err(unusable)?;
+        crash::at(Point::SpoolRecovered);
         let shared = Arc::new(Shared {
             directory: directory.clone(),
             backlog: std::sync::Mutex::new(backlog),
