@@ -126,6 +126,11 @@ impl Edge {
         let trace = if traced { serving.trace.traceparent.clone() } else { String::new() };
         serving.answered(answer.status());
         let mut response = answer.into_response(head.version < Version::HTTP_2);
+        if head.headers.contains_key(header::TRANSFER_ENCODING) {
+            // Had it a length besides, the two could be read in two ways: hyper has taken the length away by now, so
+            // whatever stands behind any such body is not read as a request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         // Only who holds a secret is told: the refusals of all others are the same bytes.
         if let (false, Ok(value)) = (trace.is_empty(), HeaderValue::try_from(trace)) {
             response.headers_mut().insert(TRACERESPONSE, value);
@@ -163,6 +168,9 @@ impl Edge {
     /// What the head alone can decide.
     fn admit<'a, B: Body>(&self, head: &Parts, route: Option<Route<'a>>, body: &B) -> Result<Route<'a>, Answer> {
         let limits = &self.settings.limits;
+        if !is_framed_plainly(&head.headers) {
+            return Err(Answer::BodyBroken);
+        }
         if target_bytes(head) > URI_BYTES_MOST {
             return Err(Answer::UriTooLong);
         }
@@ -301,6 +309,14 @@ impl Edge {
         }
     }
 
+    /// A connection was closed to make room for another.
+    pub(crate) fn crowded(&self) {
+        self.metrics.refused(semconv::LIMIT_CONNECTIONS);
+        if let Some(more) = self.refusals.pass() {
+            warn!(more, "as many connections are open as may be; one that was waited for made room for another");
+        }
+    }
+
     fn full(&self, of: &'static str) -> Answer {
         self.metrics.refused(of);
         if let Some(more) = self.refusals.pass() {
@@ -319,6 +335,14 @@ impl Edge {
             RateStatus::TooManyRequests => Answer::TooManyRequests { retry_after },
         }
     }
+}
+
+/// Whether a body in chunks is in nothing but chunks, once. hyper goes by the last word of the last line, and another
+/// that forwards to us might not.
+fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = codings.next();
+    first.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
 }
 
 /// Bytes of the request's target as sent.

@@ -36,10 +36,13 @@ mod throttle;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use calbridge_process::{Config, ConfigError, Listener, SpoolSettings, Tenant, loopback_or, tls::ServerTls};
+use calbridge_process::{
+    Config, ConfigError, Listener, SpoolSettings, Tenant, loopback_or, most_open_files, tls::ServerTls,
+};
 use calbridge_telemetry::{Check, Readiness, meter};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use self::{
     durable::Durable,
@@ -88,11 +91,12 @@ pub enum Error {
 /// Registers the readiness checks `service`, ready while a stream is open to a replica that says that it serves, and,
 /// with a spool, `spool`, ready while its disk works; then `service` is ready all the time.
 pub async fn run(
-    settings: Settings,
+    mut settings: Settings,
     listener: TcpListener,
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    settings.limits.connections = connections(settings.limits.connections, most_open_files());
     run_on(settings, Disk::REAL, listener, readiness, shutdown).await
 }
 
@@ -149,6 +153,21 @@ async fn run_on<L: Listener>(
     Ok(served?)
 }
 
+/// Files that are not connections of senders: the spool's and the quarantine's, the streams to the service, the log's
+/// export, the admin listener and whoever asks it; and in a process that is the service as well its database and its
+/// callers.
+const OTHER_FILES: usize = 256;
+
+/// As many connections as are wanted, unless the system would not let us open them all: where files run out nobody is
+/// let in any more, and what was let in can't be kept.
+fn connections(wanted: usize, files: Option<usize>) -> usize {
+    let most = files.map_or(usize::MAX, |files| files.saturating_sub(OTHER_FILES).max(1));
+    if wanted > most {
+        warn!(wanted, most, "the system lets this process open too few files (ulimit -n) for as many --connections");
+    }
+    wanted.min(most)
+}
+
 /// What the streams report to. With a spool a webhook is made durable whether or not the service is there, so the
 /// process is ready until it ends.
 fn service_check(readiness: &Readiness, has_spool: bool, shutdown: &CancellationToken) -> Check {
@@ -196,6 +215,14 @@ mod tests {
     use calbridge_process::{Options, Program, Tenant, resolve};
 
     use super::*;
+
+    #[test]
+    fn connections_leave_files_for_the_rest() {
+        assert_eq!(connections(1024, None), 1024);
+        assert_eq!(connections(1024, Some(1280)), 1024);
+        assert_eq!(connections(1024, Some(1024)), 768);
+        assert_eq!(connections(1024, Some(16)), 1);
+    }
 
     #[test]
     fn unsigned_webhooks_stay_on_this_machine_unless_somebody_insists() {

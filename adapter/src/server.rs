@@ -1,9 +1,11 @@
 //! Connections: accepting them, bounding what each may cost, and ending them without losing an accepted request.
 //!
 //! HTTP/1.1 and HTTP/2 share the port, with TLS where there is a certificate, else without. A connection that says
-//! nothing, stops half-way, idles or does not read its answers is closed, each after its own bound.
+//! nothing, stops half-way, idles or does not read its answers is closed, each after its own bound; where all places
+//! are taken, it is closed for the next who comes.
 
 mod activity;
+mod places;
 mod wire;
 
 use std::{io, pin::pin, sync::Arc, time::Duration};
@@ -20,16 +22,18 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    select,
-    sync::Semaphore,
-    time,
+    select, time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::{edge::Edge, observe::Ends};
 
-use self::{activity::Activity, wire::Wire};
+use self::{
+    activity::Activity,
+    places::{Place, Places},
+    wire::Wire,
+};
 
 /// After an error of `accept`, which mostly is a shortage of file descriptors: spinning on it would only make it worse.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -92,16 +96,12 @@ pub(crate) async fn serve<L: Listener>(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let local = listener.local_addr()?;
-    let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let places = Places::new(limits.connections);
     let builder = builder(&limits);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let tasks = TaskTracker::new();
     let abandon = CancellationToken::new();
     loop {
-        let place = select! {
-            place = Arc::clone(&places).acquire_owned() => place.map_err(io::Error::other)?,
-            () = shutdown.cancelled() => break,
-        };
         let accepted = select! {
             accepted = listener.accept() => accepted,
             () = shutdown.cancelled() => break,
@@ -114,6 +114,10 @@ pub(crate) async fn serve<L: Listener>(
                 continue;
             }
         };
+        let place = select! {
+            place = places.take(peer.ip(), || edge.crowded()) => place,
+            () = shutdown.cancelled() => break,
+        };
         let connection = Connection {
             builder: builder.clone(),
             edge: Arc::clone(&edge),
@@ -121,6 +125,7 @@ pub(crate) async fn serve<L: Listener>(
             header_timeout: limits.header_timeout,
             patience,
             drain: shutdown.clone(),
+            place,
         };
         let (tls, abandon) = (tls.clone(), abandon.clone());
         tasks.spawn(async move {
@@ -128,7 +133,6 @@ pub(crate) async fn serve<L: Listener>(
                 () = connection.begin(stream, tls) => {}
                 () = abandon.cancelled() => {}
             }
-            drop(place);
         });
     }
     drop(listener);
@@ -151,6 +155,7 @@ struct Connection {
     patience: Patience,
     /// When it is time to end after the requests that are being served.
     drain: CancellationToken,
+    place: Place,
 }
 
 impl Connection {
@@ -166,6 +171,7 @@ impl Connection {
                 Err(why) => debug!(%why, "no TLS with a sender"),
             },
             () = self.drain.cancelled() => {}
+            () = self.place.leave.cancelled() => debug!("a connection without TLS yet made room for another"),
         }
     }
 
@@ -173,10 +179,11 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Self { builder, edge, ends, header_timeout, patience, drain } = self;
-        let activity = Arc::new(Activity::new());
+        let Self { builder, edge, ends, header_timeout, patience, drain, place } = self;
+        let activity = &place.activity;
         let service = service_fn(|request: Request<Incoming>| {
-            let (edge, busy) = (Arc::clone(&edge), Activity::busy(&activity));
+            let (edge, busy) = (Arc::clone(&edge), Activity::busy(activity));
+            let request = request.map(|body| Activity::coming(activity, body));
             async move {
                 let response = edge.handle(request, ends).await;
                 drop(busy);
@@ -195,6 +202,13 @@ impl Connection {
                     return;
                 }
                 () = drain.cancelled(), if !ending => {}
+                () = place.leave.cancelled(), if !ending => {
+                    // Else its request has come meanwhile, and is answered first.
+                    if activity.waits_since().is_some() {
+                        debug!("a connection whose peer was waited for made room for another");
+                        return;
+                    }
+                }
                 () = activity.idle_for(patience.idle), if !ending => {}
                 () = activity.idle_for(patience.ending), if ending => {
                     debug!("a connection that was asked to end did not, and was cut");

@@ -5,9 +5,11 @@
 //! environment is read here and nowhere else.
 
 mod access;
+mod ages;
 mod config;
 pub mod crash;
 mod error;
+mod files;
 mod frame;
 mod limits;
 mod network;
@@ -23,10 +25,12 @@ mod tenant;
 pub mod tls;
 
 pub use access::{Access, Credentials, SERVICES_MOST, ServiceOptions, Token, is_https};
+pub use ages::Ages;
 pub use config::{
     COMPLETE_GRACE, Config, Database, Program, RedisSettings, RedisTls, resolve, service_access, spool_settings, store,
 };
 pub use error::ConfigError;
+pub use files::most_open_files;
 pub use frame::{Process, announce, arguments, environment, exit_code, listen, loopback_or, start, start_with};
 pub use limits::Limits;
 pub use network::Listener;

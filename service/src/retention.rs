@@ -12,8 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use calbridge_process::Ages;
 use calbridge_telemetry::semconv;
-use tokio::time::sleep;
+use tokio::time::{self, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -58,8 +59,9 @@ impl<S: Store> Purging<S> {
     /// Runs until `stopping` fires. A chunk under way is finished.
     pub(crate) async fn run(self, stopping: CancellationToken) {
         let (mut walks, mut failing) = (Walks::new(), false);
+        let (began, mut ages) = (time::Instant::now(), Ages::begin((self.clock)()));
         while !stopping.is_cancelled() {
-            let mut run = Run::begin(&self, &stopping);
+            let mut run = Run::begin(&self, &stopping, ages.now((self.clock)(), began.elapsed()));
             let done = run.purge_all(&mut walks).await;
             if !run.gone.is_empty() {
                 info!("what was past its retention is purged: {}", run.gone);
@@ -77,8 +79,8 @@ impl<S: Store> Purging<S> {
 }
 
 impl<'a, S: Store> Run<'a, S> {
-    fn begin(of: &'a Purging<S>, stopping: &'a CancellationToken) -> Self {
-        Self { of, stopping, gone: Counts::default(), now: (of.clock)(), failed: None }
+    fn begin(of: &'a Purging<S>, stopping: &'a CancellationToken, now: Micros) -> Self {
+        Self { of, stopping, gone: Counts::default(), now, failed: None }
     }
 
     async fn purge_all(&mut self, walks: &mut Walks) -> Result<(), StoreError> {

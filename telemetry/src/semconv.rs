@@ -237,8 +237,11 @@ pub const RETENTION_DELIVERIES: &str = "deliveries";
 pub const RETENTION_TRANSITIONS: &str = "transitions";
 /// The outcome of a check: `valid`, `invalid`, `missing`, `unsigned`.
 pub const RESULT: &str = "calbridge.result";
-/// Which bound refused a request: [`LIMIT_IN_FLIGHT`], [`LIMIT_IN_FLIGHT_BYTES`], [`LIMIT_SOURCE`] or [`LIMIT_TENANT`].
+/// Which bound refused a request, or closed a connection: [`LIMIT_CONNECTIONS`], [`LIMIT_IN_FLIGHT`],
+/// [`LIMIT_IN_FLIGHT_BYTES`], [`LIMIT_SOURCE`] or [`LIMIT_TENANT`].
 pub const LIMIT: &str = "calbridge.limit";
+/// Open connections.
+pub const LIMIT_CONNECTIONS: &str = "connections";
 /// Requests in flight.
 pub const LIMIT_IN_FLIGHT: &str = "in_flight";
 /// Bytes of their bodies.

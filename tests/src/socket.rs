@@ -73,17 +73,15 @@ impl Socket {
 
     /// Waits until the other side closes, and says how many bytes it sent before.
     pub async fn closed(&mut self) -> usize {
-        wait::within("the connection is closed", async {
-            let mut buffer = [0; 4096];
-            let mut count = 0;
-            loop {
-                match self.0.read(&mut buffer).await {
-                    Ok(0) | Err(_) => return count,
-                    Ok(more) => count += more,
-                }
-            }
-        })
-        .await
+        self.rest().await.len()
+    }
+
+    /// Waits until the other side closes, and says what it sent before.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // What came before a reset counts.
+        let _ = wait::within("the connection is closed", self.0.read_to_end(&mut bytes)).await;
+        bytes
     }
 }
 

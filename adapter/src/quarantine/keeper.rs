@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use calbridge_process::QuarantineSettings;
+use calbridge_process::{Ages, QuarantineSettings};
 use calbridge_telemetry::semconv;
 use prost::Message as _;
 use tracing::{info, warn};
@@ -80,6 +80,7 @@ pub(super) struct Keeper {
     ledger: Ledger,
     /// When it began: the budget's time.
     began: Instant,
+    ages: Ages,
     current: Option<Current>,
     /// Files of which something may not be on stable storage: one for each segment since the disk was last told.
     dirty: Vec<fs::File>,
@@ -129,6 +130,7 @@ impl Keeper {
             queued,
             metrics,
             began: Instant::now(),
+            ages: Ages::begin(moment().micros()),
             current: None,
             dirty: Vec::new(),
             sync: fs::File::sync_data,
@@ -225,13 +227,15 @@ impl Keeper {
     /// What became of it.
     fn keep(&mut self, tenant: &Arc<str>, Offered { source, time, webhook, .. }: &Offered) -> &'static str {
         let (source, weight) = (Source::of(*source), webhook.weight());
+        let claim = webhook.claim(tenant);
+        // Before the budget: Cal.com sends each of them up to four times, and the later tries of some would use up what
+        // the first of others may take. It costs a hash, of which the edge has made more by now.
+        if self.ledger.has(&claim) {
+            return "copy";
+        }
         // Before all that costs more: what a flood brings ends here.
         if !self.ledger.admit(tenant, source, weight, self.began.elapsed()) {
             return "over_budget";
-        }
-        let claim = webhook.claim(tenant);
-        if self.ledger.has(&claim) {
-            return "copy";
         }
         if self.failed_at.is_some_and(|failed| failed.elapsed() < RETRY) {
             return "failed";
@@ -318,7 +322,8 @@ impl Keeper {
     fn look(&mut self) {
         let directory = self.settings.directory.clone();
         let age = i64::try_from(self.settings.age.as_micros()).unwrap_or(i64::MAX);
-        let mut gone = self.ledger.outdated((self.moment)().micros().saturating_sub(age));
+        let now = self.ages.now((self.moment)().micros(), self.began.elapsed());
+        let mut gone = self.ledger.outdated(now.saturating_sub(age));
         for number in self.ledger.numbers() {
             let settled = segment::settled(&directory, number);
             if !settled.is_empty() && self.ledger.settle(number, settled) {

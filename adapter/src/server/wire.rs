@@ -1,8 +1,9 @@
-//! The socket, with the three bounds that hyper does not have.
+//! The socket, with the four bounds that hyper does not have.
 //!
 //! The first bytes of a connection, by which HTTP/2 is told from HTTP/1, must come in time; a peer that does not read
-//! its answers is given up; and after our last byte what the peer still sends is read and thrown away for a moment, for
-//! closing a socket with unread bytes makes TCP destroy the answer before the peer has seen it.
+//! its answers is given up; one that sends much takes turns with all others; and after our last byte what the peer
+//! still sends is read and thrown away for a moment, for closing a socket with unread bytes makes TCP destroy the
+//! answer before the peer has seen it.
 
 use std::{
     io,
@@ -18,6 +19,10 @@ use tokio::{
 
 /// What an HTTP/2 client begins with.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Read in one turn of a connection. HTTP/2 knows frames of nine bytes, of which nine hundred are in here: a peer that
+/// has sent them by the ten thousand would otherwise keep a whole thread to itself until each is dealt with.
+const TURN_BYTES: usize = 8 * 1024;
 
 /// For a peer to take more of its answers; they are small, so only one that reads none gets here.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +40,8 @@ const LINGER_CHUNK: usize = 16 * 1024;
 pub(crate) struct Wire<S> {
     socket: S,
     opening: Option<Opening>,
+    /// Read in this turn.
+    turn: usize,
     /// Runs while the peer takes nothing.
     writing: Option<Pin<Box<Sleep>>>,
     closing: Closing,
@@ -62,7 +69,7 @@ impl<S> Wire<S> {
     /// The socket just accepted; `first_bytes` bounds the wait for enough to tell the protocol.
     pub(crate) fn new(socket: S, first_bytes: Duration) -> Self {
         let opening = Opening { deadline: Box::pin(time::sleep(first_bytes)), matched: 0 };
-        Self { socket, opening: Some(opening), writing: None, closing: Closing::No, ended_by_peer: false }
+        Self { socket, opening: Some(opening), turn: 0, writing: None, closing: Closing::No, ended_by_peer: false }
     }
 
     /// Ends the opening as soon as hyper can tell the protocol from what has come: it has bounds of its own from there.
@@ -80,15 +87,22 @@ impl<S> Wire<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
+        if wire.turn >= TURN_BYTES {
+            wire.turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut wire.socket).poll_read(context, buffer) {
             Poll::Ready(result) => {
                 let new = &buffer.filled()[before..];
+                wire.turn += new.len();
                 wire.ended_by_peer |= new.is_empty();
                 wire.saw(new);
                 Poll::Ready(result)
             }
             Poll::Pending => {
+                wire.turn = 0;
                 if let Some(opening) = &mut wire.opening {
                     ready!(opening.deadline.as_mut().poll(context));
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no first bytes in time")));

@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, future::Future, iter, sync::Arc, time::Duration};
 
 use calbridge_process::{
-    Ack,
+    Ack, Ages,
     crash::{self, Point},
 };
 use calbridge_telemetry::semconv;
@@ -96,11 +96,11 @@ impl Drain {
         let mut read = 0;
         let began = Instant::now();
         let mut course = Course::begin(self.ack, began);
-        let mut next_look = began;
+        let (mut ages, mut next_look) = (Ages::begin((self.moment)().micros()), began);
         while !stop.is_cancelled() {
             let now = Instant::now();
             if next_look <= now {
-                self.look();
+                self.look(ages.now((self.moment)().micros(), began.elapsed()));
                 next_look = now + LOOK;
             }
             self.bring_back(&mut course, now);
@@ -134,8 +134,8 @@ impl Drain {
         let _ = timeout(LAST, rest).await;
     }
 
-    fn look(&self) {
-        let (amount, age) = self.spool.look((self.moment)().micros());
+    fn look(&self, now: i64) {
+        let (amount, age) = self.spool.look(now);
         self.metrics.spool_holds(amount.records, amount.bytes, age);
     }
 

@@ -235,21 +235,35 @@ async fn bodies_together_stay_within_their_budget() {
 }
 
 #[tokio::test]
-async fn connections_over_the_bound_wait_for_a_place() {
+async fn a_connection_over_the_bound_takes_the_place_of_one_that_is_waited_for() {
     let service = Service::start().await;
     let adapter = Adapter::ready(&service, Limits { connections: 1, ..limits() }).await;
+    let head = "POST /webhooks/calcom HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\n";
+    for waited_for in ["", "POST /webhooks/calcom HT", head, &format!("{head}bod"), &format!("{head}body")] {
+        let mut first = Socket::open(adapter.address).await;
+        first.send(waited_for).await;
+        if waited_for.ends_with("body") {
+            assert_eq!(first.answer().await.status, 401, "it idles from here on");
+        }
+        let answer = exchange(adapter.address, webhook(&created("uid"))).await;
+        assert_eq!(answer.status, 200, "beside {waited_for:?}");
+        assert_eq!(first.rest().await, b"", "it made room: {waited_for:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_over_the_bound_waits_for_those_that_are_served() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, Limits { connections: 1, ..limits() }).await;
+    service.script([Act::Late(SHORT)]);
     let mut first = Socket::open(adapter.address).await;
     first.send(webhook(&created("uid-1"))).await;
-    assert_eq!(first.answer().await.status, 200);
-    let mut second = Socket::open(adapter.address).await;
-    second.send(webhook(&created("uid-2"))).await;
-    first.send(webhook(&created("uid-3"))).await;
-    assert_eq!(first.answer().await.status, 200);
-    let uids: Vec<String> =
-        service.events().iter().map(|event| String::from_utf8_lossy(&event.raw_body).into_owned()).collect();
-    assert!(uids.len() == 2 && !uids.iter().any(|body| body.contains("uid-2")), "the second is not served yet");
-    drop(first);
-    assert_eq!(second.answer().await.status, 200);
+    until("the first is in flight", || service.arrivals().len() == 1).await;
+    let second = exchange(adapter.address, webhook(&created("uid-2"))).await;
+    assert_eq!((first.answer().await.status, second.status), (200, 200));
+    let events = service.events();
+    let order: Vec<_> = events.iter().map(|event| String::from_utf8_lossy(&event.raw_body).contains("uid-2")).collect();
+    assert_eq!(order, [false, true], "the second was not served before");
 }
 
 #[tokio::test]

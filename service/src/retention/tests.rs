@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use calbridge_calcom::golden::{Golden, body};
 use calbridge_proto::v1::{Delivery, Trigger};
 use sha2::{Digest, Sha256};
@@ -50,7 +52,7 @@ fn purging(store: &Arc<MemoryStore>, clock: Clock) -> Purging<MemoryStore> {
 /// What a run takes away.
 async fn run(of: Purging<MemoryStore>, walks: &mut Walks) -> [u64; 3] {
     let stopping = CancellationToken::new();
-    let mut run = Run::begin(&of, &stopping);
+    let mut run = Run::begin(&of, &stopping, (of.clock)());
     run.purge_all(walks).await.unwrap();
     [run.gone.bodies, run.gone.deliveries, run.gone.transitions]
 }
@@ -85,7 +87,7 @@ async fn a_walk_begins_again_before_what_waits_for_its_reader() {
     let walk = async |floor: i64, start: &mut Position| {
         let floors = [("a".to_owned(), Position(floor))].into();
         let keepers = Arc::new(LogKeepers { policies: Arc::clone(&of.policies), floors });
-        let mut run = Run::begin(&of, &stopping);
+        let mut run = Run::begin(&of, &stopping, (of.clock)());
         run.walk(days(90), &keepers, start).await.unwrap();
         run.gone.transitions
     };
@@ -96,4 +98,30 @@ async fn a_walk_begins_again_before_what_waits_for_its_reader() {
     assert_eq!(store.watermarks("b").await.unwrap(), transitions(head));
     assert_eq!((walk(head.0, &mut start).await, start), (3, Position(head.0 - 1)), "b's last is gone already");
     assert_eq!(walk(head.0, &mut start).await, 0);
+}
+
+/// A clock that somebody sets.
+static WALL: AtomicI64 = AtomicI64::new(NOW);
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_ahead_takes_nothing_away_until_it_has_stood_for_a_day() {
+    const YEAR: Micros = 365 * DAY;
+    let store = Arc::new(Memory::default().open());
+    commit(&store, 10, &["a"]).await;
+    let stopping = CancellationToken::new();
+    let running = tokio::spawn(purging(&store, || WALL.load(Ordering::Relaxed)).run(stopping.clone()));
+    let gone = async |hours: u32| {
+        time::sleep(PURGE_INTERVAL * hours).await;
+        store.watermarks("a").await.unwrap() != Watermarks::default()
+    };
+    assert!(!gone(2).await);
+    WALL.store(NOW + YEAR, Ordering::Relaxed);
+    assert!(!gone(20).await, "it may be wrong");
+    WALL.store(NOW, Ordering::Relaxed);
+    assert!(!gone(2).await, "it was");
+    WALL.store(NOW + YEAR, Ordering::Relaxed);
+    assert!(!gone(20).await);
+    assert!(gone(6).await, "it was not");
+    stopping.cancel();
+    running.await.unwrap();
 }

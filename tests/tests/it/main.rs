@@ -16,6 +16,7 @@ mod crash;
 mod crash_points;
 mod examples;
 mod golden;
+mod hostile;
 mod house;
 mod languages;
 mod overload;

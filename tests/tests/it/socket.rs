@@ -22,9 +22,9 @@ use self::table::{Answer, Case, Send};
 /// Limits of time that a test can wait for, and that a busy machine still meets.
 const SHORT: &str = "700ms";
 /// Files that a process opens and closes by itself.
-const FILES: usize = 4;
+pub(crate) const FILES: usize = 4;
 
-fn created(uid: &str) -> Vec<u8> {
+pub(crate) fn created(uid: &str) -> Vec<u8> {
     let second = |second| Timestamp::from_second(second).unwrap();
     golden::body(Trigger::BookingCreated, &Golden::new(uid, 5_001, second(1_790_000_000), second(1_790_090_000)))
 }
@@ -87,7 +87,7 @@ async fn is_answered_as_documented(edge: SocketAddr, case: &Case) {
 }
 
 /// Waits until the connections of the clients are gone.
-async fn settle(program: &Program, files: usize) {
+pub(crate) async fn settle(program: &Program, files: usize) {
     wait::until("the connections are closed", || async { (program.open_files() <= files).then_some(()) }).await;
 }
 

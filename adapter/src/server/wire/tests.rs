@@ -97,3 +97,23 @@ async fn a_peer_that_sends_without_end_is_cut() {
     drop(wire);
     assert!(writer.await.unwrap() <= LINGER_BYTES + 2 * 1024 * 1024);
 }
+
+#[tokio::test]
+async fn a_peer_that_sends_much_takes_turns() {
+    const TURNS: usize = 8;
+    let (ours, mut theirs) = duplex(TURNS * TURN_BYTES);
+    let mut wire = Wire::new(ours, FIRST);
+    theirs.write_all(&[b'x'; TURNS * TURN_BYTES]).await.unwrap();
+    let mut read = vec![0; TURNS * TURN_BYTES];
+    // Parts of a turn's size, as a reader with a buffer of its own has them.
+    let mut reading = std::pin::pin!(async {
+        for part in read.chunks_mut(TURN_BYTES / 4) {
+            wire.read_exact(part).await.unwrap();
+        }
+    });
+    let mut turns = 1;
+    while futures_util::poll!(reading.as_mut()).is_pending() {
+        turns += 1;
+    }
+    assert_eq!(turns, TURNS);
+}
