@@ -7,7 +7,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use calbridge_process::Ack;
+use calbridge_process::{
+    Ack,
+    crash::{self, Point},
+};
 use calbridge_proto::v1::BookingEvent;
 use calbridge_telemetry::{propagation, sampling::Trace, semconv};
 use tokio::{
@@ -123,6 +126,7 @@ impl Durable {
                 () = over.cancelled() => false,
             };
             if answered {
+                crash::at(Point::LateAnswered);
                 kept.settle();
                 metrics.drained();
             }

@@ -8,7 +8,10 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use calbridge_process::RateStatus;
+use calbridge_process::{
+    RateStatus,
+    crash::{self, Point},
+};
 use calbridge_proto::v1::BookingEvent;
 use calbridge_telemetry::semconv;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header, request::Parts};
@@ -283,7 +286,11 @@ impl Edge {
         match self.durable.keep(event, moment.micros(), &serving.trace).await {
             Ok(stored) => {
                 self.metrics.accepted(trigger, disposition, serving.started.elapsed());
-                let Stored::Committed(accepted) = stored else { return Answer::Accepted { event: name } };
+                let Stored::Committed(accepted) = stored else {
+                    crash::at(Point::EdgeSpooled);
+                    return Answer::Accepted { event: name };
+                };
+                crash::at(Point::EdgeCommitted);
                 span.record(semconv::DELIVERY_ID, accepted.delivery_id.as_str());
                 span.record(semconv::DELIVERY_OUTCOME, outcome_word(accepted.outcome));
                 Answer::Processed { event: name, outcome: accepted.outcome, delivery_id: accepted.delivery_id }

@@ -1,5 +1,5 @@
-//! From a host's name to its addresses, and to a connection with one of them. It is a setting, so that a test can change
-//! the answer without a name server, and the simulation the network.
+//! From a host's name to its addresses, and to a connection with one of them. It is a setting, so that a test can
+//! change the answer without a name server, and the simulation the network.
 
 use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc};
 

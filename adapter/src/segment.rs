@@ -14,6 +14,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use calbridge_process::crash::{self, Point};
+
 use self::record::{Head, NoSegment, RECORD_HEAD_BYTES, Record, SEGMENT_HEAD_BYTES};
 
 /// How the disk is told to keep what was written. Tests put a disk that fails in its place.
@@ -51,8 +53,8 @@ pub(crate) enum Found<'a> {
 pub(crate) enum End {
     /// With its last record.
     Whole,
-    /// Behind so many bytes something was not written to its end.
-    Torn(u64),
+    /// With something that was not written to its end.
+    Torn,
 }
 
 impl Segment {
@@ -60,6 +62,7 @@ impl Segment {
     pub(crate) fn create(directory: &Path, number: u64, sync: Sync) -> io::Result<Self> {
         let path = path(directory, number);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path)?;
+        crash::at(Point::SegmentCreated);
         let begun = (|| {
             file.write_all(&record::segment_head(number))?;
             sync(&file)?;
@@ -105,6 +108,11 @@ impl Segment {
     /// In bytes.
     pub(crate) fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Leaves half of what was written and not synced, as a power cut may.
+    pub(crate) fn tear(&self, written: usize) {
+        let _ = self.file.set_len(self.length + written as u64 / 2);
     }
 
     /// Takes back what a sync that failed did not keep, as far as that can be.
@@ -157,9 +165,9 @@ pub(crate) fn settled_path(directory: &Path, number: u64) -> PathBuf {
 /// Takes a segment and what belongs to it away.
 pub(crate) fn remove(directory: &Path, number: u64) {
     // In this order: marks without their segment mean nothing, a segment without its marks is sent again.
-    for path in [path(directory, number), settled_path(directory, number)] {
-        let _ = fs::remove_file(path);
-    }
+    let _ = fs::remove_file(path(directory, number));
+    crash::at(Point::SegmentRemoved);
+    let _ = fs::remove_file(settled_path(directory, number));
 }
 
 /// The segments of a directory, by their numbers. A file that is called as no segment is called is none.
@@ -211,33 +219,24 @@ pub(crate) fn scan(path: &Path, number: u64, mut each: impl FnMut(Found<'_>)) ->
         return Ok(Err(why));
     }
     let (mut at, mut bytes) = (SEGMENT_HEAD_BYTES as u64, Vec::new());
-    // Where a record begins whose end may never have been written, which shows by what is behind it.
-    let mut unwritten = None;
     loop {
         if at == size {
-            return Ok(Ok(unwritten.map_or(End::Whole, End::Torn)));
+            return Ok(Ok(End::Whole));
         }
         bytes.clear();
         reader.by_ref().take(RECORD_HEAD_BYTES as u64).read_to_end(&mut bytes)?;
-        let Head::Record { length, check } = record::head(&bytes, number) else {
-            return Ok(Ok(End::Torn(unwritten.unwrap_or(at))));
-        };
-        if unwritten.take().is_some() {
-            each(Found::Damaged);
-        }
+        let Head::Record { length, check } = record::head(&bytes, number) else { return Ok(Ok(End::Torn)) };
         bytes.clear();
         if reader.by_ref().take(length as u64).read_to_end(&mut bytes)? < length {
-            return Ok(Ok(End::Torn(at)));
+            return Ok(Ok(End::Torn));
         }
         let whole = (RECORD_HEAD_BYTES + length) as u64;
         // A segment is far below what 32 bits hold; a place beyond that is none of ours.
         let (Ok(offset), Ok(whole_length)) = (u32::try_from(at), u32::try_from(whole)) else {
-            return Ok(Ok(End::Torn(at)));
+            return Ok(Ok(End::Torn));
         };
         match record::body(&bytes, check) {
             Some(record) => each(Found::Record(record, offset, whole_length)),
-            // Hardly any record ends so: the file got its length before it got its bytes.
-            None if bytes.ends_with(&[0]) => unwritten = Some(at),
             None => each(Found::Damaged),
         }
         at += whole;

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{Config, ConfigError, Environment, Options, Program, resolve};
 
 /// `EX_CONFIG` of `sysexits.h`.
-const EXIT_CONFIG: u8 = 78;
+pub(crate) const EXIT_CONFIG: u8 = 78;
 /// What a shell shows for a program that a second Ctrl-C ended.
 const EXIT_INTERRUPTED: i32 = 130;
 /// How long tasks that outlive the program may go on while the runtime stops.

@@ -7,6 +7,7 @@
 mod access;
 mod ages;
 mod config;
+pub mod crash;
 mod error;
 mod files;
 mod frame;

@@ -197,8 +197,8 @@ pub async fn run(
     Service::open(settings).await?.serve(listener, readiness, shutdown).await
 }
 
-/// Serves any store with any clock on any network, as [`Service::serve`] does with its own: for tests, and for stores to
-/// come.
+/// Serves any store with any clock on any network, as [`Service::serve`] does with its own: for tests, and for stores
+/// to come.
 ///
 /// # Errors
 ///

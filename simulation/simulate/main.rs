@@ -1,10 +1,12 @@
-//! Adapters, services, their clients and Cal.com on one thread, in a network, a time and a chance that one number tells.
+//! Adapters, services, their clients and Cal.com on one thread, in a network, a time and a chance that one number
+//! tells.
 //!
 //!     cargo run --profile ci -p calbridge-simulation --example simulate -- --seeds 10000
 //!     cargo run --profile ci -p calbridge-simulation --example simulate -- --seed 7
 //!
-//! The second tells the whole story of a seed. What runs is the real code: edge, forwarder, spool with its files, ingest,
-//! readers; a store in memory stands for what is durable, and outlives the services.
+//! The second tells the whole story of a seed; with `--log`, what adapters and services would log as well. What runs is
+//! the real code: edge, forwarder, spool with its files, ingest, readers; a store in memory stands for what is durable,
+//! and outlives the services.
 
 mod calcom;
 mod disk;
@@ -35,7 +37,9 @@ use clap::Parser;
 use self::{plan::Plan, world::World};
 
 /// A seed takes a fraction of a second of the machine's time; one that takes this long goes round in circles.
-const WATCHDOG: Duration = Duration::from_mins(2);
+const WATCHDOG: Duration = Duration::from_secs(45);
+/// What is said to the process that runs one seed, besides.
+const PASSED_ON: [&str; 3] = ["--digest", "--log", "--quiet"];
 /// So many failing seeds are told in full.
 const TOLD_MOST: usize = 5;
 
@@ -56,6 +60,9 @@ struct Options {
     /// Also prints the digest of all messages and of all that would be logged.
     #[arg(long, requires = "seed")]
     digest: bool,
+    /// Tells what adapters and services would log as well.
+    #[arg(long, requires = "seed")]
+    log: bool,
     /// Prints the last line alone.
     #[arg(long)]
     quiet: bool,
@@ -69,7 +76,7 @@ fn main() -> ExitCode {
     let done = match options.seed {
         Some(seed) if is_begun(seed) => Ok(one(seed, &options)),
         Some(seed) => env::current_exe().and_then(|program| {
-            let arguments = env::args_os().skip(1).filter(|argument| argument == "--digest" || argument == "--quiet");
+            let arguments = env::args_os().filter(|argument| PASSED_ON.iter().any(|passed| argument == passed));
             Ok(command(&program, seed).args(arguments).status()?.success())
         }),
         None => many(&options),
@@ -88,7 +95,7 @@ fn main() -> ExitCode {
 fn one(seed: u64, options: &Options) -> bool {
     thread::spawn(move || {
         thread::sleep(WATCHDOG);
-        eprintln!("CALBRIDGE_SEED={seed} does not end");
+        eprintln!("CALBRIDGE_SEED={seed} does not end: some task is ready for ever, so that time stands still");
         exit(2);
     });
     let report = std::panic::take_hook();
@@ -99,7 +106,7 @@ fn one(seed: u64, options: &Options) -> bool {
     if !options.quiet {
         story::be_loud();
     }
-    let everything = options.digest.then(story::take_everything);
+    let everything = (options.digest || options.log).then(|| story::take_everything(options.log));
     let run = World::new(Plan::of(seed)).map_err(|why| why.to_string()).and_then(World::run);
     let run = if PANICKED.load(Ordering::Relaxed) { Err("something panicked".to_owned()) } else { run };
     if let Some(everything) = everything {

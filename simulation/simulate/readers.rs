@@ -15,6 +15,8 @@ use crate::{network::channel, plan::Host, seen::Seen, story, world};
 
 /// The worker's consumer.
 pub(crate) const CONSUMER: &str = "billing";
+/// So long what it was handed is its own: what a dead worker had is handed out again then.
+const LEASE: prost_types::Duration = prost_types::Duration { seconds: 4, nanos: 0 };
 
 /// Follows the log of a tenant for ever, behind the cursor that it or another before it has kept.
 pub(crate) async fn watch(number: usize, services: usize, seen: Seen) -> turmoil::Result {
@@ -63,7 +65,7 @@ pub(crate) async fn work(services: usize, seen: Seen) -> turmoil::Result {
         }
         async { Settled::Ack }
     };
-    let choices = Consumer { max_in_flight: 4, ..Consumer::default() };
+    let choices = Consumer { max_in_flight: 4, ack_wait: Some(LEASE), ..Consumer::default() };
     let consume = Consume::new(|| connect(&next, services), world::tenant(0), CONSUMER).made_with(choices);
     Ok(consume.run(&handle, pending()).await?)
 }

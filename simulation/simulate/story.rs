@@ -29,10 +29,20 @@ pub(crate) struct Digest(u64);
 
 /// Takes in every message of the network, and every line that adapter and service would log.
 #[derive(Debug, Default)]
-pub(crate) struct Everything(Mutex<Digest>);
+pub(crate) struct Everything {
+    digest: Mutex<Digest>,
+    /// Prints those lines.
+    is_loud: bool,
+}
 
-/// Whose events count.
-const TARGETS: [&str; 2] = ["turmoil", "calbridge"];
+/// One of them.
+#[derive(Debug)]
+struct Line(String);
+
+/// Whose events are messages.
+const NETWORK: &str = "turmoil";
+/// And whose are lines.
+const PRODUCT: &str = "calbridge";
 
 /// Has lines printed as they come.
 pub(crate) fn be_loud() {
@@ -61,11 +71,11 @@ pub(crate) fn digest() -> u64 {
 }
 
 /// Begins to take in everything; what it came to is asked of the handle.
-pub(crate) fn take_everything() -> impl Fn() -> u64 {
-    let everything: &'static Everything = Box::leak(Box::default());
+pub(crate) fn take_everything(is_loud: bool) -> impl Fn() -> u64 {
+    let everything: &'static Everything = Box::leak(Box::new(Everything { is_loud, ..Everything::default() }));
     // Set once: a process runs one seed.
     let _ = tracing::subscriber::set_global_default(everything);
-    || everything.0.lock().map_or(0, |digest| digest.0)
+    || everything.digest.lock().map_or(0, |digest| digest.0)
 }
 
 impl Default for Digest {
@@ -82,23 +92,16 @@ impl Digest {
     }
 }
 
-impl fmt::Write for Digest {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.take(text.as_bytes());
-        Ok(())
-    }
-}
-
-impl Visit for Digest {
+impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to it can't fail.
-        let _ = write!(self, "{}={value:?};", field.name());
+        // Writing to a string can't fail.
+        let _ = write!(self.0, "  {}={value:?}", field.name());
     }
 }
 
 impl Subscriber for &'static Everything {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && TARGETS.iter().any(|target| metadata.target().starts_with(target))
+        metadata.is_event() && [NETWORK, PRODUCT].iter().any(|target| metadata.target().starts_with(target))
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -110,10 +113,15 @@ impl Subscriber for &'static Everything {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let Ok(mut digest) = self.0.lock() else { return };
-        let now = turmoil::sim_elapsed().unwrap_or_default();
-        let _ = write!(digest, "\n{now:?} {}: ", event.metadata().target());
-        event.record(&mut *digest);
+        let (now, target) = (turmoil::sim_elapsed().unwrap_or_default(), event.metadata().target());
+        let mut line = Line(format!("{:>9.3}    {target}", now.as_secs_f64()));
+        event.record(&mut line);
+        if self.is_loud && target.starts_with(PRODUCT) {
+            println!("{}", line.0);
+        }
+        if let Ok(mut digest) = self.digest.lock() {
+            digest.take(line.0.as_bytes());
+        }
     }
 
     fn enter(&self, _: &Id) {}

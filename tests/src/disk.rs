@@ -1,9 +1,9 @@
 //! A disk that fails when a test says so, and that loses what it was not told to keep when a test cuts the power.
 //!
 //! Between a program and its system stands a small library (`disk/shim.c`, built with `cc` where a test needs it, put
-//! there by `LD_PRELOAD`). Below one folder it lets calls fail by the [`Fault`]s that are told, and writes down what the
-//! program did. From that record a [`Model`] knows what the program was promised: what it waited for is on the disk,
-//! the rest may be there or not, whole or in parts.
+//! there by `LD_PRELOAD`). Below one folder it lets calls fail by the [`Fault`]s that are told, and writes down what
+//! the program did. From that record it is known what the program was promised: what it waited for is on the disk, the
+//! rest may be there or not, whole or in parts.
 
 mod fault;
 mod model;
@@ -112,8 +112,8 @@ impl Disk {
         self.word(END_AT)
     }
 
-    /// Takes in what the programs did since. None of them may be running any more. Files that are not as the record says,
-    /// their names: those of a call that a kill cut in two, and those that are written through memory.
+    /// Takes in what the programs did since. None of them may be running any more. Which files are not as the record
+    /// says: those of a call that a kill cut in two, and those that are written through memory.
     pub fn catch_up(&mut self) -> Vec<PathBuf> {
         let end = self.word(END_AT);
         let mut bytes = vec![0; usize::try_from(end).unwrap()];

@@ -122,8 +122,9 @@ fn place(placed: &mut Vec<(usize, Post)>, at: usize, far: usize, post: Post, cha
     placed.push((at, post));
 }
 
-/// Of another booking.
-fn renamed(told: &Golden, end: &str) -> Golden {
+/// The same of other bookings: their uids have this end.
+#[must_use]
+pub fn renamed(told: &Golden, end: &str) -> Golden {
     let other = |uid: &Option<String>| uid.as_ref().map(|uid| format!("{uid}{end}"));
     Golden {
         uid: format!("{}{end}", told.uid),

@@ -31,6 +31,7 @@ pub struct Plan {
     environment: Vec<(String, String)>,
     adapter: Vec<(String, String)>,
     service: Vec<(String, String)>,
+    first_life: Vec<(String, String)>,
     fixed_port: bool,
     clock: bool,
     spool: bool,
@@ -63,6 +64,13 @@ impl Plan {
     #[must_use]
     pub fn env(mut self, variables: impl IntoIterator<Item = (&'static str, impl Into<String>)>) -> Self {
         self.environment.extend(variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())));
+        self
+    }
+
+    /// Sets a variable for the first life of both programs, and for none that they are started anew for.
+    #[must_use]
+    pub fn first_life(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.first_life.push((name.to_owned(), value.into()));
         self
     }
 
@@ -128,11 +136,16 @@ impl Plan {
         let port = if self.fixed_port { crate::port::free() } else { 0 };
         fs::write(config(&folder), config_of(&self.tenants, self.clock)).unwrap();
         let service = self.service_start(&folder, port);
-        let service_program = service.serve();
+        let first = |start: &Start| {
+            let variables = self.first_life.iter();
+            variables.fold(start.clone(), |start, (name, value)| start.env(name, value)).serve()
+        };
+        let service_program = first(&service);
         let adapter = self.adapter_start(&folder, &service_program);
         let (data, spool) = (self.data(&folder), self.spool(&folder));
+        let adapter_program = first(&adapter);
         let plans = (adapter, service);
-        let system = System { adapter: plans.0.serve(), service: service_program, plans, data, spool, folder };
+        let system = System { adapter: adapter_program, service: service_program, plans, data, spool, folder };
         system.ready().await;
         system
     }

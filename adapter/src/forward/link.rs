@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use calbridge_process::Credentials;
+use calbridge_process::{
+    Credentials,
+    crash::{self, Point},
+};
 use calbridge_proto::v1::SubmitEventsResponse;
 use calbridge_telemetry::{propagation, rpc::code_name, semconv};
 use http::{header::AUTHORIZATION, uri::PathAndQuery};
@@ -168,6 +171,7 @@ impl Link {
     }
 
     fn hand_on(&self, id: StreamId, answer: SubmitEventsResponse) {
+        crash::at(Point::ForwardAnswered);
         if self.outbox.answer(id, answer) {
             let Peer { host, port } = &*self.peer;
             info!(

@@ -17,6 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use calbridge_process::crash::{self, Point};
 use calbridge_proto::v1::SubmitEventsResponse;
 use calbridge_telemetry::Check;
 use futures_util::Stream;
@@ -200,7 +201,10 @@ impl Stream for Outgoing {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Frame>> {
         let mut state = self.outbox.lock();
         match state.next_frame(self.id) {
-            Next::Frame(frame) => Poll::Ready(Some(frame)),
+            Next::Frame(frame) => {
+                crash::at(Point::ForwardSend);
+                Poll::Ready(Some(frame))
+            }
             Next::Over => Poll::Ready(None),
             Next::Nothing => {
                 state.wait(self.id, context.waker());

@@ -12,7 +12,10 @@ use std::{
     sync::Arc,
 };
 
-use calbridge_process::{Access, Tenant};
+use calbridge_process::{
+    Access, Tenant,
+    crash::{self, Point},
+};
 use calbridge_proto::v1::SubmitOutcome;
 use calbridge_telemetry::Readiness;
 use futures_util::{StreamExt as _, stream};
@@ -178,7 +181,9 @@ impl Replay<'_> {
             };
             match answered.await {
                 Ok(accepted) => {
+                    crash::at(Point::QuarantineAdmitted);
                     segment::settle(self.directory, place.segment, [place.offset])?;
+                    crash::at(Point::QuarantineMarked);
                     return Ok(Outcome::Admitted(accepted));
                 }
                 Err(refused) if refused.passes() => {

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use calbridge_process::{Access, Ack, RateStatus};
 use calbridge_telemetry::Readiness;
 use http_body_util::Empty;
-
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;

@@ -1,5 +1,5 @@
-//! What the spool works with: the machine's disk and a thread beside the reactor, or, in the simulation, a disk that may
-//! lose what it was not told to keep, and one thread for everything.
+//! What the spool works with: the machine's disk and a thread beside the reactor, or, in the simulation, a disk that
+//! may lose what it was not told to keep, and one thread for everything.
 
 use std::{fs::File, io, sync::mpsc, thread, time::Duration};
 

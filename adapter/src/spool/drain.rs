@@ -5,7 +5,10 @@
 
 use std::{collections::VecDeque, future::Future, iter, sync::Arc, time::Duration};
 
-use calbridge_process::{Ack, Ages};
+use calbridge_process::{
+    Ack, Ages,
+    crash::{self, Point},
+};
 use calbridge_telemetry::semconv;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
@@ -65,8 +68,12 @@ impl Course {
     }
 
     /// When there may be something to do.
-    fn wake(&self, now: Instant) -> Option<Instant> {
-        if now < self.not_before { Some(self.not_before) } else { self.pace.next() }
+    fn wake(&self, now: Instant, waiting: usize) -> Option<Instant> {
+        if now < self.not_before {
+            return Some(self.not_before);
+        }
+        // Where the probe is out its answer is what there is to wait for, and where nothing waits, what comes.
+        if self.failures > 0 || waiting == 0 { None } else { self.pace.next() }
     }
 }
 
@@ -103,7 +110,7 @@ impl Drain {
                 read += entries.len();
                 reading.push(self.spool.inner.disk.read(self.spool.clone(), entries));
             }
-            let wake = course.wake(now).map_or(next_look, |wake| wake.min(next_look));
+            let wake = course.wake(now, waiting).map_or(next_look, |wake| wake.min(next_look));
             select! {
                 Some(events) = reading.next() => {
                     read -= events.len();
@@ -160,6 +167,7 @@ impl Drain {
                 Ok(None) => return (entry, Sent::Damaged),
                 Err(_) => return (entry, Sent::Later(Refused::busy("spool_unreadable"))),
             };
+            crash::at(Point::DrainSend);
             let answered = async {
                 let mut ticket = forwarder.submit(event.into())?;
                 let late = |_| Err(Refused::away("deadline_exceeded"));
@@ -202,6 +210,7 @@ impl Drain {
     fn conclude(&self, entry: Entry, sent: Sent, warnings: &Throttle) -> Next {
         match sent {
             Sent::Committed => {
+                crash::at(Point::DrainAnswered);
                 self.metrics.drained();
                 Next::Settle
             }
@@ -248,4 +257,27 @@ enum Next {
     Wait,
     /// And this one not before a longer one.
     Aside,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_wakes_it_where_nothing_waits() {
+        let now = Instant::now();
+        let course = Course::begin(Ack::Spooled, now);
+        assert_eq!((course.wake(now, 1), course.wake(now, 0)), (Some(now), None));
+    }
+
+    #[test]
+    fn a_probe_that_is_out_is_waited_for_and_nothing_else() {
+        let now = Instant::now();
+        for ack in [Ack::Committed, Ack::Spooled] {
+            let mut course = Course::begin(ack, now);
+            (course.failures, course.not_before) = (1, now + LOOK);
+            assert_eq!(course.wake(now, 1), Some(now + LOOK));
+            assert_eq!(course.wake(now + LOOK, 1), None, "{ack:?}: what has passed would wake it for ever");
+        }
+    }
 }

@@ -72,7 +72,7 @@ pub fn inspect_spool(directory: &Path, mut each: impl FnMut(SpooledEvent)) -> io
             // It has done its service meanwhile.
             Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
             // What is being written just now is not there yet.
-            Ok(Ok(End::Whole | End::Torn(_))) => {}
+            Ok(Ok(End::Whole | End::Torn)) => {}
             Ok(Err(_)) => summary.unreadable += 1,
             Err(why) => return Err(why),
         }

@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use calbridge_process::crash::{self, Point};
 use tracing::{info, warn};
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::segment::{
     self, End, Found,
-    record::{Kind, NoSegment},
+    record::{Kind, NoSegment, SEGMENT_HEAD_BYTES},
 };
 
 /// Why there is no spool.
@@ -63,6 +64,7 @@ impl Spool {
         let lock = lock(&directory)?;
         let mut backlog = Backlog::default();
         let last = recover(&directory, &mut backlog).map_err(unusable)?;
+        crash::at(Point::SpoolRecovered);
         let shared = Arc::new(Shared {
             directory: directory.clone(),
             backlog: std::sync::Mutex::new(backlog),
@@ -132,27 +134,21 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
     let path = segment::path(directory, number);
     let settled = segment::settled(directory, number);
     let (mut found, mut damaged, mut later) = (Vec::new(), 0_u64, 0_u64);
+    // Behind the last record that is whole, and what is damaged before it.
+    let (mut whole, mut damaged_before) = (SEGMENT_HEAD_BYTES as u64, 0);
     let end = segment::scan(&path, number, |what| match what {
-        Found::Record(record, _, _) if record.kind != Some(Kind::Event) => later += 1,
-        Found::Record(record, offset, length) if !settled.contains(&offset) => {
-            found.push((Arc::from(record.tenant), Entry { segment: number, offset, length, time: record.time }));
+        Found::Record(record, offset, length) => {
+            (whole, damaged_before) = (u64::from(offset) + u64::from(length), damaged);
+            if record.kind != Some(Kind::Event) {
+                later += 1;
+            } else if !settled.contains(&offset) {
+                found.push((Arc::from(record.tenant), Entry { segment: number, offset, length, time: record.time }));
+            }
         }
-        Found::Record(..) => {}
         Found::Damaged => damaged += 1,
     })?;
-    let torn = match end {
-        Ok(End::Whole) => false,
-        Ok(End::Torn(at)) => {
-            // The newest was being written when its process ended: nobody was answered for what is behind. In one that
-            // was full long before, it is damage.
-            if is_newest {
-                let file = OpenOptions::new().write(true).open(&path)?;
-                file.set_len(at)?;
-                // Or it would look like damage after a power cut, when it is not the newest any more.
-                file.sync_all()?;
-            }
-            !is_newest
-        }
+    let mut torn = match end {
+        Ok(end) => end != End::Whole,
         Err(NoSegment::Torn) if is_newest => {
             segment::remove(directory, number);
             return Ok(());
@@ -162,6 +158,15 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
             return Ok(());
         }
     };
+    // The newest was being written when its process ended: nobody was answered for what is behind. In one that was full
+    // long before, it is damage.
+    if is_newest && (torn || damaged > damaged_before) {
+        let file = OpenOptions::new().write(true).open(&path)?;
+        file.set_len(whole)?;
+        // Or it would look like damage after a power cut, when it is not the newest any more.
+        file.sync_all()?;
+        (torn, damaged) = (false, damaged_before);
+    }
     if damaged > 0 || later > 0 || torn {
         warn!(path = %path.display(), damaged, later, torn, "not all of this file can be read; it is kept");
     }

@@ -19,7 +19,8 @@ const GATHERED: usize = 256;
 const GATHER: Duration = Duration::from_millis(20);
 /// So many that wait for the disk at a time are a burst.
 const BURST: usize = 16;
-/// How long a burst goes first. Then the service hears of it while it goes on: what it has not heard of nobody can read.
+/// How long a burst goes first. Then the service hears of it while it goes on: what it has not heard of nobody can
+/// read.
 const BURST_MOST: Duration = Duration::from_secs(5);
 
 /// What is in the spool now.

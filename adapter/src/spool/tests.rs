@@ -1,6 +1,5 @@
 use std::{
     fs::{self, OpenOptions},
-    io::Write as _,
     os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::Path,
     sync::atomic::AtomicU32,
@@ -152,25 +151,6 @@ async fn a_segment_goes_when_all_of_it_is_settled() {
     assert_eq!(drain(&spool)[0].0.segment, entry.segment + 1);
     assert_eq!(segments(folder.path()).len(), 1, "its file is gone");
     assert_eq!(spool.amount().records, 1);
-}
-
-#[tokio::test]
-async fn a_part_of_a_mark_spoils_no_other() {
-    let folder = TempDir::new().unwrap();
-    let spool = open(folder.path());
-    for text in ["one", "two", "three"] {
-        keep(&spool, "acme", text).await.unwrap();
-    }
-    let taken = drain(&spool);
-    spool.settle(vec![taken[0].0]);
-    keep(&spool, "acme", "four").await.unwrap();
-    // The disk had room for no more.
-    let marks = segment::settled_path(folder.path(), taken[0].0.segment);
-    OpenOptions::new().append(true).open(marks).unwrap().write_all(b"?").unwrap();
-    spool.settle(vec![taken[1].0]);
-    keep(&spool, "acme", "five").await.unwrap();
-    close(spool);
-    assert_eq!(texts(&open(folder.path())), ["three", "four", "five"]);
 }
 
 /// Whether the disk of one test fails: a segment that is being written, and all else.
@@ -334,6 +314,19 @@ async fn a_tail_that_has_a_length_and_no_bytes_is_torn() {
     close(spool);
     assert_eq!(super::tests::texts(&open(folder.path())), ["next"]);
     assert!(!path.exists(), "nothing in it is needed, and nothing is damaged");
+}
+
+#[tokio::test]
+async fn a_last_record_that_is_not_what_was_written_is_torn() {
+    let folder = TempDir::new().unwrap();
+    let texts: Vec<String> = ["one", "two"].map(str::to_owned).into();
+    let places = written(folder.path(), &texts).await;
+    let path = segments(folder.path()).remove(0);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(b"?", places[1].1 - 1).unwrap();
+    close(open(folder.path()));
+    assert_eq!(file.metadata().unwrap().len(), places[0].1, "it is cut off");
+    assert_eq!(super::tests::texts(&open(folder.path())), ["one"]);
 }
 
 #[tokio::test]

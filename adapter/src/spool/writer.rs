@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use calbridge_process::crash::{self, Point};
 use calbridge_telemetry::Check;
 use tokio::sync::oneshot;
 use tracing::{error, info};
@@ -168,16 +169,19 @@ impl Writer {
                 time: *time,
             });
         }
+        crash::at(Point::SpoolWrite);
         if let Err(why) = segment.write(&bytes) {
             // Nothing of it counts; the next try may find room again.
             self.current = Some(segment);
             return Err(why);
         }
+        crash::at_torn(Point::SpoolWritten, || segment.tear(bytes.len()));
         let began = Instant::now();
         if let Err(why) = segment.sync(bytes.len() as u64) {
             segment.abandon();
             return Err(why);
         }
+        crash::at(Point::SpoolSynced);
         self.metrics.spooled(batch.len(), began.elapsed());
         self.shared.lock().segment(segment.number, segment.length(), false);
         self.current = Some(segment);
@@ -250,7 +254,9 @@ impl Writer {
             if self.reclaim(number) {
                 continue;
             }
+            crash::at(Point::SpoolSettle);
             let _ = segment::settle(&self.directory, number, entries.iter().map(|entry| entry.offset));
+            crash::at(Point::SpoolSettled);
         }
         settled.clear();
     }
@@ -266,6 +272,7 @@ impl Writer {
             }
             self.current = None;
         }
+        crash::at(Point::SegmentRemove);
         segment::remove(&self.directory, number);
         self.shared.forget(number);
         true

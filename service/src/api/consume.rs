@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use calbridge_process::crash::{self, Point};
 use calbridge_proto::v1::{
     ConsumeRequest, ConsumeResponse, Heartbeat, NackAction,
     consume_request::{Nack, Open, Request},
@@ -292,6 +293,9 @@ impl<S: Store> Client<S> {
         let span = if hears { self.outlet.ack_span(said.len()) } else { self.outlet.send_span() };
         let request = TurnRequest { said, room: self.room(), now };
         let command = ConsumerCommand::Turn(request);
+        if hears {
+            crash::at(Point::ConsumerHeard);
+        }
         let outcome = read_under(&span, self.store.command_consumer(self.key.clone(), command)).await?;
         let ConsumerOutcome::Turned(answer) = outcome else {
             return Err(ApiError::ConsumerNotFound { name: self.key.1.clone() }.into());

@@ -2,7 +2,10 @@
 
 use std::pin::Pin;
 
-use calbridge_process::Scope;
+use calbridge_process::{
+    Scope,
+    crash::{self, Point},
+};
 use calbridge_proto::v1::{
     BookingEvent, SubmitEventRequest, SubmitEventResponse, SubmitEventsRequest, SubmitEventsResponse,
     ingest_service_server::IngestService,
@@ -100,7 +103,10 @@ impl Conversation {
     async fn next(&mut self) -> Option<Result<SubmitEventsResponse, Status>> {
         while self.reading || !self.unanswered.is_empty() {
             tokio::select! {
-                Some(answer) = self.unanswered.next() => return Some(Ok(answer)),
+                Some(answer) = self.unanswered.next() => {
+                    crash::at(Point::IngestAnswer);
+                    return Some(Ok(answer));
+                }
                 request = self.requests.message(), if self.reading && self.unanswered.len() < STREAM_IN_FLIGHT => {
                     self.take(request);
                 }

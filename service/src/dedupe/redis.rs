@@ -15,7 +15,10 @@ mod tls;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use calbridge_process::RedisSettings;
+use calbridge_process::{
+    RedisSettings,
+    crash::{self, Point},
+};
 use calbridge_telemetry::semconv::{self, otel};
 use tokio::{
     sync::mpsc,
@@ -200,7 +203,10 @@ async fn pass_on(shared: Arc<Shared>, mut told: mpsc::Receiver<Told>, ttl: Durat
         let commands = keys.len();
         let outcome = shared
             .operate(semconv::span::REDIS_PIPELINE_SET, commands, &round, |mut link| async move {
-                link.set(&keys, ttl).await
+                crash::at(Point::RedisMark);
+                let done = link.set(&keys, ttl).await;
+                crash::at(Point::RedisMarked);
+                done
             })
             .await;
         if let Some(outcome) = outcome {

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use calbridge_process::crash::{self, Point};
 use calbridge_proto::v1;
 use tokio::sync::mpsc;
 use tracing::{Instrument, Span, error, warn};
@@ -61,6 +62,7 @@ fn answer<S>(
     keys: Vec<DeliveryKey>,
     round: &Span,
 ) {
+    crash::at(Point::RoundStored);
     if !keys.is_empty() {
         shared.hint.tell(keys, round);
     }
@@ -81,6 +83,7 @@ fn answer<S>(
             position: first.position,
             booking_uid: first.booking_uid,
         };
+        crash::at(Point::RoundAnswer);
         receipt.answer(Ok(answer), &shared.metrics);
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use calbridge_process::crash::{self, Point};
 use calbridge_proto::v1;
 use tokio::{
     sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc},
@@ -184,6 +185,7 @@ async fn confirm<S: Store>(shared: &Shared<S>, keys: Vec<DeliveryKey>, hits: &[b
 }
 
 fn answer_duplicate<S>(shared: &Shared<S>, receipt: Receipt, first: FirstResult) {
+    crash::at(Point::RoundKnown);
     let layer = shared.hint.layer();
     trace::told_by(&receipt.span, layer);
     shared.metrics.duplicate(layer);

@@ -185,10 +185,10 @@ impl Model {
             }
         }
         fs::remove_dir_all(&self.root).unwrap();
-        for folder in &folders {
+        for folder in folders {
             fs::create_dir(folder).unwrap();
         }
-        for (path, bytes) in &left {
+        for (path, bytes) in left {
             fs::write(path, bytes).unwrap();
         }
         *self = Self::of(&self.root);

@@ -1,4 +1,4 @@
-//! Disks that are full, fail, become read-only or lose their power, under the spool and under SQLite, while webhooks
+//! Disks that are full, fail, become read-only or lose their power, under the spool and under `SQLite`, while webhooks
 //! flow: each is answered with a 2xx that holds or with a 503, and what comes back needs nobody.
 
 mod books;

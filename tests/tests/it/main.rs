@@ -13,6 +13,7 @@ mod bad_disk;
 mod checker;
 mod corpus;
 mod crash;
+mod crash_points;
 mod examples;
 mod golden;
 mod hostile;

@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use calbridge_process::crash::{self, Point};
 use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::{Error, Row, types::ToSql};
@@ -67,6 +68,8 @@ pub(super) async fn commit(
     let sorted = round::sort_out(batch, |key| Ok(firsts.remove(key)))?;
     let copies = copies(client, &sorted.repeated()).await?;
     let plan = sorted.plan(head, &rows, copies)?;
+    // What is written travels with the commit: there is no place between the two.
+    crash::at(Point::StoreCommit);
     tokio::try_join!(
         biased;
         write.deliveries(&plan.changes),
@@ -79,6 +82,7 @@ pub(super) async fn commit(
         write.head(head, plan.head),
         client.batch_execute(end),
     )?;
+    crash::at(Point::StoreCommitted);
     let head = plan.head;
     Ok((plan.answers(), head))
 }
@@ -94,7 +98,9 @@ pub(super) async fn hear_clock(
     let source = v1::TransitionSource::Clock;
     let occasion = Occasion { head, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
     let changes = Changes::of_clock(fold::hear_clock(&rows, &occasion)?, round.now);
+    crash::at(Point::ClockCommit);
     write_changes(client, (&write, packer, end), None, &changes, head).await?;
+    crash::at(Point::ClockCommitted);
     Ok((changes.folded.clock.into_iter().map(|(_, made)| made).collect(), changes.folded.head))
 }
 

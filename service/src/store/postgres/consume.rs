@@ -12,6 +12,7 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use calbridge_process::crash::{self, Point};
 use deadpool_postgres::ClientWrapper;
 
 use self::write::Statements;
@@ -90,7 +91,9 @@ async fn turn(client: &ClientWrapper, key: &ConsumerKey, request: &TurnRequest) 
     let (answer, changes) = turn.finish(chosen, entries);
     let written = Written::of_turn(before, &state, changes);
     park(client, &write, key, &written.parked, request.now).await?;
+    crash::at(Point::ConsumerCommit);
     write.commit(&written).await?;
+    crash::at(Point::ConsumerCommitted);
     Ok(ConsumerOutcome::Turned(answer))
 }
 

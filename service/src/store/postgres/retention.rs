@@ -5,6 +5,7 @@
 //! one: those lock the delivery's row, in the order of positions as the chunk does. Whoever comes second waits, and
 //! sees what came of it; a chunk waits for nothing else that a round has.
 
+use calbridge_process::crash::{self, Point};
 use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::{Error, Row};
@@ -82,7 +83,9 @@ pub(super) async fn purge(client: &ClientWrapper, purge: &Purge) -> Result<Purge
         return Ok(Purged::default());
     }
     let purged = purge_behind(client, purge).await?;
+    crash::at(Point::PurgeCommit);
     client.batch_execute("COMMIT").await?;
+    crash::at(Point::PurgeCommitted);
     Ok(purged)
 }
 
@@ -101,7 +104,9 @@ pub(super) async fn purge_log(client: &ClientWrapper, purge: &LogPurge) -> Resul
     for (tenant, transitions) in log::passed(&gone) {
         advance(client, tenant, Watermarks { transitions, ..watermarks(client, tenant).await? }).await?;
     }
+    crash::at(Point::PurgeCommit);
     client.batch_execute("COMMIT").await?;
+    crash::at(Point::PurgeCommitted);
     Ok(purged)
 }
 

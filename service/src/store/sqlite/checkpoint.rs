@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use calbridge_process::crash::{self, Point};
 use rusqlite::{
     Connection,
     ffi::SQLITE_IOERR_FSYNC,
@@ -99,7 +100,9 @@ fn checkpoint(connection: &mut Option<Connection>, path: &Path, options: Options
         Some(open) => open,
         None => schema::writer(path, options)?,
     };
+    crash::at(Point::StoreCheckpoint);
     let pages = open.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?;
+    crash::at(Point::StoreCheckpointed);
     *connection = Some(open);
     Ok(pages)
 }

@@ -2,6 +2,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
+use calbridge_process::crash::{self, Point};
 use calbridge_proto::v1::{Transition, TransitionSource};
 use rusqlite::{OptionalExtension, TransactionBehavior, params};
 
@@ -53,7 +54,9 @@ pub(super) fn hear(
         Occasion { head: before.position, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
     let changes = Changes::of_clock(fold::hear_clock(&rows, &occasion)?, round.now);
     let has_sorted = write_changes(&transaction, (&mut names, packer), &changes, before)?;
+    crash::at(Point::ClockCommit);
     names.commit(transaction)?;
+    crash::at(Point::ClockCommitted);
     let head = changes.folded.head;
     let answer = changes.folded.clock.into_iter().map(|(_, made)| made).collect();
     Ok(Done { answer, head, has_sorted })

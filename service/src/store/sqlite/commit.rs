@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use calbridge_process::crash::{self, Point};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::{
@@ -46,7 +47,9 @@ pub(super) fn commit(
     write::mentions(&transaction, &mut names, plan.mentions())?;
     write::copies(&transaction, &plan)?;
     Head { position: plan.head, tail }.write(&transaction, before)?;
+    crash::at(Point::StoreCommit);
     names.commit(transaction)?;
+    crash::at(Point::StoreCommitted);
     let head = plan.head;
     Ok(Done { answer: plan.answers(), head, has_sorted: tail < before.tail })
 }

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use calbridge_process::crash::{self, Point};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::{
@@ -46,7 +47,9 @@ pub(super) fn command(
         }
     };
     write(&transaction, settler, key, &written, now)?;
+    crash::at(Point::ConsumerCommit);
     transaction.commit()?;
+    crash::at(Point::ConsumerCommitted);
     Ok(outcome)
 }
 

@@ -1,6 +1,7 @@
 //! Purging: a chunk is one transaction of the one writer, so that a round waits some milliseconds for it at the most.
 //! Rows and watermark go together; a chunk that was cut short leaves both as they were.
 
+use calbridge_process::crash::{self, Point};
 use calbridge_proto::v1;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
@@ -57,7 +58,9 @@ pub(super) fn purge(Desk { connection, settler, .. }: &mut Desk, purge: &Purge) 
         Purgeable::Deliveries => deliveries(&transaction, settler, (&purge.tenant, &found), through)?,
     }
     write(&transaction, &purge.tenant, before.passed(purge.what, through))?;
+    crash::at(Point::PurgeCommit);
     transaction.commit()?;
+    crash::at(Point::PurgeCommitted);
     Ok(purged)
 }
 
@@ -81,7 +84,9 @@ pub(super) fn purge_log(
         let now = Watermarks { transitions, ..watermarks(&transaction, tenant)? };
         write(&transaction, tenant, now)?;
     }
+    crash::at(Point::PurgeCommit);
     transaction.commit()?;
+    crash::at(Point::PurgeCommitted);
     Ok(purged)
 }
 

@@ -19,6 +19,7 @@ use std::{
     time::Instant,
 };
 
+use calbridge_process::crash::{self, Point};
 use tokio::sync::{oneshot, watch};
 use tracing::error;
 
@@ -192,6 +193,7 @@ impl Stored {
         if self.failed.load(Ordering::Relaxed) {
             return Err(StoreError::unavailable("the disk failed before"));
         }
+        crash::at(Point::StoreSync);
         log.sync_data().map_err(|error| {
             self.failed.store(true, Ordering::Relaxed);
             self.forget();
@@ -199,6 +201,7 @@ impl Stored {
             (self.end)(&error);
             error
         })?;
+        crash::at(Point::StoreSynced);
         *self.last() = Some(Instant::now());
         Ok(())
     }

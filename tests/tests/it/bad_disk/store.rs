@@ -1,4 +1,4 @@
-//! SQLite's disk. There is no spool behind it here: what the store does not keep is refused.
+//! `SQLite`'s disk. There is no spool behind it here: what the store does not keep is refused.
 
 use calbridge_e2e::{
     chance::{self, Chance},
