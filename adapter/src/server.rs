@@ -5,6 +5,7 @@
 //! are taken, it is closed for the next who comes.
 
 mod activity;
+mod control;
 mod places;
 mod wire;
 

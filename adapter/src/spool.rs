@@ -34,6 +34,7 @@ use tokio::sync::{Notify, oneshot};
 use self::{
     backlog::{Backlog, Entry},
     disk::Desk,
+    pace::Rush,
     writer::{Append, Command},
 };
 use crate::{forward::Refused, metrics::Metrics, segment};
@@ -87,9 +88,11 @@ struct Shared {
     changed: Notify,
     /// Bytes on their way to the writer.
     queued: AtomicU64,
-    /// Webhooks that wait for the disk, and the most there were of them at a time since somebody asked.
+    /// Webhooks that wait for the disk.
     crowd: AtomicUsize,
+    /// The most there were of them at a time since somebody looked, and how many have come since.
     crowd_most: AtomicUsize,
+    came: AtomicUsize,
     /// Segments that are being read.
     files: Mutex<HashMap<u64, Arc<File>>>,
 }
@@ -213,6 +216,7 @@ impl Shared {
         self.queued.fetch_add(bytes as u64, Ordering::Relaxed);
         let crowd = self.crowd.fetch_add(1, Ordering::Relaxed) + 1;
         self.crowd_most.fetch_max(crowd, Ordering::Relaxed);
+        self.came.fetch_add(1, Ordering::Relaxed);
     }
 
     /// So many, of so many bytes, do not any more.
@@ -221,9 +225,10 @@ impl Shared {
         self.crowd.fetch_sub(webhooks, Ordering::Relaxed);
     }
 
-    /// The most that have waited for the disk at a time since this was asked last.
-    fn crowd_most(&self) -> usize {
-        self.crowd_most.swap(self.crowd.load(Ordering::Relaxed), Ordering::Relaxed)
+    /// What has come to the disk since this was asked last.
+    fn rush(&self) -> Rush {
+        let crowd = self.crowd_most.swap(self.crowd.load(Ordering::Relaxed), Ordering::Relaxed);
+        Rush { crowd, came: self.came.swap(0, Ordering::Relaxed) }
     }
 
     fn file(&self, number: u64) -> io::Result<Arc<File>> {

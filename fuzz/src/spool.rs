@@ -51,6 +51,10 @@ struct Read {
     unreadable: usize,
     /// Up to here nothing is torn; none where it is no segment.
     whole: Option<usize>,
+    /// Behind the last record that is one: of the newest segment nobody was answered for what comes then.
+    sure: usize,
+    /// What is unreadable before it.
+    unreadable_before: usize,
 }
 
 pub(crate) fn judge(input: &[u8]) {
@@ -105,14 +109,15 @@ fn judge_inspection(folder: &Path, wanted: &[Event], read: &Read, is_strange: bo
 fn judge_what_is_left(path: &Path, bytes: &[u8], read: &Read, is_newest: bool) {
     let left = fs::read(path).ok();
     let kept = match read.whole {
-        Some(whole) if is_newest => &bytes[..whole],
+        Some(_) if is_newest => &bytes[..read.sure],
         _ => bytes,
     };
     let is_torn = read.whole.is_some_and(|whole| whole < bytes.len());
     // Begun and not finished, or all of it settled.
     let is_done = match read.whole {
         None => is_newest && is_unfinished(bytes),
-        Some(_) => read.events.is_empty() && read.unreadable == 0 && (is_newest || !is_torn),
+        Some(_) if is_newest => read.events.is_empty() && read.unreadable_before == 0,
+        Some(_) => read.events.is_empty() && read.unreadable == 0 && !is_torn,
     };
     assert_eq!(left.as_deref(), (!is_done).then_some(kept), "what is left of {bytes:?}");
 }
@@ -165,16 +170,22 @@ fn read(bytes: &[u8], number: u64) -> Read {
         return read;
     }
     let mut at = HEAD_BYTES;
+    read.sure = at;
     while let Some(length) = length(&bytes[at..], number) {
         let (place, body) = (at, at + RECORD_HEAD_BYTES);
         let Some(found) = bytes.get(body..body + length) else { break };
         at = body + length;
-        match event(found) {
-            Some(event) if crc32fast::hash(found).to_le_bytes() == bytes[body - 4..body] => {
-                read.events.push((place, event));
+        let is_checked = crc32fast::hash(found).to_le_bytes() == bytes[body - 4..body];
+        match event(found).filter(|_| is_checked) {
+            Some((EVENT, event)) => read.events.push((place, event)),
+            // Of a later release.
+            Some(_) => read.unreadable += 1,
+            None => {
+                read.unreadable += 1;
+                continue;
             }
-            _ => read.unreadable += 1,
         }
+        (read.sure, read.unreadable_before) = (at, read.unreadable);
     }
     read.whole = Some(at);
     read
@@ -188,12 +199,13 @@ fn length(bytes: &[u8], number: u64) -> Option<usize> {
     (is_checked && (BODY_BYTES_LEAST..=BODY_BYTES_MOST).contains(&length)).then_some(length)
 }
 
-fn event(body: &[u8]) -> Option<Event> {
+/// A record's kind, and what else stands in it.
+fn event(body: &[u8]) -> Option<(u8, Event)> {
     let tenant = usize::from(body[1]);
     let time = body.get(2 + tenant..10 + tenant)?;
     let name = str::from_utf8(&body[2..2 + tenant]).ok()?;
     let event = (name.to_owned(), i64::from_le_bytes(time.try_into().ok()?), body[10 + tenant..].to_vec());
-    (body[0] == EVENT).then_some(event)
+    Some((body[0], event))
 }
 
 fn head(number: u64) -> Vec<u8> {

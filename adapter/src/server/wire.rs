@@ -1,9 +1,9 @@
-//! The socket, with the four bounds that hyper does not have.
+//! The socket, with the five bounds that hyper does not have.
 //!
 //! The first bytes of a connection, by which HTTP/2 is told from HTTP/1, must come in time; a peer that does not read
-//! its answers is given up; one that sends much takes turns with all others; and after our last byte what the peer
-//! still sends is read and thrown away for a moment, for closing a socket with unread bytes makes TCP destroy the
-//! answer before the peer has seen it.
+//! its answers is given up; one that sends much takes turns with all others, and one that sends frames for their own
+//! sake is no sender; and after our last byte what the peer still sends is read and thrown away for a moment, for
+//! closing a socket with unread bytes makes TCP destroy the answer before the peer has seen it.
 
 use std::{
     io,
@@ -14,8 +14,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{self, Sleep},
+    time::{self, Instant, Sleep},
 };
+
+use super::control::Control;
 
 /// What an HTTP/2 client begins with.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -40,6 +42,8 @@ const LINGER_CHUNK: usize = 16 * 1024;
 pub(crate) struct Wire<S> {
     socket: S,
     opening: Option<Opening>,
+    /// Of HTTP/2.
+    control: Option<Control>,
     /// Read in this turn.
     turn: usize,
     /// Runs while the peer takes nothing.
@@ -69,18 +73,30 @@ impl<S> Wire<S> {
     /// The socket just accepted; `first_bytes` bounds the wait for enough to tell the protocol.
     pub(crate) fn new(socket: S, first_bytes: Duration) -> Self {
         let opening = Opening { deadline: Box::pin(time::sleep(first_bytes)), matched: 0 };
-        Self { socket, opening: Some(opening), turn: 0, writing: None, closing: Closing::No, ended_by_peer: false }
+        let (turn, closing) = (0, Closing::No);
+        Self { socket, opening: Some(opening), control: None, turn, writing: None, closing, ended_by_peer: false }
+    }
+
+    /// What has come; false where it is too much of what brings nothing.
+    fn saw(&mut self, bytes: &[u8]) -> bool {
+        let behind = self.opened(bytes);
+        self.control.as_mut().is_none_or(|control| control.allows(behind, Instant::now()))
     }
 
     /// Ends the opening as soon as hyper can tell the protocol from what has come: it has bounds of its own from there.
-    fn saw(&mut self, bytes: &[u8]) {
-        let Some(opening) = &mut self.opening else { return };
+    /// What has come behind it.
+    fn opened<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let Some(opening) = &mut self.opening else { return bytes };
         let expected = &H2_PREFACE[opening.matched..];
         let compared = expected.len().min(bytes.len());
         opening.matched += compared;
-        if bytes.is_empty() || expected[..compared] != bytes[..compared] || opening.matched == H2_PREFACE.len() {
+        if bytes.is_empty() || expected[..compared] != bytes[..compared] {
             self.opening = None;
+        } else if opening.matched == H2_PREFACE.len() {
+            self.opening = None;
+            self.control = Some(Control::new(Instant::now()));
         }
+        &bytes[compared..]
     }
 }
 
@@ -98,8 +114,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 let new = &buffer.filled()[before..];
                 wire.turn += new.len();
                 wire.ended_by_peer |= new.is_empty();
-                wire.saw(new);
-                Poll::Ready(result)
+                if wire.saw(new) {
+                    Poll::Ready(result)
+                } else {
+                    Poll::Ready(Err(io::Error::other("frames that bring nothing, too many of them")))
+                }
             }
             Poll::Pending => {
                 wire.turn = 0;

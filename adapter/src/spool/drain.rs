@@ -156,7 +156,7 @@ impl Drain {
             // While the service is away one record is the probe.
             return 1_usize.saturating_sub(load.out);
         }
-        course.pace.room(now, load, || self.spool.inner.shared.crowd_most())
+        course.pace.room(now, load, || self.spool.inner.shared.rush())
     }
 
     fn send(&self, entry: Entry, event: Read) -> impl Future<Output = (Entry, Sent)> + use<> {

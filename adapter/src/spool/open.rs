@@ -72,6 +72,7 @@ impl Spool {
             queued: AtomicU64::default(),
             crowd: AtomicUsize::default(),
             crowd_most: AtomicUsize::default(),
+            came: AtomicUsize::default(),
             files: std::sync::Mutex::default(),
         });
         let writer = Writer {
@@ -165,6 +166,7 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
         file.set_len(whole)?;
         // Or it would look like damage after a power cut, when it is not the newest any more.
         file.sync_all()?;
+        info!(path = %path.display(), "the end of this file was never promised, and is not whole: it is cut");
         (torn, damaged) = (false, damaged_before);
     }
     if damaged > 0 || later > 0 || torn {

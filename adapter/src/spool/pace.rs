@@ -2,8 +2,8 @@
 //!
 //! Behind the commit the spool holds what is late already: a few go out at a time, beside what goes straight through.
 //! Where every webhook is answered when the spool has it (`--ack spooled`), nobody waits for what goes out. There it is
-//! gathered, which costs the service a fraction of what as many small rounds would; and a burst that has whoever sends
-//! it wait for the disk goes first, for a while.
+//! gathered, which costs the service a fraction of what as many small rounds would; and a burst goes first, for a
+//! while.
 
 use std::time::Duration;
 
@@ -17,11 +17,15 @@ const LATE: usize = 32;
 const GATHERED: usize = 256;
 /// How long is gathered at the most: so much later does the service hear of a webhook.
 const GATHER: Duration = Duration::from_millis(20);
-/// So many that wait for the disk at a time are a burst.
-const BURST: usize = 16;
+/// So many that wait for the disk at a time are a burst,
+const BURST_CROWD: usize = 16;
+/// and so many from one look to the next.
+const BURST_CAME: usize = 40;
 /// How long a burst goes first. Then the service hears of it while it goes on: what it has not heard of nobody can
 /// read.
 const BURST_MOST: Duration = Duration::from_secs(5);
+/// After so long without one, the next burst is another.
+const CALM: Duration = Duration::from_secs(1);
 
 /// What is in the spool now.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +42,23 @@ pub(super) struct Pace {
     ack: Ack,
     /// When it is looked next.
     next: Instant,
-    burst: Option<Instant>,
+    burst: Option<Burst>,
+}
+
+/// What comes in faster than what goes out should.
+#[derive(Debug, Clone, Copy)]
+struct Burst {
+    since: Instant,
+    seen: Instant,
+}
+
+/// What has come to the disk since somebody looked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rush {
+    /// The most that waited for it at a time.
+    pub(super) crowd: usize,
+    /// How many have come.
+    pub(super) came: usize,
 }
 
 impl Pace {
@@ -46,18 +66,23 @@ impl Pace {
         Self { ack, next: now, burst: None }
     }
 
-    /// How many more may go now. `crowd` answers the most that have waited for the disk at a time since it was asked
-    /// last.
-    pub(super) fn room(&mut self, now: Instant, load: Load, crowd: impl FnOnce() -> usize) -> usize {
+    /// How many more may go now. `rush` looks at what has come.
+    pub(super) fn room(&mut self, now: Instant, load: Load, rush: impl FnOnce() -> Rush) -> usize {
         if self.ack == Ack::Committed {
             return LATE.saturating_sub(load.out);
         }
         let is_due = self.next <= now;
         if is_due {
             self.next = now + GATHER;
-            self.burst = (crowd() >= BURST).then(|| self.burst.unwrap_or(now));
+            let Rush { crowd, came } = rush();
+            self.burst = self.burst.filter(|burst| now < burst.seen + CALM);
+            if crowd >= BURST_CROWD || came >= BURST_CAME {
+                self.burst = Some(Burst { since: self.burst.map_or(now, |burst| burst.since), seen: now });
+            }
         }
-        if self.burst.is_some_and(|since| now < since + BURST_MOST) || !is_due && load.waiting < GATHERED {
+        // Where it is over as soon as it began, nobody waits for it to be calm.
+        let goes_first = self.burst.is_some_and(|burst| now < (burst.since + BURST_MOST).min(burst.seen + GATHER));
+        if goes_first || !is_due && load.waiting < GATHERED {
             return 0;
         }
         GATHERED.saturating_sub(load.out)
@@ -78,8 +103,16 @@ mod tests {
     }
 
     /// Nobody may be asked.
-    fn nobody() -> usize {
+    fn nobody() -> Rush {
         unreachable!("it is not due")
+    }
+
+    fn rush(crowd: usize, came: usize) -> Rush {
+        Rush { crowd, came }
+    }
+
+    fn calm() -> Rush {
+        rush(BURST_CROWD - 1, BURST_CAME - 1)
     }
 
     #[test]
@@ -95,27 +128,31 @@ mod tests {
     fn what_nobody_waits_for_is_gathered() {
         let began = Instant::now();
         let mut pace = Pace::new(Ack::Spooled, began);
-        assert_eq!(pace.room(began, load(1, 0), || 1), GATHERED);
+        assert_eq!(pace.room(began, load(1, 0), calm), GATHERED);
         let soon = began + GATHER / 2;
         assert_eq!(pace.room(soon, load(GATHERED - 1, 0), nobody), 0);
         assert_eq!(pace.room(soon, load(GATHERED, 200), nobody), GATHERED - 200, "a whole round is there");
         assert_eq!(pace.next(), Some(began + GATHER));
-        assert_eq!(pace.room(began + GATHER, load(1, 10), || 0), GATHERED - 10);
+        assert_eq!(pace.room(began + GATHER, load(1, 10), calm), GATHERED - 10);
     }
 
     #[test]
     fn a_burst_goes_first_for_a_while() {
-        let began = Instant::now();
-        let mut pace = Pace::new(Ack::Spooled, began);
-        let mut now = began;
-        while now < began + BURST_MOST {
-            assert_eq!(pace.room(now, load(10_000, 0), || BURST), 0);
-            now += GATHER;
+        for burst in [rush(BURST_CROWD, 0), rush(0, BURST_CAME)] {
+            let began = Instant::now();
+            let (mut pace, mut now) = (Pace::new(Ack::Spooled, began), began);
+            while now < began + BURST_MOST {
+                assert_eq!(pace.room(now, load(10_000, 0), || burst), 0);
+                now += GATHER;
+            }
+            // Now it is heard of while it goes on, and a moment of calm makes no other burst of it.
+            for came in [burst, calm(), burst, burst] {
+                assert_eq!(pace.room(now, load(10_000, 0), || came), GATHERED);
+                now += GATHER;
+            }
+            now += CALM;
+            assert_eq!(pace.room(now, load(10_000, 0), || burst), 0, "the next one goes first again");
+            assert_eq!(pace.room(now + GATHER, load(10_000, 0), calm), GATHERED, "and is over when it is over");
         }
-        assert_eq!(pace.room(now, load(10_000, 0), || BURST), GATHERED, "it is heard of while it goes on");
-        now += GATHER;
-        assert_eq!(pace.room(now, load(10_000, 0), || BURST - 1), GATHERED);
-        now += GATHER;
-        assert_eq!(pace.room(now, load(10_000, 0), || BURST), 0, "the next one goes first again");
     }
 }
