@@ -6,6 +6,7 @@ use std::{
     sync::Mutex,
 };
 
+use tokio::runtime::Handle;
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -113,7 +114,9 @@ impl Subscriber for &'static Everything {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let (now, target) = (turmoil::sim_elapsed().unwrap_or_default(), event.metadata().target());
+        // Outside of a host's turn it would be read off the clock of the machine.
+        let now = Handle::try_current().ok().and_then(|_| turmoil::sim_elapsed());
+        let (now, target) = (now.unwrap_or_default(), event.metadata().target());
         let mut line = Line(format!("{:>9.3}    {target}", now.as_secs_f64()));
         event.record(&mut line);
         if self.is_loud && target.starts_with(PRODUCT) {

@@ -49,6 +49,13 @@ pub(crate) enum What {
     Cut(Wire, Cut),
 }
 
+/// What a misfortune hits: one at a time of each.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Who(Who),
+    Wire(Wire),
+}
+
 /// How long at the most, in milliseconds. Longer than the adapter's patience, and than a sender's.
 const KILLED: usize = 1_500;
 const FROZEN: usize = 3_000;
@@ -93,6 +100,68 @@ impl Kind {
             all.extend(services.map(Wire::Postgres));
         }
         all
+    }
+}
+
+impl What {
+    pub(crate) fn target(&self) -> Target {
+        match self {
+            Self::Kill(who) | Self::Freeze(who) => Target::Who(*who),
+            Self::Weather(wire, _) | Self::Cut(wire, _) => Target::Wire(*wire),
+        }
+    }
+
+    /// Whom it has ended.
+    pub(crate) fn killed(&self) -> Option<Who> {
+        if let Self::Kill(who) = self { Some(*who) } else { None }
+    }
+
+    /// Its kind, for the report.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Kill(who) => format!("kill -9 of {}", who.name()),
+            Self::Freeze(who) => format!("SIGSTOP of {}", who.name()),
+            Self::Weather(wire, weather) => {
+                let how = match weather {
+                    Weather::Slow(_) => "slow",
+                    Weather::Held => "held",
+                    Weather::Deaf => "lost one way",
+                    Weather::Lost => "lost both ways",
+                    Weather::Clear => "clear",
+                };
+                format!("bytes {how}, {}", wire.name())
+            }
+            Self::Cut(wire, cut) => {
+                let how = match cut {
+                    Cut::Reset => "reset",
+                    Cut::ClientsEnd => "half closed by the client",
+                    Cut::ServerEnds => "half closed by the server",
+                };
+                format!("connections {how}, {}", wire.name())
+            }
+        }
+    }
+}
+
+impl Who {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Adapter(_) => "an adapter",
+            Self::Service(_) => "a service",
+            Self::Redis => "Redis",
+            Self::Postgres => "PostgreSQL",
+            Self::Watcher(_) => "a watcher",
+        }
+    }
+}
+
+impl Wire {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Forward(..) => "adapter to service",
+            Self::Redis(_) => "service to Redis",
+            Self::Postgres(_) => "service to PostgreSQL",
+        }
     }
 }
 

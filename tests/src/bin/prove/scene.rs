@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Kind,
-    misfortune::{ADAPTERS, Misfortune, WATCHERS, What, Who, Wire},
+    misfortune::{ADAPTERS, Misfortune, Target, WATCHERS, What, Who, Wire},
 };
 
 /// Between two looks at what is due.
@@ -181,17 +181,18 @@ impl Scene {
 
     /// Whether it would hit somebody who is there.
     pub(crate) fn may_strike(&self, misfortune: &Misfortune) -> bool {
-        let is_free = self.away.iter().all(|(_, what)| of(what) != of(&misfortune.what));
+        let target = misfortune.what.target();
+        let is_free = self.away.iter().all(|(_, what)| what.target() != target);
         is_free
-            && match of(&misfortune.what) {
-                Of::Who(Who::Adapter(number)) => self.adapters[number].is_up,
-                Of::Who(Who::Service(number)) => self.services[number].is_up,
-                _ => true,
+            && match target {
+                Target::Who(Who::Adapter(number)) => self.adapters[number].is_up,
+                Target::Who(Who::Service(number)) => self.services[number].is_up,
+                Target::Who(_) | Target::Wire(_) => true,
             }
     }
 
     pub(crate) fn strike(&mut self, Misfortune { what, lasts }: Misfortune) {
-        *self.struck.entry(name(&what)).or_default() += 1;
+        *self.struck.entry(what.name()).or_default() += 1;
         match what {
             What::Kill(who) => self.kill(who),
             What::Freeze(who) => self.freeze(who),
@@ -209,7 +210,7 @@ impl Scene {
             self.end(what);
         }
         let mut failed = false;
-        let killed: Vec<Who> = self.away.iter().filter_map(|(_, what)| killed(what)).collect();
+        let killed: Vec<Who> = self.away.iter().filter_map(|(_, what)| what.killed()).collect();
         for (number, slot) in self.services.iter_mut().enumerate() {
             if !killed.contains(&Who::Service(number)) && !slot.goes_on() {
                 slot.program = slot.start.spawn();
@@ -316,55 +317,6 @@ impl Scene {
             // A watcher lives again at once, and what is cut stays cut.
             What::Kill(Who::Watcher(_)) | What::Freeze(Who::Watcher(_)) | What::Cut(..) => {}
         }
-    }
-}
-
-/// What a misfortune hits: one at a time of each.
-#[derive(PartialEq, Eq)]
-enum Of {
-    Who(Who),
-    Wire(Wire),
-}
-
-fn of(what: &What) -> Of {
-    match what {
-        What::Kill(who) | What::Freeze(who) => Of::Who(*who),
-        What::Weather(wire, _) | What::Cut(wire, _) => Of::Wire(*wire),
-    }
-}
-
-fn killed(what: &What) -> Option<Who> {
-    if let What::Kill(who) = what { Some(*who) } else { None }
-}
-
-/// A kind of misfortune, for the report.
-fn name(what: &What) -> String {
-    let who = |who: &Who| match who {
-        Who::Adapter(_) => "an adapter",
-        Who::Service(_) => "a service",
-        Who::Redis => "Redis",
-        Who::Postgres => "PostgreSQL",
-        Who::Watcher(_) => "a watcher",
-    };
-    let wire = |wire: &Wire| match wire {
-        Wire::Forward(..) => "adapter to service",
-        Wire::Redis(_) => "service to Redis",
-        Wire::Postgres(_) => "service to PostgreSQL",
-    };
-    match what {
-        What::Kill(killed) => format!("kill -9 of {}", who(killed)),
-        What::Freeze(frozen) => format!("SIGSTOP of {}", who(frozen)),
-        What::Weather(on, weather) => {
-            let how = match weather {
-                Weather::Slow(_) => "slow",
-                Weather::Held => "held",
-                Weather::Deaf => "lost one way",
-                Weather::Lost => "lost both ways",
-                Weather::Clear => "clear",
-            };
-            format!("bytes {how}, {}", wire(on))
-        }
-        What::Cut(on, cut) => format!("connections cut ({cut:?}), {}", wire(on)),
     }
 }
 
