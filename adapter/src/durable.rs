@@ -23,7 +23,8 @@ use tracing::{Instrument as _, Span, field::Empty, info_span};
 use crate::{
     forward::{self, Accepted, Forwarder, Refused, Ticket},
     metrics::Metrics,
-    spool::{Kept, Spool},
+    segment::record::Kind,
+    spool::{Kept, Spool, untyped},
 };
 
 /// How long an answer is waited for after the spool has the event: then it is sent again.
@@ -65,13 +66,19 @@ struct Sending<'a> {
 }
 
 impl Durable {
+    /// Whether an event of a body of so many bytes is answered before anybody looks into it.
+    pub(crate) fn is_typed_later(&self, body_bytes: usize) -> bool {
+        self.spool.is_some() && self.ack == Ack::Spooled && body_bytes <= untyped::BODY_BYTES_MOST
+    }
+
     /// Keeps the event of the request whose trace this is, received at `time` (microseconds since
     /// 1970-01-01T00:00:00Z), under a span that becomes the parent of all that the service does with it.
     pub(crate) async fn keep(&self, mut event: BookingEvent, time: i64, request: &Trace) -> Result<Stored, Refused> {
         if let (Some(spool), Ack::Spooled) = (&self.spool, self.ack) {
             let span = begin(&mut event, request, append_span);
+            let kind = if self.is_typed_later(event.raw_body.len()) { Kind::Untyped } else { Kind::Event };
             let bytes = forward::encode(&event)?;
-            append(spool, &event.tenant, time, bytes, false, span).await?;
+            append(spool, &event.tenant, time, kind, bytes, false, span).await?;
             return Ok(Stored::Spooled);
         }
         let span = begin(&mut event, request, send_span);
@@ -101,7 +108,7 @@ impl Durable {
         let is_out = ticket.is_some() && bytes.len() <= LATE_BYTES;
         drop(sending);
         let span = if request.span.is_none() { Span::none() } else { append_span(&event) };
-        match (append(spool, &event.tenant, time, bytes, is_out, span).await, ticket) {
+        match (append(spool, &event.tenant, time, Kind::Event, bytes, is_out, span).await, ticket) {
             (Ok(kept), ticket) => {
                 if let (Some(kept), Some(ticket)) = (kept, ticket) {
                     self.hear_late(kept, ticket);
@@ -151,11 +158,12 @@ async fn append(
     spool: &Spool,
     tenant: &str,
     time: i64,
+    kind: Kind,
     event: Bytes,
     is_out: bool,
     span: Span,
 ) -> Result<Option<Kept>, Refused> {
-    let kept = spool.keep(tenant, time, event, is_out).instrument(span.clone()).await;
+    let kept = spool.keep(tenant, time, kind, event, is_out).instrument(span.clone()).await;
     if let Err(refused) = &kept {
         span.record(semconv::ERROR_TYPE, refused.reason);
         span.record(semconv::otel::STATUS_CODE, "ERROR");

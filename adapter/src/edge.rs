@@ -255,15 +255,9 @@ impl Edge {
         });
     }
 
-    /// Types the body and has it made durable.
+    /// Types the body, now or later, and has it made durable.
     async fn accept(&self, head: &Parts, route: Route<'_>, serving: &Serving<'_>, verified: Verified) -> Answer {
         let Verified { secret_id, body, moment } = verified;
-        let bytes = body.bytes.clone();
-        let make = || info_span!("parse webhook", { semconv::otel::NAME } = semconv::span::PARSE_WEBHOOK);
-        let parse = serving.child(make);
-        let typed = parse.in_scope(|| calbridge_calcom::type_body(&bytes));
-        let trigger = labels::trigger_label(typed.trigger);
-        let disposition = labels::disposition_label(&typed);
         let mut event = BookingEvent {
             tenant: route.tenant.to_owned(),
             receive_time: Some(moment.time.into()),
@@ -271,10 +265,11 @@ impl Edge {
             content_type: text(&head.headers, &header::CONTENT_TYPE),
             secret_id: secret_id.as_ref().to_owned(),
             request_id: moment.request_id.to_string(),
-            raw_body: bytes,
+            raw_body: body.bytes.clone(),
             ..BookingEvent::default()
         };
-        typed.into_event(&mut event);
+        let disposition = self.look_into(&mut event, serving);
+        let trigger = labels::trigger_label(event.trigger());
         let span = &serving.trace.span;
         span.record(semconv::SECRET_ID, event.secret_id.as_str());
         span.record(semconv::TRIGGER, trigger);
@@ -307,6 +302,20 @@ impl Edge {
                 Answer::Unavailable { retry_after: refused.retry_after }
             }
         }
+    }
+
+    /// Fills in what the body says, as much of it as is looked at now. How it was taken.
+    fn look_into(&self, event: &mut BookingEvent, serving: &Serving<'_>) -> &'static str {
+        if self.durable.is_typed_later(event.raw_body.len()) {
+            let (trigger, name) = calbridge_calcom::first_trigger(&event.raw_body);
+            (event.trigger, event.trigger_name) = (trigger.into(), name);
+            return labels::UNTYPED;
+        }
+        let make = || info_span!("parse webhook", { semconv::otel::NAME } = semconv::span::PARSE_WEBHOOK);
+        let typed = serving.child(make).in_scope(|| calbridge_calcom::type_body(&event.raw_body));
+        let disposition = labels::disposition_label(&typed);
+        typed.into_event(event);
+        disposition
     }
 
     /// A connection was closed to make room for another.

@@ -74,6 +74,9 @@ pub(crate) fn trigger_label(trigger: Trigger) -> &'static str {
     }
 }
 
+/// How the body was taken where it was answered before anybody looked into it.
+pub(crate) const UNTYPED: &str = "untyped";
+
 /// How the body was taken: typed or not.
 pub(crate) fn disposition_label(typed: &Typed) -> &'static str {
     if typed.payload.is_some() { "accepted" } else { "unparsed" }

@@ -16,7 +16,7 @@ use std::{
 
 use calbridge_process::crash::{self, Point};
 
-use self::record::{Head, NoSegment, RECORD_HEAD_BYTES, Record, SEGMENT_HEAD_BYTES};
+use self::record::{Head, Kind, NoSegment, RECORD_HEAD_BYTES, Record, SEGMENT_HEAD_BYTES};
 
 /// How the disk is told to keep what was written. Tests put a disk that fails in its place.
 pub(crate) type Sync = fn(&File) -> io::Result<()>;
@@ -250,14 +250,14 @@ pub(crate) fn settled(directory: &Path, number: u64) -> HashSet<u32> {
     marks.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
 }
 
-/// The payload of one record; none where it is not what was written.
-pub(crate) fn read(file: &File, number: u64, offset: u32, length: u32) -> io::Result<Option<Vec<u8>>> {
+/// The kind and the payload of one record; none where it is not what was written.
+pub(crate) fn read(file: &File, number: u64, offset: u32, length: u32) -> io::Result<Option<(Option<Kind>, Vec<u8>)>> {
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
     file.read_exact_at(&mut bytes, u64::from(offset))?;
     let Head::Record { check, .. } = record::head(&bytes, number) else { return Ok(None) };
     let found = record::body(bytes.get(RECORD_HEAD_BYTES..).unwrap_or_default(), check);
-    let Some(payload) = found.map(|record| record.payload.len()) else { return Ok(None) };
+    let Some((kind, payload)) = found.map(|record| (record.kind, record.payload.len())) else { return Ok(None) };
     // What stands before the payload is a few bytes: moving it out costs less than a second buffer.
     bytes.drain(..bytes.len() - payload);
-    Ok(Some(bytes))
+    Ok(Some((kind, bytes)))
 }

@@ -23,9 +23,11 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    select, time,
+    select,
+    task::JoinSet,
+    time,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{edge::Edge, observe::Ends};
@@ -97,14 +99,15 @@ pub(crate) async fn serve<L: Listener>(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let local = listener.local_addr()?;
-    let places = Places::new(limits.connections);
+    let places = Places::new(limits.connections, shutdown.clone());
     let builder = builder(&limits);
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let tasks = TaskTracker::new();
-    let abandon = CancellationToken::new();
+    let mut tasks = JoinSet::new();
     loop {
         let accepted = select! {
             accepted = listener.accept() => accepted,
+            // A panic in one of them was said where it happened.
+            Some(_) = tasks.join_next() => continue,
             () = shutdown.cancelled() => break,
         };
         let (stream, peer) = match accepted {
@@ -128,21 +131,14 @@ pub(crate) async fn serve<L: Listener>(
             drain: shutdown.clone(),
             place,
         };
-        let (tls, abandon) = (tls.clone(), abandon.clone());
-        tasks.spawn(async move {
-            select! {
-                () = connection.begin(stream, tls) => {}
-                () = abandon.cancelled() => {}
-            }
-        });
+        tasks.spawn(connection.begin(stream, tls.clone()));
     }
     drop(listener);
-    tasks.close();
     info!(connections = tasks.len(), "no further connections; finishing what was accepted");
-    if time::timeout(limits.shutdown_grace, tasks.wait()).await.is_err() {
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    if time::timeout(limits.shutdown_grace, ended).await.is_err() {
         warn!(connections = tasks.len(), "the grace is over; these connections are cut");
-        abandon.cancel();
-        tasks.wait().await;
+        tasks.shutdown().await;
     }
     Ok(())
 }
@@ -171,8 +167,7 @@ impl Connection {
                 Ok(socket) => self.serve(socket).await,
                 Err(why) => debug!(%why, "no TLS with a sender"),
             },
-            () = self.drain.cancelled() => {}
-            () = self.place.leave.cancelled() => debug!("a connection without TLS yet made room for another"),
+            () = self.place.leave.cancelled() => debug!("a connection without TLS yet left"),
         }
     }
 
@@ -202,10 +197,9 @@ impl Connection {
                     }
                     return;
                 }
-                () = drain.cancelled(), if !ending => {}
                 () = place.leave.cancelled(), if !ending => {
-                    // Else its request has come meanwhile, and is answered first.
-                    if activity.waits_since().is_some() {
+                    // Where it is to make room and does not, its request has come meanwhile, and is answered first.
+                    if !drain.is_cancelled() && activity.waits_since().is_some() {
                         debug!("a connection whose peer was waited for made room for another");
                         return;
                     }

@@ -13,6 +13,7 @@ mod empty;
 mod inspect;
 mod open;
 mod pace;
+pub(crate) mod untyped;
 mod writer;
 
 use std::{
@@ -35,9 +36,13 @@ use self::{
     backlog::{Backlog, Entry},
     disk::Desk,
     pace::Rush,
-    writer::{Append, Command},
+    writer::{Append, CROWD, Command},
 };
-use crate::{forward::Refused, metrics::Metrics, segment};
+use crate::{
+    forward::Refused,
+    metrics::Metrics,
+    segment::{self, record::Kind},
+};
 
 pub(crate) use self::{backlog::Amount, drain::Drain, open::recovered};
 pub use self::{
@@ -111,6 +116,7 @@ impl Spool {
         &self,
         tenant: &str,
         time: i64,
+        kind: Kind,
         event: Bytes,
         is_out: bool,
     ) -> Result<Option<Kept>, Refused> {
@@ -119,10 +125,13 @@ impl Spool {
             return Err(refused("spool_full"));
         }
         let (answer, answered) = oneshot::channel();
-        self.inner.shared.coming(event.len());
-        let append = Append { tenant: Arc::from(tenant), time, event, is_out, answer };
+        let crowd = self.inner.shared.coming(event.len());
+        let append = Append { tenant: Arc::from(tenant), time, kind, event, is_out, answer };
         if !self.inner.commands.ask(Command::Append(append)) {
             return Err(refused("spool_failed"));
+        }
+        if crowd == CROWD {
+            self.inner.commands.hurry();
         }
         match answered.await {
             Ok(Ok(entry)) => Ok(is_out.then(|| Kept { spool: self.clone(), entry: Some(entry) })),
@@ -152,10 +161,15 @@ impl Spool {
         !self.inner.is_aged.load(Ordering::Relaxed) && records < RECORDS_MOST && grown <= self.inner.bounds.bytes
     }
 
-    /// The next to send, as many as there are up to a bound.
-    fn take(&self, most: usize) -> Vec<Entry> {
+    /// The next to send: as many as there are, up to so many, and up to so many bytes together.
+    fn take(&self, most: usize, mut bytes: u64) -> Vec<Entry> {
         let mut backlog = self.inner.shared.lock();
-        std::iter::from_fn(|| backlog.take()).take(most).map(|(_, entry)| entry).collect()
+        let mut next = || {
+            let (_, entry) = backlog.take(bytes)?;
+            bytes -= u64::from(entry.length);
+            Some(entry)
+        };
+        std::iter::from_fn(|| next()).take(most).collect()
     }
 
     fn settle(&self, entries: Vec<Entry>) {
@@ -168,9 +182,8 @@ impl Spool {
         self.inner.commands.ask(Command::Settled(entries));
     }
 
-    fn read(&self, entry: Entry) -> io::Result<Option<Vec<u8>>> {
-        let file = self.inner.shared.file(entry.segment)?;
-        segment::read(&file, entry.segment, entry.offset, entry.length)
+    fn read(&self, entry: Entry) -> io::Result<Option<Bytes>> {
+        read(&*self.inner.shared.file(entry.segment)?, entry)
     }
 }
 
@@ -211,12 +224,13 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// A webhook of so many bytes waits for the disk.
-    fn coming(&self, bytes: usize) {
+    /// A webhook of so many bytes waits for the disk; how many do now.
+    fn coming(&self, bytes: usize) -> usize {
         self.queued.fetch_add(bytes as u64, Ordering::Relaxed);
         let crowd = self.crowd.fetch_add(1, Ordering::Relaxed) + 1;
         self.crowd_most.fetch_max(crowd, Ordering::Relaxed);
         self.came.fetch_add(1, Ordering::Relaxed);
+        crowd
     }
 
     /// So many, of so many bytes, do not any more.
@@ -250,6 +264,15 @@ impl Shared {
         // Nothing in there panics half-way through a change.
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An event as it goes to the service; nothing where it is not what was written.
+fn read(file: &File, entry: Entry) -> io::Result<Option<Bytes>> {
+    let found = segment::read(file, entry.segment, entry.offset, entry.length)?;
+    Ok(found.and_then(|(kind, event)| match kind {
+        Some(Kind::Untyped) => untyped::complete(event.into()),
+        _ => Some(event.into()),
+    }))
 }
 
 /// What opening it needs.

@@ -4,12 +4,38 @@
 //! none of them, and nothing else is read here.
 
 use calbridge_proto::v1::Trigger;
-use serde::de::MapAccess;
+use serde::de::{Error as _, MapAccess};
 
 use crate::{
-    lenient::{Object, Slot, StrictText, from_json},
+    lenient::{Key, Object, Scalar, Shape, Slot, StrictText, begin_json, from_json},
     surrogate,
 };
+
+/// Bytes kept of a trigger's name. The longest that Cal.com has is 43 bytes long.
+pub(crate) const TRIGGER_NAME_BYTES_MAX: usize = 128;
+
+/// What a body says first of all: its trigger as far as the schema knows it, and `triggerEvent` as sent, cut at 128
+/// bytes. Of a body in Cal.com's envelope it is what [`type_body`](crate::type_body) finds, for a fraction of the cost:
+/// the sender writes it first, and nothing behind it is looked at. So a body that says it twice, or is no JSON further
+/// on, may be typed otherwise.
+#[must_use]
+pub fn first_trigger(raw: &[u8]) -> (Trigger, String) {
+    let mut name = String::new();
+    // An error says that the name was found, or that there is none.
+    let _ = begin_json(raw, FirstTrigger(&mut name));
+    cut(&mut name);
+    (trigger(&name), name)
+}
+
+/// Cuts a trigger's name to what is kept of it.
+pub(crate) fn cut(trigger_name: &mut String) {
+    trigger_name.truncate(trigger_name.floor_char_boundary(TRIGGER_NAME_BYTES_MAX));
+}
+
+/// The trigger of this name; unspecified where the schema does not know it.
+fn trigger(name: &str) -> Trigger {
+    Trigger::from_str_name(&format!("TRIGGER_{name}")).unwrap_or_default()
+}
 
 /// `createdAt` of a body's outermost object, whatever stands around it: of an envelope when the webhook was made, of a
 /// flat `MEETING_STARTED` or `MEETING_ENDED` when its row was. None where the body is no JSON object or names no time.
@@ -55,7 +81,28 @@ impl<'de> Object<'de> for Envelope<'de> {
 impl Envelope<'_> {
     /// The trigger by its name; unspecified where the schema does not know it.
     pub(crate) fn trigger(&self) -> Trigger {
-        Trigger::from_str_name(&format!("TRIGGER_{}", self.trigger_name)).unwrap_or_default()
+        trigger(&self.trigger_name)
+    }
+}
+
+/// Where the first `triggerEvent` goes.
+struct FirstTrigger<'a>(&'a mut String);
+
+impl<'de> Shape<'de> for FirstTrigger<'_> {
+    type Output = ();
+
+    fn scalar(self, _scalar: Scalar<'de>) {}
+
+    fn entries<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        while let Some(Key(key)) = entries.next_key()? {
+            let slot = Slot { entries: &mut entries };
+            if key == "triggerEvent" {
+                *self.0 = slot.read::<StrictText>()?.unwrap_or_default();
+                return Err(A::Error::custom("the rest is not read"));
+            }
+            slot.skip()?;
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ mod shape;
 use std::marker::PhantomData;
 
 use jiff::Timestamp;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess};
+use serde::de::{DeserializeSeed as _, IgnoredAny, MapAccess, SeqAccess};
 use serde_json::value::RawValue;
 
 pub(crate) use self::shape::{Any, Key, Scalar, Shape};
@@ -56,7 +56,7 @@ impl<'de, T: Object<'de>> Shape<'de> for T {
 
 /// The value of one key, not yet read.
 pub(crate) struct Slot<'m, A> {
-    entries: &'m mut A,
+    pub(crate) entries: &'m mut A,
 }
 
 impl<'de, A: MapAccess<'de>> Slot<'_, A> {
@@ -104,6 +104,11 @@ impl<'de, A: MapAccess<'de>> Slot<'_, A> {
 /// Reads a whole JSON text as `T`.
 pub(crate) fn from_json<'de, T: Shape<'de> + Default>(json: &'de str) -> serde_json::Result<T::Output> {
     shape::from_json(json, T::default())
+}
+
+/// Reads the beginning of a JSON text as this shape, as much as that wants of it.
+pub(crate) fn begin_json<'de, S: Shape<'de>>(json: &'de [u8], shape: S) -> serde_json::Result<S::Output> {
+    Any(shape).deserialize(&mut serde_json::Deserializer::from_slice(json))
 }
 
 /// A string, or an integer's digits.

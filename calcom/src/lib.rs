@@ -12,5 +12,5 @@ mod payload;
 mod surrogate;
 mod typed;
 
-pub use envelope::created_at;
+pub use envelope::{created_at, first_trigger};
 pub use typed::{Typed, type_body};

@@ -3,7 +3,7 @@
 use calbridge_proto::v1::{BookingEvent, Trigger, booking_event::Payload};
 
 use crate::{
-    envelope::Envelope,
+    envelope::{self, Envelope},
     lenient::{Object, from_json},
     payload::{
         BookingObject, CalVideoNoShowObject, DelegationCredentialObject, FormObject, InstantMeetingObject,
@@ -12,9 +12,6 @@ use crate::{
     },
     surrogate,
 };
-
-/// Bytes kept of a trigger's name. The longest that Cal.com has is 43 bytes long.
-const TRIGGER_NAME_BYTES_MAX: usize = 128;
 
 /// What a body says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,7 +55,7 @@ pub fn type_body(raw: &[u8]) -> Typed {
         (_, None) => (None, None),
     };
     let mut trigger_name = envelope.trigger_name;
-    trigger_name.truncate(trigger_name.floor_char_boundary(TRIGGER_NAME_BYTES_MAX));
+    envelope::cut(&mut trigger_name);
     if trigger_name.is_empty() || payload.is_none() {
         return Typed { trigger, trigger_name, ..Typed::default() };
     }

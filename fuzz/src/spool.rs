@@ -10,6 +10,7 @@ use std::{
 };
 
 use calbridge_adapter::{MAX_EVENT_BYTES, fuzzing::recover, inspect_spool};
+use calbridge_calcom::type_body;
 use calbridge_proto::v1::BookingEvent;
 use prost::Message as _;
 use tempfile::TempDir;
@@ -25,8 +26,9 @@ const RECORD_HEAD_BYTES: usize = 12;
 /// The shortest body: kind, length of the tenant, time.
 const BODY_BYTES_LEAST: usize = 10;
 const BODY_BYTES_MOST: usize = MAX_EVENT_BYTES + 1024;
-/// The one kind that there is.
+/// The kinds that are sent on: whole events, and those whose bodies are typed on the way.
 const EVENT: u8 = 1;
+const UNTYPED: u8 = 3;
 
 // What an input may ask for besides.
 const RAW: u8 = 1;
@@ -42,11 +44,14 @@ thread_local! {
 /// A record: tenant, time, event.
 type Event = (String, i64, Vec<u8>);
 
+/// What stands in a record of this kind.
+type Kept = (u8, Event);
+
 /// What a segment holds by its description.
 #[derive(Debug, Default)]
 struct Read {
     /// With the place of each.
-    events: Vec<(usize, Event)>,
+    events: Vec<(usize, Kept)>,
     /// Records that are none, or of a kind that is not known.
     unreadable: usize,
     /// Up to here nothing is torn; none where it is no segment.
@@ -79,29 +84,41 @@ pub(crate) fn judge(input: &[u8]) {
         let mut read = read(&bytes, NUMBER);
         read.events.retain(|(place, _)| !marks.iter().any(|mark| usize::try_from(*mark) == Ok(*place)));
         let is_newest = wishes & NOT_NEWEST == 0 && stray.as_ref().is_none_or(|(_, number)| *number < Some(NUMBER));
-        let mut wanted: Vec<_> = read.events.iter().map(|(_, event)| event.clone()).collect();
-        wanted.extend((wishes & NOT_NEWEST != 0).then_some(after));
+        let mut kept: Vec<_> = read.events.iter().map(|(_, kept)| kept.clone()).collect();
+        kept.extend((wishes & NOT_NEWEST != 0).then_some((EVENT, after)));
         if wishes & LOOK != 0 {
-            judge_inspection(folder, &wanted, &read, stray.is_some_and(|(_, number)| number.is_some()));
+            judge_inspection(folder, &kept, &read, stray.is_some_and(|(_, number)| number.is_some()));
         }
+        let wanted = by_tenant(kept.into_iter().filter_map(sent).collect());
         for _ in 0..=u8::from(wishes & AGAIN != 0) {
             let found = recover(folder).expect("a start");
-            assert_eq!(by_tenant(found), by_tenant(wanted.clone()));
+            assert_eq!(by_tenant(found), wanted);
             judge_what_is_left(&path(folder, NUMBER), &bytes, &read, is_newest);
         }
     });
 }
 
-fn judge_inspection(folder: &Path, wanted: &[Event], read: &Read, is_strange: bool) {
+/// What the service would hear: nothing of what is none to be typed.
+fn sent((kind, (tenant, time, bytes)): Kept) -> Option<Event> {
+    if kind == EVENT {
+        return Some((tenant, time, bytes));
+    }
+    let mut event = BookingEvent::decode(bytes.as_slice()).ok()?;
+    type_body(&event.raw_body.clone()).into_event(&mut event);
+    Some((tenant, time, event.encode_to_vec()))
+}
+
+fn judge_inspection(folder: &Path, wanted: &[Kept], read: &Read, is_strange: bool) {
     let mut events = Vec::new();
     let summary = inspect_spool(folder, |event| events.push(event)).expect("it can be looked at");
     let decoded = |event: &Event| BookingEvent::decode(event.2.as_slice()).unwrap_or_default();
+    let wanted = wanted.iter().map(|(_, event)| event);
     let told: Vec<_> = events.iter().map(|event| (&event.tenant, &event.request_id, event.body_bytes)).collect();
-    let bodies: Vec<_> = wanted.iter().map(|event| (&event.0, decoded(event))).collect();
+    let bodies: Vec<_> = wanted.map(|event| (&event.0, decoded(event))).collect();
     let meant: Vec<_> =
         bodies.iter().map(|(tenant, event)| (*tenant, &event.request_id, event.raw_body.len())).collect();
     assert_eq!(told, meant);
-    assert_eq!(summary.events(), wanted.len());
+    assert_eq!(summary.events(), bodies.len());
     assert_eq!(summary.unreadable, read.unreadable + usize::from(read.whole.is_none()) + usize::from(is_strange));
 }
 
@@ -177,7 +194,7 @@ fn read(bytes: &[u8], number: u64) -> Read {
         at = body + length;
         let is_checked = crc32fast::hash(found).to_le_bytes() == bytes[body - 4..body];
         match event(found).filter(|_| is_checked) {
-            Some((EVENT, event)) => read.events.push((place, event)),
+            Some(kept @ (EVENT | UNTYPED, _)) => read.events.push((place, kept)),
             // Of a later release.
             Some(_) => read.unreadable += 1,
             None => {
@@ -200,7 +217,7 @@ fn length(bytes: &[u8], number: u64) -> Option<usize> {
 }
 
 /// A record's kind, and what else stands in it.
-fn event(body: &[u8]) -> Option<(u8, Event)> {
+fn event(body: &[u8]) -> Option<Kept> {
     let tenant = usize::from(body[1]);
     let time = body.get(2 + tenant..10 + tenant)?;
     let name = str::from_utf8(&body[2..2 + tenant]).ok()?;
@@ -245,6 +262,10 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let (one, two) = (step(b'r', "acme", b"one"), step(b'r', "other", b"two"));
     let mut typed = events::typed(&seeds::bodies()[0]).0;
     (typed.payload, typed.raw_body) = (None, b"{}"[..].into());
+    let untyped = BookingEvent {
+        raw_body: br#"{"triggerEvent":"PING","createdAt":"2026-01-01T00:00:00.000Z","payload":{}}"#[..].into(),
+        ..BookingEvent::default()
+    };
     let steps = [
         vec![],
         [&one[..], &two, &one].concat(),
@@ -255,6 +276,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         [&one[..], &two, b"s\x00s\x01"].concat(),
         [&one[..], &step(b'f', "acme", b"five"), &two].concat(),
         step(b'r', "acme", &typed.encode_to_vec()[..200.min(typed.encoded_len())]),
+        [step(b'k', "acme", &untyped.encode_to_vec()), b"\x03".to_vec(), one.clone()].concat(),
+        [&step(b'k', "acme", b"\xff")[..], b"\x03", &one].concat(),
         [b"c\x17".to_vec(), one.clone()].concat(),
     ];
     let mut seeds = Vec::new();

@@ -121,7 +121,7 @@ pub(super) fn read(directory: &Path, place: &Place) -> io::Result<Option<Webhook
         Err(why) => return Err(why),
     };
     let payload = segment::read(&file, place.segment, place.offset, place.length)?;
-    Ok(payload.and_then(|payload| Webhook::decode(payload.as_slice()).ok()))
+    Ok(payload.and_then(|(_, payload)| Webhook::decode(payload.as_slice()).ok()))
 }
 
 /// Tells `each` of every record that is whole. Whether the file is a segment at all.

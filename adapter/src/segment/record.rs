@@ -23,6 +23,8 @@ pub(crate) const RECORD_BYTES_MOST: usize = crate::MAX_EVENT_BYTES + 1024;
 pub(crate) enum Kind {
     /// An encoded `BookingEvent` on its way to the service.
     Event,
+    /// The same, but for what typing its body adds: that is done when it is sent.
+    Untyped,
     /// A webhook whose signature no secret had made, as it came.
     Quarantined,
 }
@@ -54,11 +56,12 @@ impl Kind {
         match self {
             Self::Event => 1,
             Self::Quarantined => 2,
+            Self::Untyped => 3,
         }
     }
 
     fn of(byte: u8) -> Option<Self> {
-        [Self::Event, Self::Quarantined].into_iter().find(|kind| kind.byte() == byte)
+        [Self::Event, Self::Untyped, Self::Quarantined].into_iter().find(|kind| kind.byte() == byte)
     }
 }
 

@@ -11,18 +11,13 @@ use std::{
 };
 
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::{
-    select,
-    sync::Notify,
-    time::{self, Instant},
-};
+use tokio::time::{self, Instant};
 
 /// The requests of one connection.
 pub(crate) struct Activity {
     requests: AtomicUsize,
     /// Of these, those whose bodies are not here yet.
     coming: AtomicUsize,
-    changed: Notify,
     began: Instant,
     /// When a request was answered last, in microseconds since it began; zero before the first.
     answered: AtomicU64,
@@ -42,7 +37,6 @@ impl Activity {
         Self {
             requests: AtomicUsize::new(0),
             coming: AtomicUsize::new(0),
-            changed: Notify::new(),
             began: Instant::now(),
             answered: AtomicU64::new(0),
         }
@@ -51,7 +45,6 @@ impl Activity {
     /// Counts a request for as long as the guard lives.
     pub(crate) fn busy(activity: &Arc<Self>) -> Busy {
         activity.requests.fetch_add(1, Ordering::AcqRel);
-        activity.changed.notify_one();
         Busy(Arc::clone(activity))
     }
 
@@ -65,19 +58,28 @@ impl Activity {
     /// while there is a request whose body is here.
     pub(crate) fn waits_since(&self) -> Option<Instant> {
         let waits = self.requests.load(Ordering::Acquire) == self.coming.load(Ordering::Acquire);
-        waits.then(|| self.began + Duration::from_micros(self.answered.load(Ordering::Relaxed)))
+        waits.then(|| self.answered())
     }
 
-    /// Waits until there has been no request for `most`.
+    /// Waits until there has been no request for `most`. It looks when that may be so, and is not told of requests: in a
+    /// connection that is used there are thousands between two looks.
     pub(crate) async fn idle_for(&self, most: Duration) {
+        let mut since = Instant::now();
         loop {
-            let idle = self.requests.load(Ordering::Acquire) == 0;
-            select! {
-                // A change that came before we waited is kept by `Notify`, so none is missed.
-                () = self.changed.notified() => {}
-                () = time::sleep(most), if idle => return,
+            time::sleep_until(since + most).await;
+            let idles = self.requests.load(Ordering::Acquire) == 0;
+            let now = Instant::now();
+            // A request that is being served ends now at the earliest.
+            since = if idles { since.max(self.answered()) } else { now };
+            if since + most <= now {
+                return;
             }
         }
+    }
+
+    /// When a request was answered last; when the connection began, before the first.
+    fn answered(&self) -> Instant {
+        self.began + Duration::from_micros(self.answered.load(Ordering::Relaxed))
     }
 }
 
@@ -86,7 +88,6 @@ impl Drop for Busy {
         let now = u64::try_from(self.0.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.0.answered.store(now, Ordering::Relaxed);
         self.0.requests.fetch_sub(1, Ordering::AcqRel);
-        self.0.changed.notify_one();
     }
 }
 

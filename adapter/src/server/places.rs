@@ -36,6 +36,8 @@ const AGAIN: Duration = Duration::from_millis(5);
 pub(super) struct Places {
     free: Arc<Semaphore>,
     holders: Mutex<Vec<Arc<Holder>>>,
+    /// When all are to leave.
+    drain: CancellationToken,
 }
 
 /// Who has a place.
@@ -50,7 +52,7 @@ struct Holder {
 /// A place, until it is dropped.
 pub(super) struct Place {
     pub(super) activity: Arc<Activity>,
-    /// Fires when it is needed for somebody else.
+    /// Fires when it is needed for somebody else, and when all are to leave.
     pub(super) leave: CancellationToken,
     holder: Arc<Holder>,
     places: Arc<Places>,
@@ -58,9 +60,10 @@ pub(super) struct Place {
 }
 
 impl Places {
-    pub(super) fn new(count: usize) -> Arc<Self> {
+    /// So many places, until `drain`.
+    pub(super) fn new(count: usize, drain: CancellationToken) -> Arc<Self> {
         let free = Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { free, holders: Mutex::new(Vec::new()) })
+        Arc::new(Self { free, holders: Mutex::new(Vec::new()), drain })
     }
 
     /// A place for a connection from there, somebody else's where none is free. `crowded` hears of each whom it costs
@@ -82,7 +85,7 @@ impl Places {
     }
 
     fn enter(self: &Arc<Self>, permit: OwnedSemaphorePermit, peer: IpAddr) -> Place {
-        let (activity, leave) = (Arc::new(Activity::new()), CancellationToken::new());
+        let (activity, leave) = (Arc::new(Activity::new()), self.drain.child_token());
         let mut holders = self.lock();
         let holder = Arc::new(Holder {
             source: network(peer.to_canonical()),

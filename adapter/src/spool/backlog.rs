@@ -81,11 +81,11 @@ impl Backlog {
         self.out.insert((entry.segment, entry.offset), (Arc::clone(tenant), entry));
     }
 
-    /// The next to send.
-    pub(super) fn take(&mut self) -> Option<(Arc<str>, Entry)> {
+    /// The next to send, unless it is longer than this.
+    pub(super) fn take(&mut self, bytes: u64) -> Option<(Arc<str>, Entry)> {
+        let line = self.waiting.get_mut(self.turns.front()?)?;
+        let entry = line.pop_front_if(|entry| u64::from(entry.length) <= bytes)?;
         let tenant = self.turns.pop_front()?;
-        let line = self.waiting.get_mut(&tenant)?;
-        let entry = line.pop_front()?;
         if line.is_empty() {
             self.waiting.remove(&tenant);
         } else {
@@ -188,23 +188,33 @@ mod tests {
             backlog.add(&busy, entry(1, offset));
         }
         backlog.add(&quiet, entry(1, 9));
-        let taken: Vec<_> = std::iter::from_fn(|| backlog.take()).map(|(_, entry)| entry.offset).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| backlog.take(u64::MAX)).map(|(_, entry)| entry.offset).collect();
         assert_eq!(taken, [0, 9, 1, 2, 3]);
         backlog.give_back(entry(1, 2));
         backlog.set_aside(entry(1, 1));
         assert_eq!(backlog.amount().oldest, Some(0), "what is out counts");
         backlog.give_back(entry(1, 1));
-        assert_eq!(backlog.take().unwrap().1.offset, 1, "what comes back does not go to the end");
+        assert_eq!(backlog.take(u64::MAX).unwrap().1.offset, 1, "what comes back does not go to the end");
         for offset in [0, 1, 2, 3, 9] {
             backlog.set_aside(entry(1, offset));
         }
-        backlog.take().unwrap();
+        backlog.take(u64::MAX).unwrap();
         backlog.set_aside(entry(1, 2));
         assert_eq!(
             backlog.amount(),
             Amount { records: 5, aside: 5, bytes: 0, oldest: None },
             "and what is aside does not"
         );
+    }
+
+    #[test]
+    fn what_is_too_long_now_keeps_its_turn() {
+        let mut backlog = Backlog::default();
+        let [one, other]: [Arc<str>; 2] = ["one".into(), "other".into()];
+        backlog.add(&one, Entry { length: 7, ..entry(1, 0) });
+        backlog.add(&other, entry(1, 9));
+        assert_eq!(backlog.take(6), None);
+        assert_eq!((backlog.waiting(), backlog.take(7).unwrap().1.offset), (2, 0));
     }
 
     #[test]
@@ -218,7 +228,7 @@ mod tests {
         backlog.add_out(&tenant, entry(2, 0));
         assert_eq!(backlog.amount(), Amount { records: 3, aside: 0, bytes: 150, oldest: Some(0) });
         assert!(!backlog.settle(entry(1, 0)), "it is not out");
-        backlog.take().unwrap();
+        backlog.take(u64::MAX).unwrap();
         assert!(!backlog.settle(entry(1, 0)) && !backlog.settle(entry(1, 0)));
         assert_eq!(backlog.amount().oldest, Some(0), "one of the other segment");
         assert!(backlog.settle(entry(1, 7)) && !backlog.settle(entry(2, 0)), "what can't be read is kept");
@@ -240,7 +250,7 @@ mod tests {
                         next += 1;
                     }
                     1 => {
-                        if let Some((_, taken)) = backlog.take() {
+                        if let Some((_, taken)) = backlog.take(u64::MAX) {
                             prop_assert!(!out.contains(&taken));
                             out.push(taken);
                         }
@@ -262,7 +272,7 @@ mod tests {
             for left in out {
                 backlog.give_back(left);
             }
-            while let Some((_, taken)) = backlog.take() {
+            while let Some((_, taken)) = backlog.take(u64::MAX) {
                 backlog.settle(taken);
                 settled += 1;
             }

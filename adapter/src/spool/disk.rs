@@ -1,8 +1,15 @@
 //! What the spool works with: the machine's disk and a thread beside the reactor, or, in the simulation, a disk that
 //! may lose what it was not told to keep, and one thread for everything.
 
-use std::{fs::File, io, sync::mpsc, thread, time::Duration};
+use std::{
+    fs::File,
+    io,
+    sync::mpsc,
+    thread::{self, Thread},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use tokio::{sync::mpsc as tasks, task::spawn_blocking, time::sleep};
 
 use super::{
@@ -21,12 +28,12 @@ pub struct Disk {
 }
 
 /// An event; nothing where it is not what was written.
-pub(super) type Read = io::Result<Option<Vec<u8>>>;
+pub(super) type Read = io::Result<Option<Bytes>>;
 
 /// Where the writer is asked.
 #[derive(Debug)]
 pub(super) enum Desk {
-    Thread(mpsc::Sender<Command>),
+    Thread(mpsc::Sender<Command>, Thread),
     Task(tasks::UnboundedSender<Command>),
 }
 
@@ -44,8 +51,8 @@ impl Disk {
     pub(super) fn begin(self, writer: Writer) -> io::Result<Desk> {
         let Some(pace) = self.pace else {
             let (commands, asked) = mpsc::channel();
-            thread::Builder::new().name("spool".to_owned()).spawn(move || writer.run(&asked))?;
-            return Ok(Desk::Thread(commands));
+            let writing = thread::Builder::new().name("spool".to_owned()).spawn(move || writer.run(&asked))?;
+            return Ok(Desk::Thread(commands, writing.thread().clone()));
         };
         let (commands, asked) = tasks::unbounded_channel();
         tokio::spawn(run(writer, asked, pace));
@@ -70,8 +77,15 @@ impl Desk {
     /// Whether there is still a writer.
     pub(super) fn ask(&self, command: Command) -> bool {
         match self {
-            Self::Thread(commands) => commands.send(command).is_ok(),
+            Self::Thread(commands, _) => commands.send(command).is_ok(),
             Self::Task(commands) => commands.send(command).is_ok(),
+        }
+    }
+
+    /// Has the writer wait for no more.
+    pub(super) fn hurry(&self) {
+        if let Self::Thread(_, writing) = self {
+            writing.unpark();
         }
     }
 }

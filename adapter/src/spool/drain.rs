@@ -22,7 +22,7 @@ use super::{
     Spool,
     backlog::Entry,
     disk::Read,
-    pace::{Load, Pace},
+    pace::{Load, OUT_BYTES_MOST, Pace},
 };
 use crate::{
     Moment,
@@ -52,6 +52,9 @@ pub(crate) struct Drain {
 /// How it goes.
 struct Course {
     pace: Pace,
+    /// Records that are read or on their way, and their bytes.
+    out: usize,
+    out_bytes: u64,
     /// Tries in vain, one after the other.
     failures: u32,
     /// When the next makes sense.
@@ -64,7 +67,7 @@ struct Course {
 impl Course {
     fn begin(ack: Ack, now: Instant) -> Self {
         let (pace, aside, warnings) = (Pace::new(ack, now), VecDeque::new(), Throttle::new());
-        Self { pace, failures: 0, not_before: now, aside, warnings }
+        Self { pace, out: 0, out_bytes: 0, failures: 0, not_before: now, aside, warnings }
     }
 
     /// When there may be something to do.
@@ -92,8 +95,6 @@ impl Drain {
     /// Runs until `stop`, then for as long as what is on its way may take.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let (mut reading, mut sending) = (FuturesUnordered::new(), FuturesUnordered::new());
-        // Records that are being read.
-        let mut read = 0;
         let began = Instant::now();
         let mut course = Course::begin(self.ack, began);
         let (mut ages, mut next_look) = (Ages::begin((self.moment)().micros()), began);
@@ -104,16 +105,14 @@ impl Drain {
                 next_look = now + LOOK;
             }
             self.bring_back(&mut course, now);
-            let (waiting, out) = (self.spool.inner.shared.lock().waiting(), read + sending.len());
-            let entries = self.spool.take(self.room(&mut course, now, Load { waiting, out }));
+            let waiting = self.spool.inner.shared.lock().waiting();
+            let entries = self.take(&mut course, now, waiting);
             if !entries.is_empty() {
-                read += entries.len();
                 reading.push(self.spool.inner.disk.read(self.spool.clone(), entries));
             }
             let wake = course.wake(now, waiting).map_or(next_look, |wake| wake.min(next_look));
             select! {
                 Some(events) = reading.next() => {
-                    read -= events.len();
                     sending.extend(events.into_iter().map(|(entry, event)| self.send(entry, event)));
                 }
                 Some(first) = sending.next() => {
@@ -147,6 +146,15 @@ impl Drain {
         }
     }
 
+    /// Those that go now.
+    fn take(&self, course: &mut Course, now: Instant, waiting: usize) -> Vec<Entry> {
+        let room = self.room(course, now, Load { waiting, out: course.out });
+        let entries = self.spool.take(room, OUT_BYTES_MOST.saturating_sub(course.out_bytes));
+        course.out += entries.len();
+        course.out_bytes += entries.iter().map(|entry| u64::from(entry.length)).sum::<u64>();
+        entries
+    }
+
     /// How many may go now.
     fn room(&self, course: &mut Course, now: Instant, load: Load) -> usize {
         if now < course.not_before {
@@ -169,7 +177,7 @@ impl Drain {
             };
             crash::at(Point::DrainSend);
             let answered = async {
-                let mut ticket = forwarder.submit(event.into())?;
+                let mut ticket = forwarder.submit(event)?;
                 let late = |_| Err(Refused::away("deadline_exceeded"));
                 timeout(DEADLINE, ticket.answer()).await.unwrap_or_else(late)
             };
@@ -186,6 +194,8 @@ impl Drain {
     fn hear(&self, all: impl Iterator<Item = (Entry, Sent)>, course: &mut Course) {
         let mut settled = Vec::new();
         for (entry, sent) in all {
+            course.out -= 1;
+            course.out_bytes -= u64::from(entry.length);
             match self.conclude(entry, sent, &course.warnings) {
                 Next::Settle => settled.push(entry),
                 Next::Go => {}

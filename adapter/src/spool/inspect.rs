@@ -60,7 +60,7 @@ pub fn inspect_spool(directory: &Path, mut each: impl FnMut(SpooledEvent)) -> io
         let path = segment::path(directory, number);
         let settled = segment::settled(directory, number);
         let scanned = segment::scan(&path, number, |found| match found {
-            Found::Record(record, offset, _) if record.kind == Some(Kind::Event) => {
+            Found::Record(record, offset, _) if matches!(record.kind, Some(Kind::Event | Kind::Untyped)) => {
                 if !settled.contains(&offset) {
                     summary.count(&record);
                     each(SpooledEvent::of(&record));

@@ -83,6 +83,7 @@ impl Spool {
             metrics,
             next: last + 1,
             current: None,
+            last_sync: None,
             failed_at: None,
         };
         // A directory that can't be written to is found out now, and not by the first webhook.
@@ -109,9 +110,9 @@ pub(crate) fn recovered(directory: &Path) -> io::Result<Vec<(String, i64, Vec<u8
     let mut backlog = Backlog::default();
     recover(directory, &mut backlog)?;
     let mut events = Vec::new();
-    while let Some((tenant, Entry { segment, offset, length, time })) = backlog.take() {
-        let file = File::open(segment::path(directory, segment))?;
-        events.extend(segment::read(&file, segment, offset, length)?.map(|event| (tenant.to_string(), time, event)));
+    while let Some((tenant, entry)) = backlog.take(u64::MAX) {
+        let file = File::open(segment::path(directory, entry.segment))?;
+        events.extend(super::read(&file, entry)?.map(|event| (tenant.to_string(), entry.time, event.into())));
     }
     Ok(events)
 }
@@ -140,7 +141,7 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
     let end = segment::scan(&path, number, |what| match what {
         Found::Record(record, offset, length) => {
             (whole, damaged_before) = (u64::from(offset) + u64::from(length), damaged);
-            if record.kind != Some(Kind::Event) {
+            if !matches!(record.kind, Some(Kind::Event | Kind::Untyped)) {
                 later += 1;
             } else if !settled.contains(&offset) {
                 found.push((Arc::from(record.tenant), Entry { segment: number, offset, length, time: record.time }));

@@ -10,11 +10,16 @@ use std::time::Duration;
 use calbridge_process::Ack;
 use tokio::time::Instant;
 
+use crate::segment::record::{RECORD_BYTES_MOST, RECORD_HEAD_BYTES};
+
 /// On their way at once where they are late: enough for whole rounds of the service, and little beside what comes in
 /// meanwhile.
 const LATE: usize = 32;
 /// On their way at once where they were gathered: a large round of the service.
 const GATHERED: usize = 256;
+/// And no more bytes of them: they are in memory until the service has committed them. One of the largest has room.
+pub(super) const OUT_BYTES_MOST: u64 = 64 * 1024 * 1024;
+const _: () = assert!(OUT_BYTES_MOST >= RECORD_BYTES_MOST as u64 + RECORD_HEAD_BYTES as u64);
 /// How long is gathered at the most: so much later does the service hear of a webhook.
 const GATHER: Duration = Duration::from_millis(20);
 /// So many that wait for the disk at a time are a burst,

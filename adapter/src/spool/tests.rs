@@ -5,8 +5,10 @@ use std::{
     sync::atomic::AtomicU32,
 };
 
+use calbridge_proto::v1::BookingEvent;
 use calbridge_telemetry::Readiness;
 use proptest::prelude::*;
+use prost::Message as _;
 use tempfile::TempDir;
 
 use super::*;
@@ -25,15 +27,15 @@ fn open(directory: &Path) -> Spool {
 }
 
 async fn keep(spool: &Spool, tenant: &str, text: &str) -> Result<Option<Kept>, Refused> {
-    spool.keep(tenant, 5, Bytes::from(text.to_owned()), false).await
+    spool.keep(tenant, 5, Kind::Event, Bytes::from(text.to_owned()), false).await
 }
 
 /// Everything that is in it, in the order in which it would be sent.
 fn drain(spool: &Spool) -> Vec<(Entry, String)> {
     spool
-        .take(usize::MAX)
+        .take(usize::MAX, u64::MAX)
         .into_iter()
-        .map(|entry| (entry, String::from_utf8(spool.read(entry).unwrap().unwrap()).unwrap()))
+        .map(|entry| (entry, String::from_utf8(spool.read(entry).unwrap().unwrap().into()).unwrap()))
         .collect()
 }
 
@@ -60,7 +62,7 @@ async fn what_is_kept_is_found_by_the_next_process_until_it_is_settled() {
     }
     let taken = drain(&spool);
     assert_eq!(taken.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["one", "two", "three"]);
-    assert!(spool.take(1).is_empty(), "it is on its way");
+    assert!(spool.take(1, u64::MAX).is_empty(), "it is on its way");
     spool.settle(vec![taken[1].0]);
     // What the writer has heard before is written down.
     keep(&spool, "acme", "four").await.unwrap();
@@ -69,6 +71,51 @@ async fn what_is_kept_is_found_by_the_next_process_until_it_is_settled() {
     let spool = open(folder.path());
     assert_eq!(texts(&spool), ["one", "three", "four"]);
     assert_eq!(spool.amount().records, 3);
+}
+
+#[tokio::test]
+async fn what_comes_together_shares_a_sync() {
+    static SYNCS: AtomicU32 = AtomicU32::new(0);
+    let folder = TempDir::new().unwrap();
+    let sync = |file: &File| {
+        SYNCS.fetch_add(1, Ordering::Relaxed);
+        file.sync_data()
+    };
+    let check = Readiness::new().check("spool");
+    let spool = Spool::open_on(opening(folder.path(), BOUNDS, check), Disk { sync, pace: None }).unwrap();
+    keep(&spool, "acme", "first").await.unwrap();
+    let before = SYNCS.load(Ordering::Relaxed);
+    let (count, began) = (20 * CROWD, std::time::Instant::now());
+    let kept = futures_util::future::join_all((0..count).map(|_| keep(&spool, "acme", "together"))).await;
+    assert!(kept.iter().all(Result::is_ok));
+    let syncs = u128::from(SYNCS.load(Ordering::Relaxed) - before);
+    // Each is of a crowd, or half a millisecond at least from the one before.
+    let most = 21 + 2 * (began.elapsed().as_millis() + 1);
+    assert!((1..=most).contains(&syncs), "{syncs} syncs of {count} webhooks, and not {most}");
+}
+
+#[tokio::test]
+async fn what_is_typed_later_is_whole_when_it_is_sent() {
+    let folder = TempDir::new().unwrap();
+    let spool = open(folder.path());
+    let raw = br#"{"triggerEvent":"PING","createdAt":"2026-01-01T00:00:00.000Z","payload":{}}"#;
+    let untyped =
+        BookingEvent { raw_body: raw.as_slice().into(), trigger_name: "PING".to_owned(), ..Default::default() };
+    let encoded = Bytes::from(untyped.encode_to_vec());
+    spool.keep("acme", 5, Kind::Untyped, encoded, false).await.unwrap();
+    spool.keep("acme", 5, Kind::Untyped, Bytes::from_static(b"\xff"), false).await.unwrap();
+    let mut seen = Vec::new();
+    inspect_spool(folder.path(), |event| seen.push(event.trigger_name)).unwrap();
+    assert_eq!(seen, ["PING", ""]);
+    close(spool);
+
+    let spool = open(folder.path());
+    let [whole, none] = spool.take(2, u64::MAX).try_into().unwrap();
+    let mut typed = untyped;
+    calbridge_calcom::type_body(raw).into_event(&mut typed);
+    assert!(typed.payload.is_some());
+    assert_eq!(BookingEvent::decode(spool.read(whole).unwrap().unwrap()).unwrap(), typed);
+    assert_eq!(spool.read(none).unwrap(), None, "it is no event");
 }
 
 #[tokio::test]
@@ -108,9 +155,9 @@ async fn what_is_kept_is_its_owner_s_alone() {
 async fn what_nobody_settles_is_sent_again() {
     let folder = TempDir::new().unwrap();
     let spool = open(folder.path());
-    let out = |text: &str| spool.keep("acme", 5, Bytes::from(text.to_owned()), true);
+    let out = |text: &str| spool.keep("acme", 5, Kind::Event, Bytes::from(text.to_owned()), true);
     let (lost, done) = (out("lost").await.unwrap().unwrap(), out("done").await.unwrap().unwrap());
-    assert!(spool.take(1).is_empty(), "both are on their way");
+    assert!(spool.take(1, u64::MAX).is_empty(), "both are on their way");
     drop(lost);
     done.settle();
     assert_eq!(texts(&spool), ["lost"]);

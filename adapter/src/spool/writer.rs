@@ -7,8 +7,10 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
+        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -31,6 +33,11 @@ use crate::{
 const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// What is made durable at once, at the most: what comes meanwhile is the next batch.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// From one sync to the next while several webhooks share each: what comes meanwhile shares the next. A sync costs the
+/// machine more than the webhook for whose sake it is made, and a disk that others share takes only so many.
+const BETWEEN_SYNCS: Duration = Duration::from_millis(1);
+/// So many webhooks that wait are a crowd: it is not kept waiting.
+pub(super) const CROWD: usize = 32;
 /// From so many bytes on, a segment whose records are all settled is taken away at once.
 const RECLAIM_BYTES: u64 = 1024 * 1024;
 /// Between two tries on a disk that fails: each webhook would pay for one otherwise.
@@ -42,6 +49,7 @@ const PROBE_BYTES: usize = 1024 * 1024;
 pub(super) struct Append {
     pub(super) tenant: Arc<str>,
     pub(super) time: i64,
+    pub(super) kind: Kind,
     pub(super) event: Bytes,
     /// It is on its way already.
     pub(super) is_out: bool,
@@ -59,6 +67,22 @@ pub(super) enum Command {
     Settled(Vec<Entry>),
 }
 
+/// When a sync began, and how many webhooks shared it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastSync {
+    at: Instant,
+    webhooks: usize,
+}
+
+impl LastSync {
+    /// How long after it the next may begin, where something is there for it now.
+    fn patience(self, now: Instant) -> Duration {
+        // Where they come one by one nobody waits for another.
+        let come_together = self.webhooks > 1 || now.saturating_duration_since(self.at) < BETWEEN_SYNCS / 2;
+        if come_together { BETWEEN_SYNCS } else { Duration::ZERO }
+    }
+}
+
 /// What the thread has.
 pub(super) struct Writer {
     pub(super) directory: PathBuf,
@@ -70,6 +94,8 @@ pub(super) struct Writer {
     pub(super) next: u64,
     /// None where the last one was given up, and at first.
     pub(super) current: Option<Segment>,
+    /// The last sync.
+    pub(super) last_sync: Option<LastSync>,
     /// When it was last tried in vain, while it fails.
     pub(super) failed_at: Option<Instant>,
 }
@@ -88,10 +114,27 @@ impl Writer {
                 Some(failed) => commands.recv_timeout(RETRY.saturating_sub(failed.elapsed())),
             };
             match command {
-                Ok(command) => self.round(command, || commands.try_recv().ok(), &mut settled),
+                Ok(command) => {
+                    self.wait_for_more();
+                    self.round(command, || commands.try_recv().ok(), &mut settled);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+        }
+    }
+
+    /// Lets come what is to share the next sync.
+    fn wait_for_more(&self) {
+        let Some(last) = self.last_sync else { return };
+        let end = last.at + last.patience(Instant::now());
+        while self.shared.crowd.load(Ordering::Relaxed) < CROWD {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            // Whoever makes it a crowd unparks us.
+            thread::park_timeout(left);
         }
     }
 
@@ -158,9 +201,9 @@ impl Writer {
             }
         };
         let (mut bytes, mut entries) = (Vec::new(), Vec::with_capacity(batch.len()));
-        for Append { tenant, time, event, .. } in batch {
+        for Append { tenant, time, kind, event, .. } in batch {
             let offset = segment.length() + bytes.len() as u64;
-            let length = record::encode(&mut bytes, segment.number, Kind::Event, tenant, *time, event);
+            let length = record::encode(&mut bytes, segment.number, *kind, tenant, *time, event);
             let too_large = |_| io::Error::other("a segment has grown beyond 4 GiB");
             entries.push(Entry {
                 segment: segment.number,
@@ -177,6 +220,7 @@ impl Writer {
         }
         crash::at_torn(Point::SpoolWritten, || segment.tear(bytes.len()));
         let began = Instant::now();
+        self.last_sync = Some(LastSync { at: began, webhooks: batch.len() });
         if let Err(why) = segment.sync(bytes.len() as u64) {
             segment.abandon();
             return Err(why);
@@ -276,5 +320,20 @@ impl Writer {
         segment::remove(&self.directory, number);
         self.shared.forget(number);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_that_comes_alone_waits_for_no_other() {
+        let at = Instant::now();
+        let patience = |webhooks, since| LastSync { at, webhooks }.patience(at + since);
+        assert_eq!(patience(1, BETWEEN_SYNCS / 2), Duration::ZERO);
+        assert_eq!(patience(1, BETWEEN_SYNCS / 3), BETWEEN_SYNCS, "the last came a moment ago");
+        assert_eq!(patience(2, BETWEEN_SYNCS), BETWEEN_SYNCS, "the last two came together");
+        assert_eq!(patience(1, Duration::from_mins(1)), Duration::ZERO);
     }
 }

@@ -118,10 +118,36 @@ async fn everything_goes_by_the_spool_where_that_is_asked_for() {
         assert_eq!(status(&adapter, &format!("uid-{number}")).await, 202);
     }
     until("all have arrived", || service.arrivals().len() == 20).await;
+    assert!(service.events().iter().all(|event| event.payload.is_some()), "they are typed on the way");
     stop(adapter).await;
     let adapter = start(spooled()).await;
     assert_eq!(status(&adapter, "uid-20").await, 202);
     until("the next has arrived", || service.arrivals().len() == 21).await;
+    stop(adapter).await;
+}
+
+/// What is too large to be typed later is typed at once, and nobody sees a difference.
+#[tokio::test]
+async fn a_large_body_goes_by_the_spool_as_well() {
+    let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
+    let settings = with_spool(service.address, folder.path());
+    let limits = Limits { body_bytes: 1 << 20, in_flight_bytes: 1 << 24, ..settings.limits };
+    let adapter = start(Settings { ack: Ack::Spooled, limits, ..settings }).await;
+    let large = |bytes: usize| {
+        let mut body = created("uid-large");
+        let end = body.len() - 1;
+        body.splice(end..end, format!(",\"more\":\"{}\"", "x".repeat(bytes)).into_bytes());
+        body
+    };
+    for (index, bytes) in [60_000, 100_000].into_iter().enumerate() {
+        let answer = exchange(adapter.address, webhook(&large(bytes))).await;
+        let accepted = r#"{"status":"accepted","event":"BOOKING_CREATED"}"#;
+        assert_eq!((answer.status, answer.body.as_str()), (202, accepted));
+        until("it has arrived", || service.arrivals().len() > index).await;
+        let event = service.events().pop().unwrap();
+        assert!(event.payload.is_some() && event.event_time.is_some());
+        assert_eq!(event.raw_body, large(bytes));
+    }
     stop(adapter).await;
 }
 

@@ -54,9 +54,39 @@ fn it_is_what_typing_finds_where_there_is_an_envelope_and_the_row_s_where_there_
     }
 }
 
+#[test]
+fn the_first_trigger_of_a_body_is_what_typing_finds() {
+    let time = jiff::Timestamp::from_second(1_790_000_000).unwrap();
+    for trigger in (0..=i32::from(Trigger::Ping)).filter_map(|number| Trigger::try_from(number).ok()) {
+        let raw = body(trigger, &Golden::new("u1", 7, time, time));
+        let typed = type_body(&raw);
+        assert_eq!(first_trigger(&raw), (typed.trigger, typed.trigger_name), "{trigger:?}");
+    }
+    let long = format!("{{\"triggerEvent\":\"x{}\",\"payload\":{{}}}}", "é".repeat(TRIGGER_NAME_BYTES_MAX));
+    for raw in [
+        r#"{"payload":{"triggerEvent":"PING"},"triggerEvent":"BOOKING_PAID"}"#,
+        r#"{"triggerEvent":7,"payload":{}}"#,
+        r#"["triggerEvent"]"#,
+        r#""triggerEvent""#,
+        "false",
+        "",
+        &long,
+    ] {
+        let typed = type_body(raw.as_bytes());
+        assert_eq!(first_trigger(raw.as_bytes()), (typed.trigger, typed.trigger_name), "{raw}");
+    }
+    assert_eq!(first_trigger(br#"{"triggerEvent":"\ud83d PING","payload":{}}"#), Default::default());
+    // What stands behind it is not read.
+    let paid = (Trigger::BookingPaid, "BOOKING_PAID".to_owned());
+    for raw in [r#"{"triggerEvent":"BOOKING_PAID","triggerEvent":"PING"}"#, r#"{"triggerEvent":"BOOKING_PAID",!"#] {
+        assert_eq!(first_trigger(raw.as_bytes()), paid, "{raw}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_have_a_time_or_none(raw in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = first_trigger(&raw);
         let _ = created_at(&raw);
     }
 }

@@ -3,7 +3,8 @@ mod hostile;
 use calbridge_proto::v1::{BookingEvent, BookingPayload, Trigger, booking_event::Payload};
 use jiff::Timestamp;
 
-use super::{TRIGGER_NAME_BYTES_MAX, Typed, type_body};
+use super::{Typed, type_body};
+use crate::envelope::TRIGGER_NAME_BYTES_MAX;
 use crate::golden::{self, Golden, Path};
 
 /// Every trigger of the schema, the unknown one too.

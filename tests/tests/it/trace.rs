@@ -371,3 +371,20 @@ async fn nothing_is_traced_where_the_sampler_says_so() {
     system.stop().await;
     assert!(collector.seen().spans.is_empty());
 }
+
+#[tokio::test]
+async fn what_is_answered_first_and_typed_when_it_is_sent_is_one_trace() {
+    let collector = Collector::start();
+    let plan = Plan::new().export(collector.grpc()).with_spool().adapter("--ack", "spooled");
+    let mut system = plan.start().await;
+    let answer = send(&system, &created("traceAAA")).await;
+    assert_eq!(answer.status, 202);
+    let traced = answer.headers["traceresponse"].to_str().unwrap().split('-').nth(1).unwrap().to_owned();
+    let whole = |seen: &Seen| {
+        let trace: Vec<Span> = seen.trace(&traced).into_iter().cloned().collect();
+        (trace.len() == expect::SPOOLED.len()).then_some(trace)
+    };
+    let trace = collector.wait("the spans of a webhook that was spooled first", whole).await;
+    are_as_expected(&trace, expect::SPOOLED);
+    system.stop().await;
+}

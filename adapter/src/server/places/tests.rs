@@ -37,7 +37,7 @@ async fn squeeze(places: &Arc<Places>, peer: IpAddr, holders: &mut Vec<(&'static
 
 #[tokio::test(start_paused = true)]
 async fn who_was_waited_for_the_longest_makes_room() {
-    let places = Places::new(3);
+    let places = Places::new(3, CancellationToken::new());
     let mut holders = Vec::new();
     for (name, last) in [("first", 1), ("second", 2), ("third", 3)] {
         holders.push((name, enter(&places, from(last)).await));
@@ -54,7 +54,7 @@ async fn who_was_waited_for_the_longest_makes_room() {
 
 #[tokio::test(start_paused = true)]
 async fn the_source_that_has_the_most_makes_room() {
-    let places = Places::new(4);
+    let places = Places::new(4, CancellationToken::new());
     let mut holders = vec![("alone", enter(&places, from(1)).await)];
     let subnet = |host: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, host));
     for (name, host) in [("one of three", 1), ("two of three", 2), ("three of three", 3)] {
@@ -68,7 +68,7 @@ async fn the_source_that_has_the_most_makes_room() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_makes_room_while_a_request_is_served() {
-    let places = Places::new(2);
+    let places = Places::new(2, CancellationToken::new());
     let mut holders = vec![("busy", enter(&places, from(1)).await), ("waits", enter(&places, from(1)).await)];
     let served = Activity::busy(&holders[0].1.activity);
     assert_eq!(squeeze(&places, from(2), &mut holders).await, "waits");
@@ -88,7 +88,7 @@ async fn nobody_makes_room_while_a_request_is_served() {
 
 #[tokio::test(start_paused = true)]
 async fn places_are_given_back_in_any_order() {
-    let places = Places::new(200);
+    let places = Places::new(200, CancellationToken::new());
     let mut holders = Vec::new();
     for number in 0..200 {
         holders.push(enter(&places, from(number)).await);

@@ -6,8 +6,9 @@ use prost::Message;
 
 use super::{booking, golden};
 use crate::{
+    envelope::TRIGGER_NAME_BYTES_MAX,
     golden::{Golden, Path, body as golden_body},
-    typed::{TRIGGER_NAME_BYTES_MAX, Typed, type_body},
+    typed::{Typed, type_body},
 };
 
 #[test]

@@ -193,6 +193,46 @@ pub(super) const DUPLICATE: &[Expected] = &[
     process!("duplicate", "transport", ("calbridge.dedupe.layer", Is::Text("redis"))),
 ];
 
+/// A webhook that was answered when the spool had it, and typed on its way from there.
+pub(super) const SPOOLED: &[Expected] = &[
+    Expected {
+        name: POST,
+        service: ADAPTER,
+        kind: Kind::Server,
+        parent: "",
+        attributes: server_attributes!(
+            "/webhooks/calcom/default",
+            202,
+            [
+                ("user_agent.original", Is::Text("node")),
+                ("calbridge.tenant.id", Is::Text("default")),
+                ("calbridge.secret.id", Is::Text("literal:1")),
+                ("calbridge.trigger", Is::Text("BOOKING_CREATED")),
+                ("calbridge.webhook.version", Is::Text("2021-10-20")),
+                ("calbridge.delivery.disposition", Is::Text("untyped")),
+            ]
+        ),
+    },
+    VERIFY,
+    Expected {
+        name: "append spool",
+        service: ADAPTER,
+        kind: Kind::Producer,
+        parent: POST,
+        attributes: &[
+            ("messaging.system", Is::Text("calbridge")),
+            ("messaging.operation.name", Is::Text("append")),
+            ("messaging.operation.type", Is::Text("create")),
+            ("messaging.destination.name", Is::Text("spool")),
+            ("messaging.message.id", Is::AnyText),
+            ("messaging.message.body.size", Is::AnyInt),
+        ],
+    },
+    Expected { parent: "append spool", ..PARSE },
+    Expected { parent: "append spool", ..process!("applied", "none") },
+    TRANSITION,
+];
+
 const INGEST_ROUND: Expected = Expected {
     name: "ingest round",
     service: SERVICE,
