@@ -106,10 +106,10 @@ pub(crate) async fn serve<L: Listener>(
     loop {
         let accepted = select! {
             accepted = listener.accept() => accepted,
-            // A panic in one of them was said where it happened.
-            Some(_) = tasks.join_next() => continue,
             () = shutdown.cancelled() => break,
         };
+        // Those that have ended. A panic in one of them was said where it happened.
+        while tasks.try_join_next().is_some() {}
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(why) => {
@@ -134,6 +134,7 @@ pub(crate) async fn serve<L: Listener>(
         tasks.spawn(connection.begin(stream, tls.clone()));
     }
     drop(listener);
+    while tasks.try_join_next().is_some() {}
     info!(connections = tasks.len(), "no further connections; finishing what was accepted");
     let ended = async { while tasks.join_next().await.is_some() {} };
     if time::timeout(limits.shutdown_grace, ended).await.is_err() {

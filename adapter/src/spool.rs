@@ -164,12 +164,12 @@ impl Spool {
     /// The next to send: as many as there are, up to so many, and up to so many bytes together.
     fn take(&self, most: usize, mut bytes: u64) -> Vec<Entry> {
         let mut backlog = self.inner.shared.lock();
-        let mut next = || {
+        let next = || {
             let (_, entry) = backlog.take(bytes)?;
             bytes -= u64::from(entry.length);
             Some(entry)
         };
-        std::iter::from_fn(|| next()).take(most).collect()
+        std::iter::from_fn(next).take(most).collect()
     }
 
     fn settle(&self, entries: Vec<Entry>) {
@@ -180,10 +180,6 @@ impl Spool {
         drop(backlog);
         // The writer is there for as long as anybody can ask it.
         self.inner.commands.ask(Command::Settled(entries));
-    }
-
-    fn read(&self, entry: Entry) -> io::Result<Option<Bytes>> {
-        read(&*self.inner.shared.file(entry.segment)?, entry)
     }
 }
 
@@ -243,6 +239,10 @@ impl Shared {
     fn rush(&self) -> Rush {
         let crowd = self.crowd_most.swap(self.crowd.load(Ordering::Relaxed), Ordering::Relaxed);
         Rush { crowd, came: self.came.swap(0, Ordering::Relaxed) }
+    }
+
+    fn read(&self, entry: Entry) -> io::Result<Option<Bytes>> {
+        read(&*self.file(entry.segment)?, entry)
     }
 
     fn file(&self, number: u64) -> io::Result<Arc<File>> {

@@ -16,8 +16,8 @@ pub(crate) const TRIGGER_NAME_BYTES_MAX: usize = 128;
 
 /// What a body says first of all: its trigger as far as the schema knows it, and `triggerEvent` as sent, cut at 128
 /// bytes. Of a body in Cal.com's envelope it is what [`type_body`](crate::type_body) finds, for a fraction of the cost:
-/// the sender writes it first, and nothing behind it is looked at. So a body that says it twice, or is no JSON further
-/// on, may be typed otherwise.
+/// the sender writes it first, and nothing behind it is looked at. So a body that says it twice, is no JSON or no UTF-8
+/// further on, or escapes a NUL or half a character before that, may be typed otherwise.
 #[must_use]
 pub fn first_trigger(raw: &[u8]) -> (Trigger, String) {
     let mut name = String::new();

@@ -199,7 +199,7 @@ pub const TENANT_ID: &str = "calbridge.tenant.id";
 pub const PRINCIPAL: &str = "calbridge.principal.name";
 /// The delivery.
 pub const DELIVERY_ID: &str = "calbridge.delivery.id";
-/// `accepted`, `unparsed` or `recovered`.
+/// `accepted`, `unparsed` or `recovered`; at the edge `untyped`, where a webhook is answered before it is looked into.
 pub const DELIVERY_DISPOSITION: &str = "calbridge.delivery.disposition";
 /// `applied`, `no_change`, `duplicate`, `recorded` or `unparsed`.
 pub const DELIVERY_OUTCOME: &str = "calbridge.delivery.outcome";

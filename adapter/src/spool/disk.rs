@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread::{self, Thread},
     time::Duration,
 };
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::{sync::mpsc as tasks, task::spawn_blocking, time::sleep};
 
 use super::{
-    Spool,
+    Shared,
     backlog::Entry,
     writer::{Command, Writer},
 };
@@ -60,7 +60,7 @@ impl Disk {
     }
 
     /// Reads records, beside the reactor where there is anything beside it.
-    pub(super) async fn read(self, spool: Spool, entries: Vec<Entry>) -> Vec<(Entry, Read)> {
+    pub(super) async fn read(self, spool: Arc<Shared>, entries: Vec<Entry>) -> Vec<(Entry, Read)> {
         let entries_again = entries.clone();
         let read = move || entries.into_iter().map(|entry| (entry, spool.read(entry))).collect();
         if self.pace.is_some() {

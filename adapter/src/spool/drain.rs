@@ -33,6 +33,8 @@ use crate::{
 
 /// For the service to commit one: as long as it helps nobody to send it again.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Records that one thread reads and types before they go: the others have threads of their own.
+const READ_AT_ONCE: usize = 32;
 /// How long what the service will not take is left alone.
 const ASIDE: Duration = Duration::from_mins(1);
 /// How often it is looked how much there is and how old it is.
@@ -107,8 +109,8 @@ impl Drain {
             self.bring_back(&mut course, now);
             let waiting = self.spool.inner.shared.lock().waiting();
             let entries = self.take(&mut course, now, waiting);
-            if !entries.is_empty() {
-                reading.push(self.spool.inner.disk.read(self.spool.clone(), entries));
+            for part in entries.chunks(READ_AT_ONCE) {
+                reading.push(self.spool.inner.disk.read(Arc::clone(&self.spool.inner.shared), part.to_vec()));
             }
             let wake = course.wake(now, waiting).map_or(next_look, |wake| wake.min(next_look));
             select! {
@@ -196,6 +198,7 @@ impl Drain {
         for (entry, sent) in all {
             course.out -= 1;
             course.out_bytes -= u64::from(entry.length);
+            debug_assert!(course.out > 0 || course.out_bytes == 0, "{} bytes of nothing are out", course.out_bytes);
             match self.conclude(entry, sent, &course.warnings) {
                 Next::Settle => settled.push(entry),
                 Next::Go => {}

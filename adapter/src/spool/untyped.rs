@@ -3,11 +3,14 @@
 //! Where every webhook is answered when the spool has it, nobody waits for what its body says, so a burst is written
 //! down as it comes. Typing depends on the bytes alone: the event becomes what it would have been.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use bytes::Bytes;
+use calbridge_calcom::Typed;
 use calbridge_proto::v1::BookingEvent;
 use calbridge_telemetry::{propagation, semconv};
 use prost::Message as _;
-use tracing::{Span, info_span};
+use tracing::{Span, error, info_span};
 
 use crate::forward;
 
@@ -16,9 +19,19 @@ pub(crate) const BODY_BYTES_MOST: usize = 64 * 1024;
 
 /// The whole event, encoded, of one without what its body says. Nothing where it is no event.
 pub(super) fn complete(event: Bytes) -> Option<Bytes> {
+    complete_by(event, calbridge_calcom::type_body)
+}
+
+fn complete_by(event: Bytes, type_body: impl FnOnce(&[u8]) -> Typed) -> Option<Bytes> {
     let mut event = BookingEvent::decode(event).ok()?;
-    let typed = parse_span(&event.trace_parent).in_scope(|| calbridge_calcom::type_body(&event.raw_body));
-    typed.into_event(&mut event);
+    // It was promised to be kept whatever it says, and must not hold up what waits behind it: what can't be typed is
+    // unparsed, and typed anew by a later release (`calbridge replay`).
+    let typing = AssertUnwindSafe(|| parse_span(&event.trace_parent).in_scope(|| type_body(&event.raw_body)));
+    if let Ok(typed) = catch_unwind(typing) {
+        typed.into_event(&mut event);
+    } else {
+        error!(request_id = event.request_id, "a body could not be typed; it is sent on as it came");
+    }
     forward::encode(&event).ok()
 }
 
@@ -54,6 +67,13 @@ mod tests {
             let complete = complete(untyped.encode_to_vec().into()).unwrap();
             assert_eq!(BookingEvent::decode(complete).unwrap(), typed, "{trigger:?}");
         }
+    }
+
+    #[test]
+    fn what_can_not_be_typed_is_sent_as_it_came() {
+        let event = BookingEvent { raw_body: Bytes::from_static(b"{}"), ..BookingEvent::default() };
+        let sent = complete_by(event.encode_to_vec().into(), |_| panic!("a bug")).unwrap();
+        assert_eq!(BookingEvent::decode(sent).unwrap(), event);
     }
 
     #[test]
