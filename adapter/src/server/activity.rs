@@ -61,8 +61,8 @@ impl Activity {
         waits.then(|| self.answered())
     }
 
-    /// Waits until there has been no request for `most`. It looks when that may be so, and is not told of requests: in a
-    /// connection that is used there are thousands between two looks.
+    /// Waits until there has been no request for `most`. It looks when that may be so, and is not told of requests: in
+    /// a connection that is used there are thousands between two looks.
     pub(crate) async fn idle_for(&self, most: Duration) {
         let mut since = Instant::now();
         loop {

@@ -17,8 +17,8 @@ use crate::segment::record::{RECORD_BYTES_MOST, RECORD_HEAD_BYTES};
 const LATE: usize = 32;
 /// On their way at once where they were gathered: a large round of the service.
 const GATHERED: usize = 256;
-/// And no more bytes of them as they are on the disk: they are in memory until the service has committed them, and those
-/// that are typed on the way, which are small, grow a few times. One of the largest has room.
+/// And no more bytes of them as they are on the disk: they are in memory until the service has committed them, and
+/// those that are typed on the way, which are small, grow a few times. One of the largest has room.
 pub(super) const OUT_BYTES_MOST: u64 = 64 * 1024 * 1024;
 const _: () = assert!(OUT_BYTES_MOST >= RECORD_BYTES_MOST as u64 + RECORD_HEAD_BYTES as u64);
 /// How long is gathered at the most: so much later does the service hear of a webhook.
