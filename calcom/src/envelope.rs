@@ -4,7 +4,7 @@
 //! none of them, and nothing else is read here.
 
 use calbridge_proto::v1::Trigger;
-use serde::de::{Error as _, MapAccess};
+use serde::de::MapAccess;
 
 use crate::{
     lenient::{Key, Object, Scalar, Shape, Slot, StrictText, begin_json, from_json},
@@ -21,7 +21,7 @@ pub(crate) const TRIGGER_NAME_BYTES_MAX: usize = 128;
 #[must_use]
 pub fn first_trigger(raw: &[u8]) -> (Trigger, String) {
     let mut name = String::new();
-    // An error says that the name was found, or that there is none.
+    // That more stands behind it than was read is an error, and none of ours.
     let _ = begin_json(raw, FirstTrigger(&mut name));
     cut(&mut name);
     (trigger(&name), name)
@@ -98,7 +98,7 @@ impl<'de> Shape<'de> for FirstTrigger<'_> {
             let slot = Slot { entries: &mut entries };
             if key == "triggerEvent" {
                 *self.0 = slot.read::<StrictText>()?.unwrap_or_default();
-                return Err(A::Error::custom("the rest is not read"));
+                return Ok(());
             }
             slot.skip()?;
         }

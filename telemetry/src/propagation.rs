@@ -33,8 +33,14 @@ pub fn traceparent(span: &Span) -> String {
     format(context.trace_id(), context.span_id(), context.is_sampled())
 }
 
+/// The `traceparent` of these ids. Every request has one, sampled or not, so it is not left to the machinery of `fmt`.
 pub(crate) fn format(trace: TraceId, span: SpanId, is_sampled: bool) -> String {
-    format!("00-{trace}-{span}-{:02x}", u8::from(is_sampled))
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    // They are as long as their places.
+    let _ = hex::encode_to_slice(trace.to_bytes(), &mut text[3..35]);
+    let _ = hex::encode_to_slice(span.to_bytes(), &mut text[36..52]);
+    text[TRACEPARENT_BYTES - 1] = if is_sampled { b'1' } else { b'0' };
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// The context that a `traceparent` names, or none when it names no valid one.
