@@ -1,6 +1,6 @@
 //! Bodies: whatever they are, they are typed without a panic, twice to the same, and to little more than they are.
 
-use calbridge_calcom::{created_at, type_body};
+use calbridge_calcom::{created_at, first_trigger, type_body};
 use calbridge_proto::v1::BookingEvent;
 use prost::Message as _;
 use serde::de::IgnoredAny;
@@ -14,6 +14,8 @@ const GROWTH: usize = 8;
 const GROWTH_BYTES: usize = 64;
 /// The longest name of a trigger that is kept.
 const TRIGGER_NAME_BYTES: usize = 128;
+/// The key of it.
+const TRIGGER_KEY: &[u8] = b"triggerEvent";
 /// What begins a character by its number.
 const JSON_ESCAPE: &[u8] = b"\\u";
 
@@ -24,7 +26,12 @@ pub(crate) fn judge(body: &[u8]) {
     if typed.event_time.is_some() {
         assert_eq!(typed.event_time, created_at(body), "the time under which a delivery is kept");
     }
-    let has_escapes = body.windows(JSON_ESCAPE.len()).any(|bytes| bytes == JSON_ESCAPE);
+    let has_escapes = count(body, JSON_ESCAPE) > 0;
+    let (trigger, name) = first_trigger(body);
+    assert!(name.len() <= TRIGGER_NAME_BYTES);
+    if typed.payload.is_some() && count(body, TRIGGER_KEY) == 1 && !has_escapes {
+        assert_eq!((trigger, &name), (typed.trigger, &typed.trigger_name), "its beginning says the same");
+    }
     if typed.payload.is_some() && !has_escapes {
         serde_json::from_slice::<IgnoredAny>(body).expect("what was typed is JSON");
     }
@@ -38,6 +45,10 @@ pub(crate) fn judge(body: &[u8]) {
     let encoded = event.encode_to_vec();
     assert!(encoded.len() <= (GROWTH + 1) * body.len() + GROWTH_BYTES, "{} of {}", encoded.len(), body.len());
     assert_eq!(BookingEvent::decode(encoded.as_slice()).expect("it decodes"), event);
+}
+
+fn count(body: &[u8], what: &[u8]) -> usize {
+    body.windows(what.len()).filter(|bytes| *bytes == what).count()
 }
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
