@@ -123,11 +123,14 @@ impl Scene {
         };
         let adapter = |number: usize| {
             let to = |service| format!("http://{}", wires[&Wire::Forward(number, service)].address());
+            // The first promises what the service has committed, the others what their spools have.
+            let ack = if number == 0 { "committed" } else { "spooled" };
             let start = Start::new("calbridge-adapter")
                 .flag("--http", edges[number].to_string())
                 .flag("--admin", "127.0.0.1:0")
                 .flag("--service", (0..grpc.len()).map(to).collect::<Vec<_>>().join(","))
                 .flag("--spool-dir", folder.join(format!("spool{number}")))
+                .flag("--ack", ack)
                 .flag("--config", &config);
             Slot::begin(start)
         };
