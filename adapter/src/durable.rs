@@ -71,12 +71,17 @@ impl Durable {
         self.spool.is_some() && self.ack == Ack::Spooled && body_bytes <= untyped::BODY_BYTES_MOST
     }
 
-    /// Keeps the event of the request whose trace this is, received at `time` (microseconds since
+    /// Keeps the event of this kind of the request whose trace this is, received at `time` (microseconds since
     /// 1970-01-01T00:00:00Z), under a span that becomes the parent of all that the service does with it.
-    pub(crate) async fn keep(&self, mut event: BookingEvent, time: i64, request: &Trace) -> Result<Stored, Refused> {
+    pub(crate) async fn keep(
+        &self,
+        mut event: BookingEvent,
+        kind: Kind,
+        time: i64,
+        request: &Trace,
+    ) -> Result<Stored, Refused> {
         if let (Some(spool), Ack::Spooled) = (&self.spool, self.ack) {
             let span = begin(&mut event, request, append_span);
-            let kind = if self.is_typed_later(event.raw_body.len()) { Kind::Untyped } else { Kind::Event };
             let bytes = forward::encode(&event)?;
             append(spool, &event.tenant, time, kind, bytes, false, span).await?;
             return Ok(Stored::Spooled);
@@ -108,7 +113,7 @@ impl Durable {
         let is_out = ticket.is_some() && bytes.len() <= LATE_BYTES;
         drop(sending);
         let span = if request.span.is_none() { Span::none() } else { append_span(&event) };
-        match (append(spool, &event.tenant, time, Kind::Event, bytes, is_out, span).await, ticket) {
+        match (append(spool, &event.tenant, time, kind, bytes, is_out, span).await, ticket) {
             (Ok(kept), ticket) => {
                 if let (Some(kept), Some(ticket)) = (kept, ticket) {
                     self.hear_late(kept, ticket);

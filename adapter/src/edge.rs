@@ -32,6 +32,7 @@ use crate::{
     quarantine::{self, Quarantine},
     rates::Rates,
     route::{self, Route},
+    segment::record::Kind,
     signature::{self, Keyring, Verdict},
     throttle::Throttle,
 };
@@ -268,7 +269,7 @@ impl Edge {
             raw_body: body.bytes.clone(),
             ..BookingEvent::default()
         };
-        let disposition = self.look_into(&mut event, serving);
+        let (kind, disposition) = self.look_into(&mut event, serving);
         let trigger = labels::trigger_label(event.trigger());
         let span = &serving.trace.span;
         span.record(semconv::SECRET_ID, event.secret_id.as_str());
@@ -278,7 +279,7 @@ impl Edge {
             span.record(semconv::WEBHOOK_VERSION, event.webhook_version.as_str());
         }
         let name = event.trigger_name.clone();
-        match self.durable.keep(event, moment.micros(), &serving.trace).await {
+        match self.durable.keep(event, kind, moment.micros(), &serving.trace).await {
             Ok(stored) => {
                 self.metrics.accepted(trigger, disposition, serving.started.elapsed());
                 let Stored::Committed(accepted) = stored else {
@@ -304,18 +305,17 @@ impl Edge {
         }
     }
 
-    /// Fills in what the body says, as much of it as is looked at now. How it was taken.
-    fn look_into(&self, event: &mut BookingEvent, serving: &Serving<'_>) -> &'static str {
+    /// Fills in what the body says, as much of it as is looked at now. What the event is then, and how it was taken.
+    fn look_into(&self, event: &mut BookingEvent, serving: &Serving<'_>) -> (Kind, &'static str) {
         if self.durable.is_typed_later(event.raw_body.len()) {
             let (trigger, name) = calbridge_calcom::first_trigger(&event.raw_body);
             (event.trigger, event.trigger_name) = (trigger.into(), name);
-            return labels::UNTYPED;
+            return (Kind::Untyped, labels::UNTYPED);
         }
-        let make = || info_span!("parse webhook", { semconv::otel::NAME } = semconv::span::PARSE_WEBHOOK);
-        let typed = serving.child(make).in_scope(|| calbridge_calcom::type_body(&event.raw_body));
+        let typed = serving.child(observe::parse_span).in_scope(|| calbridge_calcom::type_body(&event.raw_body));
         let disposition = labels::disposition_label(&typed);
         typed.into_event(event);
-        disposition
+        (Kind::Event, disposition)
     }
 
     /// A connection was closed to make room for another.

@@ -148,6 +148,11 @@ fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: bool, ends:
     span
 }
 
+/// The span of typing a body.
+pub(crate) fn parse_span() -> Span {
+    info_span!("parse webhook", { semconv::otel::NAME } = semconv::span::PARSE_WEBHOOK)
+}
+
 fn conclude(span: &Span, status: Option<StatusCode>) {
     if let Some(status) = status {
         span.record(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));

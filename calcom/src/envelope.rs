@@ -4,10 +4,10 @@
 //! none of them, and nothing else is read here.
 
 use calbridge_proto::v1::Trigger;
-use serde::de::MapAccess;
+use serde::de::{IgnoredAny, MapAccess};
 
 use crate::{
-    lenient::{Key, Object, Scalar, Shape, Slot, StrictText, begin_json, from_json},
+    lenient::{Any, Key, Object, Scalar, Shape, Slot, StrictText, begin_json, from_json},
     surrogate,
 };
 
@@ -95,12 +95,11 @@ impl<'de> Shape<'de> for FirstTrigger<'_> {
 
     fn entries<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         while let Some(Key(key)) = entries.next_key()? {
-            let slot = Slot { entries: &mut entries };
             if key == "triggerEvent" {
-                *self.0 = slot.read::<StrictText>()?.unwrap_or_default();
+                *self.0 = entries.next_value_seed(Any(StrictText))?.unwrap_or_default();
                 return Ok(());
             }
-            slot.skip()?;
+            entries.next_value::<IgnoredAny>()?;
         }
         Ok(())
     }

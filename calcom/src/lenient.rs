@@ -56,7 +56,7 @@ impl<'de, T: Object<'de>> Shape<'de> for T {
 
 /// The value of one key, not yet read.
 pub(crate) struct Slot<'m, A> {
-    pub(crate) entries: &'m mut A,
+    entries: &'m mut A,
 }
 
 impl<'de, A: MapAccess<'de>> Slot<'_, A> {

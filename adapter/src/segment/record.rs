@@ -42,6 +42,13 @@ pub(crate) struct Record<'a> {
     pub(crate) payload: &'a [u8],
 }
 
+impl Record<'_> {
+    /// Whether it is on its way to the service, whole or still to be typed.
+    pub(crate) fn is_event(&self) -> bool {
+        matches!(self.kind, Some(Kind::Event | Kind::Untyped))
+    }
+}
+
 /// What stands at a place.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Head {

@@ -13,10 +13,7 @@ use prost::Message as _;
 
 use crate::{
     moment::time_of,
-    segment::{
-        self, End, Found,
-        record::{Kind, Record},
-    },
+    segment::{self, End, Found, record::Record},
 };
 
 /// An event that waits in a spool.
@@ -60,7 +57,7 @@ pub fn inspect_spool(directory: &Path, mut each: impl FnMut(SpooledEvent)) -> io
         let path = segment::path(directory, number);
         let settled = segment::settled(directory, number);
         let scanned = segment::scan(&path, number, |found| match found {
-            Found::Record(record, offset, _) if matches!(record.kind, Some(Kind::Event | Kind::Untyped)) => {
+            Found::Record(record, offset, _) if record.is_event() => {
                 if !settled.contains(&offset) {
                     summary.count(&record);
                     each(SpooledEvent::of(&record));

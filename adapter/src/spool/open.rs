@@ -21,7 +21,7 @@ use super::{
 };
 use crate::segment::{
     self, End, Found,
-    record::{Kind, NoSegment, SEGMENT_HEAD_BYTES},
+    record::{NoSegment, SEGMENT_HEAD_BYTES},
 };
 
 /// Why there is no spool.
@@ -141,7 +141,7 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
     let end = segment::scan(&path, number, |what| match what {
         Found::Record(record, offset, length) => {
             (whole, damaged_before) = (u64::from(offset) + u64::from(length), damaged);
-            if !matches!(record.kind, Some(Kind::Event | Kind::Untyped)) {
+            if !record.is_event() {
                 later += 1;
             } else if !settled.contains(&offset) {
                 found.push((Arc::from(record.tenant), Entry { segment: number, offset, length, time: record.time }));

@@ -8,11 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 use calbridge_calcom::Typed;
 use calbridge_proto::v1::BookingEvent;
-use calbridge_telemetry::{propagation, semconv};
+use calbridge_telemetry::propagation;
 use prost::Message as _;
-use tracing::{Span, error, info_span};
+use tracing::{Span, error};
 
-use crate::forward;
+use crate::{forward, observe};
 
 /// The largest body that is typed later: of a greater one it is said at once where it would become too large an event.
 pub(crate) const BODY_BYTES_MOST: usize = 64 * 1024;
@@ -39,7 +39,7 @@ fn parse_span(trace_parent: &str) -> Span {
     if trace_parent.is_empty() || propagation::is_left_out(trace_parent) {
         return Span::none();
     }
-    let span = info_span!(parent: None, "parse webhook", { semconv::otel::NAME } = semconv::span::PARSE_WEBHOOK);
+    let span = observe::parse_span();
     propagation::adopt(&span, trace_parent);
     span
 }
