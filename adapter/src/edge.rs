@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Versio
 use http_body_util::Full;
 use hyper::body::Body;
 use tokio::sync::Semaphore;
-use tracing::{Instrument as _, debug, info_span, warn};
+use tracing::{Instrument as _, debug, info_span, record_all, warn};
 
 use crate::{
     Moment, Settings,
@@ -203,7 +203,7 @@ impl Edge {
                 BodyError::NoRoom => self.full(semconv::LIMIT_IN_FLIGHT_BYTES),
             }
         })?;
-        self.metrics.body(serving.labels, body.bytes.len());
+        self.metrics.requests.body(serving.labels, body.bytes.len());
         let size = i64::try_from(body.bytes.len()).unwrap_or(i64::MAX);
         serving.trace.span.record(semconv::HTTP_REQUEST_BODY_SIZE, size);
         Ok(body)
@@ -222,22 +222,19 @@ impl Edge {
         let span = serving.child(make);
         let verdict = come.ring.verify(route.tenant, &come.head.headers, &body.bytes, moment.time);
         let verdict = verdict.instrument(span).await;
-        let (result, secret_id) = match &verdict {
-            Verdict::Signed(id) => ("valid", Some(id)),
-            Verdict::Unsigned(id) => ("unsigned", Some(id)),
-            Verdict::Missing => ("missing", None),
-            Verdict::Invalid => ("invalid", None),
-        };
-        self.metrics.verified(result, secret_id.map(AsRef::as_ref));
-        let Some(id) = secret_id else {
-            // Anybody can cause this line: the metric counts, the line is for whoever looks closer.
-            if verdict == Verdict::Invalid {
-                self.offer(come, route, moment, &body);
+        let result = verdict.name();
+        match verdict {
+            Verdict::Signed(secret_id) | Verdict::Unsigned(secret_id) => {
+                self.metrics.verified(result, &secret_id);
+                return Ok(Verified { secret_id, body, moment });
             }
-            debug!(result, "a webhook without a valid signature was refused");
-            return Err(Answer::InvalidSignature);
-        };
-        Ok(Verified { secret_id: Arc::clone(id), body, moment })
+            Verdict::Missing => {}
+            Verdict::Invalid => self.offer(come, route, moment, &body),
+        }
+        // Anybody can cause this line: the metric counts, the line is for whoever looks closer.
+        self.metrics.not_verified(result);
+        debug!(result, "a webhook without a valid signature was refused");
+        Err(Answer::InvalidSignature)
     }
 
     /// Hands the quarantine what some secret may have signed, at the same cost whether there is such a tenant or not.
@@ -272,12 +269,13 @@ impl Edge {
         let (kind, disposition) = self.look_into(&mut event, serving);
         let trigger = labels::trigger_label(event.trigger());
         let span = &serving.trace.span;
-        span.record(semconv::SECRET_ID, event.secret_id.as_str());
-        span.record(semconv::TRIGGER, trigger);
-        span.record(semconv::DELIVERY_DISPOSITION, disposition);
-        if !event.webhook_version.is_empty() {
-            span.record(semconv::WEBHOOK_VERSION, event.webhook_version.as_str());
-        }
+        record_all!(
+            span,
+            { semconv::SECRET_ID } = event.secret_id,
+            { semconv::TRIGGER } = trigger,
+            { semconv::DELIVERY_DISPOSITION } = disposition,
+            { semconv::WEBHOOK_VERSION } = Some(&event.webhook_version).filter(|version| !version.is_empty()),
+        );
         let name = event.trigger_name.clone();
         match self.durable.keep(event, kind, moment.micros(), &serving.trace).await {
             Ok(stored) => {
@@ -287,8 +285,11 @@ impl Edge {
                     return Answer::Accepted { event: name };
                 };
                 crash::at(Point::EdgeCommitted);
-                span.record(semconv::DELIVERY_ID, accepted.delivery_id.as_str());
-                span.record(semconv::DELIVERY_OUTCOME, outcome_word(accepted.outcome));
+                record_all!(
+                    span,
+                    { semconv::DELIVERY_ID } = accepted.delivery_id,
+                    { semconv::DELIVERY_OUTCOME } = outcome_word(accepted.outcome),
+                );
                 Answer::Processed { event: name, outcome: accepted.outcome, delivery_id: accepted.delivery_id }
             }
             Err(refused) => {

@@ -8,7 +8,7 @@ use http::{Method, StatusCode, Version, request::Parts};
 use crate::route::Route;
 
 /// What may be told of a request without telling anything that its sender chose.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RequestLabels {
     /// `POST`, …, or `_OTHER`.
     pub(crate) method: &'static str,

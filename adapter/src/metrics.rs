@@ -1,38 +1,41 @@
 //! The adapter's instruments, made once. No attribute has a value that a sender chooses.
 
+mod requests;
+
 use std::{sync::Arc, time::Duration};
 
 use calbridge_telemetry::{
-    meter,
+    Bound, meter,
     semconv::{self, bucket, metric, unit},
 };
-use http::StatusCode;
 use opentelemetry::{
     KeyValue, StringValue,
-    metrics::{Counter, Gauge, Histogram, UpDownCounter},
+    metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter},
 };
 
-use crate::{
-    labels::{RequestLabels, error_type},
-    peer::Peer,
-};
+pub(crate) use self::requests::{Active, Requests};
+use crate::peer::Peer;
+
+/// Sets of attributes that an instrument finds without a search: more than there are methods, and than one adapter
+/// usually has routes, replicas or secrets in use.
+const PLACES: usize = 16;
+/// The same of what was accepted: Cal.com's triggers, each typed or not.
+const ACCEPTED_PLACES: usize = 32;
 
 /// Everything the adapter counts.
 pub(crate) struct Metrics {
-    request_duration: Histogram<f64>,
-    active_requests: UpDownCounter<i64>,
-    body_size: Histogram<u64>,
-    accepted: Counter<u64>,
+    pub(crate) requests: Requests,
+    accepted: Bound<Counter<u64>, (&'static str, &'static str), ACCEPTED_PLACES>,
     ack_duration: Histogram<f64>,
-    verifications: Counter<u64>,
+    verifications: Bound<Counter<u64>, (&'static str, Arc<str>), PLACES>,
     unsigned_tenants: Gauge<u64>,
     refusals: Counter<u64>,
     streams: UpDownCounter<i64>,
     reconnects: Counter<u64>,
     reroutes: Counter<u64>,
     stream_duration: Histogram<f64>,
-    sent: Counter<u64>,
-    send_duration: Histogram<f64>,
+    sent: Bound<Counter<u64>, Peer, PLACES>,
+    send_duration: Bound<Histogram<f64>, Peer, PLACES>,
     spool_depth: Gauge<u64>,
     spool_oldest_age: Gauge<f64>,
     spool_bytes: Gauge<u64>,
@@ -44,38 +47,18 @@ pub(crate) struct Metrics {
     quarantine_bytes: Gauge<u64>,
 }
 
-/// A request that is being served, however it ends.
-pub(crate) struct Active<'a> {
-    metrics: &'a Metrics,
-    labels: [KeyValue; 2],
-}
-
 impl Metrics {
     pub(crate) fn new() -> Self {
         let meter = meter();
-        let seconds = |name: &'static str, about: &'static str| {
-            let histogram = meter.f64_histogram(name).with_unit(unit::SECONDS).with_description(about);
-            histogram.with_boundaries(bucket::DURATION.to_vec()).build()
-        };
+        let seconds = |name, about| seconds(&meter, name, about);
         let count = |name: &'static str, about: &'static str| meter.u64_counter(name).with_description(about);
         Self {
-            request_duration: seconds(metric::HTTP_SERVER_REQUEST_DURATION, "From a request's head to its answer"),
-            active_requests: meter
-                .i64_up_down_counter(metric::HTTP_SERVER_ACTIVE_REQUESTS)
-                .with_unit(unit::REQUESTS)
-                .with_description("Requests being served")
-                .build(),
-            body_size: meter
-                .u64_histogram(metric::HTTP_SERVER_REQUEST_BODY_SIZE)
-                .with_unit(unit::BYTES)
-                .with_description("Bodies that were read to their end")
-                .with_boundaries(bucket::BODY_BYTES.to_vec())
-                .build(),
-            accepted: count(metric::INGEST_ACCEPTED, "Webhooks answered with a 2xx")
-                .with_unit(unit::DELIVERIES)
-                .build(),
+            requests: Requests::new(&meter),
+            accepted: Bound::new(
+                count(metric::INGEST_ACCEPTED, "Webhooks answered with a 2xx").with_unit(unit::DELIVERIES).build(),
+            ),
             ack_duration: seconds(metric::INGEST_ACK_DURATION, "From a webhook's head to its 2xx"),
-            verifications: count(metric::SIGNATURE_VERIFICATIONS, "Signatures checked, by result").build(),
+            verifications: Bound::new(count(metric::SIGNATURE_VERIFICATIONS, "Signatures checked, by result").build()),
             unsigned_tenants: meter
                 .u64_gauge(metric::SIGNATURE_UNSIGNED_TENANTS)
                 .with_description("Tenants that let unsigned webhooks in")
@@ -93,13 +76,15 @@ impl Metrics {
                 .with_unit(unit::MESSAGES)
                 .build(),
             stream_duration: seconds(metric::RPC_CLIENT_CALL_DURATION, "Whole streams to the service"),
-            sent: count(metric::MESSAGING_CLIENT_SENT_MESSAGES, "Events handed to the stream, by how that ended")
-                .with_unit(unit::MESSAGES)
-                .build(),
-            send_duration: seconds(
+            sent: Bound::new(
+                count(metric::MESSAGING_CLIENT_SENT_MESSAGES, "Events handed to the stream, by how that ended")
+                    .with_unit(unit::MESSAGES)
+                    .build(),
+            ),
+            send_duration: Bound::new(seconds(
                 metric::MESSAGING_CLIENT_OPERATION_DURATION,
                 "From an event's handing to the stream to its commit",
-            ),
+            )),
             spool_depth: meter
                 .u64_gauge(metric::SPOOL_DEPTH)
                 .with_unit(unit::MESSAGES)
@@ -178,49 +163,24 @@ impl Metrics {
         self.spool_oldest_age.record(age.as_secs_f64(), &[]);
     }
 
-    /// Counts a request for as long as the guard lives.
-    pub(crate) fn active(&self, labels: RequestLabels) -> Active<'_> {
-        let labels = [
-            KeyValue::new(semconv::HTTP_REQUEST_METHOD, labels.method),
-            KeyValue::new(semconv::URL_SCHEME, labels.scheme),
-        ];
-        self.active_requests.add(1, &labels);
-        Active { metrics: self, labels }
+    /// A body was let in; `secret_id` names the secret that matched, or says that none is asked for.
+    pub(crate) fn verified(&self, result: &'static str, secret_id: &Arc<str>) {
+        let id = || StringValue::from(Arc::clone(secret_id));
+        self.verifications.measure(1, &(result, Arc::clone(secret_id)), || {
+            vec![KeyValue::new(semconv::RESULT, result), KeyValue::new(semconv::SECRET_ID, id())]
+        });
     }
 
-    /// A request was answered, or ended without an answer.
-    pub(crate) fn ended(&self, labels: RequestLabels, status: Option<StatusCode>, took: Duration) {
-        let mut attributes = vec![
-            KeyValue::new(semconv::HTTP_REQUEST_METHOD, labels.method),
-            KeyValue::new(semconv::URL_SCHEME, labels.scheme),
-            KeyValue::new(semconv::NETWORK_PROTOCOL_VERSION, labels.version),
-        ];
-        attributes
-            .extend(status.map(|status| KeyValue::new(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()))));
-        attributes.extend(labels.route.map(|route| KeyValue::new(semconv::HTTP_ROUTE, route)));
-        attributes.extend(error_type(status).map(|error| KeyValue::new(semconv::ERROR_TYPE, error)));
-        self.request_duration.record(took.as_secs_f64(), &attributes);
-    }
-
-    /// A body was read.
-    pub(crate) fn body(&self, labels: RequestLabels, bytes: usize) {
-        let mut attributes = vec![KeyValue::new(semconv::HTTP_REQUEST_METHOD, labels.method)];
-        attributes.extend(labels.route.map(|route| KeyValue::new(semconv::HTTP_ROUTE, route)));
-        self.body_size.record(bytes as u64, &attributes);
-    }
-
-    /// A signature was checked; `secret_id` names the secret that matched.
-    pub(crate) fn verified(&self, result: &'static str, secret_id: Option<&str>) {
-        let mut attributes = vec![KeyValue::new(semconv::RESULT, result)];
-        attributes.extend(secret_id.map(|id| KeyValue::new(semconv::SECRET_ID, id.to_owned())));
-        self.verifications.add(1, &attributes);
+    /// A body was not.
+    pub(crate) fn not_verified(&self, result: &'static str) {
+        self.verifications.measure_unbound(1, &[KeyValue::new(semconv::RESULT, result)]);
     }
 
     /// A webhook was answered with a 2xx.
     pub(crate) fn accepted(&self, trigger: &'static str, disposition: &'static str, took: Duration) {
-        let attributes =
-            [KeyValue::new(semconv::TRIGGER, trigger), KeyValue::new(semconv::DELIVERY_DISPOSITION, disposition)];
-        self.accepted.add(1, &attributes);
+        self.accepted.measure(1, &(trigger, disposition), || {
+            vec![KeyValue::new(semconv::TRIGGER, trigger), KeyValue::new(semconv::DELIVERY_DISPOSITION, disposition)]
+        });
         self.ack_duration.record(took.as_secs_f64(), &[]);
     }
 
@@ -236,17 +196,29 @@ impl Metrics {
 
     /// An event was handed to a stream, if there was one, and committed if there is no error.
     pub(crate) fn sent(&self, peer: Option<&Peer>, error: Option<&'static str>, took: Duration) {
-        let mut attributes = vec![
-            KeyValue::new(semconv::MESSAGING_SYSTEM, semconv::MESSAGING_SYSTEM_VALUE),
-            KeyValue::new(semconv::MESSAGING_OPERATION_NAME, semconv::MESSAGING_SEND),
-            KeyValue::new(semconv::MESSAGING_DESTINATION_NAME, semconv::MESSAGING_INGEST),
-        ];
-        attributes.extend(peer.into_iter().flat_map(replica));
-        attributes.extend(error.map(|error| KeyValue::new(semconv::ERROR_TYPE, error)));
-        self.sent.add(1, &attributes);
+        let attributes = || {
+            let mut attributes = vec![
+                KeyValue::new(semconv::MESSAGING_SYSTEM, semconv::MESSAGING_SYSTEM_VALUE),
+                KeyValue::new(semconv::MESSAGING_OPERATION_NAME, semconv::MESSAGING_SEND),
+                KeyValue::new(semconv::MESSAGING_DESTINATION_NAME, semconv::MESSAGING_INGEST),
+            ];
+            attributes.extend(peer.into_iter().flat_map(replica));
+            attributes.extend(error.map(|error| KeyValue::new(semconv::ERROR_TYPE, error)));
+            attributes
+        };
         // The conventions have the type on the histogram alone.
-        attributes.push(KeyValue::new(semconv::MESSAGING_OPERATION_TYPE, semconv::MESSAGING_SEND));
-        self.send_duration.record(took.as_secs_f64(), &attributes);
+        let with_type = || {
+            let mut attributes = attributes();
+            attributes.push(KeyValue::new(semconv::MESSAGING_OPERATION_TYPE, semconv::MESSAGING_SEND));
+            attributes
+        };
+        if let (Some(peer), None) = (peer, error) {
+            self.sent.measure(1, peer, attributes);
+            self.send_duration.measure(took.as_secs_f64(), peer, with_type);
+        } else {
+            self.sent.measure_unbound(1, &attributes());
+            self.send_duration.measure_unbound(took.as_secs_f64(), &with_type());
+        }
     }
 
     /// So many more streams to this replica are open.
@@ -285,8 +257,8 @@ fn replica(peer: &Peer) -> [KeyValue; 2] {
     [KeyValue::new(semconv::SERVER_ADDRESS, host), KeyValue::new(semconv::SERVER_PORT, i64::from(peer.port))]
 }
 
-impl Drop for Active<'_> {
-    fn drop(&mut self) {
-        self.metrics.active_requests.add(-1, &self.labels);
-    }
+/// A histogram of times at the edge.
+fn seconds(meter: &Meter, name: &'static str, about: &'static str) -> Histogram<f64> {
+    let histogram = meter.f64_histogram(name).with_unit(unit::SECONDS).with_description(about);
+    histogram.with_boundaries(bucket::DURATION.to_vec()).build()
 }

@@ -12,11 +12,7 @@ use calbridge_telemetry::{
 };
 use http::{StatusCode, header, request::Parts};
 use tokio::time::Instant;
-use tracing::{
-    Span,
-    field::{Empty, display},
-    info_span,
-};
+use tracing::{Span, field::Empty, info_span};
 
 use crate::{
     labels::{RequestLabels, error_type},
@@ -56,7 +52,7 @@ pub(crate) struct Serving<'a> {
 
 impl<'a> Serving<'a> {
     pub(crate) fn new(metrics: &'a Metrics, labels: RequestLabels, trace: Trace) -> Self {
-        Self { started: Instant::now(), metrics, labels, trace, status: None, _active: metrics.active(labels) }
+        Self { started: Instant::now(), metrics, labels, trace, status: None, _active: metrics.requests.active(labels) }
     }
 
     /// A span in this one, if it is sampled.
@@ -73,7 +69,7 @@ impl<'a> Serving<'a> {
 impl Drop for Serving<'_> {
     fn drop(&mut self) {
         conclude(&self.trace.span, self.status);
-        self.metrics.ended(self.labels, self.status, self.started.elapsed());
+        self.metrics.requests.ended(self.labels, self.status, self.started.elapsed());
     }
 }
 
@@ -87,28 +83,35 @@ fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: bool, ends:
     let labels = RequestLabels::of(head, route, ends.scheme);
     let method = if labels.method == semconv::OTHER { "HTTP" } else { labels.method };
     let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {}", route.template));
+    let path = match route {
+        Some(_) if tenant_known => head.uri.path(),
+        Some(route) => route.template,
+        None => NO_ROUTE,
+    };
+    let tenant = route.filter(|_| tenant_known).map(|route| route.tenant);
+    // What is known now is given now: each `record` costs a search among the names and a lock of its own.
     let span = info_span!(
         parent: None,
         "http server",
         { semconv::otel::NAME } = name,
         { semconv::otel::KIND } = "server",
         { semconv::otel::STATUS_CODE } = Empty,
-        { semconv::HTTP_REQUEST_METHOD } = Empty,
-        { semconv::HTTP_REQUEST_METHOD_ORIGINAL } = Empty,
-        { semconv::HTTP_ROUTE } = Empty,
+        { semconv::HTTP_REQUEST_METHOD } = labels.method,
+        { semconv::HTTP_REQUEST_METHOD_ORIGINAL } = unknown_method(head, labels),
+        { semconv::HTTP_ROUTE } = labels.route,
         { semconv::HTTP_RESPONSE_STATUS_CODE } = Empty,
         { semconv::HTTP_REQUEST_BODY_SIZE } = Empty,
-        { semconv::URL_PATH } = Empty,
-        { semconv::URL_SCHEME } = Empty,
-        { semconv::NETWORK_PROTOCOL_NAME } = Empty,
-        { semconv::NETWORK_PROTOCOL_VERSION } = Empty,
-        { semconv::NETWORK_PEER_ADDRESS } = Empty,
-        { semconv::NETWORK_PEER_PORT } = Empty,
-        { semconv::SERVER_ADDRESS } = Empty,
-        { semconv::SERVER_PORT } = Empty,
-        { semconv::USER_AGENT_ORIGINAL } = Empty,
+        { semconv::URL_PATH } = path,
+        { semconv::URL_SCHEME } = labels.scheme,
+        { semconv::NETWORK_PROTOCOL_NAME } = "http",
+        { semconv::NETWORK_PROTOCOL_VERSION } = labels.version,
+        { semconv::NETWORK_PEER_ADDRESS } = %ends.peer.ip(),
+        { semconv::NETWORK_PEER_PORT } = i64::from(ends.peer.port()),
+        { semconv::SERVER_ADDRESS } = %ends.local.ip(),
+        { semconv::SERVER_PORT } = i64::from(ends.local.port()),
+        { semconv::USER_AGENT_ORIGINAL } = user_agent(head),
         { semconv::ERROR_TYPE } = Empty,
-        { semconv::TENANT_ID } = Empty,
+        { semconv::TENANT_ID } = tenant,
         { semconv::SECRET_ID } = Empty,
         { semconv::TRIGGER } = Empty,
         { semconv::WEBHOOK_VERSION } = Empty,
@@ -116,32 +119,6 @@ fn server_span(head: &Parts, route: Option<Route<'_>>, tenant_known: bool, ends:
         { semconv::DELIVERY_DISPOSITION } = Empty,
         { semconv::DELIVERY_OUTCOME } = Empty,
     );
-    let path = match route {
-        Some(_) if tenant_known => head.uri.path(),
-        Some(route) => route.template,
-        None => NO_ROUTE,
-    };
-    span.record(semconv::HTTP_REQUEST_METHOD, labels.method);
-    if let Some(method) = unknown_method(head, labels) {
-        span.record(semconv::HTTP_REQUEST_METHOD_ORIGINAL, method);
-    }
-    if let Some(route) = labels.route {
-        span.record(semconv::HTTP_ROUTE, route);
-    }
-    span.record(semconv::URL_PATH, path);
-    span.record(semconv::URL_SCHEME, labels.scheme);
-    span.record(semconv::NETWORK_PROTOCOL_NAME, "http");
-    span.record(semconv::NETWORK_PROTOCOL_VERSION, labels.version);
-    span.record(semconv::NETWORK_PEER_ADDRESS, display(ends.peer.ip()));
-    span.record(semconv::NETWORK_PEER_PORT, i64::from(ends.peer.port()));
-    span.record(semconv::SERVER_ADDRESS, display(ends.local.ip()));
-    span.record(semconv::SERVER_PORT, i64::from(ends.local.port()));
-    if let Some(agent) = user_agent(head) {
-        span.record(semconv::USER_AGENT_ORIGINAL, agent);
-    }
-    if let (Some(route), true) = (route, tenant_known) {
-        span.record(semconv::TENANT_ID, route.tenant);
-    }
     if let Some(traceparent) = head.headers.get(propagation::TRACEPARENT).and_then(|value| value.to_str().ok()) {
         propagation::link(&span, traceparent);
     }

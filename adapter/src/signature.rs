@@ -58,6 +58,18 @@ pub(crate) enum Verdict {
     Invalid,
 }
 
+impl Verdict {
+    /// As metrics and the log name it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Signed(_) => "valid",
+            Self::Unsigned(_) => "unsigned",
+            Self::Missing => "missing",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
 /// Every tenant's keys, made once: a key's state is cloned for each body. It is never changed; another takes its place.
 pub(crate) struct Keyring {
     tenants: HashMap<String, Entry>,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use calbridge_proto::v1;
 use calbridge_telemetry::{
-    meter,
+    Bound, meter,
     semconv::{self, bucket, metric, unit},
 };
 use opentelemetry::{
@@ -14,21 +14,24 @@ use opentelemetry::{
 
 use crate::store::{ConsumerKey, Micros};
 
+/// Triggers whose attributes an instrument finds without a search: all that Cal.com has.
+const TRIGGER_PLACES: usize = 32;
+
 /// Every instrument of ingest and dedupe.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Metrics {
     /// Duplicates, by who told them.
     hits: Counter<u64>,
     /// Hits of the hint that the store denied.
     disagreements: Counter<u64>,
     /// Events that were answered.
-    consumed: Counter<u64>,
+    consumed: Bound<Counter<u64>, (), 1>,
     /// From an event's arrival here to its answer.
-    process: Histogram<f64>,
+    process: Bound<Histogram<f64>, (), 1>,
     /// From the adapter's receipt to the commit.
-    visible: Histogram<f64>,
+    visible: Bound<Histogram<f64>, &'static str, TRIGGER_PLACES>,
     /// From Cal.com's own time of the event to the commit.
-    freshness: Histogram<f64>,
+    freshness: Bound<Histogram<f64>, &'static str, TRIGGER_PLACES>,
     /// Events of a round.
     round: Histogram<u64>,
     /// Events that wait for a round.
@@ -57,10 +60,12 @@ impl Metrics {
         Self {
             hits: meter.u64_counter(metric::DEDUPE_HITS).with_unit(unit::DELIVERIES).build(),
             disagreements: meter.u64_counter(metric::DEDUPE_REDIS_DISAGREEMENTS).with_unit(unit::DELIVERIES).build(),
-            consumed: meter.u64_counter(metric::MESSAGING_CLIENT_CONSUMED_MESSAGES).with_unit(unit::MESSAGES).build(),
-            process: seconds(metric::MESSAGING_PROCESS_DURATION, &bucket::DURATION),
-            visible: seconds(metric::E2E_VISIBLE_DURATION, &bucket::DURATION),
-            freshness: seconds(metric::FRESHNESS_DURATION, &bucket::FRESHNESS),
+            consumed: Bound::new(
+                meter.u64_counter(metric::MESSAGING_CLIENT_CONSUMED_MESSAGES).with_unit(unit::MESSAGES).build(),
+            ),
+            process: Bound::new(seconds(metric::MESSAGING_PROCESS_DURATION, &bucket::DURATION)),
+            visible: Bound::new(seconds(metric::E2E_VISIBLE_DURATION, &bucket::DURATION)),
+            freshness: Bound::new(seconds(metric::FRESHNESS_DURATION, &bucket::FRESHNESS)),
             round: meter
                 .u64_histogram(metric::INGEST_BATCH_SIZE)
                 .with_unit(unit::DELIVERIES)
@@ -126,23 +131,32 @@ impl Metrics {
 
     /// An event was answered.
     pub(crate) fn answered(&self, took: Duration, error: Option<&'static str>) {
-        let mut attributes = vec![
-            KeyValue::new(semconv::MESSAGING_SYSTEM, semconv::MESSAGING_SYSTEM_VALUE),
-            KeyValue::new(semconv::MESSAGING_OPERATION_NAME, semconv::MESSAGING_PROCESS),
-            KeyValue::new(semconv::MESSAGING_DESTINATION_NAME, semconv::MESSAGING_BOOKINGS),
-        ];
-        attributes.extend(error.map(|error| KeyValue::new(semconv::ERROR_TYPE, error)));
-        self.process.record(took.as_secs_f64(), &attributes);
-        self.consumed.add(1, &attributes);
+        let attributes = || {
+            let mut attributes = vec![
+                KeyValue::new(semconv::MESSAGING_SYSTEM, semconv::MESSAGING_SYSTEM_VALUE),
+                KeyValue::new(semconv::MESSAGING_OPERATION_NAME, semconv::MESSAGING_PROCESS),
+                KeyValue::new(semconv::MESSAGING_DESTINATION_NAME, semconv::MESSAGING_BOOKINGS),
+            ];
+            attributes.extend(error.map(|error| KeyValue::new(semconv::ERROR_TYPE, error)));
+            attributes
+        };
+        if error.is_none() {
+            self.process.measure(took.as_secs_f64(), &(), attributes);
+            self.consumed.measure(1, &(), attributes);
+        } else {
+            self.process.measure_unbound(took.as_secs_f64(), &attributes());
+            self.consumed.measure_unbound(1, &attributes());
+        }
     }
 
     /// A new delivery can be read since `now`: so long after the adapter had it, and after Cal.com says that it
     /// happened.
     pub(crate) fn visible(&self, now: Micros, receive_time: Micros, event_time: Option<Micros>, trigger: i32) {
-        let attributes = [KeyValue::new(semconv::TRIGGER, trigger_name(trigger))];
-        self.visible.record(seconds_between(receive_time, now), &attributes);
+        let trigger = trigger_name(trigger);
+        let attributes = || vec![KeyValue::new(semconv::TRIGGER, trigger)];
+        self.visible.measure(seconds_between(receive_time, now), &trigger, attributes);
         if let Some(event_time) = event_time {
-            self.freshness.record(seconds_between(event_time, now), &attributes);
+            self.freshness.measure(seconds_between(event_time, now), &trigger, attributes);
         }
     }
 

@@ -4,6 +4,7 @@
 //! Telemetry never gets in the way: an export that fails or stalls costs telemetry alone, and is bounded at exit.
 
 pub mod admin;
+mod bound;
 mod config;
 mod logs;
 mod metrics;
@@ -17,6 +18,7 @@ mod setup;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use crate::bound::{Bind, Bound};
 pub use crate::metrics::{MetricsPage, meter};
 pub use crate::readiness::{Check, Readiness};
 pub use crate::setup::{SHUTDOWN_TIMEOUT, Telemetry, init};

@@ -110,6 +110,11 @@ pub(crate) fn check_segment(head: &[u8], number: u64) -> Result<(), NoSegment> {
     }
 }
 
+/// Bytes of a record of this payload.
+pub(crate) fn length(tenant: &str, payload: &[u8]) -> usize {
+    RECORD_HEAD_BYTES + BODY_HEAD_BYTES + tenant.len() + payload.len()
+}
+
 /// Appends a record to what is to be written to the segment of this number; its whole length in bytes.
 pub(crate) fn encode(into: &mut Vec<u8>, number: u64, kind: Kind, tenant: &str, time: i64, payload: &[u8]) -> usize {
     let begin = into.len();

@@ -200,7 +200,8 @@ impl Writer {
                 segment
             }
         };
-        let (mut bytes, mut entries) = (Vec::new(), Vec::with_capacity(batch.len()));
+        let length = batch.iter().map(|Append { tenant, event, .. }| record::length(tenant, event)).sum();
+        let (mut bytes, mut entries) = (Vec::with_capacity(length), Vec::with_capacity(batch.len()));
         for Append { tenant, time, kind, event, .. } in batch {
             let offset = segment.length() + bytes.len() as u64;
             let length = record::encode(&mut bytes, segment.number, *kind, tenant, *time, event);

@@ -91,14 +91,16 @@ pub fn of_growth(bookings: u64, ratio: Option<f64>) -> Goal {
 
 /// What the spool costs while nothing is wrong, and what it can take: as `spool::goals` has measured it.
 #[must_use]
-pub fn of_spool(measured: [Option<f64>; 7]) -> Vec<Goal> {
+pub fn of_spool(measured: [Option<f64>; 9]) -> Vec<Goal> {
     let goals = [
         ("with a spool, of the rate without one, 64 connections", Reach::AtLeast(0.9)),
+        ("with a spool, of the rate without one, 256 connections", Reach::AtLeast(0.9)),
         ("with a spool, of the p50 without one, at 1,000/s", Reach::Under(1.1)),
         ("with a spool, of the p99 without one, at 1,000/s", Reach::Under(1.1)),
         ("with a spool, of the p50 without one, at 5,000/s", Reach::Under(1.1)),
         ("with a spool, of the p99 without one, at 5,000/s", Reach::Under(1.1)),
         ("--ack spooled, a burst over 64 connections, of bare hyper", Reach::AtLeast(0.4)),
+        ("--ack spooled, a burst over 256 connections, of bare hyper", Reach::AtLeast(0.4)),
         ("--ack spooled, p99 at 5,000/s, ms", Reach::Under(2.0)),
     ];
     let goal = |((what, reach), measured): ((&str, Reach), _)| Goal { what: what.to_owned(), measured, reach };

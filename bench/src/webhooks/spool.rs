@@ -24,7 +24,7 @@ use super::{
 };
 
 /// Keep-alive connections of the closed loops.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: [usize; 2] = [64, 256];
 /// Between two looks at what waits in a spool.
 const LOOK: Duration = Duration::from_millis(50);
 /// For a burst to be sent on.
@@ -35,8 +35,8 @@ const DRAIN_MOST: Duration = Duration::from_mins(2);
 pub struct Edge {
     /// Nothing of bare hyper.
     spool: Option<Spool>,
-    /// Of closed loops, round by round.
-    closed: Vec<Sample>,
+    /// Of closed loops over so many connections, round by round.
+    closed: Vec<(usize, Vec<Sample>)>,
     /// Of each rate, round by round.
     open: Vec<(u32, Vec<Sample>)>,
 }
@@ -82,15 +82,18 @@ pub async fn run(ground: &Ground, extent: &Extent) -> anyhow::Result<Vec<Edge>> 
         edges.push((Edge::new(Some(spool), extent), Up::Rig(Box::new(rig))));
     }
     for round in 1..=extent.rounds {
-        for (edge, up) in &mut edges {
-            let target = up.target();
-            let times = Window { warm_up: WARM_UP, until: Until::Passed(extent.window) };
-            let load = closed::Load { client: extent.client, connections: CONNECTIONS, next: Next::New };
-            let sample = spawn_blocking(move || closed::run(&target, load, times)).await?;
-            let sample = sample.with_context(|| edge.name())?;
-            eprintln!("round {round}/{}  {}: {:.0}/s", extent.rounds, edge.name(), sample.rate());
-            edge.closed.push(sample);
-            up.rest().await?;
+        for (place, connections) in CONNECTIONS.into_iter().enumerate() {
+            for (edge, up) in &mut edges {
+                let target = up.target();
+                let times = Window { warm_up: WARM_UP, until: Until::Passed(extent.window) };
+                let load = closed::Load { client: extent.client, connections, next: Next::New };
+                let sample = spawn_blocking(move || closed::run(&target, load, times)).await?;
+                let sample = sample.with_context(|| edge.name())?;
+                let (name, rate) = (edge.name(), sample.rate());
+                eprintln!("round {round}/{}  {name}, {connections} connections: {rate:.0}/s", extent.rounds);
+                edge.closed[place].1.push(sample);
+                up.rest().await?;
+            }
         }
         for place in 0..extent.rates.len() {
             for (edge, up) in edges.iter_mut().skip(1) {
@@ -115,17 +118,26 @@ pub async fn run(ground: &Ground, extent: &Extent) -> anyhow::Result<Vec<Edge>> 
 
 impl Edge {
     fn new(spool: Option<Spool>, extent: &Extent) -> Self {
-        Self { spool, closed: Vec::new(), open: extent.rates.iter().map(|rate| (*rate, Vec::new())).collect() }
+        Self {
+            spool,
+            closed: CONNECTIONS.map(|connections| (connections, Vec::new())).to_vec(),
+            open: extent.rates.iter().map(|rate| (*rate, Vec::new())).collect(),
+        }
     }
 
     fn name(&self) -> String {
         self.spool.map_or_else(|| Limit::Bare.name().to_owned(), |spool| spool.name().to_owned())
     }
 
-    /// The median of the ratios of the rates, round by round.
-    fn of(&self, other: &Self) -> Option<f64> {
-        let pairs = self.closed.iter().zip(&other.closed);
+    /// The median of the ratios of the rates over so many connections, round by round.
+    fn of(&self, other: &Self, connections: usize) -> Option<f64> {
+        let pairs = self.over(connections)?.iter().zip(other.over(connections)?);
         median(pairs.map(|(sample, other)| sample.rate() / other.rate()).collect())
+    }
+
+    fn over(&self, connections: usize) -> Option<&[Sample]> {
+        let (_, samples) = self.closed.iter().find(|(over, _)| *over == connections)?;
+        Some(samples)
     }
 
     /// The median of what is read off each sample at a rate.
@@ -149,12 +161,14 @@ pub fn goals(edges: &[Edge]) -> Vec<Goal> {
     let [bare, off, behind, first] = edges else { return Vec::new() };
     let cost = |rate, read: fn(&Sample) -> f64| Some(behind.at(rate, read)? / off.at(rate, read)?);
     of_spool([
-        behind.of(off),
+        behind.of(off, 64),
+        behind.of(off, 256),
         cost(1_000, p50),
         cost(1_000, p99),
         cost(5_000, p50),
         cost(5_000, p99),
-        first.of(bare),
+        first.of(bare, 64),
+        first.of(bare, 256),
         first.at(5_000, p99),
     ])
 }
@@ -165,7 +179,7 @@ pub fn tables(edges: &[Edge]) -> String {
     let columns = ["edge", "load", "webhooks/s", "adapter µs", "service µs", "p50 ms", "p99 ms", "p99.9 ms"];
     let mut table = table(&columns, 2);
     for edge in edges {
-        let closed = std::iter::once((format!("{CONNECTIONS} connections"), &edge.closed));
+        let closed = edge.closed.iter().map(|(connections, samples)| (format!("{connections} connections"), samples));
         let open = edge.open.iter().map(|(rate, samples)| (format!("{rate}/s"), samples));
         for (load, samples) in closed.chain(open).filter(|(_, samples)| !samples.is_empty()) {
             let median = |read: &dyn Fn(&Sample) -> f64| median(samples.iter().map(read).collect()).unwrap_or_default();
@@ -190,7 +204,9 @@ pub fn json(edges: &[Edge]) -> Value {
     let windows = |samples: &[Sample]| samples.iter().map(sample_json).collect::<Vec<_>>();
     let one = |edge: &Edge| {
         let open = edge.open.iter().map(|(rate, samples)| json!({"rate": rate, "windows": windows(samples)}));
-        json!({"edge": edge.name(), "closed": windows(&edge.closed), "open": open.collect::<Vec<_>>()})
+        let closed = edge.closed.iter();
+        let closed = closed.map(|(over, samples)| json!({"connections": over, "windows": windows(samples)}));
+        json!({"edge": edge.name(), "closed": closed.collect::<Vec<_>>(), "open": open.collect::<Vec<_>>()})
     };
     json!({
         "edges": edges.iter().map(one).collect::<Vec<_>>(),

@@ -6,7 +6,11 @@ use calbridge_telemetry::{
     propagation,
     semconv::{self, otel},
 };
-use tracing::{Span, field::Empty, info_span};
+use tracing::{
+    Span,
+    field::{Empty, display},
+    info_span, record_all,
+};
 use uuid::Uuid;
 
 use super::{Answer, Refused, Submission};
@@ -71,24 +75,23 @@ pub(super) fn describe(span: &Span, delivery: &NewDelivery) {
         return;
     }
     let event = &delivery.event;
-    span.record(semconv::TENANT_ID, event.tenant.as_str());
-    span.record(semconv::SECRET_ID, event.secret_id.as_str());
     // What the sender calls it, so that both sides of a hop say the same; what is no id may be anything.
-    if let Ok(id) = Uuid::try_parse(&event.request_id) {
-        span.record(semconv::MESSAGING_MESSAGE_ID, tracing::field::display(id));
-    }
-    if !event.webhook_version.is_empty() {
-        span.record(semconv::WEBHOOK_VERSION, event.webhook_version.as_str());
-    }
-    if let Some(uid) = &delivery.booking_uid {
-        span.record(semconv::BOOKING_UID, uid.as_str());
-    }
+    let message_id = Uuid::try_parse(&event.request_id).ok().map(display);
     let disposition = match delivery.disposition() {
         v1::DeliveryDisposition::Recovered => "recovered",
         v1::DeliveryDisposition::Unparsed => "unparsed",
         _ => "accepted",
     };
-    span.record(semconv::DELIVERY_DISPOSITION, disposition);
+    // All at once: each `record` costs a lock of its own.
+    record_all!(
+        span,
+        { semconv::TENANT_ID } = event.tenant,
+        { semconv::SECRET_ID } = event.secret_id,
+        { semconv::MESSAGING_MESSAGE_ID } = message_id,
+        { semconv::WEBHOOK_VERSION } = Some(&event.webhook_version).filter(|version| !version.is_empty()),
+        { semconv::BOOKING_UID } = delivery.booking_uid,
+        { semconv::DELIVERY_DISPOSITION } = disposition,
+    );
 }
 
 /// The span of a round.
@@ -128,8 +131,7 @@ pub(super) fn close_round(round: &Span, events: usize) {
 
 /// Who recognised the duplicate.
 pub(super) fn told_by(span: &Span, layer: &'static str) {
-    span.record(semconv::DEDUPE_LEVEL, "transport");
-    span.record(semconv::DEDUPE_LAYER, layer);
+    record_all!(span, { semconv::DEDUPE_LEVEL } = "transport", { semconv::DEDUPE_LAYER } = layer);
 }
 
 /// One span for each change that an event, or the replay of one, made.
@@ -165,24 +167,24 @@ pub(super) fn conclude(span: &Span, result: &Result<Answer, Refused>) {
     }
     match result {
         Ok(answer) => {
-            if answer.outcome != v1::SubmitOutcome::Duplicate {
-                span.record(semconv::DEDUPE_LEVEL, "none");
-            }
-            span.record(semconv::DELIVERY_OUTCOME, outcome_name(answer.outcome));
-            span.record(semconv::DELIVERY_ID, tracing::field::display(answer.delivery_id));
-            span.record(semconv::POSITION, answer.position.to_token());
+            let is_duplicate = answer.outcome == v1::SubmitOutcome::Duplicate;
+            record_all!(
+                span,
+                { semconv::DEDUPE_LEVEL } = (!is_duplicate).then_some("none"),
+                { semconv::DELIVERY_OUTCOME } = outcome_name(answer.outcome),
+                { semconv::DELIVERY_ID } = %answer.delivery_id,
+                { semconv::POSITION } = answer.position.to_token(),
+            );
         }
         Err(refused) => {
-            span.record(otel::STATUS_CODE, "ERROR");
-            span.record(semconv::ERROR_TYPE, error_name(refused));
+            record_all!(span, { otel::STATUS_CODE } = "ERROR", { semconv::ERROR_TYPE } = error_name(refused));
         }
     }
 }
 
 /// The round was not committed.
 pub(super) fn failed(round: &Span) {
-    round.record(otel::STATUS_CODE, "ERROR");
-    round.record(semconv::ERROR_TYPE, error_name(&Refused::Store));
+    record_all!(round, { otel::STATUS_CODE } = "ERROR", { semconv::ERROR_TYPE } = error_name(&Refused::Store));
 }
 
 /// The `error.type` of a refusal.
