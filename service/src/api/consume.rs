@@ -291,7 +291,7 @@ impl<S: Store> Client<S> {
             said.iter().filter(|(_, said)| *said == Said::Extend).map(|(delivery, _)| *delivery).collect();
         let hears = !said.is_empty();
         let span = if hears { self.outlet.ack_span(said.len()) } else { self.outlet.send_span() };
-        let request = TurnRequest { said, room: self.room(), now };
+        let request = TurnRequest { said, room: self.room(), now, asked: Some(self.last_turn) };
         let command = ConsumerCommand::Turn(request);
         if hears {
             crash::at(Point::ConsumerHeard);
@@ -362,7 +362,7 @@ impl<S: Store> Drop for Client<S> {
         let (false, Ok(runtime)) = (said.is_empty(), Handle::try_current()) else { return };
         let (store, bells, key) = (Arc::clone(&self.store), Arc::clone(&self.bells), self.key.clone());
         let span = self.outlet.ack_span(said.len());
-        let request = TurnRequest { said, room: 0, now: (self.clock)() };
+        let request = TurnRequest { said, room: 0, now: (self.clock)(), asked: Some(Instant::now()) };
         runtime.spawn(async move {
             let done = read_under(&span, store.command_consumer(key.clone(), ConsumerCommand::Turn(request))).await;
             if done.is_ok() {

@@ -15,6 +15,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use super::{LogEntry, LogFilter, Micros, Position};
 
 /// Entries that a consumer holds between its cursor and its scan, at the most: beyond it nothing more is scanned, so
@@ -145,8 +147,20 @@ pub struct TurnRequest {
     pub said: Vec<(DeliveryOf, Said)>,
     /// How many entries it has room for.
     pub room: usize,
-    /// The service's clock.
+    /// The service's clock when it asked.
     pub now: Micros,
+    /// The same moment for who measures how long the turn waited for others. A test that tells the time leaves it out.
+    pub asked: Option<Instant>,
+}
+
+impl TurnRequest {
+    /// The time when the turn begins, which is when it has the consumer for itself. What it waited for others is no
+    /// part of a lease; were it, a client would have less time than it was promised, and one whose service waits longer
+    /// than a lease none at all.
+    pub(crate) fn begins(&self) -> Micros {
+        let waited = self.asked.map_or(Duration::ZERO, |asked| asked.elapsed());
+        self.now.saturating_add(Micros::try_from(waited.as_micros()).unwrap_or(Micros::MAX))
+    }
 }
 
 /// What came of it.

@@ -14,7 +14,7 @@ use calbridge_service::store::{
     ConsumerChoices, ConsumerCommand, ConsumerOutcome, DeliveryOf, Outgoing, Position, Said, Store, StoreError,
     TurnRequest, postgres::PostgresStore,
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     consume::{choices, command, create, key, say, turn},
@@ -94,6 +94,30 @@ async fn clients_of_several_services_get_each_entry_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn a_turn_that_waits_for_another_gives_whole_leases() {
+    let server = Server::default();
+    let store = Arc::new(server.open().await);
+    create(&*store, "c", choices()).await;
+    commit(&*store, &[created("u1", 1)]).await;
+    let mut client = raw(&server).await;
+    let look = raw(&server).await;
+    let other = client.transaction().await.unwrap();
+    other.query_one("SELECT cursor FROM consumers FOR UPDATE", &[]).await.unwrap();
+    let asked = Instant::now();
+    let request = TurnRequest { said: Vec::new(), room: 1, now: NOW, asked: Some(asked) };
+    let taking = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.command_consumer(key("c"), ConsumerCommand::Turn(request)).await }
+    });
+    somebody_waits(&look).await;
+    let waited = i64::try_from(asked.elapsed().as_micros()).unwrap();
+    other.commit().await.unwrap();
+    let Ok(ConsumerOutcome::Turned(answer)) = taking.await.unwrap() else { panic!("it is there") };
+    let lease = answer.out[0].expires - i64::try_from(choices().ack_wait.as_micros()).unwrap();
+    assert!(lease >= NOW + waited, "it began {} µs before the turn did", NOW + waited - lease);
+}
+
+#[tokio::test]
 async fn a_connection_that_is_cut_in_a_turn_undoes_it() {
     let server = Server::default();
     let store = Arc::new(server.open().await);
@@ -104,7 +128,7 @@ async fn a_connection_that_is_cut_in_a_turn_undoes_it() {
     let look = raw(&server).await;
     let other = client.transaction().await.unwrap();
     other.query_one("SELECT cursor FROM consumers FOR UPDATE", &[]).await.unwrap();
-    let asked = ConsumerCommand::Turn(TurnRequest { said: say(&first, &Said::Ack), room: 1, now: NOW });
+    let asked = ConsumerCommand::Turn(TurnRequest { said: say(&first, &Said::Ack), room: 1, now: NOW, asked: None });
     let taking = tokio::spawn({
         let (store, asked) = (Arc::clone(&store), asked.clone());
         async move { store.command_consumer(key("c"), asked).await }
@@ -128,7 +152,7 @@ async fn a_killed_server_loses_nothing_of_what_was_handed_out() {
         had = turn(&store, "c", say(&had, &Said::Ack), 5, now).await.out;
         seen.extend(had.iter().map(|out| out.entry.uid().to_owned()));
         stop(&mut server.0);
-        let asked = ConsumerCommand::Turn(TurnRequest { said: Vec::new(), room: 5, now });
+        let asked = ConsumerCommand::Turn(TurnRequest { said: Vec::new(), room: 5, now, asked: None });
         assert!(store.command_consumer(key("c"), asked).await.is_err());
         server.0.restart();
         now += 31 * SECOND;

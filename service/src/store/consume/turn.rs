@@ -27,6 +27,8 @@ const CLIENT_GONE: &str = "max_deliveries: its client went away";
 pub(crate) struct Turn<'a> {
     state: &'a mut ConsumerState,
     request: &'a TurnRequest,
+    /// When it began.
+    now: Micros,
     /// Items that are not what they were before.
     changed: BTreeSet<Position>,
     settled: BTreeSet<Position>,
@@ -45,6 +47,7 @@ pub(crate) struct Parked {
     pub(crate) uid: String,
     pub(crate) deliveries: u32,
     pub(crate) reason: String,
+    pub(crate) time: Micros,
 }
 
 /// What a store writes. The consumer's own row is written as well.
@@ -69,6 +72,7 @@ impl<'a> Turn<'a> {
         let mut turn = Self {
             state,
             request,
+            now: request.begins(),
             changed: BTreeSet::new(),
             settled: BTreeSet::new(),
             parked: Vec::new(),
@@ -122,7 +126,7 @@ impl<'a> Turn<'a> {
         for position in ready {
             let Some(item) = self.state.items.get_mut(&position) else { continue };
             // Led by the time: a crash that takes back the last turns must not have a lease given out again.
-            let lease = (self.state.consumer.lease + 1).max(self.request.now);
+            let lease = (self.state.consumer.lease + 1).max(self.now);
             self.state.consumer.lease = lease;
             item.deliveries += 1;
             item.state = ItemState::Out { lease, expires };
@@ -187,7 +191,7 @@ impl<'a> Turn<'a> {
     }
 
     fn take_back(&mut self) {
-        let now = self.request.now;
+        let now = self.now;
         let is_over = |item: &ConsumerItem| matches!(item.state, ItemState::Out { expires, .. } if expires <= now);
         let over: Vec<Position> =
             self.state.items.iter().filter(|(_, item)| is_over(item)).map(|(position, _)| *position).collect();
@@ -225,7 +229,8 @@ impl<'a> Turn<'a> {
             *bytes += character.len_utf8();
             (*bytes <= REASON_BYTES).then_some(character)
         });
-        self.parked.push(Parked { position, uid: item.uid, deliveries: item.deliveries, reason: reason.collect() });
+        let (reason, time) = (reason.collect(), self.now);
+        self.parked.push(Parked { position, uid: item.uid, deliveries: item.deliveries, reason, time });
         self.settled.insert(position);
     }
 
@@ -238,7 +243,7 @@ impl<'a> Turn<'a> {
 
     /// What may go out now, oldest first.
     fn ready(&self) -> impl Iterator<Item = Position> {
-        let now = self.request.now;
+        let now = self.now;
         let paused = self.state.consumer.paused;
         let is_ready = move |item: &ConsumerItem| matches!(item.state, ItemState::Waiting { due } if due <= now);
         self.first_of_each().filter(move |(_, item)| !paused && is_ready(item)).map(|(position, _)| position)
@@ -272,7 +277,7 @@ impl<'a> Turn<'a> {
     /// When something that is out comes back, or something that waits may go out.
     fn next_due(&self) -> Option<Micros> {
         let waiting = self.first_of_each().filter_map(|(_, item)| match item.state {
-            ItemState::Waiting { due } if due > self.request.now => Some(due),
+            ItemState::Waiting { due } if due > self.now => Some(due),
             _ => None,
         });
         let out = self.state.items.values().filter_map(|item| match item.state {
@@ -283,7 +288,7 @@ impl<'a> Turn<'a> {
     }
 
     fn after(&self, pause: Duration) -> Micros {
-        self.request.now.saturating_add(Micros::try_from(pause.as_micros()).unwrap_or(Micros::MAX))
+        self.now.saturating_add(Micros::try_from(pause.as_micros()).unwrap_or(Micros::MAX))
     }
 }
 

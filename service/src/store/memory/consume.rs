@@ -9,7 +9,10 @@ use super::kept::Kept;
 use crate::store::{
     Consumer, ConsumerCommand, ConsumerItem, ConsumerKey, ConsumerOutcome, ConsumerState, ConsumerStatus, DeadLetter,
     ItemState, LogEntry, Micros, Position, StoreError, TurnAnswer, TurnRequest,
-    consume::{Loaded, Written, apply, turn::Turn},
+    consume::{
+        Loaded, Written, apply,
+        turn::{Parked, Turn},
+    },
     found::collect,
     time::micros,
 };
@@ -37,10 +40,6 @@ impl Kept {
 
     pub(super) fn command_consumer(&mut self, key: ConsumerKey, command: &ConsumerCommand) -> ConsumerOutcome {
         let state = self.consumers.get(&key).map(KeptConsumer::state);
-        let now = match command {
-            ConsumerCommand::Turn(request) => request.now,
-            _ => 0,
-        };
         let (outcome, written) = match (command, state) {
             (ConsumerCommand::Turn(_), None) => (ConsumerOutcome::Unknown, Written::default()),
             (ConsumerCommand::Turn(request), Some(state)) => {
@@ -52,7 +51,7 @@ impl Kept {
                 apply(command, Loaded { state, dead })
             }
         };
-        self.write_consumer(key, written, now);
+        self.write_consumer(key, written);
         outcome
     }
 
@@ -75,7 +74,7 @@ impl Kept {
         of_log.or_else(|| self.consumers.get(key)?.dead.get(&position).map(|dead| dead.letter.entry.clone()))
     }
 
-    fn write_consumer(&mut self, key: ConsumerKey, written: Written, now: Micros) {
+    fn write_consumer(&mut self, key: ConsumerKey, written: Written) {
         if written.deleted {
             self.consumers.remove(&key);
             return;
@@ -85,8 +84,8 @@ impl Kept {
             .into_iter()
             .filter_map(|parked| {
                 let entry = self.unsettled(&key, parked.position)?;
-                let (position, deliveries, reason) = (parked.position, parked.deliveries, parked.reason);
-                Some(DeadLetter { position, deliveries, reason, create_time: now, entry })
+                let Parked { position, deliveries, reason, time, .. } = parked;
+                Some(DeadLetter { position, deliveries, reason, create_time: time, entry })
             })
             .collect();
         let Some(kept) = self.consumers.get_mut(&key) else {

@@ -18,7 +18,7 @@ use deadpool_postgres::ClientWrapper;
 use self::write::Statements;
 use super::queries::log;
 use crate::store::{
-    Consumer, ConsumerCommand, ConsumerKey, ConsumerOutcome, ConsumerState, LogEntry, Micros, Position, StoreError,
+    Consumer, ConsumerCommand, ConsumerKey, ConsumerOutcome, ConsumerState, LogEntry, Position, StoreError,
     TurnRequest,
     consume::{
         Loaded, Written, apply,
@@ -90,7 +90,7 @@ async fn turn(client: &ClientWrapper, key: &ConsumerKey, request: &TurnRequest) 
     let entries = entries(client, key, &chosen.unread).await?;
     let (answer, changes) = turn.finish(chosen, entries);
     let written = Written::of_turn(before, &state, changes);
-    park(client, &write, key, &written.parked, request.now).await?;
+    park(client, &write, key, &written.parked).await?;
     crash::at(Point::ConsumerCommit);
     write.commit(&written).await?;
     crash::at(Point::ConsumerCommitted);
@@ -135,13 +135,12 @@ async fn park(
     write: &Statements<'_>,
     key: &ConsumerKey,
     parked: &[Parked],
-    now: Micros,
 ) -> Result<(), StoreError> {
     for parked in parked.chunks(PARKED_AT_ONCE) {
         let positions: Vec<_> = parked.iter().map(|parked| parked.position).collect();
         let mut entries = entries(client, key, &positions).await?;
         let letters = parked.iter().filter_map(|parked| Some((parked, entries.remove(&parked.position)?.encode())));
-        write.dead_letters(&letters.collect::<Vec<_>>(), now).await?;
+        write.dead_letters(&letters.collect::<Vec<_>>()).await?;
     }
     Ok(())
 }

@@ -18,7 +18,10 @@ use super::{
 use crate::store::{
     Consumer, ConsumerChoices, ConsumerCommand, ConsumerItem, ConsumerKey, ConsumerOutcome, ConsumerState,
     ConsumerStatus, DeadLetter, LogEntry, LogFilter, Micros, Position, StoreError, TurnAnswer, TurnRequest,
-    consume::{Loaded, TimeSearch, Written, apply, behind, turn::Turn},
+    consume::{
+        Loaded, TimeSearch, Written, apply, behind,
+        turn::{Parked, Turn},
+    },
     found::collect,
 };
 
@@ -34,19 +37,18 @@ pub(super) fn command(
 ) -> Result<ConsumerOutcome, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let state = state(&transaction, key)?;
-    let (outcome, written, now) = match (command, state) {
+    let (outcome, written) = match (command, state) {
         (ConsumerCommand::Turn(request), Some(state)) => {
             let snapshot = Snapshot::of(&transaction, queries::head(&transaction)?, settler.view().clone());
             let (answer, written) = turn(&snapshot, state, request, stored)?;
-            (ConsumerOutcome::Turned(answer), written, request.now)
+            (ConsumerOutcome::Turned(answer), written)
         }
         (_, state) => {
             let dead = dead(&transaction, key, command)?;
-            let (outcome, written) = apply(command, Loaded { state, dead });
-            (outcome, written, 0)
+            apply(command, Loaded { state, dead })
         }
     };
-    write(&transaction, settler, key, &written, now)?;
+    write(&transaction, settler, key, &written)?;
     crash::at(Point::ConsumerCommit);
     transaction.commit()?;
     crash::at(Point::ConsumerCommitted);
@@ -136,7 +138,6 @@ fn write(
     settler: &super::young::Settler,
     key: &ConsumerKey,
     written: &Written,
-    now: Micros,
 ) -> Result<(), StoreError> {
     const ITEM: &str = "INSERT OR REPLACE INTO consumer_items (tenant, name, position, uid, deliveries, lease, time)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -166,7 +167,7 @@ fn write(
     if written.settled.is_empty() && !speaks_of_letters {
         return Ok(());
     }
-    settle(transaction, settler, key, written, now)
+    settle(transaction, settler, key, written)
 }
 
 /// Items that are gone, and what becomes of dead letters.
@@ -175,7 +176,6 @@ fn settle(
     settler: &super::young::Settler,
     key: &ConsumerKey,
     written: &Written,
-    now: Micros,
 ) -> Result<(), StoreError> {
     const OF_ONE: &str = "tenant = ?1 AND name = ?2 AND position = ?3";
     const PARK: &str = "INSERT OR REPLACE INTO dead_letters
@@ -201,8 +201,8 @@ fn settle(
     each("DELETE FROM consumer_items", "", &mut written.settled.iter())?;
     each("DELETE FROM dead_letters", "AND replayed = 1", &mut written.settled.iter())?;
     for (parked, (kind, entry)) in letters {
-        let (position, deliveries) = (parked.position.0, parked.deliveries);
-        let values = params![tenant, name, position, parked.uid, deliveries, parked.reason, now, kind, entry];
+        let Parked { position, uid, deliveries, reason, time } = parked;
+        let values = params![tenant, name, position.0, uid, deliveries, reason, time, kind, entry];
         transaction.prepare_cached(PARK)?.execute(values)?;
     }
     each("UPDATE dead_letters SET replayed = 1", "", &mut written.replayed.iter())?;

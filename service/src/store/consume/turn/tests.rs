@@ -2,6 +2,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use calbridge_proto::v1;
 use proptest::prelude::*;
+use tokio::time::Instant;
 
 use super::*;
 use crate::store::{
@@ -73,11 +74,11 @@ impl Log<'_> {
 }
 
 fn wants(room: usize, now: Micros) -> TurnRequest {
-    TurnRequest { said: Vec::new(), room, now }
+    TurnRequest { said: Vec::new(), room, now, asked: None }
 }
 
 fn says(said: Vec<(DeliveryOf, Said)>, room: usize, now: Micros) -> TurnRequest {
-    TurnRequest { said, room, now }
+    TurnRequest { said, room, now, asked: None }
 }
 
 fn positions(answer: &TurnAnswer) -> Vec<i64> {
@@ -132,9 +133,21 @@ fn a_failure_waits_its_ladder_and_the_last_one_parks() {
     let (answer, _) = log.turn(&mut state, &wants(8, now));
     let said = vec![(answer.out[0].delivery, Said::Retry(None, "no".to_owned()))];
     let (answer, changes) = log.turn(&mut state, &says(said, 8, now));
-    let parked = Parked { position: Position(1), uid: "a".to_owned(), deliveries: 3, reason: "no".to_owned() };
+    let parked =
+        Parked { position: Position(1), uid: "a".to_owned(), deliveries: 3, reason: "no".to_owned(), time: now };
     assert_eq!((changes.parked, changes.settled), (vec![parked], BTreeSet::from([Position(1)])));
     assert_eq!((positions(&answer), answer.cursor), (vec![2], Position(1)), "the booking goes on");
+}
+
+#[test]
+fn a_lease_begins_with_its_turn_and_not_while_that_waits_for_others() {
+    let log = Log(&["a"]);
+    let waited = Duration::from_secs(40);
+    let asked = Instant::now().checked_sub(waited).unwrap();
+    let request = TurnRequest { asked: Some(asked), ..wants(8, 0) };
+    let (answer, _) = log.turn(&mut state(choices()), &request);
+    let ends = choices().ack_wait + waited;
+    assert!(answer.out[0].expires >= Micros::try_from(ends.as_micros()).unwrap(), "{:?}", answer.out);
 }
 
 #[test]

@@ -119,10 +119,9 @@ impl<'c> Statements<'c> {
     }
 
     /// Dead letters, each in the place of the one that it was replayed from.
-    pub(super) async fn dead_letters(&self, letters: &[Letter<'_>], now: Micros) -> Result<(), Error> {
-        if letters.is_empty() {
-            return Ok(());
-        }
+    pub(super) async fn dead_letters(&self, letters: &[Letter<'_>]) -> Result<(), Error> {
+        // They are of one turn, and so of one time.
+        let Some((first, _)) = letters.first() else { return Ok(()) };
         let (tenant, name) = (self.key.0.as_ref(), &self.key.1);
         self.client
             .execute(
@@ -130,7 +129,7 @@ impl<'c> Statements<'c> {
                 &[
                     &tenant,
                     name,
-                    &now,
+                    &first.time,
                     &column(letters, |(parked, _)| parked.position.0),
                     &column(letters, |(parked, _)| parked.uid.as_str()),
                     &column(letters, |(parked, _)| i64::from(parked.deliveries)),
