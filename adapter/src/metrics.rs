@@ -19,8 +19,8 @@ use crate::peer::Peer;
 /// Sets of attributes that an instrument finds without a search: more than there are methods, and than one adapter
 /// usually has routes, replicas or secrets in use.
 const PLACES: usize = 16;
-/// The same of what was accepted: Cal.com's triggers, each typed or not.
-const ACCEPTED_PLACES: usize = 32;
+/// The same of what was accepted: every trigger of the schema, each typed or not.
+const ACCEPTED_PLACES: usize = 64;
 
 /// Everything the adapter counts.
 pub(crate) struct Metrics {
