@@ -27,6 +27,8 @@ const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// Says that a record is settled: its offset.
 const MARK_BYTES: u64 = 4;
+/// So much of a spare is written at once.
+const SPARE_STEP_BYTES: usize = 256 * 1024;
 /// The greatest number of a segment. Counting does not come here; with a file that somebody named so it would end.
 const NUMBER_MOST: u64 = u64::MAX / 2;
 
@@ -37,6 +39,8 @@ pub(crate) struct Segment {
     file: File,
     /// Up to here it is whole; behind it nothing is promised.
     length: u64,
+    /// Behind it stands room that was made ready.
+    pub(crate) is_prepared: bool,
     sync: Sync,
 }
 
@@ -73,7 +77,26 @@ impl Segment {
             let _ = fs::remove_file(&path);
             return Err(why);
         }
-        Ok(Self { number, file, length: SEGMENT_HEAD_BYTES as u64, sync })
+        Ok(Self { number, file, length: SEGMENT_HEAD_BYTES as u64, is_prepared: false, sync })
+    }
+
+    /// The same in the spare of this directory, which is none any more.
+    pub(crate) fn create_in(spare: File, directory: &Path, number: u64, sync: Sync) -> io::Result<Self> {
+        let path = path(directory, number);
+        let begun = (|| {
+            // In this order: under its new name it is a segment.
+            spare.write_all_at(&record::segment_head(number), 0)?;
+            sync(&spare)?;
+            crash::at(Point::SegmentCreated);
+            fs::rename(spare_path(directory), &path)?;
+            sync_names(directory)
+        })();
+        if let Err(why) = begun {
+            remove_spare(directory)?;
+            let _ = fs::remove_file(&path);
+            return Err(why);
+        }
+        Ok(Self { number, file: spare, length: SEGMENT_HEAD_BYTES as u64, is_prepared: true, sync })
     }
 
     /// Adds encoded records. Where that fails, whatever was written of them is taken back, and the segment is as good
@@ -81,6 +104,7 @@ impl Segment {
     pub(crate) fn write(&mut self, records: &[u8]) -> io::Result<()> {
         if let Err(why) = self.file.write_all_at(records, self.length) {
             let _ = self.file.set_len(self.length);
+            self.is_prepared = false;
             return Err(why);
         }
         Ok(())
@@ -113,6 +137,13 @@ impl Segment {
     /// Leaves half of what was written and not synced, as a power cut may.
     pub(crate) fn tear(&self, written: usize) {
         let _ = self.file.set_len(self.length + written as u64 / 2);
+    }
+
+    /// Gives back the room behind it: nothing is added any more.
+    pub(crate) fn finish(self) {
+        if self.is_prepared {
+            let _ = self.file.set_len(self.length);
+        }
     }
 
     /// Takes back what a sync that failed did not keep, as far as that can be.
@@ -160,6 +191,38 @@ pub(crate) fn path(directory: &Path, number: u64) -> PathBuf {
 /// Where it stands which records of it are settled: a word of four bytes for each, its offset.
 pub(crate) fn settled_path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{number:016x}.settled"))
+}
+
+/// What becomes the next segment. No release takes it for one before.
+fn spare_path(directory: &Path) -> PathBuf {
+    directory.join("spare")
+}
+
+/// Writes so many zeros for a segment to come, and has them kept. One that is there already is somebody's.
+pub(crate) fn make_spare(directory: &Path, bytes: u64, sync: Sync) -> io::Result<File> {
+    let path = spare_path(directory);
+    let mut spare = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path)?;
+    let zeros = vec![0; SPARE_STEP_BYTES];
+    let made = (0..bytes.div_ceil(SPARE_STEP_BYTES as u64)).try_for_each(|_| {
+        spare.write_all(&zeros)?;
+        // Step by step, or whoever waits for the disk meanwhile would wait for all of it.
+        sync(&spare)
+    });
+    match made {
+        Ok(()) => Ok(spare),
+        Err(why) => {
+            let _ = fs::remove_file(&path);
+            Err(why)
+        }
+    }
+}
+
+/// Takes away a spare that nobody will use.
+pub(crate) fn remove_spare(directory: &Path) -> io::Result<()> {
+    match fs::remove_file(spare_path(directory)) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+        _ => Ok(()),
+    }
 }
 
 /// Takes a segment and what belongs to it away.

@@ -13,6 +13,7 @@ mod empty;
 mod inspect;
 mod open;
 mod pace;
+mod spare;
 pub(crate) mod untyped;
 mod writer;
 

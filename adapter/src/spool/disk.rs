@@ -15,7 +15,8 @@ use tokio::{sync::mpsc as tasks, task::spawn_blocking, time::sleep};
 use super::{
     Shared,
     backlog::Entry,
-    writer::{Command, Writer},
+    spare::Spares,
+    writer::{Command, SEGMENT_BYTES, Writer},
 };
 use crate::segment::Sync;
 
@@ -48,8 +49,9 @@ impl Disk {
     }
 
     /// Has the writer begin.
-    pub(super) fn begin(self, writer: Writer) -> io::Result<Desk> {
+    pub(super) fn begin(self, mut writer: Writer) -> io::Result<Desk> {
         let Some(pace) = self.pace else {
+            writer.spares = Some(Spares::begin(writer.directory.clone(), SEGMENT_BYTES, self.sync)?);
             let (commands, asked) = mpsc::channel();
             let writing = thread::Builder::new().name("spool".to_owned()).spawn(move || writer.run(&asked))?;
             return Ok(Desk::Thread(commands, writing.thread().clone()));

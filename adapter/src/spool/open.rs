@@ -83,6 +83,7 @@ impl Spool {
             metrics,
             next: last + 1,
             current: None,
+            spares: None,
             last_sync: None,
             failed_at: None,
         };
@@ -125,6 +126,7 @@ fn recover(directory: &Path, backlog: &mut Backlog) -> io::Result<u64> {
         recover_segment(directory, *number, *number == newest, backlog)?;
     }
     segment::drop_orphans(directory, &numbers)?;
+    segment::remove_spare(directory)?;
     let amount = backlog.amount();
     if amount.records > 0 {
         info!(records = amount.records, bytes = amount.bytes, "the spool has events of before; they are sent now");

@@ -1,3 +1,5 @@
+mod spare;
+
 use std::{
     fs::{self, OpenOptions},
     os::unix::fs::{FileExt as _, PermissionsExt as _},

@@ -20,7 +20,7 @@ use calbridge_telemetry::Check;
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::{Shared, backlog::Entry};
+use super::{Shared, backlog::Entry, spare::Spares};
 use crate::{
     metrics::Metrics,
     segment::{
@@ -30,7 +30,10 @@ use crate::{
 };
 
 /// A segment that has grown so large is followed by another: its file goes when all of it is settled.
-const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+pub(super) const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// One that has grown so large will be followed by another soon, and room is made for that. Where what comes is settled
+/// at once, none grows so large.
+const SPARE_BYTES: u64 = SEGMENT_BYTES / 4;
 /// What is made durable at once, at the most: what comes meanwhile is the next batch.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// From one sync to the next while several webhooks share each: what comes meanwhile shares the next. A sync costs the
@@ -94,6 +97,8 @@ pub(super) struct Writer {
     pub(super) next: u64,
     /// None where the last one was given up, and at first.
     pub(super) current: Option<Segment>,
+    /// Room for the next one; none in the simulation, which has one thread.
+    pub(super) spares: Option<Spares>,
     /// The last sync.
     pub(super) last_sync: Option<LastSync>,
     /// When it was last tried in vain, while it fails.
@@ -119,8 +124,11 @@ impl Writer {
                     self.round(command, || commands.try_recv().ok(), &mut settled);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
+        }
+        if let Some(segment) = self.current {
+            segment.finish();
         }
     }
 
@@ -191,7 +199,7 @@ impl Writer {
 
     fn keep(&mut self, batch: &[Append]) -> io::Result<Vec<Entry>> {
         let mut segment = match self.current.take() {
-            Some(segment) if segment.length() < SEGMENT_BYTES => segment,
+            Some(segment) if !self.is_over(&segment) => segment,
             last => {
                 let segment = self.begin()?;
                 if let Some(last) = last {
@@ -233,13 +241,25 @@ impl Writer {
         Ok(entries)
     }
 
+    /// Whether what comes next belongs into another segment.
+    fn is_over(&mut self, segment: &Segment) -> bool {
+        let Some(spares) = &mut self.spares else { return segment.length() >= SEGMENT_BYTES };
+        if segment.length() >= SPARE_BYTES {
+            spares.order();
+        }
+        segment.length() >= SEGMENT_BYTES || !segment.is_prepared && spares.is_ready()
+    }
+
     fn begin(&mut self) -> io::Result<Segment> {
         if self.failed_at.is_some_and(|failed| failed.elapsed() < RETRY) {
             return Err(io::Error::other("the disk failed a moment ago"));
         }
         let number = self.next;
         self.next += 1;
-        let segment = Segment::create(&self.directory, number, self.sync)?;
+        let segment = match self.spares.as_mut().and_then(Spares::take) {
+            Some(spare) => Segment::create_in(spare, &self.directory, number, self.sync)?,
+            None => Segment::create(&self.directory, number, self.sync)?,
+        };
         self.shared.lock().segment(number, segment.length(), false);
         Ok(segment)
     }

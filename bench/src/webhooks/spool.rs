@@ -77,7 +77,8 @@ impl Up {
 pub async fn run(ground: &Ground, extent: &Extent) -> anyhow::Result<Vec<Edge>> {
     let (program, target) = ground.limit(Limit::Bare).await?;
     let mut edges = vec![(Edge::new(None, extent), Up::Bare { _program: program, target })];
-    for spool in [Spool::Off, Spool::Behind, Spool::First] {
+    // What is compared stands side by side: a machine that others share is another one a few seconds later.
+    for spool in [Spool::First, Spool::Off, Spool::Behind] {
         let rig = ground.rig_with(spool.word(), Store::Sqlite, Traces::Tenth, spool).await?;
         edges.push((Edge::new(Some(spool), extent), Up::Rig(Box::new(rig))));
     }
@@ -96,7 +97,7 @@ pub async fn run(ground: &Ground, extent: &Extent) -> anyhow::Result<Vec<Edge>> 
             }
         }
         for place in 0..extent.rates.len() {
-            for (edge, up) in edges.iter_mut().skip(1) {
+            for (edge, up) in &mut edges {
                 let target = up.target();
                 let (rate, samples) = &mut edge.open[place];
                 let schedule = Schedule { rate: *rate, warm_up: WARM_UP, counted: extent.open_window };
@@ -158,7 +159,7 @@ fn p99(sample: &Sample) -> f64 {
 /// How near all of it is to what it should be.
 #[must_use]
 pub fn goals(edges: &[Edge]) -> Vec<Goal> {
-    let [bare, off, behind, first] = edges else { return Vec::new() };
+    let [bare, first, off, behind] = edges else { return Vec::new() };
     let cost = |rate, read: fn(&Sample) -> f64| Some(behind.at(rate, read)? / off.at(rate, read)?);
     of_spool([
         behind.of(off, 64),
