@@ -80,7 +80,7 @@ impl Segment {
         Ok(Self { number, file, length: SEGMENT_HEAD_BYTES as u64, is_prepared: false, sync })
     }
 
-    /// The same in the spare of this directory, which is none any more.
+    /// The same in the spare of this directory, which is none any more, whatever comes of it.
     pub(crate) fn create_in(spare: File, directory: &Path, number: u64, sync: Sync) -> io::Result<Self> {
         let path = path(directory, number);
         let begun = (|| {
@@ -88,11 +88,13 @@ impl Segment {
             spare.write_all_at(&record::segment_head(number), 0)?;
             sync(&spare)?;
             crash::at(Point::SegmentCreated);
-            fs::rename(spare_path(directory), &path)?;
-            sync_names(directory)
+            fs::rename(spare_path(directory), &path)
         })();
         if let Err(why) = begun {
-            remove_spare(directory)?;
+            remove_spare(directory);
+            return Err(why);
+        }
+        if let Err(why) = sync_names(directory) {
             let _ = fs::remove_file(&path);
             return Err(why);
         }
@@ -198,12 +200,16 @@ fn spare_path(directory: &Path) -> PathBuf {
     directory.join("spare")
 }
 
-/// Writes so many zeros for a segment to come, and has them kept. One that is there already is somebody's.
-pub(crate) fn make_spare(directory: &Path, bytes: u64, sync: Sync) -> io::Result<File> {
+/// Writes so many zeros for a segment to come, and has them kept, unless it is over before. One that is there already is
+/// left as it is.
+pub(crate) fn make_spare(directory: &Path, bytes: u64, sync: Sync, is_over: impl Fn() -> bool) -> io::Result<File> {
     let path = spare_path(directory);
     let mut spare = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path)?;
     let zeros = vec![0; SPARE_STEP_BYTES];
     let made = (0..bytes.div_ceil(SPARE_STEP_BYTES as u64)).try_for_each(|_| {
+        if is_over() {
+            return Err(io::Error::from(io::ErrorKind::Interrupted));
+        }
         spare.write_all(&zeros)?;
         // Step by step, or whoever waits for the disk meanwhile would wait for all of it.
         sync(&spare)
@@ -211,18 +217,15 @@ pub(crate) fn make_spare(directory: &Path, bytes: u64, sync: Sync) -> io::Result
     match made {
         Ok(()) => Ok(spare),
         Err(why) => {
-            let _ = fs::remove_file(&path);
+            remove_spare(directory);
             Err(why)
         }
     }
 }
 
-/// Takes away a spare that nobody will use.
-pub(crate) fn remove_spare(directory: &Path) -> io::Result<()> {
-    match fs::remove_file(spare_path(directory)) {
-        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
-        _ => Ok(()),
-    }
+/// Takes away a spare that nobody will use. One that can't be taken away is only in the way of another.
+pub(crate) fn remove_spare(directory: &Path) {
+    let _ = fs::remove_file(spare_path(directory));
 }
 
 /// Takes a segment and what belongs to it away.

@@ -55,6 +55,8 @@ pub use self::{
 
 /// Records at once: what is known of each costs some 30 bytes of memory.
 const RECORDS_MOST: usize = 1_000_000;
+/// Segments whose files stay open for the next who reads in them: a process may open only so many.
+const FILES_MOST: usize = 64;
 /// When another try makes sense where the spool takes nothing.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
@@ -81,7 +83,7 @@ struct Inner {
     bounds: Bounds,
     /// What is in it has grown too old.
     is_aged: AtomicBool,
-    /// Held for as long as the directory is ours.
+    /// Held for as long as the directory is ours. Behind the desk, which waits for the writer to end.
     _lock: File,
 }
 
@@ -252,6 +254,10 @@ impl Shared {
             return Ok(Arc::clone(file));
         }
         let file = Arc::new(File::open(segment::path(&self.directory, number))?);
+        if files.len() >= FILES_MOST {
+            // They are read from front to back: hardly any of them is asked for again.
+            files.clear();
+        }
         files.insert(number, Arc::clone(&file));
         Ok(file)
     }

@@ -30,7 +30,7 @@ macro_rules! points {
 }
 
 points! {
-    /// A segment's file is there, and empty.
+    /// A segment's file is there, with nothing in it.
     SegmentCreated = "segment.created",
     /// Records are about to be written to the spool's segment.
     SpoolWrite = "spool.write",

@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io,
     sync::{Arc, mpsc},
-    thread::{self, Thread},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -34,7 +34,8 @@ pub(super) type Read = io::Result<Option<Bytes>>;
 /// Where the writer is asked.
 #[derive(Debug)]
 pub(super) enum Desk {
-    Thread(mpsc::Sender<Command>, Thread),
+    /// Until it is dropped.
+    Thread(Option<(mpsc::Sender<Command>, JoinHandle<()>)>),
     Task(tasks::UnboundedSender<Command>),
 }
 
@@ -54,7 +55,7 @@ impl Disk {
             writer.spares = Some(Spares::begin(writer.directory.clone(), SEGMENT_BYTES, self.sync)?);
             let (commands, asked) = mpsc::channel();
             let writing = thread::Builder::new().name("spool".to_owned()).spawn(move || writer.run(&asked))?;
-            return Ok(Desk::Thread(commands, writing.thread().clone()));
+            return Ok(Desk::Thread(Some((commands, writing))));
         };
         let (commands, asked) = tasks::unbounded_channel();
         tokio::spawn(run(writer, asked, pace));
@@ -79,15 +80,28 @@ impl Desk {
     /// Whether there is still a writer.
     pub(super) fn ask(&self, command: Command) -> bool {
         match self {
-            Self::Thread(commands, _) => commands.send(command).is_ok(),
+            Self::Thread(writer) => writer.as_ref().is_some_and(|(commands, _)| commands.send(command).is_ok()),
             Self::Task(commands) => commands.send(command).is_ok(),
         }
     }
 
     /// Has the writer wait for no more.
     pub(super) fn hurry(&self) {
-        if let Self::Thread(_, writing) = self {
-            writing.unpark();
+        if let Self::Thread(Some((_, writing))) = self {
+            writing.thread().unpark();
+        }
+    }
+}
+
+impl Drop for Desk {
+    /// Waits for the thread: before it has ended, the directory is nobody else's.
+    fn drop(&mut self) {
+        if let Self::Thread(writer) = self
+            && let Some((commands, writing)) = writer.take()
+        {
+            drop(commands);
+            // A panic of it was said where it happened.
+            let _ = writing.join();
         }
     }
 }

@@ -126,7 +126,7 @@ fn recover(directory: &Path, backlog: &mut Backlog) -> io::Result<u64> {
         recover_segment(directory, *number, *number == newest, backlog)?;
     }
     segment::drop_orphans(directory, &numbers)?;
-    segment::remove_spare(directory)?;
+    segment::remove_spare(directory);
     let amount = backlog.amount();
     if amount.records > 0 {
         info!(records = amount.records, bytes = amount.bytes, "the spool has events of before; they are sent now");

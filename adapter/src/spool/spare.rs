@@ -8,8 +8,12 @@ use std::{
     fs::File,
     io, mem,
     path::PathBuf,
-    sync::mpsc::{self, Receiver, Sender, TryRecvError},
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, Sender, TryRecvError},
+    },
+    thread::{self, JoinHandle},
 };
 
 use tracing::debug;
@@ -19,7 +23,11 @@ use crate::segment::{self, Sync};
 /// Of the next segment, and of the thread that makes it.
 #[derive(Debug)]
 pub(super) struct Spares {
-    orders: Sender<()>,
+    directory: PathBuf,
+    /// Nobody will take one any more.
+    over: Arc<AtomicBool>,
+    /// Until it is dropped.
+    thread: Option<(Sender<()>, JoinHandle<()>)>,
     made: Receiver<io::Result<File>>,
     state: State,
 }
@@ -31,7 +39,7 @@ enum State {
     /// It is being made.
     Ordered,
     Ready(File),
-    /// The disk had no room for it, say.
+    /// The disk has no room for it, say. The next segment may ask again.
     Failed,
 }
 
@@ -40,19 +48,26 @@ impl Spares {
     pub(super) fn begin(directory: PathBuf, bytes: u64, sync: Sync) -> io::Result<Self> {
         let (orders, ordered) = mpsc::channel();
         let (hand, made) = mpsc::channel();
+        let (within, over) = (directory.clone(), Arc::new(AtomicBool::new(false)));
+        let is_over = Arc::clone(&over);
         let work = move || {
             while let Ok(()) = ordered.recv() {
-                // Where nobody takes it any more, the next process takes it away.
-                let _ = hand.send(segment::make_spare(&directory, bytes, sync));
+                let spare = segment::make_spare(&within, bytes, sync, || is_over.load(Ordering::Relaxed));
+                if hand.send(spare).is_err() {
+                    return;
+                }
             }
         };
-        thread::Builder::new().name("spool-spare".to_owned()).spawn(work)?;
-        Ok(Self { orders, made, state: State::Wanted })
+        let making = thread::Builder::new().name("spool-spare".to_owned()).spawn(work)?;
+        Ok(Self { directory, over, thread: Some((orders, making)), made, state: State::Wanted })
     }
 
     /// Has one made, unless there is one or was no room for one.
     pub(super) fn order(&mut self) {
-        if matches!(self.state, State::Wanted) && self.orders.send(()).is_ok() {
+        if matches!(self.state, State::Wanted)
+            && let Some((orders, _)) = &self.thread
+            && orders.send(()).is_ok()
+        {
             self.state = State::Ordered;
         }
     }
@@ -73,6 +88,14 @@ impl Spares {
         matches!(self.state, State::Ready(_))
     }
 
+    /// Gives back the room of one that is there: on a disk that is full it is what others lack.
+    pub(super) fn give_up(&mut self) {
+        if self.is_ready() {
+            segment::remove_spare(&self.directory);
+            self.state = State::Failed;
+        }
+    }
+
     /// The one that is there, for a segment that begins. Where none could be made, the next may be asked for.
     pub(super) fn take(&mut self) -> Option<File> {
         self.is_ready();
@@ -84,5 +107,18 @@ impl Spares {
                 None
             }
         }
+    }
+}
+
+impl Drop for Spares {
+    /// Waits for the thread: it writes into a directory that is another process's next.
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some((orders, making)) = self.thread.take() {
+            drop(orders);
+            // A panic of it was said where it happened.
+            let _ = making.join();
+        }
+        segment::remove_spare(&self.directory);
     }
 }

@@ -46,7 +46,7 @@ fn texts(spool: &Spool) -> Vec<String> {
     drain(spool).into_iter().map(|(_, text)| text).collect()
 }
 
-/// Waits until the last handle is gone, and with it the lock.
+/// Lets the last handle go, and with it the threads and the lock.
 fn close(spool: Spool) {
     assert_eq!(Arc::strong_count(&spool.inner), 1, "somebody has it");
     drop(spool);

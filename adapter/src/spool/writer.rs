@@ -31,8 +31,8 @@ use crate::{
 
 /// A segment that has grown so large is followed by another: its file goes when all of it is settled.
 pub(super) const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
-/// One that has grown so large will be followed by another soon, and room is made for that. Where what comes is settled
-/// at once, none grows so large.
+/// One that has grown so large will be followed by another soon, and room is made for that. Where little comes, it is
+/// settled before.
 const SPARE_BYTES: u64 = SEGMENT_BYTES / 4;
 /// What is made durable at once, at the most: what comes meanwhile is the next batch.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
@@ -247,7 +247,8 @@ impl Writer {
         if segment.length() >= SPARE_BYTES {
             spares.order();
         }
-        segment.length() >= SEGMENT_BYTES || !segment.is_prepared && spares.is_ready()
+        // While the disk fails, none would be begun.
+        segment.length() >= SEGMENT_BYTES || !segment.is_prepared && self.failed_at.is_none() && spares.is_ready()
     }
 
     fn begin(&mut self) -> io::Result<Segment> {
@@ -256,8 +257,10 @@ impl Writer {
         }
         let number = self.next;
         self.next += 1;
-        let segment = match self.spares.as_mut().and_then(Spares::take) {
-            Some(spare) => Segment::create_in(spare, &self.directory, number, self.sync)?,
+        let spare = self.spares.as_mut().and_then(Spares::take);
+        let prepared = spare.and_then(|spare| Segment::create_in(spare, &self.directory, number, self.sync).ok());
+        let segment = match prepared {
+            Some(segment) => segment,
             None => Segment::create(&self.directory, number, self.sync)?,
         };
         self.shared.lock().segment(number, segment.length(), false);
@@ -302,6 +305,9 @@ impl Writer {
             self.failed_at = Some(Instant::now());
         }
         self.check.not_ready();
+        if let Some(spares) = &mut self.spares {
+            spares.give_up();
+        }
     }
 
     fn recovered(&mut self) {

@@ -44,6 +44,29 @@ async fn fill(spool: &Spool, directory: &Path) -> Vec<String> {
     }
 }
 
+/// Keeps large records until there are so many segments; all their texts.
+async fn segments_of(spool: &Spool, directory: &Path, count: usize) -> Vec<String> {
+    let mut texts = Vec::new();
+    while segments(directory).len() < count {
+        let text = large(texts.len());
+        keep(spool, "acme", &text).await.unwrap();
+        texts.push(text);
+    }
+    texts
+}
+
+/// Keeps large records until there is a spare, which is not in use yet; all their texts.
+async fn with_spare(spool: &Spool, directory: &Path) -> Vec<String> {
+    let mut texts = Vec::new();
+    while texts.len() < 5 {
+        let text = large(texts.len());
+        keep(spool, "acme", &text).await.unwrap();
+        texts.push(text);
+    }
+    until("there is a spare", || length(&spare(directory)) == SEGMENT_BYTES).await;
+    texts
+}
+
 /// What would be left by a crash now.
 fn crashed(directory: &Path) -> TempDir {
     let copy = TempDir::new().unwrap();
@@ -86,7 +109,8 @@ async fn a_process_that_ends_gives_the_room_back() {
     let wanted = fill(&spool, folder.path()).await;
     let newest = segments(folder.path()).pop().unwrap();
     close(spool);
-    until("it ends with its last record", || length(&newest) < SEGMENT_BYTES).await;
+    assert!(length(&newest) < SEGMENT_BYTES, "it ends with its last record");
+    assert!(!spare(folder.path()).exists(), "nor is any left for a segment that will not come");
     assert!(texts(&open(folder.path())) == wanted);
 }
 
@@ -136,14 +160,73 @@ async fn without_room_ahead_a_segment_grows() {
     let check = Readiness::new().check("spool");
     let disk = Disk { sync: no_room_ahead, ..Disk::REAL };
     let spool = Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), disk).unwrap();
-    let mut wanted = Vec::new();
-    while segments(folder.path()).len() < 3 {
-        let text = large(wanted.len());
-        keep(&spool, "acme", &text).await.unwrap();
-        wanted.push(text);
-    }
-    assert!(REFUSED.load(Ordering::SeqCst) > 0);
+    let wanted = segments_of(&spool, folder.path(), 3).await;
+    let refused = REFUSED.load(Ordering::SeqCst);
+    assert!((1..3).contains(&refused), "it was asked for once in each segment that was left, and not {refused} times");
     assert!(check.is_ready(), "nothing was promised by what failed");
     assert!(texts(&spool) == wanted);
     until("nothing is left of it", || !spare(folder.path()).exists()).await;
+}
+
+#[tokio::test]
+async fn a_spare_that_somebody_took_away_costs_nothing() {
+    let folder = TempDir::new().unwrap();
+    let check = Readiness::new().check("spool");
+    let spool = Spool::open(opening(folder.path(), BOUNDS, check.clone())).unwrap();
+    let mut wanted = with_spare(&spool, folder.path()).await;
+    fs::remove_file(spare(folder.path())).unwrap();
+    let first = segments(folder.path());
+    while segments(folder.path()) == first {
+        keep(&spool, "acme", "next").await.unwrap();
+        wanted.push("next".to_owned());
+    }
+    assert!(check.is_ready());
+    assert!(texts(&spool) == wanted);
+}
+
+static IS_FULL: AtomicBool = AtomicBool::new(false);
+
+fn full_sync(_: &File) -> io::Result<()> {
+    if IS_FULL.load(Ordering::SeqCst) { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
+}
+
+#[tokio::test]
+async fn a_full_disk_has_the_room_back() {
+    let folder = TempDir::new().unwrap();
+    let check = Readiness::new().check("spool");
+    let disk = Disk { sync: full_sync, ..Disk::REAL };
+    let spool = Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), disk).unwrap();
+    let mut wanted = with_spare(&spool, folder.path()).await;
+    IS_FULL.store(true, Ordering::SeqCst);
+    assert!(keep(&spool, "acme", "too much").await.is_err());
+    until("the room is given back", || !spare(folder.path()).exists()).await;
+    assert!(!check.is_ready());
+    IS_FULL.store(false, Ordering::SeqCst);
+    until("the disk works again", || check.is_ready()).await;
+    keep(&spool, "acme", "after").await.unwrap();
+    wanted.push("after".to_owned());
+    assert!(texts(&spool) == wanted);
+}
+
+/// What each sync was for: whether a head was there, and the file's name.
+static SYNCED: Mutex<Vec<(bool, String)>> = Mutex::new(Vec::new());
+
+fn watched_sync(file: &File) -> io::Result<()> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let mut first = [0; SEGMENT_HEAD_BYTES];
+    File::open(&path)?.read_exact_at(&mut first, 0)?;
+    let name = fs::read_link(&path)?.file_name().unwrap().to_string_lossy().into_owned();
+    SYNCED.lock().unwrap().push((first == segment::record::segment_head(7), name));
+    Ok(())
+}
+
+#[test]
+fn a_spare_is_called_a_segment_once_its_head_is_kept() {
+    let folder = TempDir::new().unwrap();
+    let made = segment::make_spare(folder.path(), 1, watched_sync, || false).unwrap();
+    assert_eq!(fs::metadata(spare(folder.path())).unwrap().permissions().mode() & 0o777, 0o600, "its owner's alone");
+    SYNCED.lock().unwrap().clear();
+    segment::Segment::create_in(made, folder.path(), 7, watched_sync).unwrap();
+    assert_eq!(*SYNCED.lock().unwrap(), [(true, "spare".to_owned())]);
+    assert_eq!(segment::numbers(folder.path()).unwrap(), [7]);
 }
