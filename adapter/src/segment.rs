@@ -200,8 +200,8 @@ fn spare_path(directory: &Path) -> PathBuf {
     directory.join("spare")
 }
 
-/// Writes so many zeros for a segment to come, and has them kept, unless it is over before. One that is there already is
-/// left as it is.
+/// Writes so many zeros for a segment to come, and has them kept, unless it is over before. One that is there already
+/// is left as it is.
 pub(crate) fn make_spare(directory: &Path, bytes: u64, sync: Sync, is_over: impl Fn() -> bool) -> io::Result<File> {
     let path = spare_path(directory);
     let mut spare = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path)?;
