@@ -12,6 +12,7 @@ pub mod goals;
 pub mod growth;
 pub mod latency;
 pub mod limits;
+pub mod log;
 pub mod meter;
 pub mod open;
 pub mod report;

@@ -49,6 +49,9 @@ enum Part {
     Limit {
         /// How much it does.
         limit: Limit,
+        /// Where it keeps what it keeps.
+        #[arg(long, value_name = "FILE", required_if_eq("limit", "log"))]
+        file: Option<PathBuf>,
     },
     /// Takes OTLP and throws it away.
     #[command(hide = true)]
@@ -136,7 +139,9 @@ fn main() -> ExitCode {
 fn run(part: Option<&Part>, options: &Options) -> anyhow::Result<()> {
     match part {
         // As the adapter has it.
-        Some(Part::Limit { limit }) => tokio::runtime::Runtime::new()?.block_on(limits::serve(*limit)),
+        Some(Part::Limit { limit, file }) => {
+            tokio::runtime::Runtime::new()?.block_on(limits::serve(*limit, file.as_deref()))
+        }
         Some(Part::Sink) => single()?.block_on(sink::serve()),
         None => single()?.block_on(async {
             tokio::select! {

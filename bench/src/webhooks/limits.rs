@@ -1,7 +1,7 @@
 //! The limits to compare with, each a process of its own: what hyper alone can do on this machine, then with the
-//! signature verified, then with the body typed as well. Nothing is kept.
+//! signature verified, then with the body typed as well, of which nothing is kept; or with it in a log.
 
-use std::{convert::Infallible, hint::black_box, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, hint::black_box, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use sha2::Sha256;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::target;
+use super::{log::Log, target};
 
 /// What such a server answers: as long as calbridge's own answer.
 const ANSWER: &str = concat!(
@@ -33,6 +33,16 @@ pub enum Limit {
     Hmac,
     /// And types it.
     Json,
+    /// Verifies its signature, and has it on the disk.
+    Log,
+}
+
+/// What a server of a limit has.
+struct Server {
+    limit: Limit,
+    key: Hmac<Sha256>,
+    /// Where it is one with a log.
+    log: Option<Log>,
 }
 
 impl Limit {
@@ -43,6 +53,7 @@ impl Limit {
             Self::Bare => "bare hyper",
             Self::Hmac => "hyper + HMAC",
             Self::Json => "hyper + HMAC + JSON",
+            Self::Log => "hyper + HMAC + a log",
         }
     }
 
@@ -53,42 +64,46 @@ impl Limit {
             Self::Bare => "bare",
             Self::Hmac => "hmac",
             Self::Json => "json",
+            Self::Log => "log",
         }
     }
 }
 
-/// Serves on a port that it says on its first line, as calbridge's programs do, until it is killed.
+/// Serves on a port that it says on its first line, as calbridge's programs do, until it is killed. What it keeps, it
+/// keeps in this file.
 ///
 /// # Errors
 ///
-/// The system gives no port.
-pub async fn serve(limit: Limit) -> anyhow::Result<()> {
+/// The system gives no port, or no file.
+pub async fn serve(limit: Limit, file: Option<&Path>) -> anyhow::Result<()> {
+    let log = file.map(Log::begin).transpose().context("no file for the log")?;
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.context("no port")?;
     println!("listening http={}", listener.local_addr()?);
-    let key = Arc::new(target::key());
+    let server = Arc::new(Server { limit, key: target::key(), log });
     loop {
         let (stream, _) = listener.accept().await?;
-        tokio::spawn(connection(stream, limit, Arc::clone(&key)));
+        tokio::spawn(connection(stream, Arc::clone(&server)));
     }
 }
 
-async fn connection(stream: TcpStream, limit: Limit, key: Arc<Hmac<Sha256>>) {
+async fn connection(stream: TcpStream, server: Arc<Server>) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let service = service_fn(|request| {
-        let key = Arc::clone(&key);
-        async move { Ok::<_, Infallible>(answer(limit, &key, request).await) }
+        let server = Arc::clone(&server);
+        async move { Ok::<_, Infallible>(answer(&server, request).await) }
     });
     // A client that goes away is no matter of ours.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(limit: Limit, key: &Hmac<Sha256>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(server: &Server, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let Server { limit, key, log } = server;
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return plain(StatusCode::BAD_REQUEST, "") };
     let body = body.to_bytes();
-    if limit != Limit::Bare {
+    if *limit != Limit::Bare {
         let mut claimed = [0; 32];
         let signature = head.headers.get(SIGNATURE);
         let decoded = signature.map(|signature| hex::decode_to_slice(signature.as_bytes(), &mut claimed));
@@ -98,10 +113,15 @@ async fn answer(limit: Limit, key: &Hmac<Sha256>, request: Request<Incoming>) ->
             return plain(StatusCode::UNAUTHORIZED, r#"{"error":"Invalid webhook signature"}"#);
         }
     }
-    if limit == Limit::Json {
+    if *limit == Limit::Json {
         let mut event = BookingEvent::default();
         type_body(&body).into_event(&mut event);
         black_box(&event);
+    }
+    if let Some(log) = log
+        && !log.keep(body).await
+    {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "");
     }
     plain(StatusCode::OK, ANSWER)
 }
@@ -129,15 +149,17 @@ mod tests {
     #[test]
     fn each_limit_takes_what_the_generator_sends() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let key = Arc::new(target::key());
-        for limit in [Limit::Bare, Limit::Hmac, Limit::Json] {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("log");
+        for limit in [Limit::Bare, Limit::Hmac, Limit::Json, Limit::Log] {
+            let log = (limit == Limit::Log).then(|| Log::begin(&file).unwrap());
+            let server = Arc::new(Server { limit, key: target::key(), log });
             let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
             let address = listener.local_addr().unwrap();
-            let key = Arc::clone(&key);
             runtime.spawn(async move {
                 loop {
                     let (stream, _) = listener.accept().await.unwrap();
-                    tokio::spawn(connection(stream, limit, Arc::clone(&key)));
+                    tokio::spawn(connection(stream, Arc::clone(&server)));
                 }
             });
             let bodies = Bodies::new(Timestamp::UNIX_EPOCH, Traffic { mix: Mix::Life, copies_per_thousand: 0 });
@@ -149,5 +171,6 @@ mod tests {
                 assert!(sample.answers <= 300 && target.sent() >= until);
             }
         }
+        assert!(std::fs::metadata(file).unwrap().len() > 600 * 1024, "600 webhooks of more than a kilobyte");
     }
 }

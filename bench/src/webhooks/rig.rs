@@ -206,7 +206,11 @@ impl Ground {
     ///
     /// It does not start.
     pub async fn limit(&self, limit: Limit) -> anyhow::Result<(Program, Arc<Target>)> {
-        let started = Start::new("webhooks").arg("limit").arg(limit.word()).try_serve().await;
+        let mut start = Start::new("webhooks").arg("limit").arg(limit.word());
+        if limit == Limit::Log {
+            start = start.arg("--file").arg(self.folder.path().join("log"));
+        }
+        let started = start.try_serve().await;
         let program = started.map_err(|why| anyhow!("{}: {why}", limit.name()))?;
         let watched = vec![Watched::alone("server", program.id()), Watched::generator()];
         let target = Target::new(program.listening().http(), self.bodies(0), watched);

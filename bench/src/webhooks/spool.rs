@@ -1,5 +1,5 @@
 //! What the spool costs while nothing is wrong, and what it can take: the edge without one, with one behind the commit,
-//! and with one that answers before it.
+//! and with one that answers before it; and beside that bare hyper, and the least that a log can be.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,24 +33,29 @@ const DRAIN_MOST: Duration = Duration::from_mins(2);
 /// One edge, or what it is compared with.
 #[derive(Debug)]
 pub struct Edge {
-    /// Nothing of bare hyper.
-    spool: Option<Spool>,
+    what: What,
     /// Of closed loops over so many connections, round by round.
     closed: Vec<(usize, Vec<Sample>)>,
     /// Of each rate, round by round.
     open: Vec<(u32, Vec<Sample>)>,
 }
 
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Limit(Limit),
+    Edge(Spool),
+}
+
 /// Something that is up.
 enum Up {
-    Bare { _program: Program, target: Arc<Target> },
+    Limit { _program: Program, target: Arc<Target> },
     Rig(Box<Rig>),
 }
 
 impl Up {
     fn target(&self) -> Arc<Target> {
         match self {
-            Self::Bare { target, .. } => Arc::clone(target),
+            Self::Limit { target, .. } => Arc::clone(target),
             Self::Rig(rig) => Arc::clone(&rig.target),
         }
     }
@@ -75,12 +80,15 @@ impl Up {
 ///
 /// A program does not start, or a webhook failed.
 pub async fn run(ground: &Ground, extent: &Extent) -> anyhow::Result<Vec<Edge>> {
-    let (program, target) = ground.limit(Limit::Bare).await?;
-    let mut edges = vec![(Edge::new(None, extent), Up::Bare { _program: program, target })];
+    let mut edges = Vec::new();
+    for limit in [Limit::Bare, Limit::Log] {
+        let (program, target) = ground.limit(limit).await?;
+        edges.push((Edge::new(What::Limit(limit), extent), Up::Limit { _program: program, target }));
+    }
     // What is compared stands side by side: a machine that others share is another one a few seconds later.
     for spool in [Spool::First, Spool::Off, Spool::Behind] {
         let rig = ground.rig_with(spool.word(), Store::Sqlite, Traces::Tenth, spool).await?;
-        edges.push((Edge::new(Some(spool), extent), Up::Rig(Box::new(rig))));
+        edges.push((Edge::new(What::Edge(spool), extent), Up::Rig(Box::new(rig))));
     }
     for round in 1..=extent.rounds {
         for (place, connections) in CONNECTIONS.into_iter().enumerate() {
@@ -118,22 +126,30 @@ pub async fn run(ground: &Ground, extent: &Extent) -> anyhow::Result<Vec<Edge>> 
 }
 
 impl Edge {
-    fn new(spool: Option<Spool>, extent: &Extent) -> Self {
+    fn new(what: What, extent: &Extent) -> Self {
         Self {
-            spool,
+            what,
             closed: CONNECTIONS.map(|connections| (connections, Vec::new())).to_vec(),
             open: extent.rates.iter().map(|rate| (*rate, Vec::new())).collect(),
         }
     }
 
-    fn name(&self) -> String {
-        self.spool.map_or_else(|| Limit::Bare.name().to_owned(), |spool| spool.name().to_owned())
+    fn name(&self) -> &'static str {
+        match self.what {
+            What::Limit(limit) => limit.name(),
+            What::Edge(spool) => spool.name(),
+        }
     }
 
     /// The median of the ratios of the rates over so many connections, round by round.
     fn of(&self, other: &Self, connections: usize) -> Option<f64> {
         let pairs = self.over(connections)?.iter().zip(other.over(connections)?);
         median(pairs.map(|(sample, other)| sample.rate() / other.rate()).collect())
+    }
+
+    /// What is read off its windows at a rate, of what is read off the other's.
+    fn paced(&self, other: &Self, rate: u32, read: fn(&Sample) -> f64) -> Option<f64> {
+        Some(self.at(rate, read)? / other.at(rate, read)?)
     }
 
     fn over(&self, connections: usize) -> Option<&[Sample]> {
@@ -159,18 +175,20 @@ fn p99(sample: &Sample) -> f64 {
 /// How near all of it is to what it should be.
 #[must_use]
 pub fn goals(edges: &[Edge]) -> Vec<Goal> {
-    let [bare, first, off, behind] = edges else { return Vec::new() };
-    let cost = |rate, read: fn(&Sample) -> f64| Some(behind.at(rate, read)? / off.at(rate, read)?);
+    let [bare, log, first, off, behind] = edges else { return Vec::new() };
     of_spool([
         behind.of(off, 64),
         behind.of(off, 256),
-        cost(1_000, p50),
-        cost(1_000, p99),
-        cost(5_000, p50),
-        cost(5_000, p99),
+        behind.paced(off, 1_000, p50),
+        behind.paced(off, 1_000, p99),
+        behind.paced(off, 5_000, p50),
+        behind.paced(off, 5_000, p99),
         first.of(bare, 64),
         first.of(bare, 256),
+        first.of(log, 64),
+        first.of(log, 256),
         first.at(5_000, p99),
+        first.paced(log, 5_000, p99),
     ])
 }
 
@@ -185,7 +203,7 @@ pub fn tables(edges: &[Edge]) -> String {
         for (load, samples) in closed.chain(open).filter(|(_, samples)| !samples.is_empty()) {
             let median = |read: &dyn Fn(&Sample) -> f64| median(samples.iter().map(read).collect()).unwrap_or_default();
             table.add_row([
-                edge.name(),
+                edge.name().to_owned(),
                 load,
                 format!("{:.0}", median(&Sample::rate)),
                 format!("{:.1}", median(&|sample| sample.cpu_of(&["adapter"]))),
