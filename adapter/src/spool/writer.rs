@@ -33,7 +33,7 @@ use crate::{
 pub(super) const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 /// One that has grown so large will be followed by another soon, and room is made for that. Where little comes, it is
 /// settled before.
-const SPARE_BYTES: u64 = SEGMENT_BYTES / 4;
+const SPARE_FROM_BYTES: u64 = SEGMENT_BYTES / 4;
 /// What is made durable at once, at the most: what comes meanwhile is the next batch.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// From one sync to the next while several webhooks share each: what comes meanwhile shares the next. A sync costs the
@@ -244,7 +244,7 @@ impl Writer {
     /// Whether what comes next belongs into another segment.
     fn is_over(&mut self, segment: &Segment) -> bool {
         let Some(spares) = &mut self.spares else { return segment.length() >= SEGMENT_BYTES };
-        if segment.length() >= SPARE_BYTES {
+        if segment.length() >= SPARE_FROM_BYTES {
             spares.order();
         }
         // While the disk fails, none would be begun.

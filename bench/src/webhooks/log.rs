@@ -1,5 +1,5 @@
-//! The least that a log can be which has a body on the disk before it is answered: one file, one thread, one sync for
-//! all who wait. What an edge with a spool is compared with, on whatever machine it is.
+//! A plain log, which has a body on the disk before it is answered: one file, one thread, one sync for all who wait. No
+//! records, no checks, no reading. What an edge with a spool is compared with on the same machine.
 
 use std::{
     fs::File,

@@ -1,5 +1,5 @@
 //! What the spool costs while nothing is wrong, and what it can take: the edge without one, with one behind the commit,
-//! and with one that answers before it; and beside that bare hyper, and the least that a log can be.
+//! and with one that answers before it; and beside that bare hyper, and a plain log.
 
 use std::{sync::Arc, time::Duration};
 
