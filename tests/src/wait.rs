@@ -10,20 +10,12 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Looks until `look` answers something, and fails the test with `what` when [`PATIENCE`] is over.
-pub async fn until<T, F, Fut>(what: &str, look: F) -> T
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Option<T>>,
-{
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
     patiently(what, PATIENCE, look).await
 }
 
 /// The same with a patience of its own, for what is long by its nature.
-pub async fn patiently<T, F, Fut>(what: &str, patience: Duration, mut look: F) -> T
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Option<T>>,
-{
+pub async fn patiently<T>(what: &str, patience: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + patience;
     loop {
         if let Some(seen) = look().await {
@@ -32,6 +24,11 @@ where
         assert!(Instant::now() < end, "waited {patience:?} in vain: {what}");
         sleep(LOOK).await;
     }
+}
+
+/// Looks until it is so, and fails the test with `what` when [`PATIENCE`] is over.
+pub async fn holds(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    until(what, async || is_so().await.then_some(())).await;
 }
 
 /// Waits for a future that must end by itself, and fails the test with `what` when [`PATIENCE`] is over.

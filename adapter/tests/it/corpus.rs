@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use calbridge_adapter::Settings;
+use calbridge_e2e::wait;
 use calbridge_process::{Secret, Tenant};
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use crate::support::{
     Adapter, limits,
     sender::{Socket, post},
     service::Service,
-    settings, until,
+    settings,
 };
 
 /// The folder of recorded webhooks; without it there is nothing to try.
@@ -43,7 +44,7 @@ async fn recorded_webhooks_get_their_answers() {
     let service = Service::start().await;
     let settings = Settings { tenants, ..settings(&[format!("http://{}", service.address)], limits()) };
     let adapter = Adapter::start_with(settings).await;
-    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
 
     let mut socket = Socket::open(adapter.address).await;
     for webhook in &recorded {

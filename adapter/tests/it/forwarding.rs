@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use calbridge_e2e::wait;
 use calbridge_process::Limits;
 use calbridge_proto::v1::SubmitError;
 
@@ -9,7 +10,6 @@ use crate::support::{
     Adapter, created, limits,
     sender::{Answer, Socket, exchange, webhook},
     service::{Act, Service},
-    soon, until,
 };
 
 /// A deadline that a test can wait out.
@@ -45,7 +45,7 @@ async fn a_stream_that_breaks_costs_time_alone() {
     service.script([Act::Ignore, Act::Break]);
     let mut waiting = Socket::open(adapter.address).await;
     waiting.send(webhook(&created("uid-1"))).await;
-    until("the first has arrived", || service.arrivals().len() == 1).await;
+    wait::holds("the first has arrived", async || service.arrivals().len() == 1).await;
     assert_eq!(exchange(adapter.address, webhook(&created("uid-2"))).await.status, 200);
     assert_eq!(waiting.answer().await.status, 200);
     assert_eq!(service.streams(), 2);
@@ -65,14 +65,14 @@ async fn a_service_that_is_killed_and_comes_back_gets_what_it_had_not_answered()
     service.script([Act::Ignore]);
     let mut waiting = Socket::open(adapter.address).await;
     waiting.send(webhook(&created("uid-1"))).await;
-    until("it has arrived", || service.arrivals().len() == 1).await;
+    wait::holds("it has arrived", async || service.arrivals().len() == 1).await;
     let [before] = service.events().try_into().unwrap();
     drop(service);
-    until("the adapter notices", || !adapter.readiness.is_ready()).await;
+    wait::holds("the adapter notices", async || !adapter.readiness.is_ready()).await;
     let service = Service::start_on(address).await;
     assert_eq!(waiting.answer().await.status, 200);
     assert_eq!(service.events(), [before]);
-    until("the adapter is ready again", || adapter.readiness.is_ready()).await;
+    wait::holds("the adapter is ready again", async || adapter.readiness.is_ready()).await;
 }
 
 #[tokio::test]
@@ -129,10 +129,10 @@ async fn without_a_service_webhooks_wait_for_it_then_are_refused_at_once() {
             }
         }
     };
-    soon("nobody waits for a service that is away", refused_at_once).await;
+    wait::within("nobody waits for a service that is away", refused_at_once).await;
     assert!(!adapter.readiness.is_ready());
     let service = Service::start_on(address).await;
-    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
     assert_eq!(exchange(adapter.address, webhook(&created("uid-3"))).await.status, 200);
     assert_eq!(service.events().len(), 1, "what was refused is not sent behind its sender's back");
 }
@@ -144,7 +144,7 @@ async fn a_service_that_takes_connections_and_says_nothing_holds_nobody_up() {
     assert!(unavailable(&exchange(adapter.address, webhook(&created("uid"))).await) >= 1);
     assert!(!adapter.readiness.is_ready());
     adapter.shutdown.cancel();
-    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+    wait::within("the adapter ends", adapter.running).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -162,13 +162,13 @@ async fn ready_means_that_the_service_says_so_itself() {
     let service = Service::start().await;
     service.set_serving(false).await;
     let adapter = Adapter::start(service.address, limits()).await;
-    until("the stream is open", || service.streams() == 1).await;
+    wait::holds("the stream is open", async || service.streams() == 1).await;
     assert_eq!(exchange(adapter.address, webhook(&created("uid"))).await.status, 200, "readiness holds nobody up");
     assert_eq!(adapter.readiness.waiting_for(), ["service"]);
     service.set_serving(true).await;
-    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
     service.set_serving(false).await;
-    until("the adapter is not ready", || !adapter.readiness.is_ready()).await;
+    wait::holds("the adapter is not ready", async || !adapter.readiness.is_ready()).await;
 }
 
 #[tokio::test]

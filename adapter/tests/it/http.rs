@@ -1,6 +1,7 @@
 //! The table of HTTP answers, row by row, over both protocols.
 
 use bytes::Bytes;
+use calbridge_e2e::wait;
 use calbridge_proto::v1::{SubmitOutcome, Trigger, booking_event::Payload};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -10,7 +11,7 @@ use crate::support::{
     Adapter, SECRET, created, limits,
     sender::{Socket, exchange, post, webhook},
     service::{Act, Service},
-    sign, soon,
+    sign,
 };
 
 #[tokio::test]
@@ -210,7 +211,7 @@ async fn the_same_port_speaks_http2() {
         }
         let (mut sender, request) = (sender.clone(), request.body(Full::new(Bytes::from(body))).unwrap());
         async move {
-            let response = soon("an answer", sender.send_request(request)).await.unwrap();
+            let response = wait::within("an answer", sender.send_request(request)).await.unwrap();
             assert_eq!(response.version(), http::Version::HTTP_2);
             let (head, body) = response.into_parts();
             (head.status.as_u16(), head.headers, body.collect().await.unwrap().to_bytes())

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
+use calbridge_e2e::wait;
 use calbridge_process::Limits;
 use futures_util::StreamExt as _;
 use http_body_util::StreamBody;
@@ -14,7 +15,6 @@ use crate::support::{
     Adapter, created, limits,
     sender::{Socket, exchange, post, webhook},
     service::{Act, Service},
-    soon, until,
 };
 
 /// Short enough to wait for, long enough for a busy machine to do what is not meant to run into it.
@@ -45,9 +45,9 @@ async fn headers_one_by_one_do_not_hold_a_connection() {
         }
     });
     let mut rest = Vec::new();
-    let _ = soon("it is closed", tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut rest)).await;
+    let _ = wait::within("it is closed", tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut rest)).await;
     assert_eq!(rest, b"");
-    soon("the sender notices", drip).await.unwrap();
+    wait::within("the sender notices", drip).await.unwrap();
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_slow_body_is_told_so_over_http2_without_harm_to_its_connection() {
         let first = futures_util::stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"half")))]);
         let body = StreamBody::new(first.chain(futures_util::stream::pending()));
         let request = http::Request::post("http://hooks.example/webhooks/calcom").body(body).unwrap();
-        let response = soon("an answer", sender.send_request(request)).await.unwrap();
+        let response = wait::within("an answer", sender.send_request(request)).await.unwrap();
         assert_eq!(response.status(), 408);
         assert!(!response.headers().contains_key("connection"), "HTTP/2 has no such header");
     }
@@ -190,7 +190,7 @@ async fn more_requests_than_places_are_sent_away_with_a_time() {
     service.script([Act::Late(SHORT)]);
     let mut first = Socket::open(adapter.address).await;
     first.send(webhook(&created("uid-1"))).await;
-    until("the first is in flight", || service.arrivals().len() == 1).await;
+    wait::holds("the first is in flight", async || service.arrivals().len() == 1).await;
     let second = exchange(adapter.address, webhook(&created("uid-2"))).await;
     assert_eq!((second.status, second.body.as_str()), (503, r#"{"error":"Temporarily unavailable"}"#));
     assert_eq!(second.header("retry-after"), Some("1"));
@@ -212,7 +212,7 @@ async fn requests_whose_bodies_do_not_come_take_no_places() {
     };
     let waiting: Vec<_> = (0..16).map(|_| tokio::spawn(sender.send_request(open("/webhooks/calcom")))).collect();
     // It comes after the others, so they have been met once it is answered.
-    assert_eq!(soon("an answer", sender.send_request(open("/nope"))).await.unwrap().status(), 404);
+    assert_eq!(wait::within("an answer", sender.send_request(open("/nope"))).await.unwrap().status(), 404);
     assert_eq!(exchange(adapter.address, webhook(&created("uid"))).await.status, 200);
     assert!(waiting.iter().all(|request| !request.is_finished()), "they still wait for their bodies");
 }
@@ -228,7 +228,7 @@ async fn bodies_together_stay_within_their_budget() {
         // The first body takes its time from the socket to the budget.
         while exchange(adapter.address, post("/webhooks/calcom", &[], &[b'x'; 1000])).await.status != 503 {}
     };
-    soon("the budget is spent", full).await;
+    wait::within("the budget is spent", full).await;
     first.send(&unsigned[unsigned.len() - 1..]).await;
     assert_eq!(first.answer().await.status, 401, "who was let in is served");
     assert_eq!(exchange(adapter.address, post("/webhooks/calcom", &[], &[b'x'; 4000])).await.status, 401);
@@ -258,7 +258,7 @@ async fn a_connection_over_the_bound_waits_for_those_that_are_served() {
     service.script([Act::Late(SHORT)]);
     let mut first = Socket::open(adapter.address).await;
     first.send(webhook(&created("uid-1"))).await;
-    until("the first is in flight", || service.arrivals().len() == 1).await;
+    wait::holds("the first is in flight", async || service.arrivals().len() == 1).await;
     let second = exchange(adapter.address, webhook(&created("uid-2"))).await;
     assert_eq!((first.answer().await.status, second.status), (200, 200));
     let events = service.events();

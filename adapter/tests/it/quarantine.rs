@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use calbridge_adapter::{Settings, inspect_quarantine};
+use calbridge_e2e::wait;
 use calbridge_process::{QuarantineSettings, SpoolSettings};
 use tempfile::TempDir;
 
@@ -11,7 +12,7 @@ use crate::support::{
     ACME, Adapter, SECRET, created, limits,
     sender::{exchange, post},
     service::Service,
-    settings, sign, soon, until,
+    settings, sign,
 };
 
 /// For whom, with which headers, and how many more are kept then.
@@ -30,7 +31,7 @@ async fn only_what_a_secret_may_have_signed_is_kept_and_every_answer_is_the_same
         ..settings(&[format!("http://{}", service.address)], limits())
     };
     let adapter = Adapter::start_with(settings).await;
-    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
     let body = created("uid");
     let (other, forged) = (sign("another secret", &body), sign(ACME[0], &body));
     let malformed = &forged[..62];
@@ -55,7 +56,7 @@ async fn only_what_a_secret_may_have_signed_is_kept_and_every_answer_is_the_same
     let right = [("X-Cal-Signature-256", &*sign(SECRET, &body))];
     assert_eq!(exchange(adapter.address, post("/webhooks/calcom", &right, &body)).await.status, 200);
     adapter.shutdown.cancel();
-    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+    wait::within("the adapter ends", adapter.running).await.unwrap().unwrap();
     let kept = inspect_quarantine(&directory).unwrap();
     assert_eq!(kept.count_all(), cases.iter().map(|(_, _, kept)| kept).sum::<usize>());
     assert!(kept.webhooks.keys().all(|(tenant, source)| tenant != "nobody" && source == "127.0.0.1"));

@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use calbridge_adapter::Settings;
+use calbridge_e2e::wait;
 use calbridge_process::{Limits, Rate, RateStatus};
 use tokio::time;
 
@@ -10,7 +11,7 @@ use crate::support::{
     ACME, Adapter, SECRET, created, limits,
     sender::{Answer, Socket, exchange, post, webhook},
     service::Service,
-    settings, sign, soon, until,
+    settings, sign,
 };
 
 /// One in a second: two exchanges on one machine are nearer to each other than that, now or at the next try.
@@ -20,7 +21,7 @@ async fn start(service: &Service, limits: Limits, proxies: &[&str]) -> Adapter {
     let trusted_proxies = proxies.iter().map(|network| network.parse().unwrap()).collect();
     let settings = settings(&[format!("http://{}", service.address)], limits);
     let adapter = Adapter::start_with(Settings { trusted_proxies, ..settings }).await;
-    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
     adapter
 }
 
@@ -34,7 +35,7 @@ async fn refused(adapter: &Adapter, request: &[u8]) -> Answer {
             }
         }
     };
-    soon("too many", refused).await
+    wait::within("too many", refused).await
 }
 
 fn acme() -> Vec<u8> {
@@ -63,7 +64,7 @@ async fn a_source_that_comes_too_often_is_told_before_its_body_is_here() {
             }
         }
     };
-    assert_eq!(soon("an answer to a head", at_its_head).await.status, 503);
+    assert_eq!(wait::within("an answer to a head", at_its_head).await.status, 503);
 }
 
 #[tokio::test]
@@ -126,5 +127,5 @@ async fn whoever_is_no_trusted_proxy_can_not_choose_its_source() {
             }
         }
     };
-    soon("too many", refused).await;
+    wait::within("too many", refused).await;
 }

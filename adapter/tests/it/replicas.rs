@@ -9,6 +9,7 @@ use std::{
 };
 
 use calbridge_adapter::Resolver;
+use calbridge_e2e::wait;
 use calbridge_process::Limits;
 use calbridge_proto::v1::SubmitError;
 use tokio::{task::JoinSet, time::Instant};
@@ -17,7 +18,7 @@ use crate::support::{
     Adapter, created, limits,
     sender::{exchange, webhook},
     service::{Act, Service},
-    settings, soon, until,
+    settings,
 };
 
 /// What a replica that hangs may cost whoever waits for it: half a second until it is left, and the machine's noise.
@@ -64,7 +65,7 @@ async fn all_proven(adapter: &Adapter, services: &[Service]) {
             one_by_one(adapter, "prove", 1).await;
         }
     };
-    soon("each has committed one", proven).await;
+    wait::within("each has committed one", proven).await;
 }
 
 async fn proven_among(services: &[Service]) -> Adapter {
@@ -90,8 +91,8 @@ async fn replicas_share_the_load_over_one_stream_each() {
     assert_eq!(sum(arrived(&services)), sum(after) + 60, "each event goes to one of them");
     assert_eq!(services.each_ref().map(Service::streams), [1; 3]);
     adapter.shutdown.cancel();
-    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
-    until("all streams are ended", || services.iter().all(|service| service.streams_ended() == 1)).await;
+    wait::within("the adapter ends", adapter.running).await.unwrap().unwrap();
+    wait::holds("all streams are ended", async || services.iter().all(|service| service.streams_ended() == 1)).await;
 }
 
 #[tokio::test]
@@ -103,7 +104,7 @@ async fn one_that_is_killed_costs_no_webhook() {
     let before = killed.arrivals().len();
     let took = {
         let (took, ()) = tokio::join!(burst(&adapter, "during", 40), async {
-            until("it has some", || killed.arrivals().len() > before + 5).await;
+            wait::holds("it has some", async || killed.arrivals().len() > before + 5).await;
             drop(killed);
         });
         took
@@ -132,7 +133,7 @@ async fn one_that_hangs_is_left_and_taken_back() {
             assert!(took < LEAVING, "{took:?}");
         }
     };
-    soon("it is tried again", tried).await;
+    wait::within("it is tried again", tried).await;
     assert_eq!((hanging.streams(), hanging.arrivals().len()), (2, given + 1));
     hanging.forget_script();
     let back = async {
@@ -140,7 +141,7 @@ async fn one_that_hangs_is_left_and_taken_back() {
             one_by_one(&adapter, "after", 1).await;
         }
     };
-    soon("it has its share again", back).await;
+    wait::within("it has its share again", back).await;
 }
 
 #[tokio::test]
@@ -157,7 +158,7 @@ async fn a_late_answer_of_one_that_was_left_takes_it_back() {
             one_by_one(&adapter, "after", 1).await;
         }
     };
-    soon("it gets events again", back).await;
+    wait::within("it gets events again", back).await;
     assert_eq!(late.streams(), 1);
 }
 
@@ -181,7 +182,7 @@ async fn one_that_does_not_serve_is_passed_over() {
     let services: [Service; 2] = services().await;
     services[0].set_serving(false).await;
     let adapter = Adapter::among(&services, limits()).await;
-    until("a stream to each", || services.iter().all(|service| service.streams() > 0)).await;
+    wait::holds("a stream to each", async || services.iter().all(|service| service.streams() > 0)).await;
     let settled = async {
         loop {
             let before = services[0].arrivals().len();
@@ -191,10 +192,10 @@ async fn one_that_does_not_serve_is_passed_over() {
             }
         }
     };
-    soon("it gets none", settled).await;
+    wait::within("it gets none", settled).await;
     assert!(adapter.readiness.is_ready());
     services[1].set_serving(false).await;
-    until("none serves", || !adapter.readiness.is_ready()).await;
+    wait::holds("none serves", async || !adapter.readiness.is_ready()).await;
     burst(&adapter, "none", 10).await;
 }
 
@@ -205,7 +206,7 @@ async fn one_that_comes_gets_its_share() {
     drop(second);
     let services = [format!("http://{}", first.address), format!("http://{place}")];
     let adapter = Adapter::start_with(settings(&services, limits())).await;
-    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
     burst(&adapter, "alone", 40).await;
     assert_eq!(first.arrivals().len(), 40);
     let second = Service::start_on(place).await;
@@ -239,7 +240,7 @@ impl Name {
     async fn asked_again(&self) {
         let asked = || self.0.lock().unwrap().asked;
         let before = asked();
-        until("the name is asked for again", || asked() > before).await;
+        wait::holds("the name is asked for again", async || asked() > before).await;
     }
 
     fn resolver(&self) -> Resolver {
@@ -257,7 +258,7 @@ impl Name {
     async fn adapter(&self) -> Adapter {
         let settings = settings(&["http://bookings.internal:50051".to_owned()], limits());
         let adapter = Adapter::start_with(calbridge_adapter::Settings { resolver: self.resolver(), ..settings }).await;
-        until("the adapter is ready", || adapter.readiness.is_ready()).await;
+        wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
         adapter
     }
 }
@@ -281,10 +282,10 @@ async fn a_name_stands_for_all_its_addresses_as_they_come_and_go() {
         let (address, body) = (adapter.address, created(&format!("busy-{at}")));
         busy.spawn(async move { exchange(address, webhook(&body)).await.status });
     }
-    until("it is busy", || services[0].arrivals().len() > first).await;
+    wait::holds("it is busy", async || services[0].arrivals().len() > first).await;
     name.says(&[b, c]);
     assert_eq!(busy.join_all().await, [200; 10]);
-    until("the one that is gone is left", || services[0].streams_ended() == 1).await;
+    wait::holds("the one that is gone is left", async || services[0].streams_ended() == 1).await;
     all_proven(&adapter, &services).await;
     let before = arrived(&services);
     one_by_one(&adapter, "other two", 20).await;
@@ -310,8 +311,8 @@ async fn a_name_that_can_not_be_looked_up_keeps_its_addresses() {
     one_by_one(&adapter, "empty", 4).await;
     assert_eq!(services[1].streams(), 0);
     name.says(&[b]);
-    until("the new address has a stream", || services[1].streams() == 1).await;
-    until("the old one is left", || services[0].streams_ended() == 1).await;
+    wait::holds("the new address has a stream", async || services[1].streams() == 1).await;
+    wait::holds("the old one is left", async || services[0].streams_ended() == 1).await;
     let before = services[1].arrivals().len();
     one_by_one(&adapter, "moved", 4).await;
     assert_eq!(services[1].arrivals().len(), before + 4);
@@ -331,5 +332,5 @@ async fn an_adapter_starts_before_its_service_has_an_address() {
     name.asked_again().await;
     name.says(&[service.address]);
     assert_eq!(waiting.await.unwrap().status, 200);
-    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
 }

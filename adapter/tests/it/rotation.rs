@@ -11,6 +11,7 @@ use std::{
 };
 
 use calbridge_adapter::{Moment, Reload, Settings};
+use calbridge_e2e::wait;
 use calbridge_process::{Options, Program, Secret, Tenant, resolve};
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -20,7 +21,7 @@ use crate::support::{
     Adapter, created, limits,
     sender::{Answer, exchange, post},
     service::Service,
-    settings, sign, until,
+    settings, sign,
 };
 
 /// The moment that the adapter of one test knows, in seconds since 1970.
@@ -48,7 +49,7 @@ async fn answered(adapter: &Adapter, tenant: &str, secret: &str, status: u16) {
             time::sleep(Duration::from_millis(20)).await;
         }
     };
-    crate::support::soon(&format!("{status} for {tenant}"), reached).await;
+    wait::within(&format!("{status} for {tenant}"), reached).await;
 }
 
 #[tokio::test]
@@ -60,7 +61,7 @@ async fn each_secret_lets_in_within_its_time_alone() {
     let tenants = [("acme".to_owned(), Tenant { secrets: vec![old, new], allow_unsigned: false })].into();
     let settings = settings(&[format!("http://{}", service.address)], limits());
     let adapter = Adapter::start_with(Settings { tenants, moment, ..settings }).await;
-    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
     let mut accepted = Vec::new();
     for (now, old, new) in [(0, 200, 401), (899, 200, 401), (900, 200, 200), (999, 200, 200), (1_000, 401, 200)] {
         NOW.store(now, Ordering::Relaxed);
@@ -98,7 +99,7 @@ async fn what_the_files_say_comes_into_force_and_what_is_broken_does_not() {
     fs::write(folder.path().join("acme"), "first\n").unwrap();
     write("[tenants.acme]\nsecrets = [\"file:acme\"]\n");
     let adapter = Adapter::start_with(of_file(&config, &service)).await;
-    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
     assert_eq!(send(&adapter, "acme", "first").await.status, 200);
 
     fs::write(folder.path().join("acme"), "second\n").unwrap();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use calbridge_e2e::wait;
 use calbridge_process::Limits;
 use tokio::net::TcpStream;
 
@@ -9,7 +10,6 @@ use crate::support::{
     Adapter, created, limits,
     sender::{Socket, webhook},
     service::{Act, Service},
-    soon, until,
 };
 
 #[tokio::test]
@@ -19,16 +19,16 @@ async fn an_accepted_webhook_is_finished() {
     service.script([Act::Late(Duration::from_millis(300))]);
     let (mut busy, mut idle) = (Socket::open(adapter.address).await, Socket::open(adapter.address).await);
     busy.send(webhook(&created("uid"))).await;
-    until("it is in flight", || service.arrivals().len() == 1).await;
+    wait::holds("it is in flight", async || service.arrivals().len() == 1).await;
     adapter.shutdown.cancel();
-    until("readiness says so", || !adapter.readiness.is_ready()).await;
+    wait::holds("readiness says so", async || !adapter.readiness.is_ready()).await;
     assert_eq!(idle.rest().await, b"", "an idle connection is closed");
     let refused = async { while TcpStream::connect(adapter.address).await.is_ok() {} };
-    soon("nobody listens any more", refused).await;
+    wait::within("nobody listens any more", refused).await;
     assert_eq!(busy.answer().await.status, 200);
     assert_eq!(busy.rest().await, b"");
-    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
-    until("the service has seen the end of the stream", || service.streams_ended() == 1).await;
+    wait::within("the adapter ends", adapter.running).await.unwrap().unwrap();
+    wait::holds("the service has seen the end of the stream", async || service.streams_ended() == 1).await;
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn a_request_that_is_half_here_is_finished_too() {
     assert_eq!(other.rest().await, b"");
     socket.send(&request[request.len() - 10..]).await;
     assert_eq!(socket.answer().await.status, 200);
-    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+    wait::within("the adapter ends", adapter.running).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn the_grace_is_not_exceeded() {
     other.send(webhook(&created("uid"))).await;
     assert_eq!(other.answer().await.status, 200);
     adapter.shutdown.cancel();
-    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+    wait::within("the adapter ends", adapter.running).await.unwrap().unwrap();
     assert_eq!(socket.rest().await, b"");
 }
 
@@ -69,7 +69,7 @@ async fn it_ends_without_a_service_as_well() {
     let service = Service::start().await;
     let adapter = Adapter::ready(&service, limits()).await;
     drop(service);
-    until("the adapter notices", || !adapter.readiness.is_ready()).await;
+    wait::holds("the adapter notices", async || !adapter.readiness.is_ready()).await;
     adapter.shutdown.cancel();
-    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+    wait::within("the adapter ends", adapter.running).await.unwrap().unwrap();
 }

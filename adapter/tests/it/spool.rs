@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
 use calbridge_adapter::{Settings, inspect_spool};
+use calbridge_e2e::wait;
 use calbridge_process::{Ack, Limits, SpoolSettings};
 use calbridge_proto::v1::SubmitError;
 use tempfile::TempDir;
@@ -11,7 +12,7 @@ use crate::support::{
     Adapter, created, limits,
     sender::{exchange, webhook},
     service::{Act, Service},
-    settings, soon, until,
+    settings,
 };
 
 /// The deadline of these tests' adapters for a commit.
@@ -25,13 +26,13 @@ fn with_spool(service: SocketAddr, folder: &Path) -> Settings {
 
 async fn start(settings: Settings) -> Adapter {
     let adapter = Adapter::start_with(settings).await;
-    until("the adapter is ready", || adapter.readiness.is_ready()).await;
+    wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
     adapter
 }
 
 async fn stop(adapter: Adapter) {
     adapter.shutdown.cancel();
-    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+    wait::within("the adapter ends", adapter.running).await.unwrap().unwrap();
 }
 
 async fn status(adapter: &Adapter, uid: &str) -> u16 {
@@ -57,7 +58,7 @@ async fn what_comes_while_the_service_is_away_is_kept_and_sent_when_it_is_back()
     assert_eq!(status(&adapter, "uid-2").await, 202);
 
     let service = Service::start_on(address).await;
-    until("both have arrived", || service.arrivals().len() == 2).await;
+    wait::holds("both have arrived", async || service.arrivals().len() == 2).await;
     let events = service.events();
     // The second may still have been on its way when the service came, and is then the first.
     let arrived: BTreeSet<Vec<u8>> = events.iter().map(|event| event.raw_body.to_vec()).collect();
@@ -80,7 +81,7 @@ async fn a_commit_that_comes_late_is_a_202_and_is_not_asked_for_twice() {
     service.script([Act::Late(SHORT * 3)]);
     assert_eq!(status(&adapter, "uid-2").await, 202);
     let spool = folder.path().join("spool");
-    until("the late answer settles it", || inspect_spool(&spool, |_| {}).unwrap().events() == 0).await;
+    wait::holds("the late answer settles it", async || inspect_spool(&spool, |_| {}).unwrap().events() == 0).await;
     assert_eq!(status(&adapter, "uid-3").await, 200);
     stop(adapter).await;
     let adapter = start(with_spool(service.address, folder.path())).await;
@@ -98,13 +99,13 @@ async fn what_the_service_will_not_take_holds_nobody_up_and_is_kept() {
     // By the edge, and once by the drain.
     service.script([Act::Refuse(missing()), Act::Refuse(missing())]);
     assert_eq!(status(&adapter, "uid-2").await, 202, "an operator's mistake is a delay");
-    until("it was tried again", || service.arrivals().len() == 3).await;
+    wait::holds("it was tried again", async || service.arrivals().len() == 3).await;
     service.script([Act::Refuse(SubmitError { reason: "OVERLOADED".to_owned(), ..missing() })]);
     assert_eq!(status(&adapter, "uid-3").await, 202);
-    until("the other has gone on", || service.arrivals().len() == 5).await;
+    wait::holds("the other has gone on", async || service.arrivals().len() == 5).await;
     stop(adapter).await;
     let adapter = start(with_spool(service.address, folder.path())).await;
-    until("the one is tried when the process starts", || service.arrivals().len() == 6).await;
+    wait::holds("the one is tried when the process starts", async || service.arrivals().len() == 6).await;
     assert_eq!(service.arrivals()[5].event.raw_body, created("uid-2"));
     stop(adapter).await;
 }
@@ -117,12 +118,12 @@ async fn everything_goes_by_the_spool_where_that_is_asked_for() {
     for number in 0..20 {
         assert_eq!(status(&adapter, &format!("uid-{number}")).await, 202);
     }
-    until("all have arrived", || service.arrivals().len() == 20).await;
+    wait::holds("all have arrived", async || service.arrivals().len() == 20).await;
     assert!(service.events().iter().all(|event| event.payload.is_some()), "they are typed on the way");
     stop(adapter).await;
     let adapter = start(spooled()).await;
     assert_eq!(status(&adapter, "uid-20").await, 202);
-    until("the next has arrived", || service.arrivals().len() == 21).await;
+    wait::holds("the next has arrived", async || service.arrivals().len() == 21).await;
     stop(adapter).await;
 }
 
@@ -143,7 +144,7 @@ async fn a_large_body_goes_by_the_spool_as_well() {
         let answer = exchange(adapter.address, webhook(&large(bytes))).await;
         let accepted = r#"{"status":"accepted","event":"BOOKING_CREATED"}"#;
         assert_eq!((answer.status, answer.body.as_str()), (202, accepted));
-        until("it has arrived", || service.arrivals().len() > index).await;
+        wait::holds("it has arrived", async || service.arrivals().len() > index).await;
         let event = service.events().pop().unwrap();
         assert!(event.payload.is_some() && event.event_time.is_some());
         assert_eq!(event.raw_body, large(bytes));
@@ -156,7 +157,7 @@ async fn a_directory_that_cannot_be_used_is_no_start() {
     let (folder, address) = (TempDir::new().unwrap(), nobody().await);
     let adapter = start(with_spool(address, folder.path())).await;
     let second = Adapter::start_with(with_spool(address, folder.path())).await;
-    let why = soon("the second ends", second.running).await.unwrap().unwrap_err().to_string();
+    let why = wait::within("the second ends", second.running).await.unwrap().unwrap_err().to_string();
     assert!(why.starts_with("--spool-dir = ") && why.contains("another calbridge"), "{why}");
     stop(adapter).await;
 }

@@ -3,16 +3,17 @@
 pub(crate) mod sender;
 pub(crate) mod service;
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use calbridge_adapter::{Error, Moment, Resolver, Settings};
 use calbridge_calcom::golden::{self, Golden};
+use calbridge_e2e::wait;
 use calbridge_process::{Access, Ack, Limits, RateStatus, Secret, Tenant};
 use calbridge_proto::v1::Trigger;
 use calbridge_telemetry::Readiness;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use tokio::{net::TcpListener, task::JoinHandle, time};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// The secret of the tenant `default`.
@@ -20,9 +21,6 @@ pub(crate) const SECRET: &str = "whsec_of_the_default_tenant";
 
 /// The two secrets of the tenant `acme`, the old one first.
 pub(crate) const ACME: [&str; 2] = ["acme_before_the_rotation", "acme_after_the_rotation"];
-
-/// Far beyond anything these tests wait for: when it is over, what they wait for does not come.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running adapter.
 pub(crate) struct Adapter {
@@ -42,7 +40,7 @@ impl Adapter {
     pub(crate) async fn among(services: &[service::Service], limits: Limits) -> Self {
         let services: Vec<String> = services.iter().map(|service| format!("http://{}", service.address)).collect();
         let adapter = Self::start_with(settings(&services, limits)).await;
-        until("the adapter is ready", || adapter.readiness.is_ready()).await;
+        wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
         adapter
     }
 
@@ -57,7 +55,7 @@ impl Adapter {
     /// Starts one and waits until it could make a webhook durable.
     pub(crate) async fn ready(service: &service::Service, limits: Limits) -> Self {
         let adapter = Self::start(service.address, limits).await;
-        until("the adapter is ready", || adapter.readiness.is_ready()).await;
+        wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
         adapter
     }
 }
@@ -121,19 +119,4 @@ pub(crate) fn created(uid: &str) -> Vec<u8> {
 pub(crate) fn sign(secret: &str, body: &[u8]) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(body);
     hex::encode(mac.finalize().into_bytes())
-}
-
-/// Waits for a condition that another task brings about.
-pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
-    let reached = async {
-        while !condition() {
-            time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    soon(what, reached).await;
-}
-
-/// Waits for a future that must end.
-pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("still not: {what}"))
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use calbridge_e2e::wait;
 use calbridge_process::Limits;
 use calbridge_proto::v1::SubmitError;
 use http_body_util::Full;
@@ -30,7 +31,7 @@ use crate::support::{
     ACME, Adapter, SECRET, created, limits,
     sender::{exchange, post, webhook},
     service::{Act, Service},
-    sign, soon, until,
+    sign,
 };
 
 /// Everything that this thread, on which the adapter runs, writes down.
@@ -266,10 +267,10 @@ async fn go_away(adapter: &Adapter, service: &Service) {
         .body(Full::new(Bytes::from(body)))
         .unwrap();
     let (before, asking) = (service.arrivals().len(), tokio::spawn(sender.send_request(request)));
-    until("the service has it", || service.arrivals().len() > before).await;
+    wait::holds("the service has it", async || service.arrivals().len() > before).await;
     asking.abort();
     drop(sender);
-    soon("the connection ends", connection).await.unwrap().unwrap();
+    wait::within("the connection ends", connection).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -279,7 +280,7 @@ async fn who_goes_away_before_the_answer_is_written_down() {
     let adapter = Adapter::ready(&service, limits()).await;
     go_away(&adapter, &service).await;
     let (server, send) = ("POST /webhooks/calcom", "send ingest");
-    until("both spans are ended", || {
+    wait::holds("both spans are ended", async || {
         let spans = record.spans();
         [server, send].iter().all(|name| names(&spans).contains(name))
     })
@@ -319,7 +320,7 @@ async fn the_stream_is_one_call_in_a_trace_of_its_own() {
         assert_eq!(exchange(adapter.address, webhook(&created(uid))).await.status, 200);
     }
     adapter.shutdown.cancel();
-    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+    wait::within("the adapter ends", adapter.running).await.unwrap().unwrap();
     let spans = record.spans();
     let stream = named(&spans, "calbridge.v1.IngestService/SubmitEvents");
     assert_eq!((stream.span_kind.clone(), stream.parent_span_id), (SpanKind::Client, SpanId::INVALID));
@@ -365,7 +366,7 @@ async fn no_line_and_no_span_has_a_secret_an_address_or_a_body() {
         assert!([200, 401, 404, 413, 503].contains(&status.await.unwrap().status));
     }
     adapter.shutdown.cancel();
-    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+    wait::within("the adapter ends", adapter.running).await.unwrap().unwrap();
     let written = format!("{}\n{:?}", record.lines(), record.spans());
     assert!(written.contains("the stream to the booking service is open") && written.contains("send ingest"));
     for hidden in [SECRET, ACME[0], ACME[1], "tomas", "Tomas", "lighthouse", "mara@", &forged, &sign(SECRET, &body)] {
@@ -393,7 +394,7 @@ async fn the_numbers_have_their_names_and_few_labels() {
     }
     go_away(&adapter, &service).await;
     adapter.shutdown.cancel();
-    soon("the adapter ends", adapter.running).await.unwrap().unwrap();
+    wait::within("the adapter ends", adapter.running).await.unwrap().unwrap();
     provider.force_flush().unwrap();
     let collected = exporter.get_finished_metrics().unwrap();
     let metrics = || collected.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics);

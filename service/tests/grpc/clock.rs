@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use calbridge_e2e::wait;
 use calbridge_proto::v1::{self, BookingStatus, TransitionSource};
 use calbridge_service::{Settings, store::ClockPolicies};
 
 use crate::{
     events::ending_in,
-    harness::{Failure, Harness, settings, until},
+    harness::{Failure, Harness, settings},
 };
 
 fn with_grace(grace: Option<Duration>) -> Settings {
@@ -22,7 +23,8 @@ async fn a_booking_is_completed_when_its_time_has_come() {
     assert_eq!(answer.booking.unwrap().status(), BookingStatus::Scheduled);
     let patient = v1::BookingEvent { tenant: "patient".to_owned(), ..ending_in("later", -5_000) };
     assert_eq!(service.submit(patient).await.unwrap().booking.unwrap().status(), BookingStatus::Scheduled);
-    until("the clock completes it", async || service.booking("soon").await.status() == BookingStatus::Completed).await;
+    wait::holds("the clock completes it", async || service.booking("soon").await.status() == BookingStatus::Completed)
+        .await;
     let last = service.timeline("soon").await.pop().unwrap();
     assert_eq!((last.source(), last.transition.unwrap().source()), (TransitionSource::Clock, TransitionSource::Clock));
 }
@@ -42,7 +44,7 @@ async fn a_booking_that_cannot_be_read_is_left_aside() {
     service.submit(ending_in("damaged", 1_000)).await.unwrap();
     service.submit(ending_in("sound", 1_000)).await.unwrap();
     service.control.fail(Some(Failure::Damaged("damaged")));
-    until("the clock completes the other", async || {
+    wait::holds("the clock completes the other", async || {
         service.booking("sound").await.status() == BookingStatus::Completed
     })
     .await;
@@ -54,7 +56,8 @@ async fn an_outage_delays_the_clock_and_no_more() {
     let service = Harness::with(with_grace(Some(Duration::ZERO))).await;
     service.submit(ending_in("soon", 1_000)).await.unwrap();
     service.control.fail(Some(Failure::Unavailable));
-    until("the service has seen the outage", async || !service.readiness.is_ready()).await;
+    wait::holds("the service has seen the outage", async || !service.readiness.is_ready()).await;
     service.control.fail(None);
-    until("the clock completes it", async || service.booking("soon").await.status() == BookingStatus::Completed).await;
+    wait::holds("the clock completes it", async || service.booking("soon").await.status() == BookingStatus::Completed)
+        .await;
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use calbridge_e2e::wait;
 use calbridge_proto::v1::{
     ConsumeRequest, ConsumeResponse, Consumer, CreateConsumerRequest, DeadLetterPolicy, DeleteConsumerRequest,
     DeleteDeadLettersRequest, GetConsumerRequest, ListConsumersRequest, ListDeadLettersRequest, NackAction,
@@ -19,7 +20,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     events::{created, event, golden},
-    harness::{Harness, settings, soon, until},
+    harness::{Harness, settings},
 };
 
 const TENANT: &str = "acme";
@@ -88,7 +89,7 @@ impl Worker {
     /// The next that is no heartbeat.
     async fn next(&mut self) -> Result<Option<Response>, Status> {
         loop {
-            match soon("a response", self.responses.message()).await?.map(|message| message.response.unwrap()) {
+            match wait::within("a response", self.responses.message()).await?.map(|message| message.response.unwrap()) {
                 Some(Response::Heartbeat(_)) => {}
                 other => return Ok(other),
             }
@@ -119,7 +120,7 @@ async fn each_transition_is_delivered_until_it_is_acked() {
     assert_eq!(items.each_ref().map(uid), ["u1", "u2", "u3"]);
     assert!(items.iter().all(|item| item.delivery_count == 1));
     worker.ack(&items[1]).await;
-    until("one is settled", async || look(&service, "c").await.in_flight == 2).await;
+    wait::holds("one is settled", async || look(&service, "c").await.in_flight == 2).await;
     drop(worker);
 
     let mut worker = Worker::open(&service, "c", 0).await;
@@ -134,7 +135,7 @@ async fn each_transition_is_delivered_until_it_is_acked() {
     assert_eq!(uid(&last), "u4", "what is committed later comes by itself");
     worker.ack(&last).await;
     let head = last.transition.unwrap().position;
-    until("all is settled", async || look(&service, "c").await.cursor >= head).await;
+    wait::holds("all is settled", async || look(&service, "c").await.cursor >= head).await;
 }
 
 #[tokio::test]
@@ -147,7 +148,7 @@ async fn what_is_out_outlives_the_service() {
     let mut worker = Worker::open(&service, "c", 0).await;
     let first = worker.item().await;
     worker.ack(&first).await;
-    until("it is settled", async || look(&service, "c").await.in_flight == 1).await;
+    wait::holds("it is settled", async || look(&service, "c").await.in_flight == 1).await;
     let service = Harness::over(service.leave().await, settings()).await;
     let mut worker = Worker::open(&service, "c", 0).await;
     assert_eq!(uid(&worker.item().await), "u2");
@@ -168,7 +169,7 @@ async fn the_next_of_a_booking_waits_for_the_one_before_also_across_clients() {
     let (of_u1, of_u2) = if uid(&first) == "u1" { (&first, &other) } else { (&other, &first) };
     let (mut holder, mut waiter) = if uid(&first) == "u1" { (one, two) } else { (two, one) };
     waiter.ack(of_u2).await;
-    until("it is settled", async || look(&service, "c").await.in_flight == 1).await;
+    wait::holds("it is settled", async || look(&service, "c").await.in_flight == 1).await;
     holder.nack(of_u1, NackAction::Retry).await;
     // Whoever gets it, it is the first again.
     let again = tokio::select! {
@@ -192,7 +193,7 @@ async fn what_fails_too_often_is_a_dead_letter_that_can_be_replayed_or_deleted()
     let second = worker.item().await;
     assert_eq!(second.transition.as_ref().unwrap().kind, 2, "the booking goes on behind it");
     worker.nack(&second, NackAction::Park).await;
-    until("both are dead letters", async || look(&service, "c").await.dead_letters == 2).await;
+    wait::holds("both are dead letters", async || look(&service, "c").await.dead_letters == 2).await;
 
     let mut consumers = client(&service);
     let list = ListDeadLettersRequest { tenant: TENANT.to_owned(), consumer: "c".to_owned(), ..Default::default() };
@@ -214,7 +215,7 @@ async fn what_fails_too_often_is_a_dead_letter_that_can_be_replayed_or_deleted()
     worker.ack(&replayed).await;
     let delete = DeleteDeadLettersRequest { tenant, consumer, positions: Vec::new() };
     assert_eq!(consumers.delete_dead_letters(delete).await.unwrap().into_inner().deleted, 1);
-    until("none is left", async || {
+    wait::holds("none is left", async || {
         let now = look(&service, "c").await;
         now.dead_letters + now.in_flight + now.waiting == 0
     })
@@ -235,7 +236,7 @@ async fn a_dead_letter_blocks_its_booking_where_that_was_chosen() {
     let other = worker.item().await;
     assert_eq!(uid(&other), "u2");
     worker.nack(&other, NackAction::Skip).await;
-    until("the other is settled", async || look(&service, "c").await.in_flight == 0).await;
+    wait::holds("the other is settled", async || look(&service, "c").await.in_flight == 0).await;
     let (tenant, consumer) = (TENANT.to_owned(), "c".to_owned());
     let delete = DeleteDeadLettersRequest { tenant, consumer, positions: Vec::new() };
     client(&service).delete_dead_letters(delete).await.unwrap();
@@ -276,7 +277,7 @@ async fn a_client_that_is_full_gets_again_what_it_let_lapse() {
     let mut silent = Worker::open(&service, "c", 1).await;
     assert_eq!(silent.item().await.delivery_count, 1);
     assert_eq!(silent.item().await.delivery_count, 2, "though it said nothing, and had no room");
-    until("it is given up on", async || look(&service, "c").await.dead_letters == 1).await;
+    wait::holds("it is given up on", async || look(&service, "c").await.dead_letters == 1).await;
 }
 
 #[tokio::test]
@@ -307,7 +308,7 @@ async fn a_consumer_is_kept_changed_moved_paused_and_deleted() {
     consumers.pause_consumer(pause).await.unwrap();
     let paused = Worker::try_open(&service, "c", 0).await.err().unwrap();
     assert_eq!(reason(&paused), (Code::FailedPrecondition, "CONSUMER_PAUSED".to_owned()));
-    until("it is settled", async || look(&service, "c").await.in_flight == 0).await;
+    wait::holds("it is settled", async || look(&service, "c").await.in_flight == 0).await;
     let seek = SeekConsumerRequest { tenant: tenant.clone(), name: name.clone(), to: Some(To::Beginning(true)) };
     consumers.seek_consumer(seek).await.unwrap();
     consumers.resume_consumer(ResumeConsumerRequest { tenant: tenant.clone(), name: name.clone() }).await.unwrap();
@@ -380,7 +381,7 @@ async fn many_are_consumed_quickly_by_several_clients() {
         }
     });
     for _ in 0..many {
-        soon("an answer", answers.message()).await.unwrap().unwrap();
+        wait::within("an answer", answers.message()).await.unwrap().unwrap();
     }
     let mut clients = tokio::task::JoinSet::new();
     let (seen, mut told) = mpsc::unbounded_channel();
@@ -398,8 +399,8 @@ async fn many_are_consumed_quickly_by_several_clients() {
     }
     let mut uids = std::collections::HashSet::new();
     while uids.len() < usize::try_from(many).unwrap() {
-        assert!(uids.insert(soon("an item", told.recv()).await.unwrap()), "once, for nothing failed");
+        assert!(uids.insert(wait::within("an item", told.recv()).await.unwrap()), "once, for nothing failed");
     }
-    until("all is settled", async || look(&service, "c").await.in_flight == 0).await;
+    wait::holds("all is settled", async || look(&service, "c").await.in_flight == 0).await;
     tokio::time::timeout(Duration::from_secs(5), service.stop()).await.unwrap().unwrap();
 }

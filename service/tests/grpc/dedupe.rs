@@ -9,6 +9,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use calbridge_e2e::wait;
 use calbridge_proto::v1::{BookingStatus, SubmitOutcome};
 use calbridge_telemetry::testing::{Recording, attribute, record};
 use opentelemetry_sdk::metrics::{
@@ -20,7 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     events::created,
     fake_redis::{Answer, FakeRedis},
-    harness::{Harness, redis, until},
+    harness::{Harness, redis},
     redis_server::RedisServer,
 };
 
@@ -38,7 +39,7 @@ async fn with(server: &RedisServer) -> Harness {
 async fn found(service: &Harness, server: &RedisServer) {
     let mut tries = 0;
     let before = server.keys().await.len();
-    until("Redis is told of commits", async || {
+    wait::holds("Redis is told of commits", async || {
         tries += 1;
         service.submit(created(&format!("try-{before}-{tries}"))).await.unwrap();
         server.keys().await.len() > before
@@ -47,7 +48,7 @@ async fn found(service: &Harness, server: &RedisServer) {
 }
 
 async fn knows(server: &RedisServer, keys: usize) {
-    until("Redis was told", async || server.keys().await.len() >= keys).await;
+    wait::holds("Redis was told", async || server.keys().await.len() >= keys).await;
 }
 
 #[tokio::test]
@@ -63,7 +64,7 @@ async fn a_duplicate_is_recognised_before_the_commit() {
     assert_eq!((again.outcome(), again.delivery_id), (SubmitOutcome::Duplicate, first.delivery_id));
     assert_eq!(service.control.confirms.load(Ordering::Relaxed), 1, "the store had the last word");
     assert_eq!(deliveries().await, committed, "and nothing to insert");
-    until("the note is kept", async || service.timeline("u1").await.len() == 2).await;
+    wait::holds("the note is kept", async || service.timeline("u1").await.len() == 2).await;
 }
 
 #[tokio::test]
@@ -193,7 +194,7 @@ async fn a_redis_that_may_not_be_asked_is_never_used() {
         let recording = record();
         let server = FakeRedis::start(answer).await;
         let service = Harness::with(redis(&[server.url()])).await;
-        until("it was tried", async || server.connections() > 0).await;
+        wait::holds("it was tried", async || server.connections() > 0).await;
         let asked = asks_during(&service, &recording, Duration::from_secs(2)).await;
         assert_eq!(asked, 0, "its trial fails");
         assert!(server.connections() <= 4, "{} connections", server.connections());
@@ -210,7 +211,7 @@ async fn a_redis_that_passes_its_trial_and_fails_the_events_costs_less_and_less(
     };
     let server = FakeRedis::start(answer).await;
     let service = Harness::with(redis(&[server.url()])).await;
-    until("it is asked", async || {
+    wait::holds("it is asked", async || {
         service.submit(created("first")).await.unwrap();
         !recording.named("MGET").is_empty()
     })

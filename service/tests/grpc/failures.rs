@@ -1,5 +1,6 @@
 //! Refusals: each with its code, reason and details, and nothing committed.
 
+use calbridge_e2e::wait;
 use calbridge_proto::v1::{self, SubmitEventsRequest, SubmitOutcome};
 use futures_util::{FutureExt, future::select_all};
 use tonic::{Code, Status};
@@ -7,7 +8,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     events::{created, received},
-    harness::{Failure, Harness, until},
+    harness::{Failure, Harness},
 };
 
 fn reason(status: &Status) -> (Code, String) {
@@ -137,8 +138,8 @@ async fn a_caller_who_leaves_takes_nothing_back() {
     service.control.open.send_replace(false);
     let (requests, answers) = service.stream().await;
     requests.send(SubmitEventsRequest { sequence: 1, event: Some(created("u1")) }).await.unwrap();
-    until("the event is in a round", async || !service.control.batches.lock().unwrap().is_empty()).await;
+    wait::holds("the event is in a round", async || !service.control.batches.lock().unwrap().is_empty()).await;
     drop((requests, answers));
     service.control.open.send_replace(true);
-    until("the booking is there", async || !service.timeline("u1").await.is_empty()).await;
+    wait::holds("the booking is there", async || !service.timeline("u1").await.is_empty()).await;
 }

@@ -395,21 +395,3 @@ pub(crate) fn refusal(status: &Status) -> (Code, String, Option<String>) {
 pub(crate) fn invalid(field: &str) -> (Code, String, Option<String>) {
     (Code::InvalidArgument, "INVALID_FIELD".to_owned(), Some(field.to_owned()))
 }
-
-/// How long a loaded machine may need for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What comes of it, in a time that is bounded.
-pub(crate) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
-}
-
-/// Waits until it holds.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    soon(what, async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
-}

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
+use calbridge_e2e::wait;
 use calbridge_proto::v1::{self, BookingStatus, SubmitEventsRequest, SubmitOutcome, Trigger};
 
 use crate::{
     events::{created, event, golden, received},
-    harness::{Harness, soon},
+    harness::Harness,
 };
 
 #[tokio::test]
@@ -60,8 +61,7 @@ async fn a_duplicate_carries_the_first_result_whoever_recognises_it() {
         assert_eq!(again.booking.unwrap().status(), BookingStatus::Cancelled, "as it is now");
         assert_eq!(service.control.confirms.load(Ordering::Relaxed), confirms);
         // The note of a confirmed duplicate is nobody's to wait for.
-        crate::harness::until("the duplicate is in the timeline", async || service.timeline("u1").await.len() == 3)
-            .await;
+        wait::holds("the duplicate is in the timeline", async || service.timeline("u1").await.len() == 3).await;
         let note = service.timeline("u1").await.pop().unwrap();
         assert_eq!((note.outcome(), note.delivery_id), (SubmitOutcome::Duplicate, first.delivery_id));
     }
@@ -88,7 +88,7 @@ async fn many_events_share_few_commits() {
         requests.send(SubmitEventsRequest { sequence, event: Some(event) }).await.unwrap();
     }
     let (_, mut more) = service.stream().await;
-    crate::harness::until("a round is under way", async || !service.control.batches.lock().unwrap().is_empty()).await;
+    wait::holds("a round is under way", async || !service.control.batches.lock().unwrap().is_empty()).await;
     service.control.open.send_replace(true);
     let mut seen = vec![false; usize::try_from(EVENTS).unwrap()];
     for _ in 0..EVENTS {
@@ -176,8 +176,11 @@ async fn a_store_that_never_confirms_is_not_waited_for() {
     let service = Harness::start().await;
     let first = service.submit(created("u1")).await.unwrap();
     service.control.confirming.send_replace(false);
-    let again = soon("the answer", service.submit(created("u1"))).await.unwrap();
+    let again = wait::within("the answer", service.submit(created("u1"))).await.unwrap();
     assert_eq!((again.outcome(), again.delivery_id), (SubmitOutcome::Duplicate, first.delivery_id));
     assert_eq!(service.control.confirms.load(Ordering::Relaxed), 1, "it was asked");
-    assert_eq!(soon("the next", service.submit(created("u2"))).await.unwrap().outcome(), SubmitOutcome::Applied);
+    assert_eq!(
+        wait::within("the next", service.submit(created("u2"))).await.unwrap().outcome(),
+        SubmitOutcome::Applied
+    );
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use calbridge_e2e::wait;
 use calbridge_proto::v1::{self, SubmitEventRequest};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,7 +16,7 @@ use tonic_reflection::pb::{v1 as reflection, v1alpha as reflection_alpha};
 
 use crate::{
     events::created,
-    harness::{Failure, Harness, settings, until},
+    harness::{Failure, Harness, settings},
 };
 
 #[tokio::test]
@@ -56,7 +57,7 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
 #[tokio::test]
 async fn health_follows_the_store() {
     let service = Harness::start().await;
-    until("it is ready", async || service.readiness.is_ready()).await;
+    wait::holds("it is ready", async || service.readiness.is_ready()).await;
     let mut health = HealthClient::new(service.channel.clone());
     let names = ["", "calbridge.v1.IngestService", "calbridge.v1.BookingService", "calbridge.v1.DeliveryService"];
     for name in names {

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
 
+use calbridge_e2e::wait;
 use calbridge_process::{Principal, Scope, Tenants};
 use calbridge_proto::v1::{
     Consumer, CreateConsumerRequest, GetBookingRequest, GetConsumerRequest, GetDeliveryRequest, ListBookingsRequest,
@@ -19,7 +20,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     events::created,
-    harness::{Failure, Harness, settings, soon, until},
+    harness::{Failure, Harness, settings},
 };
 
 const TENANT: &str = "acme";
@@ -78,7 +79,7 @@ fn create(name: &str) -> CreateConsumerRequest {
 async fn check(rows: Vec<Row<'_>>) -> BTreeSet<&'static str> {
     let mut seen = BTreeSet::new();
     for (reason, code, besides, call) in rows {
-        let status = soon(reason, call).await;
+        let status = wait::within(reason, call).await;
         let details = status.check_error_details().unwrap();
         let info = details.error_info().unwrap_or_else(|| panic!("{reason}: {status:?}"));
         assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, "calbridge"));
@@ -116,7 +117,7 @@ async fn purged() -> (Harness, String, [String; 2]) {
     let otherwise = Retention { bodies: at_once, transitions: at_once, ..Retention::default() };
     let retention = Arc::new(RetentionPolicies { otherwise, ..RetentionPolicies::default() });
     let service = Harness::over(service.leave().await, Settings { retention, ..settings() }).await;
-    until("the log is purged", async || service.timeline("u2").await[0].transition.is_none()).await;
+    wait::holds("the log is purged", async || service.timeline("u2").await[0].transition.is_none()).await;
     (service, delivery_id, positions)
 }
 
@@ -245,7 +246,7 @@ async fn check_what_passes(service: Harness) -> BTreeSet<&'static str> {
     };
     let rows: Vec<Row<'_>> = vec![row::<()>("SHUTTING_DOWN", Code::Unavailable, Besides::Retry, heard)];
     seen.extend(check(rows).await);
-    soon("the end", ended).await.unwrap().unwrap();
+    wait::within("the end", ended).await.unwrap().unwrap();
     seen
 }
 

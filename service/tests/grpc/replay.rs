@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use calbridge_calcom::golden::body;
+use calbridge_e2e::wait;
 use calbridge_proto::v1::{
     self, BookingStatus, RefoldDeliveriesRequest, RefoldDifference, RefoldSummary, ReplayDeliveryRequest,
     SubmitOutcome, TransitionSource, Trigger, refold_deliveries_response::Step,
@@ -15,7 +16,7 @@ use tonic::Code;
 
 use crate::{
     events::{created, event, golden},
-    harness::{Failure, Harness, invalid, refusal, settings, until},
+    harness::{Failure, Harness, invalid, refusal, settings},
 };
 
 /// A webhook that an older release could not type.
@@ -184,7 +185,7 @@ async fn a_check_that_is_given_up_is_in_nobodys_way() {
     let request = || RefoldDeliveriesRequest { tenant: String::new() };
     for round in 0..20 {
         let mut given_up = None;
-        crate::harness::until("the place is free", async || {
+        wait::holds("the place is free", async || {
             given_up = service.deliveries().refold_deliveries(request()).await.ok();
             given_up.is_some()
         })
@@ -195,7 +196,7 @@ async fn a_check_that_is_given_up_is_in_nobodys_way() {
         }
     }
     // The last of them is still being removed, and the next waits for its place.
-    crate::harness::until("the place is free", async || {
+    wait::holds("the place is free", async || {
         let Ok(steps) = service.deliveries().refold_deliveries(request()).await else { return false };
         let mut steps = steps.into_inner();
         let mut last = None;
@@ -219,10 +220,7 @@ async fn one_check_runs_at_a_time_and_another_after_it() {
     assert_eq!(refusal(&second), (Code::ResourceExhausted, "OVERLOADED".to_owned(), None));
     // Whoever goes away in the middle leaves nothing behind.
     drop(first);
-    crate::harness::until("the place is free", async || {
-        service.deliveries().refold_deliveries(request()).await.is_ok()
-    })
-    .await;
+    wait::holds("the place is free", async || service.deliveries().refold_deliveries(request()).await.is_ok()).await;
 }
 
 /// Starts again, and waits until the bodies of these deliveries are purged.
@@ -236,7 +234,7 @@ async fn purged(service: Harness, deliveries: &[&str]) -> Harness {
             delivery_id: (*id).to_owned(),
             include_raw_body: true,
         };
-        until("its body is purged", async || {
+        wait::holds("its body is purged", async || {
             let answer = service.deliveries().get_delivery(request()).await.unwrap().into_inner();
             let delivery = answer.delivery.unwrap();
             assert_eq!(delivery.raw_body_purged, delivery.raw_body.is_empty());

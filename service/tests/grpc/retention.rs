@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use calbridge_e2e::wait;
 use calbridge_proto::v1::{self, SubmitOutcome};
 use calbridge_service::{
     Settings,
@@ -10,7 +11,7 @@ use calbridge_service::{
 
 use crate::{
     events::created,
-    harness::{Harness, settings, until},
+    harness::{Harness, settings},
 };
 
 /// Starts again and keeps for so long.
@@ -27,11 +28,11 @@ async fn the_log_is_purged_and_then_the_deliveries() {
     let before = service.booking("u1").await;
 
     let service = again(service, Retention { transitions: at_once, ..Retention::default() }).await;
-    until("its change is purged", async || service.timeline("u1").await[0].transition.is_none()).await;
+    wait::holds("its change is purged", async || service.timeline("u1").await[0].transition.is_none()).await;
     assert!(!service.timeline("u1").await[0].delivery_id.is_empty(), "its delivery is kept");
 
     let service = again(service, Retention { bodies: at_once, deliveries: at_once, transitions: None }).await;
-    until("its delivery is purged", async || service.timeline("u1").await.is_empty()).await;
+    wait::holds("its delivery is purged", async || service.timeline("u1").await.is_empty()).await;
     let request = v1::ListDeliveriesRequest { tenant: "acme".to_owned(), ..Default::default() };
     assert_eq!(service.deliveries().list_deliveries(request).await.unwrap().into_inner().deliveries, []);
     assert_eq!(service.booking("u1").await, before);

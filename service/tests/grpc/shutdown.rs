@@ -2,18 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use calbridge_e2e::wait;
 use calbridge_proto::v1::{SubmitEventsRequest, SubmitOutcome};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::{
-    events::created,
-    harness::{Harness, soon, until},
-};
+use crate::{events::created, harness::Harness};
 
 #[tokio::test]
 async fn what_was_taken_in_is_answered_before_the_end() {
     let service = Harness::start().await;
-    until("it is ready", async || service.readiness.is_ready()).await;
+    wait::holds("it is ready", async || service.readiness.is_ready()).await;
     let mut health = HealthClient::new(service.channel.clone());
     let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
@@ -25,7 +23,7 @@ async fn what_was_taken_in_is_answered_before_the_end() {
         requests.send(SubmitEventsRequest { sequence, event }).await.unwrap();
     }
     let taken = async || service.control.batches.lock().unwrap().iter().map(|(events, _)| events).sum::<usize>() > 0;
-    until("a round is under way", taken).await;
+    wait::holds("a round is under way", taken).await;
     let (control, shutdown) = (std::sync::Arc::clone(&service.control), service.shutdown.clone());
     let ended = tokio::spawn(service.stop());
     shutdown.cancelled().await;
@@ -33,7 +31,7 @@ async fn what_was_taken_in_is_answered_before_the_end() {
     control.open.send_replace(true);
 
     let (mut kept, mut refused) = (0, 0);
-    while let Some(answer) = soon("an answer", answers.message()).await.unwrap() {
+    while let Some(answer) = wait::within("an answer", answers.message()).await.unwrap() {
         match answer.error {
             None => {
                 assert_eq!(answer.outcome(), SubmitOutcome::Applied);
@@ -47,8 +45,8 @@ async fn what_was_taken_in_is_answered_before_the_end() {
     }
     assert!(kept > 0);
     assert_eq!(kept + refused, 100, "each event got its answer");
-    assert!(soon("the end of the watch", watch.message()).await.unwrap().is_none(), "who watches is let go");
-    soon("the end", ended).await.unwrap().unwrap();
+    assert!(wait::within("the end of the watch", watch.message()).await.unwrap().is_none(), "who watches is let go");
+    wait::within("the end", ended).await.unwrap().unwrap();
     // The client's side of the stream was open all the time.
     drop(requests);
 }
@@ -62,7 +60,7 @@ async fn a_caller_who_reads_nothing_cannot_hold_the_end_up() {
     service.control.open.send_replace(false);
     let (requests, _answers) = service.stream().await;
     requests.send(SubmitEventsRequest { sequence: 1, event: Some(created("u2")) }).await.unwrap();
-    until("a round is under way", async || service.control.batches.lock().unwrap().len() > 1).await;
+    wait::holds("a round is under way", async || service.control.batches.lock().unwrap().len() > 1).await;
     let begun = Instant::now();
     service.stop().await.unwrap();
     let took = begun.elapsed();

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use calbridge_e2e::wait;
 use calbridge_proto::v1::{self, SubmitEventsRequest, SubmitOutcome, Trigger};
 use calbridge_service::{Settings, store::ClockPolicies};
 use calbridge_telemetry::testing::{Recording, attribute, record};
@@ -10,12 +11,12 @@ use opentelemetry_sdk::trace::SpanData;
 
 use crate::{
     events::{PARENT, TRACE, created, ending_in, event, golden},
-    harness::{Failure, Harness, redis, settings, until},
+    harness::{Failure, Harness, redis, settings},
     redis_server::RedisServer,
 };
 
 async fn named(recording: &Recording, name: &str, count: usize) -> Vec<SpanData> {
-    until(name, async || recording.named(name).len() >= count).await;
+    wait::holds(name, async || recording.named(name).len() >= count).await;
     recording.named(name)
 }
 
@@ -127,13 +128,13 @@ async fn each_event_is_linked_to_its_round_which_has_no_more_links_than_are_kept
         let event = Some(created(&format!("u{sequence}")));
         requests.send(SubmitEventsRequest { sequence, event }).await.unwrap();
     }
-    until("a round is under way", async || !service.control.batches.lock().unwrap().is_empty()).await;
+    wait::holds("a round is under way", async || !service.control.batches.lock().unwrap().is_empty()).await;
     service.control.open.send_replace(true);
     for _ in 0..400 {
         answers.message().await.unwrap().unwrap();
     }
     drop(requests);
-    until("each round has ended", async || {
+    wait::holds("each round has ended", async || {
         recording.named("ingest round").len() == service.control.batches.lock().unwrap().len()
     })
     .await;
@@ -153,7 +154,7 @@ async fn redis_is_seen_below_the_round() {
     let server = RedisServer::start();
     let service = Harness::with(redis(&[server.url()])).await;
     let mut tries = 0;
-    until("Redis is told", async || {
+    wait::holds("Redis is told", async || {
         tries += 1;
         service.submit(created(&format!("u{tries}"))).await.unwrap();
         !server.keys().await.is_empty()
@@ -162,7 +163,7 @@ async fn redis_is_seen_below_the_round() {
     let told = named(&recording, "PIPELINE SET", 1).await.remove(0);
     let port = server.port.to_string();
     service.submit(created("v")).await.unwrap();
-    until("Redis knows v", async || recording.named("PIPELINE SET").len() > 1).await;
+    wait::holds("Redis knows v", async || recording.named("PIPELINE SET").len() > 1).await;
     assert_eq!(service.submit(created("v")).await.unwrap().outcome(), SubmitOutcome::Duplicate);
     let asked = named(&recording, "MGET", 1).await.remove(0);
     let rounds = recording.named("ingest round");

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use calbridge_e2e::wait;
 use calbridge_proto::v1::{
     Trigger, WatchTransitionsRequest, WatchTransitionsResponse, watch_transitions_response::Entry,
 };
@@ -14,7 +15,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     events::{created, event, golden},
-    harness::{Failure, Harness, settings, soon, until},
+    harness::{Failure, Harness, settings},
 };
 
 fn request() -> WatchTransitionsRequest {
@@ -29,7 +30,7 @@ async fn watch(
 }
 
 async fn next(stream: &mut Streaming<WatchTransitionsResponse>) -> Result<Option<Entry>, Status> {
-    let message = soon("a message", stream.message()).await?;
+    let message = wait::within("a message", stream.message()).await?;
     Ok(message.map(|message| message.entry.unwrap()))
 }
 
@@ -176,7 +177,7 @@ async fn a_cursor_behind_which_something_is_purged_has_expired() {
     let otherwise = Retention { transitions: at_once, ..Retention::default() };
     let retention = Arc::new(RetentionPolicies { otherwise, ..RetentionPolicies::default() });
     let service = Harness::over(service.leave().await, Settings { retention, ..settings() }).await;
-    until("the log is purged", async || service.timeline("u2").await[0].transition.is_none()).await;
+    wait::holds("the log is purged", async || service.timeline("u2").await[0].transition.is_none()).await;
 
     let expired = watch(&service, WatchTransitionsRequest { after_position: first, ..request() }).await.unwrap_err();
     assert_eq!(reason(&expired), (Code::OutOfRange, "CURSOR_EXPIRED".to_owned()));
@@ -208,7 +209,7 @@ async fn a_watch_ends_with_the_service_and_with_its_store() {
         }
     };
     assert_eq!(reason(&status), (Code::Unavailable, "SHUTTING_DOWN".to_owned()));
-    soon("the end", ended).await.unwrap().unwrap();
+    wait::within("the end", ended).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -224,7 +225,7 @@ async fn who_reads_slowly_misses_nothing() {
         }
     });
     for _ in 0..many {
-        assert!(soon("an answer", answers.message()).await.unwrap().unwrap().error.is_none());
+        assert!(wait::within("an answer", answers.message()).await.unwrap().unwrap().error.is_none());
     }
     let mut before = String::new();
     for n in 0..many {

@@ -1,7 +1,7 @@
 //! The spool between two processes: an outage is a delay. Whatever was answered with a 2xx is in the store afterwards,
 //! once, whoever was killed meanwhile.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, sync::Arc};
 
 use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
@@ -21,26 +21,41 @@ const OUTAGE: usize = 1_000;
 const IN_FLOW: u32 = 200;
 /// At once.
 const SENDERS: usize = 16;
+/// Bytes of a large webhook's notes: some hundreds of them are more than one segment.
+const NOTES_BYTES: usize = 50_000;
+/// Bytes of a segment, and of the room that is made for the next one.
+const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 
 fn created(uid: &str) -> Vec<u8> {
     let second = |second| Timestamp::from_second(second).unwrap();
     golden::body(Trigger::BookingCreated, &Golden::new(uid, 2_001, second(1_790_000_000), second(1_790_090_000)))
 }
 
-/// Sends so many, several at a time; each that was answered with a 2xx.
-async fn send(system: &System, prefix: &str, count: usize) -> Vec<Vec<u8>> {
-    send_to(system.adapter.listening().http(), prefix, count, &Arc::new(Semaphore::new(0))).await
+fn large(uid: &str) -> Vec<u8> {
+    let mut body: serde_json::Value = serde_json::from_slice(&created(uid)).unwrap();
+    body["payload"]["additionalNotes"] = "n".repeat(NOTES_BYTES).into();
+    body.to_string().into_bytes()
 }
 
-/// The same; each 2xx adds a permit to `accepted`.
-async fn send_to(edge: SocketAddr, prefix: &str, count: usize, accepted: &Arc<Semaphore>) -> Vec<Vec<u8>> {
+/// Sends so many, several at a time; each that was answered with a 2xx.
+async fn send(system: &System, prefix: &str, count: usize) -> Vec<Vec<u8>> {
+    send_to(system.adapter.listening().http(), (prefix, created), count, &Arc::new(Semaphore::new(0))).await
+}
+
+/// The same with such bodies; each 2xx adds a permit to `accepted`.
+async fn send_to(
+    edge: SocketAddr,
+    (prefix, body_of): (&str, fn(&str) -> Vec<u8>),
+    count: usize,
+    accepted: &Arc<Semaphore>,
+) -> Vec<Vec<u8>> {
     let mut senders = JoinSet::new();
     for sender in 0..SENDERS {
         let (prefix, accepted) = (prefix.to_owned(), Arc::clone(accepted));
         senders.spawn(async move {
             let mut kept = Vec::new();
             for number in (sender..count).step_by(SENDERS) {
-                let body = created(&format!("{prefix}{number}"));
+                let body = body_of(&format!("{prefix}{number}"));
                 let answer = Sender::new(edge).try_send(TENANT, SECRET, body.clone()).await;
                 if answer.is_ok_and(|answer| answer.status.is_success()) {
                     accepted.add_permits(1);
@@ -86,7 +101,7 @@ async fn an_outage_is_a_delay_even_where_the_adapter_is_killed_in_it() {
     // In full flow: what has no answer was not promised.
     let (edge, accepted) = (system.adapter.listening().http(), Arc::new(Semaphore::new(0)));
     let flows = Arc::clone(&accepted);
-    let sending = tokio::spawn(async move { send_to(edge, "middle", OUTAGE, &flows).await });
+    let sending = tokio::spawn(async move { send_to(edge, ("middle", created), OUTAGE, &flows).await });
     wait::within("they flow", accepted.acquire_many(IN_FLOW)).await.unwrap().forget();
     system.adapter.kill();
     let killed = sending.await.unwrap();
@@ -109,6 +124,58 @@ async fn an_outage_is_a_delay_even_where_the_adapter_is_killed_in_it() {
     let late = send(&system, "late", 50).await;
     assert_eq!(late.len(), 50);
     kept.extend(late);
+    all_arrive_once(&system, &kept).await;
+    system.stop().await;
+}
+
+/// How far the room for the next segment has come, by the files' lengths.
+#[derive(Clone, Copy, Debug)]
+enum Room {
+    /// It is being made.
+    Begun,
+    /// It waits for its turn.
+    Waiting,
+    /// It is the segment that is written to.
+    Used,
+}
+
+impl Room {
+    /// Of a spool that had so many segments before.
+    fn has_come(self, spool: &Path, before: usize) -> bool {
+        let spare = fs::metadata(spool.join("spare")).map(|spare| spare.len());
+        match self {
+            Self::Begun => spare.is_ok_and(|length| length < SEGMENT_BYTES),
+            Self::Waiting => spare.is_ok_and(|length| length == SEGMENT_BYTES),
+            Self::Used => segments(spool) > before + 1,
+        }
+    }
+}
+
+fn segments(spool: &Path) -> usize {
+    let names = fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().path());
+    names.filter(|path| path.extension().is_some_and(|extension| extension == "segment")).count()
+}
+
+#[tokio::test]
+async fn an_adapter_that_is_killed_amid_a_change_of_segments_has_lost_nothing() {
+    let mut system = Plan::new().returning().with_spool().start().await;
+    system.service.kill();
+    let spool = system.spool();
+    let mut kept = Vec::new();
+    for room in [Room::Begun, Room::Waiting, Room::Used] {
+        readiness_of(&system.adapter, 200).await;
+        let (edge, before) = (system.adapter.listening().http(), segments(&spool));
+        let prefix = format!("{room:?}");
+        let sending =
+            tokio::spawn(async move { send_to(edge, (&prefix, large), OUTAGE, &Arc::new(Semaphore::new(0))).await });
+        wait::holds(&format!("{room:?}"), async || room.has_come(&spool, before)).await;
+        system.adapter.kill();
+        let answered = sending.await.unwrap();
+        assert!(!answered.is_empty() && answered.len() < OUTAGE, "{room:?}: {} of {OUTAGE}", answered.len());
+        kept.extend(answered);
+        system.restart_adapter();
+    }
+    system.restart_service();
     all_arrive_once(&system, &kept).await;
     system.stop().await;
 }

@@ -2,6 +2,8 @@
 
 use std::{os::fd::AsRawFd as _, path::PathBuf, time::Instant};
 
+use calbridge_e2e::wait;
+
 use super::*;
 use crate::{segment::record::SEGMENT_HEAD_BYTES, spool::writer::SEGMENT_BYTES};
 
@@ -10,60 +12,33 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Enough of them are in one segment to have room made for the next.
 const LARGE_BYTES: usize = 1024 * 1024;
 
-/// Looks until it is so.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < end, "{what}: not so after {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
 fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |file| file.len())
 }
 
-/// A large record, unlike all others.
-fn large(number: usize) -> String {
-    format!("{number} {}", "x".repeat(LARGE_BYTES))
-}
-
-/// Keeps large records until one of them stands in a segment that had room already; all their texts.
-async fn fill(spool: &Spool, directory: &Path) -> Vec<String> {
+/// Keeps large records, each unlike the others, until there are enough; all their texts.
+async fn keep_large(spool: &Spool, are_enough: impl Fn(usize) -> bool) -> Vec<String> {
     let mut texts = Vec::new();
     let end = Instant::now() + PATIENCE;
-    loop {
-        let text = large(texts.len());
-        keep(spool, "acme", &text).await.unwrap();
-        texts.push(text);
-        let found = segments(directory);
-        if found.len() > 1 && length(found.last().unwrap()) == SEGMENT_BYTES {
-            return texts;
-        }
-        assert!(Instant::now() < end, "no segment had room");
-    }
-}
-
-/// Keeps large records until there are so many segments; all their texts.
-async fn segments_of(spool: &Spool, directory: &Path, count: usize) -> Vec<String> {
-    let mut texts = Vec::new();
-    while segments(directory).len() < count {
-        let text = large(texts.len());
+    while !are_enough(texts.len()) {
+        assert!(Instant::now() < end, "{} were not enough after {PATIENCE:?}", texts.len());
+        let text = format!("{} {}", texts.len(), "x".repeat(LARGE_BYTES));
         keep(spool, "acme", &text).await.unwrap();
         texts.push(text);
     }
     texts
 }
 
-/// Keeps large records until there is a spare, which is not in use yet; all their texts.
+/// Keeps records until one of them stands in a segment that had room already.
+async fn fill(spool: &Spool, directory: &Path) -> Vec<String> {
+    let is_in_room = |found: &[PathBuf]| found.len() > 1 && length(&found[found.len() - 1]) == SEGMENT_BYTES;
+    keep_large(spool, |_| is_in_room(&segments(directory))).await
+}
+
+/// Keeps records until there is a spare, which is not in use yet.
 async fn with_spare(spool: &Spool, directory: &Path) -> Vec<String> {
-    let mut texts = Vec::new();
-    while texts.len() < 5 {
-        let text = large(texts.len());
-        keep(spool, "acme", &text).await.unwrap();
-        texts.push(text);
-    }
-    until("there is a spare", || length(&spare(directory)) == SEGMENT_BYTES).await;
+    let texts = keep_large(spool, |kept| kept == 5).await;
+    wait::holds("there is a spare", async || length(&spare(directory)) == SEGMENT_BYTES).await;
     texts
 }
 
@@ -160,12 +135,12 @@ async fn without_room_ahead_a_segment_grows() {
     let check = Readiness::new().check("spool");
     let disk = Disk { sync: no_room_ahead, ..Disk::REAL };
     let spool = Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), disk).unwrap();
-    let wanted = segments_of(&spool, folder.path(), 3).await;
+    let wanted = keep_large(&spool, |_| segments(folder.path()).len() == 3).await;
     let refused = REFUSED.load(Ordering::SeqCst);
     assert!((1..3).contains(&refused), "it was asked for once in each segment that was left, and not {refused} times");
     assert!(check.is_ready(), "nothing was promised by what failed");
     assert!(texts(&spool) == wanted);
-    until("nothing is left of it", || !spare(folder.path()).exists()).await;
+    wait::holds("nothing is left of it", async || !spare(folder.path()).exists()).await;
 }
 
 #[tokio::test]
@@ -199,10 +174,10 @@ async fn a_full_disk_has_the_room_back() {
     let mut wanted = with_spare(&spool, folder.path()).await;
     IS_FULL.store(true, Ordering::SeqCst);
     assert!(keep(&spool, "acme", "too much").await.is_err());
-    until("the room is given back", || !spare(folder.path()).exists()).await;
+    wait::holds("the room is given back", async || !spare(folder.path()).exists()).await;
     assert!(!check.is_ready());
     IS_FULL.store(false, Ordering::SeqCst);
-    until("the disk works again", || check.is_ready()).await;
+    wait::holds("the disk works again", async || check.is_ready()).await;
     keep(&spool, "acme", "after").await.unwrap();
     wanted.push("after".to_owned());
     assert!(texts(&spool) == wanted);

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
+use calbridge_e2e::wait;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use super::{SECRET, sign, soon};
+use super::{SECRET, sign};
 
 /// An answer, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,14 +49,14 @@ impl Socket {
 
     /// The next answer on this connection.
     pub(crate) async fn answer(&mut self) -> Answer {
-        soon("an answer", self.read_answer()).await.expect("the connection was closed without an answer")
+        wait::within("an answer", self.read_answer()).await.expect("the connection was closed without an answer")
     }
 
     /// Whatever still comes until the peer closes.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         // A reset is an end as well.
-        let _ = soon("the connection is closed", self.0.read_to_end(&mut rest)).await;
+        let _ = wait::within("the connection is closed", self.0.read_to_end(&mut rest)).await;
         rest
     }
 

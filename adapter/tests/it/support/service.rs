@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use calbridge_e2e::wait;
 use calbridge_proto::v1::{
     BookingEvent, SubmitError, SubmitEventRequest, SubmitEventResponse, SubmitEventsRequest, SubmitEventsResponse,
     SubmitOutcome,
@@ -71,7 +72,7 @@ impl Service {
         let shared = Arc::new(Mutex::new(Shared::default()));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<IngestServiceServer<Ingest>>().await;
-        let listener = super::soon("the port is free", bind(address)).await;
+        let listener = wait::within("the port is free", bind(address)).await;
         let address = listener.local_addr().unwrap();
         // A runtime of its own can be dropped with all that runs on it.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

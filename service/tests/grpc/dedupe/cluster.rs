@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use calbridge_e2e::wait;
 use calbridge_process::RedisTls;
 use calbridge_proto::v1::{SubmitEventsRequest, SubmitOutcome};
 use calbridge_telemetry::testing::{attribute, record};
@@ -12,7 +13,7 @@ use calbridge_telemetry::testing::{attribute, record};
 use super::BOUND;
 use crate::{
     events::created,
-    harness::{Harness, redis, soon, until},
+    harness::{Harness, redis},
     redis_server::cluster::{Cluster, MASTERS},
 };
 
@@ -32,7 +33,7 @@ async fn with(cluster: &Cluster) -> Harness {
 /// Waits until the cluster recognises a duplicate again, whichever node its key falls upon.
 async fn found(service: &Harness, name: &str) {
     let mut tries = 0;
-    until("each node of the cluster is asked", async || {
+    wait::holds("each node of the cluster is asked", async || {
         tries += 1;
         let names: Vec<String> = (0..BURST).map(|number| format!("{name}-{tries}-{number}")).collect();
         burst(service, &names, SubmitOutcome::Applied).await;
@@ -61,7 +62,7 @@ async fn burst(service: &Harness, names: &[String], outcome: SubmitOutcome) {
         requests.send(SubmitEventsRequest { sequence, event: Some(created(name)) }).await.unwrap();
     }
     for _ in names {
-        let answer = soon("an answer", answers.message()).await.unwrap().unwrap();
+        let answer = wait::within("an answer", answers.message()).await.unwrap().unwrap();
         assert_eq!((answer.outcome(), answer.error.as_ref()), (outcome, None), "{}", answer.sequence);
     }
 }
@@ -74,7 +75,7 @@ async fn it_is_asked_and_told_node_by_node() {
     let before = cluster.keys().await;
     let names: Vec<String> = (0..BURST).map(|number| format!("u{number}")).collect();
     burst(&service, &names, SubmitOutcome::Applied).await;
-    until("each node knows its keys", async || cluster.keys().await >= before + BURST).await;
+    wait::holds("each node knows its keys", async || cluster.keys().await >= before + BURST).await;
     assert!(cluster.least().await > 0, "keys lie on every node");
     assert!(recognised(&service, &names).await);
     let asked = recording.named("PIPELINE EXISTS");

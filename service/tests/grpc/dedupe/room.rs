@@ -2,13 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
+use calbridge_e2e::wait;
 use calbridge_proto::v1::SubmitOutcome;
 use calbridge_telemetry::testing::{attribute, record};
 
 use super::{found, knows, with};
 use crate::{
     events::created,
-    harness::{Harness, redis, until},
+    harness::{Harness, redis},
     redis_server::RedisServer,
 };
 
@@ -28,7 +29,7 @@ async fn a_redis_that_evicts_forgets_and_the_store_does_not() {
         let uid = format!("u{index}");
         assert_eq!(service.submit(created(&uid)).await.unwrap().outcome(), SubmitOutcome::Applied, "{uid}");
     }
-    until("it evicts", async || evicted(&server).await > 0).await;
+    wait::holds("it evicts", async || evicted(&server).await > 0).await;
     for index in 0..MANY {
         let uid = format!("u{index}");
         assert_eq!(service.submit(created(&uid)).await.unwrap().outcome(), SubmitOutcome::Duplicate, "{uid}");
@@ -62,7 +63,7 @@ async fn a_full_redis_is_asked_for_what_it_knows() {
         assert_eq!(service.submit(created(&uid)).await.unwrap().outcome(), SubmitOutcome::Applied);
         assert_eq!(service.submit(created(&uid)).await.unwrap().outcome(), SubmitOutcome::Duplicate);
     }
-    until("it refused keys", async || refused().len() >= 5).await;
+    wait::holds("it refused keys", async || refused().len() >= 5).await;
     assert_eq!(attribute(&refused()[0], "db.response.status_code").as_deref(), Some("OOM"));
     let confirms = service.control.confirms.load(Ordering::Relaxed);
     assert_eq!(service.submit(created("known")).await.unwrap().outcome(), SubmitOutcome::Duplicate);
@@ -81,7 +82,7 @@ async fn a_redis_that_is_full_from_the_start_is_used() {
     let () = server.run(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let service = Harness::with(redis(&[server.url()])).await;
     // What it says of this store is not true, so each hit is a question to the store.
-    until("its hint is heard", async || {
+    wait::holds("its hint is heard", async || {
         service.submit(created("lie")).await.unwrap();
         service.control.confirms.load(Ordering::Relaxed) > 0
     })

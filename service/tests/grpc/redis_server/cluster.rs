@@ -2,11 +2,11 @@
 
 use std::{fs, net::TcpListener};
 
+use calbridge_e2e::wait;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
 
 use super::RedisServer;
-use crate::harness::until;
 
 /// Masters of every cluster.
 pub(crate) const MASTERS: usize = 3;
@@ -68,9 +68,10 @@ impl Cluster {
         cluster.introduce(replica).await;
         cluster.is_one().await;
         replica.run_all([format!("CLUSTER REPLICATE {}", cluster.id(0).await)]).await;
-        until("the replica follows", async || info(replica, "INFO").await.contains("master_link_status:up")).await;
+        wait::holds("the replica follows", async || info(replica, "INFO").await.contains("master_link_status:up"))
+            .await;
         // Only a replica of which the others know may take its master's place.
-        until("all know the replica", async || {
+        wait::holds("all know the replica", async || {
             let mut all = true;
             for node in &cluster.nodes {
                 all &= info(node, "CLUSTER NODES").await.lines().any(|line| line.contains("slave"));
@@ -124,8 +125,9 @@ impl Cluster {
 
     /// Waits until the node is a master.
     pub(crate) async fn is_master(&self, node: usize) {
-        until("the replica is a master", async || info(&self.nodes[node], "ROLE").await.starts_with("master")).await;
-        until("the cluster is whole", async || {
+        wait::holds("the replica is a master", async || info(&self.nodes[node], "ROLE").await.starts_with("master"))
+            .await;
+        wait::holds("the cluster is whole", async || {
             info(&self.nodes[node], "CLUSTER INFO").await.contains("cluster_state:ok")
         })
         .await;
@@ -169,7 +171,7 @@ impl Cluster {
 
     async fn is_one(&self) {
         let nodes = format!("cluster_known_nodes:{}", self.nodes.len());
-        until("the cluster is one", async || {
+        wait::holds("the cluster is one", async || {
             for node in &self.nodes {
                 let info = info(node, "CLUSTER INFO").await;
                 if !(info.contains("cluster_state:ok") && info.contains(&nodes)) {
