@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// How long anything may take that is expected to happen at all: a debug build on a busy machine is slow.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at a condition that can't tell us by itself.
 const LOOK: Duration = Duration::from_millis(10);
 

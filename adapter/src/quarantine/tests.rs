@@ -1,20 +1,12 @@
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
+use calbridge_e2e::wait;
 use calbridge_process::{Secret, Tenant};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use tempfile::TempDir;
 
 use super::*;
-
-/// Far beyond what any of these waits for.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn settings(folder: &Path) -> QuarantineSettings {
     let directory = folder.join("quarantine");
@@ -131,11 +123,7 @@ async fn what_is_settled_or_too_old_goes() {
 
     let young = QuarantineSettings { age: Duration::from_millis(1), ..settings };
     let (_quarantine, keeping) = open(&young);
-    let began = Instant::now();
-    while kept(&young) > 0 {
-        assert!(began.elapsed() < PATIENCE, "it is still there");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait::holds("it is gone", async || kept(&young) == 0).await;
     keeping.stop().await;
 }
 
@@ -170,20 +158,14 @@ async fn a_disk_that_failed_is_tried_again() {
     let (quarantine, keeping) = open(&settings);
     fs::remove_dir_all(&settings.directory).unwrap();
     offer(&quarantine, "acme", "right", "lost");
-    let began = Instant::now();
-    while quarantine.queued.load(Ordering::Relaxed) > 0 {
-        assert!(began.elapsed() < PATIENCE, "the keeper takes nothing");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait::holds("the keeper takes it", async || quarantine.queued.load(Ordering::Relaxed) == 0).await;
     // The keeper may be at it still; then this one is the first that can be kept.
     segment::make_directory(&settings.directory).unwrap();
-    for number in 0.. {
-        assert!(began.elapsed() < PATIENCE, "it is not tried again");
-        offer(&quarantine, "acme", "right", &format!("kept {number}"));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        if kept(&settings) > 0 {
-            break;
-        }
-    }
+    let mut numbers = 0..;
+    wait::holds("it is tried again", async || {
+        offer(&quarantine, "acme", "right", &format!("kept {:?}", numbers.next()));
+        kept(&settings) > 0
+    })
+    .await;
     keeping.stop().await;
 }

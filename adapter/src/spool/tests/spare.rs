@@ -2,13 +2,11 @@
 
 use std::{os::fd::AsRawFd as _, path::PathBuf, time::Instant};
 
-use calbridge_e2e::wait;
+use calbridge_e2e::wait::{self, PATIENCE};
 
 use super::*;
 use crate::{segment::record::SEGMENT_HEAD_BYTES, spool::writer::SEGMENT_BYTES};
 
-/// More than a thread needs to write a few megabytes.
-const PATIENCE: Duration = Duration::from_mins(1);
 /// Enough of them are in one segment to have room made for the next.
 const LARGE_BYTES: usize = 1024 * 1024;
 
