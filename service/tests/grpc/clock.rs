@@ -41,9 +41,9 @@ async fn what_is_over_already_is_answered_so() {
 #[tokio::test]
 async fn a_booking_that_cannot_be_read_is_left_aside() {
     let service = Harness::with(with_grace(Some(Duration::ZERO))).await;
-    service.submit(ending_in("damaged", 1_000)).await.unwrap();
-    service.submit(ending_in("sound", 1_000)).await.unwrap();
-    service.control.fail(Some(Failure::Damaged("damaged")));
+    service.control.fail(Some(Failure::DamagedForClock("damaged")));
+    service.submit(ending_in("damaged", 3_000)).await.unwrap();
+    service.submit(ending_in("sound", 3_000)).await.unwrap();
     wait::holds("the clock completes the other", async || {
         service.booking("sound").await.status() == BookingStatus::Completed
     })

@@ -61,6 +61,8 @@ pub(crate) enum Failure {
     Unavailable,
     /// Of batches that hold a delivery about this booking.
     Damaged(&'static str),
+    /// Of the clock's rounds that hold this booking.
+    DamagedForClock(&'static str),
 }
 
 /// A `SQLite` store under control.
@@ -122,7 +124,7 @@ impl Store for Controlled {
     }
 
     async fn hear_clock(&self, round: ClockRound) -> Result<Vec<v1::Transition>, StoreError> {
-        if let Some(Failure::Damaged(uid)) = *self.control.failure.lock().unwrap()
+        if let Some(Failure::DamagedForClock(uid)) = *self.control.failure.lock().unwrap()
             && round.keys.iter().any(|(_, key)| key == uid)
         {
             return Err(StoreError::Damaged { what: "booking", why: "told so by the test".to_owned() });
