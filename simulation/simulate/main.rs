@@ -25,7 +25,7 @@ use std::{
     process::{ExitCode, exit},
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -42,6 +42,8 @@ const WATCHDOG: Duration = Duration::from_secs(45);
 const PASSED_ON: [&str; 3] = ["--digest", "--log", "--quiet"];
 /// So many failing seeds are told in full.
 const TOLD_MOST: usize = 5;
+/// Whoever waits hears of every so many.
+const SEEDS_A_LINE: u64 = 500;
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -128,7 +130,12 @@ fn one(seed: u64, options: &Options) -> bool {
 fn many(options: &Options) -> io::Result<bool> {
     let (program, begun) = (env::current_exe()?, Instant::now());
     let (failed, seeds) = (Mutex::new(Vec::new()), options.from..options.from.saturating_add(options.seeds));
+    let run = AtomicU64::new(0);
     run_all(&program, seeds, options.at_a_time, |outcome| {
+        let run = run.fetch_add(1, Ordering::Relaxed) + 1;
+        if run.is_multiple_of(SEEDS_A_LINE) && run < options.seeds && !options.quiet {
+            eprintln!("{run} of {} seeds are run", options.seeds);
+        }
         if outcome.holds {
             return;
         }
