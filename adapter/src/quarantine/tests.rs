@@ -161,9 +161,10 @@ async fn a_disk_that_failed_is_tried_again() {
     wait::holds("the keeper takes it", async || quarantine.queued.load(Ordering::Relaxed) == 0).await;
     // The keeper may be at it still; then this one is the first that can be kept.
     segment::make_directory(&settings.directory).unwrap();
-    let mut numbers = 0..;
+    let mut number = 0;
     wait::holds("it is tried again", async || {
-        offer(&quarantine, "acme", "right", &format!("kept {:?}", numbers.next()));
+        number += 1;
+        offer(&quarantine, "acme", "right", &format!("kept {number}"));
         kept(&settings) > 0
     })
     .await;

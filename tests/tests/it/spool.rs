@@ -131,7 +131,7 @@ async fn an_outage_is_a_delay_even_where_the_adapter_is_killed_in_it() {
 /// How far the room for the next segment has come, by the files' lengths.
 #[derive(Clone, Copy, Debug)]
 enum Room {
-    /// It is being made.
+    /// It is being made, or has just been.
     Begun,
     /// It waits for its turn.
     Waiting,
@@ -144,7 +144,7 @@ impl Room {
     fn has_come(self, spool: &Path, before: usize) -> bool {
         let spare = fs::metadata(spool.join("spare")).map(|spare| spare.len());
         match self {
-            Self::Begun => spare.is_ok_and(|length| length < SEGMENT_BYTES),
+            Self::Begun => spare.is_ok(),
             Self::Waiting => spare.is_ok_and(|length| length == SEGMENT_BYTES),
             Self::Used => segments(spool) > before + 1,
         }
