@@ -243,9 +243,7 @@ async fn a_disk_that_failed_is_not_believed_again() {
     }
     FAILING.store(false, Ordering::SeqCst);
     // Nobody needs to come for it to find out.
-    while !check.is_ready() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    calbridge_e2e::wait::holds("the disk works again", async || check.is_ready()).await;
     keep(&spool, "acme", "after").await.unwrap();
     let taken = drain(&spool);
     assert_eq!(taken.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["before", "after"]);

@@ -15,7 +15,6 @@ use calbridge_e2e::wait;
 use calbridge_process::{Options, Program, Secret, Tenant, resolve};
 use jiff::Timestamp;
 use tempfile::TempDir;
-use tokio::time;
 
 use crate::support::{
     Adapter, created, limits,
@@ -44,12 +43,7 @@ async fn send(adapter: &Adapter, tenant: &str, secret: &str) -> Answer {
 
 /// Both at once may take a while: the files are looked at every few seconds.
 async fn answered(adapter: &Adapter, tenant: &str, secret: &str, status: u16) {
-    let reached = async {
-        while send(adapter, tenant, secret).await.status != status {
-            time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    wait::within(&format!("{status} for {tenant}"), reached).await;
+    wait::holds(&format!("{status} for {tenant}"), async || send(adapter, tenant, secret).await.status == status).await;
 }
 
 #[tokio::test]

@@ -14,6 +14,13 @@ fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |file| file.len())
 }
 
+/// On a disk that keeps things so.
+fn open_with(directory: &Path, sync: segment::Sync) -> (Spool, Check) {
+    let check = Readiness::new().check("spool");
+    let disk = Disk { sync, ..Disk::REAL };
+    (Spool::open_on(opening(directory, BOUNDS, check.clone()), disk).unwrap(), check)
+}
+
 /// Keeps large records, each unlike the others, until there are enough; all their texts.
 async fn keep_large(spool: &Spool, are_enough: impl Fn(usize) -> bool) -> Vec<String> {
     let mut texts = Vec::new();
@@ -130,9 +137,7 @@ fn no_room_ahead(file: &File) -> io::Result<()> {
 #[tokio::test]
 async fn without_room_ahead_a_segment_grows() {
     let folder = TempDir::new().unwrap();
-    let check = Readiness::new().check("spool");
-    let disk = Disk { sync: no_room_ahead, ..Disk::REAL };
-    let spool = Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), disk).unwrap();
+    let (spool, check) = open_with(folder.path(), no_room_ahead);
     let wanted = keep_large(&spool, |_| segments(folder.path()).len() == 3).await;
     let refused = REFUSED.load(Ordering::SeqCst);
     assert!((1..3).contains(&refused), "it was asked for once in each segment that was left, and not {refused} times");
@@ -166,9 +171,7 @@ fn full_sync(_: &File) -> io::Result<()> {
 #[tokio::test]
 async fn a_full_disk_has_the_room_back() {
     let folder = TempDir::new().unwrap();
-    let check = Readiness::new().check("spool");
-    let disk = Disk { sync: full_sync, ..Disk::REAL };
-    let spool = Spool::open_on(opening(folder.path(), BOUNDS, check.clone()), disk).unwrap();
+    let (spool, check) = open_with(folder.path(), full_sync);
     let mut wanted = with_spare(&spool, folder.path()).await;
     IS_FULL.store(true, Ordering::SeqCst);
     assert!(keep(&spool, "acme", "too much").await.is_err());

@@ -153,20 +153,9 @@ impl Drop for Service {
     }
 }
 
-/// For the port of a killed service to become free, on a busy machine.
-const BIND_PATIENCE: Duration = Duration::from_secs(10);
-
 /// The port of a service just killed may be busy for a moment.
 async fn bind(address: SocketAddr) -> TcpListener {
-    let free = async {
-        loop {
-            if let Ok(listener) = TcpListener::bind(address).await {
-                return listener;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(BIND_PATIENCE, free).await.expect("the port of the killed service becomes free")
+    wait::until("the port of the killed service is free", async || TcpListener::bind(address).await.ok()).await
 }
 
 pub(crate) struct Ingest(Arc<Mutex<Shared>>);
