@@ -256,7 +256,8 @@ impl Edge {
     /// Types the body, now or later, and has it made durable.
     async fn accept(&self, head: &Parts, route: Route<'_>, serving: &Serving<'_>, verified: Verified) -> Answer {
         let Verified { secret_id, body, moment } = verified;
-        let mut event = BookingEvent {
+        // Kilobytes, which each state of a request's future would have a place for.
+        let mut event = Box::new(BookingEvent {
             tenant: route.tenant.to_owned(),
             receive_time: Some(moment.time.into()),
             webhook_version: text(&head.headers, &WEBHOOK_VERSION),
@@ -265,7 +266,7 @@ impl Edge {
             request_id: moment.request_id.to_string(),
             raw_body: body.bytes.clone(),
             ..BookingEvent::default()
-        };
+        });
         let (kind, disposition) = self.look_into(&mut event, serving);
         let trigger = labels::trigger_label(event.trigger());
         let span = &serving.trace.span;

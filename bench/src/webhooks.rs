@@ -15,6 +15,7 @@ pub mod limits;
 pub mod log;
 pub mod meter;
 pub mod open;
+pub mod plain;
 pub mod report;
 pub mod rig;
 pub mod sample;

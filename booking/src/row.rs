@@ -28,6 +28,12 @@ impl Row {
     /// Folds in what a fact says, or another row of the same booking: register by register the greater entry stays. The
     /// caller sees to it that both are about the same booking.
     pub fn merge(&mut self, other: &Self) {
+        self.tell_first(other.first_told);
+        if self.registers.is_empty() {
+            // Most rows are of one fact.
+            self.registers.clone_from(&other.registers);
+            return;
+        }
         let mut unheard = Vec::new();
         let mut known = self.registers.iter_mut().peekable();
         for (key, entry) in &other.registers {
@@ -42,7 +48,6 @@ impl Row {
             self.registers.append(&mut unheard);
             self.registers.sort_by(|(one, _), (other, _)| one.cmp(other));
         }
-        self.tell_first(other.first_told);
     }
 
     /// Whether anything but hints is known: a row of hints alone is kept and not shown.

@@ -7,6 +7,7 @@
 mod commit;
 mod event;
 mod gather;
+mod recent;
 mod trace;
 
 use std::{
@@ -31,6 +32,7 @@ use crate::{
     store::{ClockPolicies, Micros, NewDelivery, Position, Store, time::micros},
 };
 
+use self::recent::Recent;
 pub(crate) use self::{
     event::{InvalidField, booking_uid, check_tenant, prepare as prepare_event},
     trace::{kept_id, transitions as record_transitions},
@@ -72,6 +74,7 @@ pub(crate) struct Ingest {
     queue: mpsc::Sender<Submission>,
     /// One permit a byte of the bodies that are not answered yet.
     bytes: Arc<Semaphore>,
+    recent: Arc<Recent>,
     stopping: CancellationToken,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -132,7 +135,8 @@ impl Ingest {
         // And written only when the one before it is stored: one is on its way to the disk.
         let (to_conclude, written) = mpsc::channel(1);
         let bytes = Arc::new(Semaphore::new(QUEUE_BYTES));
-        let ingest = Self { queue, bytes, stopping: stopping.clone(), metrics: Arc::clone(&metrics), clock };
+        let recent = Arc::new(Recent::new());
+        let ingest = Self { queue, bytes, recent, stopping: stopping.clone(), metrics: Arc::clone(&metrics), clock };
         let shared = Arc::new(Shared { store, hint, metrics, clock, policies, careful: AtomicUsize::new(0) });
         let mut tasks = JoinSet::new();
         tasks.spawn(gather::run(Arc::clone(&shared), submissions, to_commit, stopping));
@@ -147,7 +151,7 @@ impl Ingest {
     /// # Errors
     ///
     /// Nothing was committed.
-    pub(crate) async fn submit(&self, event: v1::BookingEvent, caller: &Span) -> Result<Answer, Refused> {
+    pub(crate) async fn submit(&self, event: Box<v1::BookingEvent>, caller: &Span) -> Result<Answer, Refused> {
         let begun = Instant::now();
         let span = trace::process_span(&event, caller);
         match self.enqueue(event, begun, &span).await {
@@ -167,7 +171,7 @@ impl Ingest {
 
     async fn enqueue(
         &self,
-        event: v1::BookingEvent,
+        event: Box<v1::BookingEvent>,
         begun: Instant,
         span: &Span,
     ) -> Result<oneshot::Receiver<Result<Answer, Refused>>, Refused> {
@@ -176,7 +180,7 @@ impl Ingest {
         }
         let now = (self.clock)();
         let bytes = self.reserve(event.raw_body.len())?;
-        let delivery = prepare(event, now, trace::kept_id(span)).await?;
+        let delivery = self.prepare(event, now, trace::kept_id(span)).await?;
         trace::describe(span, &delivery);
         let (answer, answered) = oneshot::channel();
         let receipt = Receipt {
@@ -193,6 +197,28 @@ impl Ingest {
             mpsc::error::TrySendError::Closed(_) => Refused::ShuttingDown,
         })?;
         Ok(answered)
+    }
+
+    /// Checks the event and reads it: beside the reactor where that takes long, and later where it is most likely for
+    /// nothing.
+    async fn prepare(
+        &self,
+        event: Box<v1::BookingEvent>,
+        now: Micros,
+        trace_id: String,
+    ) -> Result<NewDelivery, Refused> {
+        if event.raw_body.len() <= INLINE_BYTES {
+            let mut delivery = event::identify(event, now, trace_id)?;
+            if !self.recent.came(&delivery.body_sha256) {
+                event::read(&mut delivery);
+            }
+            return Ok(delivery);
+        }
+        match tokio::task::spawn_blocking(move || event::prepare(event, now, trace_id)).await {
+            Ok(prepared) => Ok(prepared?),
+            // The runtime is ending.
+            Err(_) => Err(Refused::ShuttingDown),
+        }
     }
 
     fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refused> {
@@ -217,17 +243,5 @@ impl Receipt {
         metrics.answered(begun.elapsed(), result.as_ref().err().map(trace::error_name));
         drop(span);
         let _ = answer.send(result);
-    }
-}
-
-/// Checks the event and reads it: beside the reactor where that takes long.
-async fn prepare(event: v1::BookingEvent, now: Micros, trace_id: String) -> Result<NewDelivery, Refused> {
-    if event.raw_body.len() <= INLINE_BYTES {
-        return Ok(event::prepare(event, now, trace_id)?);
-    }
-    match tokio::task::spawn_blocking(move || event::prepare(event, now, trace_id)).await {
-        Ok(prepared) => Ok(prepared?),
-        // The runtime is ending.
-        Err(_) => Err(Refused::ShuttingDown),
     }
 }

@@ -14,7 +14,8 @@ use calbridge_bench::webhooks::{
     body::{Mix, Traffic},
     comparison::{self, Extent},
     endurance, growth,
-    limits::{self, Limit},
+    limits::{self, Limit, Means},
+    plain::{self, Keeps},
     report,
     rig::{Ground, Store},
     sink, spool,
@@ -49,9 +50,21 @@ enum Part {
     Limit {
         /// How much it does.
         limit: Limit,
-        /// Where it keeps what it keeps.
-        #[arg(long, value_name = "FILE", required_if_eq("limit", "log"))]
+        #[command(flatten)]
+        means: Means,
+    },
+    /// Keeps for a plain handler.
+    #[command(hide = true)]
+    Keeper {
+        /// The file that it keeps in.
+        #[arg(long, value_name = "FILE", required_unless_present = "database_url")]
         file: Option<PathBuf>,
+        /// Or the database.
+        #[arg(long, value_name = "URL")]
+        database_url: Option<String>,
+        /// Its Redis.
+        #[arg(long, value_name = "URL")]
+        redis_url: String,
     },
     /// Takes OTLP and throws it away.
     #[command(hide = true)]
@@ -127,7 +140,7 @@ fn rate(text: &str) -> Result<u32, String> {
 
 fn main() -> ExitCode {
     let Arguments { part, options } = Arguments::parse();
-    match run(part.as_ref(), &options) {
+    match run(part, &options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("webhooks: {why:#}");
@@ -136,11 +149,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(part: Option<&Part>, options: &Options) -> anyhow::Result<()> {
+fn run(part: Option<Part>, options: &Options) -> anyhow::Result<()> {
     match part {
-        // As the adapter has it.
-        Some(Part::Limit { limit, file }) => {
-            tokio::runtime::Runtime::new()?.block_on(limits::serve(*limit, file.as_deref()))
+        // As adapter and service have it.
+        Some(Part::Limit { limit, means }) => tokio::runtime::Runtime::new()?.block_on(limits::serve(limit, means)),
+        Some(Part::Keeper { file, database_url, redis_url }) => {
+            let keeps = file.map(Keeps::Sqlite).or(database_url.map(Keeps::Postgres));
+            let keeps = keeps.context("neither a file nor a database")?;
+            tokio::runtime::Runtime::new()?.block_on(plain::serve(keeps, redis_url))
         }
         Some(Part::Sink) => single()?.block_on(sink::serve()),
         None => single()?.block_on(async {

@@ -11,7 +11,7 @@ use super::{
     disk::{self, Disk},
     limits::Limit,
     open::{self, Schedule},
-    rig::{Ground, Rig, Store, Traces},
+    rig::{Ground, Plain, Rig, Store, Traces},
     sample::Sample,
     target::{Next, Target},
     wire::Client,
@@ -48,6 +48,8 @@ pub struct Extent {
 pub enum Case {
     /// Keeps nothing.
     Limit(Limit),
+    /// A plain durable handler.
+    Plain(Store),
     /// The full durable path.
     Full(Store, Traces),
 }
@@ -58,6 +60,7 @@ impl Case {
     pub fn name(self) -> String {
         match self {
             Self::Limit(limit) => limit.name().to_owned(),
+            Self::Plain(store) => format!("a plain handler, {} + Redis", store.name()),
             Self::Full(Store::Sqlite, traces) => format!("SQLite + Redis, {}", traces.name()),
             Self::Full(Store::Postgres, traces) => format!("PostgreSQL + Redis, {}", traces.name()),
         }
@@ -118,9 +121,14 @@ impl Results {
     /// Of the rate of bare hyper over as many connections, in the same round.
     #[must_use]
     pub fn of_bare(&self, cell: &Cell) -> Option<f64> {
-        let Load::Closed(connections) = cell.load else { return None };
-        let bare = self.cell(Case::Limit(Limit::Bare), Load::Closed(connections))?;
-        cell.ratio(bare)
+        matches!(cell.load, Load::Closed(_)).then(|| cell.ratio(self.cell(Case::Limit(Limit::Bare), cell.load)?))?
+    }
+
+    /// Of the rate of a plain handler over as many connections and the same store, in the same round.
+    #[must_use]
+    pub fn of_plain(&self, cell: &Cell) -> Option<f64> {
+        let (Case::Full(store, _), Load::Closed(_)) = (cell.case, cell.load) else { return None };
+        cell.ratio(self.cell(Case::Plain(store), cell.load)?)
     }
 
     fn add(&mut self, case: Case, load: Load, sample: Sample) {
@@ -164,6 +172,7 @@ struct Subject {
 
 enum Up {
     Limit { _program: Program },
+    Plain(Box<Plain>),
     Rig(Box<Rig>),
 }
 
@@ -176,7 +185,11 @@ pub async fn run(ground: &Ground, extent: &Extent) -> anyhow::Result<Results> {
     let mut results = Results::default();
     let limits = [Limit::Bare, Limit::Hmac, Limit::Json].map(Case::Limit);
     let all_traces = [Traces::Off, Traces::Tenth, Traces::All];
-    let paths = [Store::Sqlite, Store::Postgres].map(|store| all_traces.map(|traces| Case::Full(store, traces)));
+    // What is compared stands side by side: a machine that others share is another one a few seconds later.
+    let paths = [Store::Sqlite, Store::Postgres].map(|store| {
+        let full = all_traces.map(|traces| Case::Full(store, traces));
+        [Case::Plain(store)].into_iter().chain(full)
+    });
     let cases = limits.into_iter().chain(paths.into_iter().flatten());
     let subjects = start(ground, "closed", cases, &mut results).await?;
     for round in 1..=extent.rounds {
@@ -186,7 +199,8 @@ pub async fn run(ground: &Ground, extent: &Extent) -> anyhow::Result<Results> {
     }
     stop(subjects, &mut results).await?;
 
-    let paths = [Store::Sqlite, Store::Postgres].map(|store| Case::Full(store, Traces::Tenth));
+    let full = |store| Case::Full(store, Traces::Tenth);
+    let paths = [Case::Plain(Store::Sqlite), full(Store::Sqlite), full(Store::Postgres)];
     let subjects = start(ground, "open", paths, &mut results).await?;
     for round in 1..=extent.rounds {
         for rate in &extent.rates {
@@ -278,8 +292,11 @@ impl Load {
 
 impl Subject {
     fn tail(&self) -> String {
-        let Up::Rig(rig) = &self.up else { return String::new() };
-        let said = rig.said();
+        let said = match &self.up {
+            Up::Limit { .. } => return String::new(),
+            Up::Plain(plain) => plain.said(),
+            Up::Rig(rig) => rig.said(),
+        };
         let mut from = said.len().saturating_sub(SHOWN_LOG);
         while !said.is_char_boundary(from) {
             from += 1;
@@ -296,27 +313,39 @@ async fn start(
 ) -> anyhow::Result<Vec<Subject>> {
     let mut subjects = Vec::new();
     for (number, case) in cases.into_iter().enumerate() {
-        match case {
-            Case::Limit(limit) => {
-                let (program, target) = ground.limit(limit).await?;
-                subjects.push(Subject { case, target, up: Up::Limit { _program: program } });
+        // What held the first of them up holds up the next.
+        let on_postgres = matches!(case, Case::Plain(Store::Postgres) | Case::Full(Store::Postgres, _));
+        if on_postgres && results.no_postgres.is_some() {
+            continue;
+        }
+        match subject(ground, &format!("{part}-{number}"), case).await {
+            Ok(subject) => subjects.push(subject),
+            Err(why) if on_postgres => {
+                eprintln!("PostgreSQL: not measured: {why:#}");
+                results.no_postgres = Some(format!("{why:#}"));
             }
-            // What held the first of them up holds up the next.
-            Case::Full(Store::Postgres, _) if results.no_postgres.is_some() => {}
-            Case::Full(store, traces) => match ground.rig(&format!("{part}-{number}"), store, traces).await {
-                Ok(rig) => {
-                    let target = Arc::clone(&rig.target);
-                    subjects.push(Subject { case, target, up: Up::Rig(Box::new(rig)) });
-                }
-                Err(why) if store == Store::Postgres => {
-                    eprintln!("PostgreSQL: not measured: {why:#}");
-                    results.no_postgres = Some(format!("{why:#}"));
-                }
-                Err(why) => return Err(why.context(case.name())),
-            },
+            Err(why) => return Err(why.context(case.name())),
         }
     }
     Ok(subjects)
+}
+
+async fn subject(ground: &Ground, name: &str, case: Case) -> anyhow::Result<Subject> {
+    let (target, up) = match case {
+        Case::Limit(limit) => {
+            let (program, target) = ground.limit(limit).await?;
+            (target, Up::Limit { _program: program })
+        }
+        Case::Plain(store) => {
+            let plain = ground.plain(name, store).await?;
+            (Arc::clone(&plain.target), Up::Plain(Box::new(plain)))
+        }
+        Case::Full(store, traces) => {
+            let rig = ground.rig(name, store, traces).await?;
+            (Arc::clone(&rig.target), Up::Rig(Box::new(rig)))
+        }
+    };
+    Ok(Subject { case, target, up })
 }
 
 async fn stop(subjects: Vec<Subject>, results: &mut Results) -> anyhow::Result<()> {

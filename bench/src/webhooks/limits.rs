@@ -1,26 +1,35 @@
 //! The limits to compare with, each a process of its own: what hyper alone can do on this machine, then with the
-//! signature verified, then with the body typed as well, of which nothing is kept; or with it in a log.
+//! signature verified, then with the body typed as well, of which nothing is kept; or with it in a log, or with a plain
+//! handler's keeper.
 
-use std::{convert::Infallible, hint::black_box, net::SocketAddr, path::Path, sync::Arc};
+use std::{convert::Infallible, hint::black_box, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use bytes::Bytes;
 use calbridge_calcom::type_body;
-use calbridge_e2e::webhook::SIGNATURE;
-use calbridge_proto::v1::BookingEvent;
+use calbridge_e2e::{system::TENANT, webhook::SIGNATURE};
+use calbridge_proto::v1::{BookingEvent, SubmitOutcome};
 use clap::ValueEnum;
 use hmac::{Hmac, Mac};
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use prost_types::Timestamp;
 use sha2::Sha256;
 use tokio::net::{TcpListener, TcpStream};
+use uuid::{NoContext, Timestamp as UuidTime, Uuid};
 
-use super::{log::Log, target};
+use super::{log::Log, plain::Link, target};
 
 /// What such a server answers: as long as calbridge's own answer.
 const ANSWER: &str = concat!(
     r#"{"status":"processed","event":"BOOKING_CREATED","outcome":"applied","#,
+    r#""delivery_id":"01998a3c-0000-7000-8000-000000000000"}"#
+);
+
+/// The same for what was kept before.
+const DUPLICATE: &str = concat!(
+    r#"{"status":"processed","event":"BOOKING_CREATED","outcome":"duplicate","#,
     r#""delivery_id":"01998a3c-0000-7000-8000-000000000000"}"#
 );
 
@@ -35,14 +44,33 @@ pub enum Limit {
     Json,
     /// Verifies its signature, and has it on the disk.
     Log,
+    /// Verifies and types it, and has a keeper keep it.
+    Plain,
 }
 
 /// What a server of a limit has.
 struct Server {
     limit: Limit,
     key: Hmac<Sha256>,
-    /// Where it is one with a log.
-    log: Option<Log>,
+    keeps: Keeps,
+}
+
+/// Who keeps for a server of a limit.
+enum Keeps {
+    Nobody,
+    Log(Log),
+    Keeper(Link),
+}
+
+/// What it takes to keep.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Means {
+    /// Where a log is kept.
+    #[arg(long, value_name = "FILE", required_if_eq("limit", "log"))]
+    file: Option<PathBuf>,
+    /// Where the keeper is.
+    #[arg(long, value_name = "URL", required_if_eq("limit", "plain"))]
+    keeper: Option<String>,
 }
 
 impl Limit {
@@ -54,6 +82,7 @@ impl Limit {
             Self::Hmac => "hyper + HMAC",
             Self::Json => "hyper + HMAC + JSON",
             Self::Log => "hyper + HMAC + a log",
+            Self::Plain => "a plain handler",
         }
     }
 
@@ -65,21 +94,25 @@ impl Limit {
             Self::Hmac => "hmac",
             Self::Json => "json",
             Self::Log => "log",
+            Self::Plain => "plain",
         }
     }
 }
 
-/// Serves on a port that it says on its first line, as calbridge's programs do, until it is killed. What it keeps, it
-/// keeps in this file.
+/// Serves on a port that it says on its first line, as calbridge's programs do, until it is killed.
 ///
 /// # Errors
 ///
-/// The system gives no port, or no file.
-pub async fn serve(limit: Limit, file: Option<&Path>) -> anyhow::Result<()> {
-    let log = file.map(Log::begin).transpose().context("no file for the log")?;
+/// The system gives no port, no file, or no keeper.
+pub async fn serve(limit: Limit, means: Means) -> anyhow::Result<()> {
+    let keeps = match means {
+        Means { file: Some(file), .. } => Keeps::Log(Log::begin(&file).context("no file for the log")?),
+        Means { keeper: Some(keeper), .. } => Keeps::Keeper(Link::open(keeper).await?),
+        Means { file: None, keeper: None } => Keeps::Nobody,
+    };
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.context("no port")?;
     println!("listening http={}", listener.local_addr()?);
-    let server = Arc::new(Server { limit, key: target::key(), log });
+    let server = Arc::new(Server { limit, key: target::key(), keeps });
     loop {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(connection(stream, Arc::clone(&server)));
@@ -99,7 +132,7 @@ async fn connection(stream: TcpStream, server: Arc<Server>) {
 }
 
 async fn answer(server: &Server, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let Server { limit, key, log } = server;
+    let Server { limit, key, keeps } = server;
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return plain(StatusCode::BAD_REQUEST, "") };
     let body = body.to_bytes();
@@ -113,17 +146,44 @@ async fn answer(server: &Server, request: Request<Incoming>) -> Response<Full<By
             return plain(StatusCode::UNAUTHORIZED, r#"{"error":"Invalid webhook signature"}"#);
         }
     }
-    if *limit == Limit::Json {
-        let mut event = BookingEvent::default();
-        type_body(&body).into_event(&mut event);
-        black_box(&event);
-    }
-    if let Some(log) = log
-        && !log.keep(body).await
-    {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "");
-    }
-    plain(StatusCode::OK, ANSWER)
+    let kept = match keeps {
+        Keeps::Log(log) => log.keep(body).await,
+        Keeps::Keeper(link) => match link.keep(event(body)).await {
+            Some(SubmitOutcome::Duplicate) => return plain(StatusCode::OK, DUPLICATE),
+            kept => kept.is_some(),
+        },
+        Keeps::Nobody if *limit == Limit::Json => {
+            black_box(&event(body));
+            true
+        }
+        Keeps::Nobody => true,
+    };
+    if kept { plain(StatusCode::OK, ANSWER) } else { plain(StatusCode::SERVICE_UNAVAILABLE, "") }
+}
+
+/// A body, typed, and what the keeper has to know beside it.
+pub(super) fn event(body: Bytes) -> BookingEvent {
+    let now = now();
+    let receive_time = Timestamp { seconds: now.as_second(), nanos: now.subsec_nanosecond() };
+    let seconds = receive_time.seconds.unsigned_abs();
+    let mut event = BookingEvent {
+        tenant: TENANT.to_owned(),
+        receive_time: Some(receive_time),
+        webhook_version: "2021-10-20".to_owned(),
+        content_type: "application/json".to_owned(),
+        secret_id: "main".to_owned(),
+        request_id: Uuid::new_v7(UuidTime::from_unix(NoContext, seconds, receive_time.nanos.unsigned_abs()))
+            .to_string(),
+        ..BookingEvent::default()
+    };
+    type_body(&body).into_event(&mut event);
+    event.raw_body = body;
+    event
+}
+
+#[expect(clippy::disallowed_methods, reason = "where this server meets the world: its webhooks come now")]
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
@@ -152,8 +212,8 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("log");
         for limit in [Limit::Bare, Limit::Hmac, Limit::Json, Limit::Log] {
-            let log = (limit == Limit::Log).then(|| Log::begin(&file).unwrap());
-            let server = Arc::new(Server { limit, key: target::key(), log });
+            let keeps = if limit == Limit::Log { Keeps::Log(Log::begin(&file).unwrap()) } else { Keeps::Nobody };
+            let server = Arc::new(Server { limit, key: target::key(), keeps });
             let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
             let address = listener.local_addr().unwrap();
             runtime.spawn(async move {

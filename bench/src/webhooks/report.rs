@@ -64,7 +64,7 @@ pub fn goals_table(goals: &[Goal]) -> Table {
 }
 
 fn closed(results: &Results) -> Table {
-    let head = ["case", "conn.", "webhooks/s", "of bare"];
+    let head = ["case", "conn.", "webhooks/s", "of bare", "of plain"];
     let head: Vec<_> = head.into_iter().chain(ROLES.map(cpu_title)).chain(["p50 ms", "p99 ms", "p99.9 ms"]).collect();
     let mut table = table(&head, 1);
     for cell in &results.cells {
@@ -73,8 +73,9 @@ fn closed(results: &Results) -> Table {
             Load::Storm(connections) => (format!("{}, one body", cell.case.name()), connections),
             Load::Open(_) => continue,
         };
-        let ratio = results.of_bare(cell).map(|ratio| format!("{ratio:.3}")).unwrap_or_default();
-        let mut row = vec![name, connections.to_string(), format!("{:.0}", cell.median(Sample::rate)), ratio];
+        let mut row = vec![name, connections.to_string(), format!("{:.0}", cell.median(Sample::rate))];
+        let ratios = [results.of_bare(cell), results.of_plain(cell)];
+        row.extend(ratios.map(|ratio| ratio.map(|ratio| format!("{ratio:.3}")).unwrap_or_default()));
         row.extend(ROLES.map(|role| cpu(cell, role)));
         row.extend(percentiles(cell));
         table.add_row(row);
@@ -191,6 +192,7 @@ pub fn json(results: &Results) -> Value {
             "load": load(cell.load),
             "webhooks_per_second": cell.median(Sample::rate),
             "of_bare_hyper": results.of_bare(cell),
+            "of_plain_handler": results.of_plain(cell),
             "latency_median_of_windows": {
                 "p50_ms": cell.median(|sample| sample.latency.percentiles().p50),
                 "p99_ms": cell.median(|sample| sample.latency.percentiles().p99),

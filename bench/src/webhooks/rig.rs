@@ -217,6 +217,27 @@ impl Ground {
         Ok((program, Arc::new(target)))
     }
 
+    /// Starts a plain handler over a fresh store.
+    ///
+    /// # Errors
+    ///
+    /// A program does not start; it says why.
+    pub async fn plain(&self, name: &str, store: Store) -> anyhow::Result<Plain> {
+        let Plot { folder, database, .. } = self.plot(name, store)?;
+        let redis = RedisServer::start();
+        let keeper = Start::new("webhooks").arg("keeper").flag("--redis-url", redis.url());
+        let keeper = match &database {
+            Database::Sqlite(_) => keeper.flag("--file", folder.join("plain.db")),
+            Database::Postgres { url, .. } => keeper.flag("--database-url", url.expose_secret()),
+        };
+        let keeper = keeper.try_serve().await.map_err(|why| anyhow!("a plain keeper: {why}"))?;
+        let address = format!("http://{}", keeper.listening().grpc());
+        let edge = Start::new("webhooks").arg("limit").arg(Limit::Plain.word()).flag("--keeper", address);
+        let edge = edge.try_serve().await.map_err(|why| anyhow!("a plain edge: {why}"))?;
+        let target = self.target(&edge, &keeper, &redis, store == Store::Postgres, 0);
+        Ok(Plain { keeper, _edge: edge, target: Arc::new(target), _redis: redis })
+    }
+
     /// Starts adapter and service over a fresh store.
     ///
     /// # Errors
@@ -337,6 +358,24 @@ struct Plot {
     folder: PathBuf,
     data: PathBuf,
     database: Database,
+}
+
+/// A plain handler at work.
+#[derive(Debug)]
+pub struct Plain {
+    keeper: Program,
+    _edge: Program,
+    /// Its webhooks.
+    pub target: Arc<Target>,
+    _redis: RedisServer,
+}
+
+impl Plain {
+    /// What the keeper said besides its work.
+    #[must_use]
+    pub fn said(&self) -> String {
+        self.keeper.stderr()
+    }
 }
 
 /// Adapter and service at work.

@@ -39,7 +39,7 @@ impl<S: Store> IngestService for Api<S> {
         request: Request<SubmitEventRequest>,
     ) -> Result<Response<SubmitEventResponse>, Status> {
         let (caller, request) = open(request);
-        let event = request.event.ok_or(NO_EVENT)?;
+        let event = Box::new(request.event.ok_or(NO_EVENT)?);
         may_submit(&caller, &event.tenant)?;
         let tenant = event.tenant.clone();
         let answer = self.ingest.submit(event, &Span::current()).await.map_err(ApiError::from)?;
@@ -121,7 +121,8 @@ impl Conversation {
             Ok(Some(SubmitEventsRequest { sequence, event })) => {
                 let event = event.ok_or(NO_EVENT).and_then(|event| {
                     may_submit(&self.caller, &event.tenant)?;
-                    Ok(event)
+                    // Kilobytes, which the future below would have in each of its states.
+                    Ok(Box::new(event))
                 });
                 self.unanswered.push(submit(self.ingest.clone(), sequence, event).boxed());
             }
@@ -152,7 +153,7 @@ fn may_submit(caller: &Caller, tenant: &str) -> Result<(), ApiError> {
     Err(ApiError::ScopeMissing { scopes: &[Scope::Ingest], what: "an event of this tenant" })
 }
 
-async fn submit(ingest: Ingest, sequence: u64, event: Result<BookingEvent, ApiError>) -> SubmitEventsResponse {
+async fn submit(ingest: Ingest, sequence: u64, event: Result<Box<BookingEvent>, ApiError>) -> SubmitEventsResponse {
     let result = match event {
         Ok(event) => ingest.submit(event, &Span::none()).await.map_err(ApiError::from),
         Err(refused) => Err(refused),

@@ -31,24 +31,48 @@ pub(crate) struct InvalidField {
     pub(crate) why: &'static str,
 }
 
-/// Checks the event and makes the delivery that it becomes, if it is new.
-pub(crate) fn prepare(mut event: v1::BookingEvent, now: Micros, trace_id: String) -> Result<NewDelivery, InvalidField> {
+/// Checks the event and makes the delivery that it becomes, if it is new. What it says of bookings is not [`read`] yet.
+pub(crate) fn identify(
+    mut event: Box<v1::BookingEvent>,
+    now: Micros,
+    trace_id: String,
+) -> Result<NewDelivery, InvalidField> {
     check(&event)?;
     event.receive_time.get_or_insert_with(|| timestamp(now));
     let body_sha256: [u8; 32] = Sha256::digest(&event.raw_body).into();
-    let mut delivery = NewDelivery {
+    Ok(NewDelivery {
         key: key(&event, body_sha256)?,
         delivery_id: new_id(now),
         body_sha256,
         booking_uid: booking_uid(&event).map(str::to_owned),
-        facts: calbridge_booking::facts(&event, &body_sha256),
-        leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
+        facts: Vec::new(),
+        leaves_siblings_silent: false,
         is_typed: event.payload.is_some(),
-        event: Box::new(event),
+        event,
         trace_id,
-    };
+    })
+}
+
+/// Reads what a delivery says of bookings, if that was not done before.
+pub(crate) fn read(delivery: &mut NewDelivery) {
+    let NewDelivery { event, body_sha256, .. } = delivery;
+    if event.payload.is_none() {
+        return;
+    }
+    delivery.facts = calbridge_booking::facts(event, body_sha256);
+    delivery.leaves_siblings_silent = calbridge_booking::leaves_siblings_silent(event);
     // A hundred small pieces of memory, which the thread that has them gives back more cheaply than a store's would.
-    delivery.event.payload = None;
+    event.payload = None;
+}
+
+/// Both at once.
+pub(crate) fn prepare(
+    event: impl Into<Box<v1::BookingEvent>>,
+    now: Micros,
+    trace_id: String,
+) -> Result<NewDelivery, InvalidField> {
+    let mut delivery = identify(event.into(), now, trace_id)?;
+    read(&mut delivery);
     Ok(delivery)
 }
 

@@ -14,10 +14,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, warn};
 
-use super::{Answer, Receipt, Shared, Submission, trace};
+use super::{Answer, Receipt, Shared, Submission, event, trace};
 use crate::{
     settings::{CONFIRM_TIMEOUT, ROUND_BYTES, ROUND_EVENTS, ROUND_SMALL, ROUND_SPACING},
-    store::{DeliveryKey, DuplicateNote, FirstResult, Micros, Store},
+    store::{DeliveryKey, DuplicateNote, FirstResult, Micros, Store, round::repeats},
 };
 
 /// A round on its way to the commit.
@@ -144,18 +144,35 @@ async fn next(queue: &mut mpsc::Receiver<Submission>, stopping: &CancellationTok
 
 /// Answers the confirmed duplicates among the events; the others go into the round.
 async fn recognise<S: Store>(shared: &Shared<S>, round: &mut Gathering, events: Vec<Submission>) {
-    let keys: Vec<DeliveryKey> = events.iter().map(|event| event.delivery.key.clone()).collect();
+    // In a storm many of them are copies of one: it is asked for once.
+    let repeats = repeats(events.iter().map(|event| &event.delivery.key));
+    let distinct = events.iter().zip(&repeats).filter(|(_, repeats)| repeats.is_none());
+    let keys: Vec<DeliveryKey> = distinct.map(|(event, _)| event.delivery.key.clone()).collect();
     let hits = shared.hint.ask(&keys).await;
-    let firsts = confirm(shared, keys, &hits).await;
-    for (event, first) in events.into_iter().zip(firsts) {
-        match first {
-            Some(first) => {
-                round.notes.push(DuplicateNote::of(&event.delivery, first.clone()));
-                answer_duplicate(shared, event.receipt, first);
-            }
-            None => round.fresh.push(event),
+    let firsts = spread(confirm(shared, keys, &hits).await, &repeats);
+    for (mut event, first) in events.into_iter().zip(firsts) {
+        if let Some(first) = first {
+            round.notes.push(DuplicateNote::of(&event.delivery, first.clone()));
+            answer_duplicate(shared, event.receipt, first);
+        } else {
+            event::read(&mut event.delivery);
+            round.fresh.push(event);
         }
     }
+}
+
+/// What is known of each event, from what is known of each that repeats no other.
+fn spread(of_distinct: Vec<Option<FirstResult>>, repeats: &[Option<usize>]) -> Vec<Option<FirstResult>> {
+    let mut of_distinct = of_distinct.into_iter();
+    let mut of_each: Vec<Option<FirstResult>> = Vec::with_capacity(repeats.len());
+    for repeats in repeats {
+        let first = match repeats {
+            Some(earlier) => of_each.get(*earlier).cloned().flatten(),
+            None => of_distinct.next().flatten(),
+        };
+        of_each.push(first);
+    }
+    of_each
 }
 
 /// The first results of those hits that the store confirms, in the order of the keys.
@@ -203,6 +220,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn what_is_known_of_one_is_known_of_its_copies() {
+        let first = |position| {
+            let delivery_id = uuid::Uuid::from_u128(7);
+            Some(FirstResult { delivery_id, position: crate::store::Position(position), booking_uid: None })
+        };
+        let repeats = [None, None, Some(0), None, Some(1), Some(0)];
+        let of_each = spread(vec![first(3), None, first(9)], &repeats);
+        assert_eq!(of_each, [first(3), None, first(3), first(9), None, first(3)]);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_turn_is_waited_for_until_the_round_is_due_and_no_longer() {

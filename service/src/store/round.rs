@@ -65,7 +65,8 @@ pub(crate) fn sort_out(
 ) -> Result<Sorted<'_>, StoreError> {
     let mut standings: Vec<Standing> = Vec::with_capacity(batch.deliveries.len());
     let mut new = Vec::with_capacity(batch.deliveries.len());
-    for (delivery, repeated) in batch.deliveries.iter().zip(repeats(&batch.deliveries)) {
+    let repeats = repeats(batch.deliveries.iter().map(|delivery| &delivery.key));
+    for (delivery, repeated) in batch.deliveries.iter().zip(repeats) {
         let standing = match repeated.and_then(|index| standings.get(index)) {
             Some(Standing::New(index) | Standing::Repeats(index)) => Standing::Repeats(*index),
             Some(Standing::Kept(first)) => Standing::Kept(first.clone()),
@@ -82,12 +83,12 @@ pub(crate) fn sort_out(
     Ok(Sorted { batch, standings, new })
 }
 
-/// For each delivery the index of the earlier one in this batch that it repeats, if any.
-fn repeats(deliveries: &[NewDelivery]) -> Vec<Option<usize>> {
-    let mut first: HashMap<&DeliveryKey, usize> = HashMap::with_capacity(deliveries.len());
-    let mut repeated = Vec::with_capacity(deliveries.len());
-    for (index, delivery) in deliveries.iter().enumerate() {
-        let at = *first.entry(&delivery.key).or_insert(index);
+/// For each key the index of the first of them that it repeats, if any.
+pub(crate) fn repeats<'k>(keys: impl ExactSizeIterator<Item = &'k DeliveryKey>) -> Vec<Option<usize>> {
+    let mut first: HashMap<&DeliveryKey, usize> = HashMap::with_capacity(keys.len());
+    let mut repeated = Vec::with_capacity(keys.len());
+    for (index, key) in keys.enumerate() {
+        let at = *first.entry(key).or_insert(index);
         repeated.push((at != index).then_some(at));
     }
     repeated

@@ -36,6 +36,18 @@ fn a_typed_event_is_known_by_its_body() {
 }
 
 #[test]
+fn what_is_read_later_is_read_alike() {
+    let read_at_once = prepare(event(), NOW, String::new()).unwrap();
+    let mut later = identify(Box::new(event()), NOW, String::new()).unwrap();
+    assert!(later.facts.is_empty() && later.event.payload.is_some());
+    assert_eq!((&later.key, &later.booking_uid), (&read_at_once.key, &read_at_once.booking_uid));
+    for _ in 0..2 {
+        read(&mut later);
+        assert_eq!((&later.facts, &later.event), (&read_at_once.facts, &read_at_once.event));
+    }
+}
+
+#[test]
 fn an_event_without_a_payload_is_known_by_its_request() {
     let id = new_id(1_700_000_000_123_000);
     let unparsed = v1::BookingEvent { payload: None, request_id: id.to_string(), raw_body: "false".into(), ..event() };
