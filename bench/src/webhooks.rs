@@ -1,4 +1,5 @@
-//! The load bench: signed unique webhooks at the built programs, beside the limits of the same machine.
+//! The load bench: signed unique webhooks at the built programs, beside the limits of the same machine and a plain
+//! handler on it.
 //!
 //! Invariant: what is compared takes its windows in turn, round by round, so that a busy moment of the machine falls on
 //! all of it alike; ratios are taken within a round. A wrong answer ends the run: nothing that failed is timed.

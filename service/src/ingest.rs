@@ -209,7 +209,7 @@ impl Ingest {
     ) -> Result<NewDelivery, Refused> {
         if event.raw_body.len() <= INLINE_BYTES {
             let mut delivery = event::identify(event, now, trace_id)?;
-            if !self.recent.came(&delivery.body_sha256) {
+            if !(self.recent.came(&delivery.body_sha256) && event::may_wait_unread(&delivery)) {
                 event::read(&mut delivery);
             }
             return Ok(delivery);

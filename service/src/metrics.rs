@@ -125,8 +125,8 @@ impl Metrics {
     }
 
     /// The hint knew deliveries that the store does not.
-    pub(crate) fn disagreements(&self, events: usize) {
-        self.disagreements.add(count(events), &[]);
+    pub(crate) fn disagreements(&self, deliveries: usize) {
+        self.disagreements.add(count(deliveries), &[]);
     }
 
     /// An event was answered.

@@ -1,5 +1,5 @@
-//! What the built programs can do on this machine under load, beside what hyper alone can, and how near that is to the
-//! speed to reach.
+//! What the built programs can do on this machine under load, beside what hyper alone and a plain handler can, and how
+//! near that is to the speed to reach.
 //!
 //! Prints tables and writes the same as JSON. It decides nothing; a webhook that fails ends it.
 
@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// How fast webhooks are taken in on this machine, beside what hyper alone can do.
+/// How fast webhooks are taken in on this machine, beside what hyper alone and a plain handler can do.
 ///
 /// Build the programs first: `cargo build --release --workspace`.
 #[derive(Parser)]

@@ -13,8 +13,8 @@ use super::{
 const SQLITE: Case = Case::Full(Store::Sqlite, Traces::Tenth);
 const POSTGRES: Case = Case::Full(Store::Postgres, Traces::Tenth);
 
-/// What the trial of such a handler had where the goals were set: of bare hyper, milliseconds, and microseconds. What is
-/// asked of calbridge beside a plain handler is what was asked beside this one.
+/// What the trial of such a handler had where the goals were set: of bare hyper, milliseconds, microseconds. What is
+/// asked of calbridge beside a plain handler is what was asked beside this one, as if the two handlers were one.
 mod trial {
     pub(super) const SQLITE_64: f64 = 0.16;
     pub(super) const SQLITE_256: f64 = 0.19;

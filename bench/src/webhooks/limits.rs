@@ -52,12 +52,12 @@ pub enum Limit {
 struct Server {
     limit: Limit,
     key: Hmac<Sha256>,
-    keeps: Keeps,
+    storage: Storage,
 }
 
-/// Who keeps for a server of a limit.
-enum Keeps {
-    Nobody,
+/// Where a server of a limit keeps what it takes.
+enum Storage {
+    Nowhere,
     Log(Log),
     Keeper(Link),
 }
@@ -105,14 +105,14 @@ impl Limit {
 ///
 /// The system gives no port, no file, or no keeper.
 pub async fn serve(limit: Limit, means: Means) -> anyhow::Result<()> {
-    let keeps = match means {
-        Means { file: Some(file), .. } => Keeps::Log(Log::begin(&file).context("no file for the log")?),
-        Means { keeper: Some(keeper), .. } => Keeps::Keeper(Link::open(keeper).await?),
-        Means { file: None, keeper: None } => Keeps::Nobody,
+    let storage = match (limit, means.file, means.keeper) {
+        (Limit::Log, Some(file), _) => Storage::Log(Log::begin(&file).context("no file for the log")?),
+        (Limit::Plain, _, Some(keeper)) => Storage::Keeper(Link::open(keeper).await?),
+        _ => Storage::Nowhere,
     };
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.context("no port")?;
     println!("listening http={}", listener.local_addr()?);
-    let server = Arc::new(Server { limit, key: target::key(), keeps });
+    let server = Arc::new(Server { limit, key: target::key(), storage });
     loop {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(connection(stream, Arc::clone(&server)));
@@ -132,7 +132,7 @@ async fn connection(stream: TcpStream, server: Arc<Server>) {
 }
 
 async fn answer(server: &Server, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let Server { limit, key, keeps } = server;
+    let Server { limit, key, storage } = server;
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return plain(StatusCode::BAD_REQUEST, "") };
     let body = body.to_bytes();
@@ -146,17 +146,19 @@ async fn answer(server: &Server, request: Request<Incoming>) -> Response<Full<By
             return plain(StatusCode::UNAUTHORIZED, r#"{"error":"Invalid webhook signature"}"#);
         }
     }
-    let kept = match keeps {
-        Keeps::Log(log) => log.keep(body).await,
-        Keeps::Keeper(link) => match link.keep(event(body)).await {
+    let kept = match storage {
+        Storage::Log(log) => log.keep(body).await,
+        Storage::Keeper(link) => match link.keep(event(body)).await {
             Some(SubmitOutcome::Duplicate) => return plain(StatusCode::OK, DUPLICATE),
             kept => kept.is_some(),
         },
-        Keeps::Nobody if *limit == Limit::Json => {
-            black_box(&event(body));
+        Storage::Nowhere if *limit == Limit::Json => {
+            let mut event = BookingEvent::default();
+            type_body(&body).into_event(&mut event);
+            black_box(&event);
             true
         }
-        Keeps::Nobody => true,
+        Storage::Nowhere => true,
     };
     if kept { plain(StatusCode::OK, ANSWER) } else { plain(StatusCode::SERVICE_UNAVAILABLE, "") }
 }
@@ -212,8 +214,9 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("log");
         for limit in [Limit::Bare, Limit::Hmac, Limit::Json, Limit::Log] {
-            let keeps = if limit == Limit::Log { Keeps::Log(Log::begin(&file).unwrap()) } else { Keeps::Nobody };
-            let server = Arc::new(Server { limit, key: target::key(), keeps });
+            let log = limit == Limit::Log;
+            let storage = if log { Storage::Log(Log::begin(&file).unwrap()) } else { Storage::Nowhere };
+            let server = Arc::new(Server { limit, key: target::key(), storage });
             let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
             let address = listener.local_addr().unwrap();
             runtime.spawn(async move {

@@ -2,9 +2,10 @@
 //! verifies and types a webhook and sends it on over one stream; the keeper commits what waits in one transaction, and
 //! asks and tells Redis once a round.
 //!
-//! It keeps deliveries, bodies, bookings with the last word that was heard of them, and a log of changes. It has no merge
-//! rules, no timelines, no search by person, no clock, no traces, no metrics and no queries: what calbridge costs beside
-//! it on the same machine is what these cost.
+//! It keeps deliveries, bodies, bookings with the last word that was heard of them, and a log of changes, and is as
+//! durable as calbridge. It has no merge rules, no timelines, no search by person, no clock, no traces, no metrics and
+//! no queries; and nothing that only a profile teaches: it does one thing after the other, and leaves the disk to its
+//! database.
 
 mod keeper;
 mod link;

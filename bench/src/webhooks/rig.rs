@@ -1,4 +1,5 @@
-//! What is measured, as processes: a limit alone, or adapter and service with Redis and a fresh store.
+//! What is measured, as processes: a limit alone, or a plain handler, or adapter and service, with Redis and a fresh
+//! store.
 
 use std::{
     collections::BTreeMap,

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use calbridge_booking::Subject;
 use calbridge_proto::v1;
+use prost::Message as _;
 use prost_types::Timestamp;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
     clock::new_id,
-    settings::{BODY_BYTES, TENANT_BYTES, TEXT_BYTES},
+    settings::{BODY_BYTES, TENANT_BYTES, TEXT_BYTES, UNREAD_TIMES},
     store::{
         DeliveryKey, Identity, Micros, NewDelivery,
         time::{micros, timestamp},
@@ -53,6 +54,11 @@ pub(crate) fn identify(
     })
 }
 
+/// Whether a delivery costs little memory while it is not read: what waits is counted by its bodies.
+pub(crate) fn may_wait_unread(delivery: &NewDelivery) -> bool {
+    delivery.event.encoded_len() <= delivery.event.raw_body.len().saturating_mul(UNREAD_TIMES)
+}
+
 /// Reads what a delivery says of bookings, if that was not done before.
 pub(crate) fn read(delivery: &mut NewDelivery) {
     let NewDelivery { event, body_sha256, .. } = delivery;
@@ -61,7 +67,7 @@ pub(crate) fn read(delivery: &mut NewDelivery) {
     }
     delivery.facts = calbridge_booking::facts(event, body_sha256);
     delivery.leaves_siblings_silent = calbridge_booking::leaves_siblings_silent(event);
-    // A hundred small pieces of memory, which the thread that has them gives back more cheaply than a store's would.
+    // A hundred small pieces of memory, which an ingest's thread gives back more cheaply than a store's would.
     event.payload = None;
 }
 

@@ -7,10 +7,13 @@ use calbridge_proto::v1::{
     SubmitEventRequest, SubmitEventResponse, SubmitEventsRequest, SubmitEventsResponse, SubmitOutcome,
     ingest_service_server::{IngestService, IngestServiceServer},
 };
-use redis::aio::MultiplexedConnection;
+use redis::{IntoConnectionInfo, aio::MultiplexedConnection, io::tcp::TcpSettings};
 use tokio::{net::TcpListener, select, sync::mpsc};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming, async_trait, transport::Server};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Response, Status, Streaming, async_trait,
+    transport::{Server, server::TcpIncoming},
+};
 
 use super::{postgres::Postgres, row::Row, sqlite::Sqlite};
 
@@ -48,6 +51,7 @@ pub async fn serve(keeps: Keeps, redis: String) -> anyhow::Result<()> {
 }
 
 pub(super) async fn serve_on(listener: TcpListener, keeps: Keeps, redis: String) -> anyhow::Result<()> {
+    let redis = redis.into_connection_info()?.set_tcp_settings(TcpSettings::default().set_nodelay(true));
     let redis = redis::Client::open(redis)?.get_multiplexed_async_connection().await.context("no Redis")?;
     let store = match keeps {
         Keeps::Sqlite(path) => Store::Sqlite(Sqlite::begin(&path)?),
@@ -55,8 +59,9 @@ pub(super) async fn serve_on(listener: TcpListener, keeps: Keeps, redis: String)
     };
     let (queue, waiting) = mpsc::channel(UNKEPT_MAX);
     let service = IngestServiceServer::new(Keeper { queue });
+    let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
     select! {
-        ended = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)) => {
+        ended = Server::builder().add_service(service).serve_with_incoming(connections) => {
             ended.context("the server ended")
         }
         ended = rounds(waiting, store, redis) => ended,

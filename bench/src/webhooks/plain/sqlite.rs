@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 use super::row::{Packer, Row};
 
-/// Quick and durable at once: a log that is waited for, a small cache, reads without a copy, and a log that is moved into
-/// the file often.
+/// Quick and durable at once: each commit waits for its log, which is moved into the file often; the cache is small,
+/// and reads need no copy.
 const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8192;
     PRAGMA mmap_size = 268435456; PRAGMA wal_autocheckpoint = 1000;";
 
@@ -35,7 +35,7 @@ const SCHEMA: &str = "
 const DELIVERY: &str = "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
     ON CONFLICT DO NOTHING";
 const BODY: &str = "INSERT INTO bodies VALUES (?1, ?2)";
-const BEFORE: &str = "SELECT status, state FROM bookings WHERE tenant = ?1 AND uid = ?2";
+const BEFORE: &str = "SELECT status FROM bookings WHERE tenant = ?1 AND uid = ?2";
 const BOOKING: &str =
     "INSERT INTO bookings (tenant, uid, status, start_time, end_time, update_time, position, organizer,
         event_type_id, title, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
@@ -122,10 +122,9 @@ fn one(
     }
     *position = at;
     transaction.prepare_cached(BODY)?.execute(params![at, packer.pack(&event.raw_body)?])?;
-    let before = transaction
-        .prepare_cached(BEFORE)?
-        .query_row([&event.tenant, &booking.uid], |row| Ok((row.get::<_, i32>(0)?, row.get::<_, Vec<u8>>(1)?)));
-    let from = before.optional()?.map_or(0, |(status, _)| status);
+    let mut before = transaction.prepare_cached(BEFORE)?;
+    let from: Option<i32> = before.query_row([&event.tenant, &booking.uid], |row| row.get(0)).optional()?;
+    let change = row.change(from.unwrap_or_default());
     transaction.prepare_cached(BOOKING)?.execute(params![
         event.tenant,
         booking.uid,
@@ -139,6 +138,6 @@ fn one(
         booking.title,
         row.state,
     ])?;
-    transaction.prepare_cached(TRANSITION)?.execute(params![at, event.tenant, booking.uid, row.change(from)])?;
+    transaction.prepare_cached(TRANSITION)?.execute(params![at, event.tenant, booking.uid, change])?;
     Ok(Some(at))
 }

@@ -48,6 +48,17 @@ fn what_is_read_later_is_read_alike() {
 }
 
 #[test]
+fn what_is_much_longer_than_its_body_does_not_wait_unread() {
+    let told = |title: String| v1::BookingPayload { uid: "u1".to_owned(), title, ..Default::default() };
+    let of = |told| {
+        let event = v1::BookingEvent { payload: Some(Payload::Booking(told)), ..event() };
+        identify(Box::new(event), NOW, String::new()).unwrap()
+    };
+    assert!(may_wait_unread(&of(told(String::new()))));
+    assert!(!may_wait_unread(&of(told("x".repeat(BODY.len() * UNREAD_TIMES)))));
+}
+
+#[test]
 fn an_event_without_a_payload_is_known_by_its_request() {
     let id = new_id(1_700_000_000_123_000);
     let unparsed = v1::BookingEvent { payload: None, request_id: id.to_string(), raw_body: "false".into(), ..event() };

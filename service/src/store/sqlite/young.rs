@@ -17,6 +17,7 @@ use std::{
 };
 
 use rusqlite::{Connection, OptionalExtension, params};
+use smol_str::SmolStr;
 
 use crate::store::{Micros, StoreError};
 
@@ -176,7 +177,8 @@ struct Generation {
 
 #[derive(Debug, Default)]
 struct Tenant {
-    names: BTreeMap<String, Number>,
+    /// Cal.com's uids have 22 characters: so many lie in the tree itself, and are found without a look elsewhere.
+    names: BTreeMap<SmolStr, Number>,
     ends: BTreeSet<(End, Number)>,
 }
 
@@ -225,7 +227,7 @@ impl Generation {
     }
 
     fn add(&self, tenant: &Arc<str>, uid: &str, number: Number) {
-        self.write().entry(Arc::clone(tenant)).or_default().names.insert(uid.to_owned(), number);
+        self.write().entry(Arc::clone(tenant)).or_default().names.insert(SmolStr::new(uid), number);
     }
 
     fn forget(&self, tenant: &str, uid: &str) {
