@@ -1,4 +1,4 @@
-//! The run that compares: limits, plain handlers and full paths, window by window in turn, and the medians of all rounds.
+//! The run that compares: limits, plain handlers and full paths, window by window in turn, and medians of all rounds.
 
 use std::{sync::Arc, time::Duration};
 
