@@ -84,7 +84,7 @@ pub(crate) const ROUND_SPACING: Duration = Duration::from_millis(1);
 pub(crate) const CAREFUL_ROUNDS: usize = 256;
 /// Bodies above this are hashed and read beside the reactor: 256 KiB take about a millisecond without SHA instructions.
 pub(crate) const INLINE_BYTES: usize = 256 * 1024;
-/// How many times as long as its body an event may be that waits with its payload. Cal.com's are at most twice as long.
+/// How many times as long as its body an event may be that waits with its payload. A common one is half as long again.
 pub(crate) const UNREAD_TIMES: usize = 4;
 /// For the store to confirm the hint's hits: an indexed read takes microseconds, and one that takes longer than this
 /// saves nobody the commit, which tells duplicates just as well.

@@ -121,7 +121,8 @@ impl Results {
     /// Of the rate of bare hyper over as many connections, in the same round.
     #[must_use]
     pub fn of_bare(&self, cell: &Cell) -> Option<f64> {
-        matches!(cell.load, Load::Closed(_)).then(|| cell.ratio(self.cell(Case::Limit(Limit::Bare), cell.load)?))?
+        let Load::Closed(_) = cell.load else { return None };
+        cell.ratio(self.cell(Case::Limit(Limit::Bare), cell.load)?)
     }
 
     /// Of the rate of a plain handler over as many connections and the same store, in the same round.
