@@ -46,6 +46,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Page cache of one connection in KiB. A larger one is scanned at each commit that splits a page.
 const CACHE_KIB: i64 = 8_192;
 
+/// The same of a connection that reads each page once.
+const PASSING_CACHE_KIB: i64 = 256;
+
 /// How much of the file is mapped into memory, in bytes: reads of cold pages then cost no copy.
 const MMAP_BYTES: i64 = 256 * 1024 * 1024;
 
@@ -135,6 +138,13 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags)?;
     prepare(&connection)?;
     connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+/// One that reads much, each page once.
+pub(super) fn passing_reader(path: &Path) -> Result<Connection, StoreError> {
+    let connection = reader(path)?;
+    connection.pragma_update(None, "cache_size", -PASSING_CACHE_KIB)?;
     Ok(connection)
 }
 
