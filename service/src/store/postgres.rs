@@ -173,7 +173,7 @@ impl Store for PostgresStore {
         let read = self.run(&self.confirmers, READ_TIMEOUT, move |client| {
             async move {
                 let keys: Vec<&DeliveryKey> = keys.iter().collect();
-                Ok(commit::first_results(client, &keys).await?)
+                commit::first_results(client, &keys).await
             }
             .boxed()
         });

@@ -24,7 +24,7 @@ use crate::store::{
     changes::Changes,
     fold::{self, LoadedRows, Occasion},
     mentioned,
-    pack::Packer,
+    pack::{self, Packer},
     replay::{self, Kept},
     round::{self, Copies},
     view::LoadedRow,
@@ -78,7 +78,7 @@ pub(super) async fn commit(
         write.mentions(plan.mentions()),
         write.counts(&plan),
         write.notes(&plan),
-        write.bookings(plan.changes.bookings(), plan.changes.folded.first),
+        write.bookings(packer, plan.changes.bookings(), plan.changes.folded.first),
         write.head(head, plan.head),
         client.batch_execute(end),
     )?;
@@ -116,7 +116,8 @@ pub(super) async fn replay(
         let select = client.prepare_cached(KEPT).await?;
         let tenant = delivery.key.tenant.as_ref();
         let key: [&(dyn ToSql + Sync); 2] = [&delivery.delivery_id, &tenant];
-        tokio::try_join!(biased; client.query_opt(&select, &key), load(client, fold::touched([delivery])))
+        let kept = async { Ok(client.query_opt(&select, &key).await?) };
+        tokio::try_join!(biased; kept, load(client, fold::touched([delivery])))
     })
     .await?;
     let Some(kept) = kept else {
@@ -145,7 +146,7 @@ pub(super) async fn probe(client: &ClientWrapper) -> Result<(), StoreError> {
 pub(super) async fn first_results(
     client: &ClientWrapper,
     keys: &[&DeliveryKey],
-) -> Result<Vec<Option<FirstResult>>, Error> {
+) -> Result<Vec<Option<FirstResult>>, StoreError> {
     let mut firsts = vec![None; keys.len()];
     if keys.is_empty() {
         return Ok(firsts);
@@ -170,14 +171,15 @@ pub(super) async fn first_results(
 /// Begins a transaction, locks the head, and asks what else must be known: all of it in one round trip.
 async fn begin<T>(
     client: &ClientWrapper,
-    known: impl Future<Output = Result<T, Error>>,
+    known: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<(Position, T), StoreError> {
     let lock = client.prepare_cached(LOCK_HEAD).await?;
     // Prepared before, or the questions would overtake the lock.
     for statement in [FIRST_RESULTS, ROWS, KEPT, EARLIER] {
         client.prepare_cached(statement).await?;
     }
-    let ((), head, known) = tokio::try_join!(biased; client.batch_execute(BEGIN), client.query_one(&lock, &[]), known)?;
+    let begun = async { Ok(tokio::try_join!(biased; client.batch_execute(BEGIN), client.query_one(&lock, &[]))?) };
+    let (((), head), known) = tokio::try_join!(biased; begun, known)?;
     Ok((Position(head.try_get(0)?), known))
 }
 
@@ -193,7 +195,7 @@ async fn write_changes(
         write.kept(kept),
         write.transitions(packer, changes),
         write.mentions(changes.mentions()),
-        write.bookings(changes.bookings(), changes.folded.first),
+        write.bookings(packer, changes.bookings(), changes.folded.first),
         retention::spoke_earlier(client, kept.map(|kept| kept.position), changes.bookings()),
         write.head(head, changes.folded.head),
         client.batch_execute(end),
@@ -202,7 +204,7 @@ async fn write_changes(
 }
 
 /// The rows of these bookings, as far as they are kept.
-async fn load(client: &ClientWrapper, keys: Vec<BookingKey>) -> Result<LoadedRows, Error> {
+async fn load(client: &ClientWrapper, keys: Vec<BookingKey>) -> Result<LoadedRows, StoreError> {
     let mut rows = LoadedRows::new();
     if keys.is_empty() {
         return Ok(rows);
@@ -211,7 +213,8 @@ async fn load(client: &ClientWrapper, keys: Vec<BookingKey>) -> Result<LoadedRow
     let tenants: Vec<&str> = keys.iter().map(|(tenant, _)| tenant.as_ref()).collect();
     let uids: Vec<&str> = keys.iter().map(|(_, uid)| uid.as_str()).collect();
     for row in client.query(&select, &[&tenants, &uids]).await? {
-        let loaded = LoadedRow { state: row.try_get(1)?, clock_told: row.try_get(2)? };
+        let state = pack::row(row.try_get(1)?)?.into_owned();
+        let loaded = LoadedRow { state, clock_told: row.try_get(2)? };
         if let Some((tenant, uid)) = place(&row)?.and_then(|place| keys.get(place)) {
             rows.insert((Arc::clone(tenant), uid.clone()), loaded);
         }

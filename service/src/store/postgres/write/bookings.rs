@@ -1,33 +1,59 @@
 //! Rows of bookings, and the terms that find them.
 
+use std::{
+    borrow::Cow,
+    ops::Deref,
+    sync::{Mutex, PoisonError},
+};
+
 use tokio_postgres::{Error, Statement};
 
 use super::{Statements, column, text};
 use crate::store::{
     Position,
     fold::{Columns, FoldedBooking, Shows},
+    pack::Packer,
 };
+
+/// A row as it is written: its registers packed.
+struct PackedRow<'r> {
+    booking: &'r FoldedBooking,
+    state: Cow<'r, [u8]>,
+}
+
+impl Deref for PackedRow<'_> {
+    type Target = FoldedBooking;
+
+    fn deref(&self) -> &FoldedBooking {
+        self.booking
+    }
+}
 
 impl Statements<'_> {
     /// Rows, each with what finds it. `first` is where the round began.
     pub(in crate::store::postgres) async fn bookings(
         &self,
+        packer: &Mutex<Packer>,
         bookings: &[FoldedBooking],
         first: Position,
     ) -> Result<(), Error> {
-        let shown = bookings.iter().filter_map(|booking| match &booking.shows {
-            Shows::Otherwise(columns) => Some((booking, columns)),
+        let rows: Vec<PackedRow<'_>> = {
+            let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
+            bookings.iter().map(|booking| PackedRow { state: packer.row(&booking.state), booking }).collect()
+        };
+        let shown = rows.iter().filter_map(|row| match &row.booking.shows {
+            Shows::Otherwise(columns) => Some((row, columns)),
             Shows::AsBefore | Shows::Nothing(_) => None,
         });
-        let hidden = bookings.iter().filter_map(|booking| match &booking.shows {
-            Shows::Nothing(link) => Some((booking, link.as_ref())),
+        let hidden = rows.iter().filter_map(|row| match &row.booking.shows {
+            Shows::Nothing(link) => Some((row, link.as_ref())),
             Shows::AsBefore | Shows::Otherwise(_) => None,
         });
-        let as_before: Vec<_> = bookings.iter().filter(|booking| matches!(booking.shows, Shows::AsBefore)).collect();
+        let as_before = rows.iter().filter(|row| matches!(row.booking.shows, Shows::AsBefore));
         tokio::try_join!(
             biased;
             self.shown(shown.collect(), first),
-            self.as_before(as_before),
+            self.as_before(as_before.collect()),
             self.hidden(hidden.collect(), first),
             self.terms(&self.not_found_by, bookings, false),
             self.terms(&self.found_by, bookings, true),
@@ -35,7 +61,7 @@ impl Statements<'_> {
         Ok(())
     }
 
-    async fn shown(&self, rows: Vec<(&FoldedBooking, &Columns)>, first: Position) -> Result<(), Error> {
+    async fn shown(&self, rows: Vec<(&PackedRow<'_>, &Columns)>, first: Position) -> Result<(), Error> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -46,7 +72,7 @@ impl Statements<'_> {
                 &[
                     &column(&rows, |(row, _)| row.key.0.as_ref()),
                     &column(&rows, |(row, _)| row.key.1.as_str()),
-                    &column(&rows, |(row, _)| row.state.as_slice()),
+                    &column(&rows, |(row, _)| row.state.as_ref()),
                     &column(&rows, |(_, columns)| columns.status),
                     &column(&rows, |(_, columns)| columns.start_time),
                     &column(&rows, |(_, columns)| columns.update_time),
@@ -66,7 +92,7 @@ impl Statements<'_> {
         Ok(())
     }
 
-    async fn as_before(&self, rows: Vec<&FoldedBooking>) -> Result<(), Error> {
+    async fn as_before(&self, rows: Vec<&PackedRow<'_>>) -> Result<(), Error> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -76,7 +102,7 @@ impl Statements<'_> {
                 &[
                     &column(&rows, |row| row.key.0.as_ref()),
                     &column(&rows, |row| row.key.1.as_str()),
-                    &column(&rows, |row| row.state.as_slice()),
+                    &column(&rows, |row| row.state.as_ref()),
                     &column(&rows, |row| row.clock_end),
                     &column(&rows, |row| row.clock_told),
                 ],
@@ -86,7 +112,7 @@ impl Statements<'_> {
     }
 
     /// Rows of hints alone: kept, not shown, and links of a chain all the same.
-    async fn hidden(&self, rows: Vec<(&FoldedBooking, Option<&(String, i32)>)>, first: Position) -> Result<(), Error> {
+    async fn hidden(&self, rows: Vec<(&PackedRow<'_>, Option<&(String, i32)>)>, first: Position) -> Result<(), Error> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -96,7 +122,7 @@ impl Statements<'_> {
                 &[
                     &column(&rows, |(row, _)| row.key.0.as_ref()),
                     &column(&rows, |(row, _)| row.key.1.as_str()),
-                    &column(&rows, |(row, _)| row.state.as_slice()),
+                    &column(&rows, |(row, _)| row.state.as_ref()),
                     &column(&rows, |(_, link)| link.map(|(from, _)| text(from))),
                     &column(&rows, |(_, link)| link.map_or(0, |(_, evidence)| *evidence)),
                     &first.0,
