@@ -5,7 +5,7 @@
 
 mod codec;
 
-use std::{cmp::Ordering, mem};
+use std::{cmp::Ordering, mem, sync::Arc};
 
 pub use self::codec::DecodeError;
 use crate::register::{Entry, Evidence, Field, Key};
@@ -18,8 +18,9 @@ use crate::register::{Entry, Evidence, Field, Key};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// In the order of their keys, each key once. A row is read and written as a whole far more often than searched,
-    /// and merged with another such list in one walk.
-    registers: Vec<(Key, Entry)>,
+    /// and merged with another such list in one walk. Shared with the fact that began the row until another one changes
+    /// it.
+    registers: Arc<Vec<(Key, Entry)>>,
     /// The least `createdAt` of the envelopes that spoke of the booking, in microseconds since 1970.
     first_told: Option<i64>,
 }
@@ -31,12 +32,13 @@ impl Row {
         self.tell_first(other.first_told);
         if self.registers.is_empty() {
             // Most rows are of one fact.
-            self.registers.clone_from(&other.registers);
+            self.registers = Arc::clone(&other.registers);
             return;
         }
+        let registers = Arc::make_mut(&mut self.registers);
         let mut unheard = Vec::new();
-        let mut known = self.registers.iter_mut().peekable();
-        for (key, entry) in &other.registers {
+        let mut known = registers.iter_mut().peekable();
+        for (key, entry) in other.registers.iter() {
             while known.next_if(|(before, _)| before < key).is_some() {}
             match known.next_if(|(same, _)| same == key) {
                 Some((_, kept)) => kept.raise(entry),
@@ -45,8 +47,8 @@ impl Row {
         }
         if !unheard.is_empty() {
             // The stable sort finds two long runs in order and merges them: many new people cost no insertion each.
-            self.registers.append(&mut unheard);
-            self.registers.sort_by(|(one, _), (other, _)| one.cmp(other));
+            registers.append(&mut unheard);
+            registers.sort_by(|(one, _), (other, _)| one.cmp(other));
         }
     }
 
@@ -79,7 +81,7 @@ impl Row {
             }
             same
         });
-        Self { registers: told, first_told }
+        Self { registers: Arc::new(told), first_told }
     }
 
     fn tell_first(&mut self, time: Option<i64>) {

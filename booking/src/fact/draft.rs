@@ -23,6 +23,8 @@ const MAX_KEY: usize = 256;
 const MAX_KEYS: usize = 256;
 /// People that one list may name: Cal.com's seats end at 1,000.
 pub(super) const MAX_PEOPLE: usize = 1_000;
+/// Registers that an event about one host and one guest tells of its own booking, rounded up.
+const USUAL_REGISTERS: usize = 32;
 
 /// The event's key in time.
 #[derive(Clone, Copy)]
@@ -56,7 +58,7 @@ pub(super) struct Story<'a> {
 
 impl<'a> Story<'a> {
     pub(super) fn new(source: Source, own_uid: &'a str) -> Self {
-        Self { source, own_uid, own: Draft::new(source), others: Vec::new() }
+        Self { source, own_uid, own: Draft::new(source, USUAL_REGISTERS), others: Vec::new() }
     }
 
     pub(super) fn own_uid(&self) -> &'a str {
@@ -73,7 +75,7 @@ impl<'a> Story<'a> {
             return &mut self.own;
         }
         let place = self.others.iter().position(|(known, _)| *known == uid).unwrap_or_else(|| {
-            self.others.push((uid, Draft::new(self.source)));
+            self.others.push((uid, Draft::new(self.source, 0)));
             self.others.len() - 1
         });
         &mut self.others[place].1
@@ -94,8 +96,9 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    fn new(source: Source) -> Self {
-        Self { source, told: Vec::new() }
+    /// With room for so many registers.
+    fn new(source: Source, registers: usize) -> Self {
+        Self { source, told: Vec::with_capacity(registers) }
     }
 
     /// A pen of that rank.

@@ -4,6 +4,8 @@
 //! Invariant: equal rows have equal bytes. Decoding refuses what is out of order, cut short or left over, and allocates
 //! no more than a small multiple of the bytes that it was given.
 
+use std::sync::Arc;
+
 use prost::encoding::{decode_varint, encode_varint};
 
 use super::Row;
@@ -59,7 +61,7 @@ pub(super) fn encode(row: &Row) -> Vec<u8> {
     out.optional(row.first_told);
     out.tables();
     out.count(row.registers.len());
-    for (key, entry) in &row.registers {
+    for (key, entry) in row.registers.iter() {
         out.key(key);
         out.stamp(&entry.stamp);
         out.value(&entry.value);
@@ -233,20 +235,23 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Row> {
     if layout != VERSION {
         return Err(DecodeError::UnknownLayout(layout));
     }
-    let mut row = Row { first_told: reader.optional()?, ..Row::default() };
+    let first_told = reader.optional()?;
     reader.tables()?;
     let count = reader.count()?;
-    row.registers.reserve_exact(count.min(reader.bytes.len() / REGISTER_BYTES_MIN));
+    let mut registers: Vec<(Key, Entry)> = Vec::with_capacity(count.min(reader.bytes.len() / REGISTER_BYTES_MIN));
     for _ in 0..count {
         let key = reader.key()?;
-        if row.registers.last().is_some_and(|(last, _)| *last >= key) {
+        if registers.last().is_some_and(|(last, _)| *last >= key) {
             return Err(DecodeError::Malformed("keys out of order"));
         }
         let stamp = reader.stamp()?;
         let value = reader.value()?;
-        row.registers.push((key, Entry { stamp, value }));
+        registers.push((key, Entry { stamp, value }));
     }
-    if reader.bytes.is_empty() { Ok(row) } else { Err(DecodeError::Malformed("bytes left over")) }
+    if !reader.bytes.is_empty() {
+        return Err(DecodeError::Malformed("bytes left over"));
+    }
+    Ok(Row { registers: Arc::new(registers), first_told })
 }
 
 struct Reader<'a> {

@@ -5,6 +5,7 @@
 //! itself, and a delivery's position is the last that it took. The clock speaks for itself: what a webhook changes is
 //! compared without what the clock has not said yet.
 
+mod made;
 mod message;
 mod slot;
 
@@ -16,7 +17,7 @@ use std::{
 use calbridge_booking::{Fact, transition};
 use calbridge_proto::v1::{self, TransitionSource};
 
-use self::{message::Cause, slot::Slot};
+use self::{made::Made, message::Cause, slot::Slot};
 pub(crate) use self::{
     message::{Columns, columns},
     slot::{FoldedBooking, Shows},
@@ -89,7 +90,8 @@ pub(crate) fn fold(
     occasion: &Occasion<'_>,
 ) -> Result<Folded, StoreError> {
     let mut round = Round::new(rows, occasion);
-    let deliveries = deliveries.iter().map(|delivery| round.deliver(delivery)).collect::<Result<_, _>>()?;
+    let told = deliveries.iter().enumerate().map(|(place, delivery)| round.deliver(place, delivery));
+    let deliveries = told.collect::<Result<_, _>>()?;
     Ok(round.finish(deliveries))
 }
 
@@ -113,41 +115,39 @@ struct Round<'a> {
     rows: &'a LoadedRows,
     occasion: &'a Occasion<'a>,
     slots: BTreeMap<BookingKey, Slot>,
-    clock: Vec<(Position, v1::Transition)>,
+    made: Made,
     head: Position,
 }
 
 impl<'a> Round<'a> {
     fn new(rows: &'a LoadedRows, occasion: &'a Occasion<'a>) -> Self {
-        Self { rows, occasion, slots: BTreeMap::new(), clock: Vec::new(), head: occasion.head }
+        Self { rows, occasion, slots: BTreeMap::new(), made: Made::new(occasion.now), head: occasion.head }
     }
 
-    fn deliver(&mut self, delivery: &NewDelivery) -> Result<FoldedDelivery, StoreError> {
-        let mut transitions = Vec::new();
+    /// `place` is the delivery's among those of the round.
+    fn deliver(&mut self, place: usize, delivery: &NewDelivery) -> Result<FoldedDelivery, StoreError> {
+        let mut last = None;
         let mut quiet = Vec::new();
         let mut mentions = Vec::new();
         for uid in spoken_of(delivery) {
-            match self.change(delivery, uid)? {
-                Some((position, made)) => {
+            match self.change((place, delivery), uid)? {
+                Some(position) => {
                     mentions.push(Mention { uid: uid.to_owned(), position, outcome: v1::SubmitOutcome::Applied });
-                    transitions.push((position, made));
+                    last = Some(position);
                 }
                 None => quiet.push(uid),
             }
         }
         // Its own last: the clock may have spoken of a booking behind it.
-        let position = match transitions.last() {
-            Some((last, _)) => *last,
-            None => self.advance(),
-        };
-        let outcome = outcome(delivery, !transitions.is_empty());
+        let position = last.unwrap_or_else(|| self.advance());
+        let outcome = outcome(delivery, last.is_some());
         let quietly = if delivery.facts.is_empty() { outcome } else { v1::SubmitOutcome::NoChange };
         mentions.extend(quiet.into_iter().map(|uid| Mention { uid: uid.to_owned(), position, outcome: quietly }));
-        Ok(FoldedDelivery { position, outcome, mentions, transitions })
+        Ok(FoldedDelivery { position, outcome, mentions, transitions: Vec::new() })
     }
 
     /// Merges what a delivery says of one booking; a visible change takes a position.
-    fn change(&mut self, delivery: &NewDelivery, uid: &str) -> Result<Option<(Position, v1::Transition)>, StoreError> {
+    fn change(&mut self, (place, delivery): (usize, &NewDelivery), uid: &str) -> Result<Option<Position>, StoreError> {
         let facts: Vec<&Fact> = delivery.facts.iter().filter(|fact| fact.uid == uid).collect();
         if facts.is_empty() {
             return Ok(None);
@@ -159,8 +159,8 @@ impl<'a> Round<'a> {
             self.hear(&key, &mut slot);
             self.slots.insert(key.clone(), slot);
         }
-        let Entry::Occupied(mut place) = self.slots.entry(key) else { return Ok(None) };
-        let slot = place.get_mut();
+        let Entry::Occupied(mut entry) = self.slots.entry(key) else { return Ok(None) };
+        let slot = entry.get_mut();
         for fact in facts {
             slot.row.merge(&fact.registers);
         }
@@ -169,16 +169,15 @@ impl<'a> Round<'a> {
             return Ok(None);
         };
         let Some(change) = transition(slot.visible.as_ref(), &after) else {
-            slot.show(tenant, after, None);
+            slot.show_quietly(after, &mut self.made);
             return Ok(None);
         };
         self.head.0 += 1;
-        let (position, now) = (self.head, self.occasion.now);
+        let position = self.head;
         let cause = Cause::Delivery(delivery, self.occasion.source);
-        let made = cause.transition(tenant, uid, &change, after.booking.clone(), position, now);
-        let columns = columns(&after, position, now);
-        slot.show(tenant, after, Some(columns));
-        Ok(Some((position, made)))
+        let told = self.made.push(position, Some(place), cause.transition(tenant, uid, &change, position));
+        slot.show(tenant, after, position, told, &mut self.made);
+        Ok(Some(position))
     }
 
     fn advance(&mut self) -> Position {
@@ -191,17 +190,15 @@ impl<'a> Round<'a> {
         let (tenant, uid) = (key.0.as_ref(), key.1.as_str());
         let horizon = self.occasion.clock.horizon(tenant, self.occasion.now);
         let Some((change, after)) = slot.hear(uid, horizon) else { return };
-        let (position, now) = (self.advance(), self.occasion.now);
+        let position = self.advance();
         let cause = Cause::Clock { trace_id: self.occasion.trace_id };
-        let made = cause.transition(tenant, uid, &change, after.booking.clone(), position, now);
-        self.clock.push((position, made));
-        let columns = columns(&after, position, now);
-        slot.show(tenant, after, Some(columns));
+        let told = self.made.push(position, None, cause.transition(tenant, uid, &change, position));
+        slot.show(tenant, after, position, told, &mut self.made);
     }
 
     /// Rows whose bytes are as they were loaded need no write. A row that changed without showing it is written: its
     /// keys must advance, or the order of arrival would show.
-    fn finish(mut self, deliveries: Vec<FoldedDelivery>) -> Folded {
+    fn finish(mut self, mut deliveries: Vec<FoldedDelivery>) -> Folded {
         let mut bookings = Vec::with_capacity(self.slots.len());
         for (key, mut slot) in std::mem::take(&mut self.slots) {
             self.hear(&key, &mut slot);
@@ -209,11 +206,12 @@ impl<'a> Round<'a> {
             let state = slot.row.encode();
             let told_more = stored.is_none_or(|stored| stored.state != state);
             if slot.is_to_be_written(told_more) {
-                bookings.push(slot.folded(key, state, told_more));
+                bookings.push(slot.folded(key, state, told_more, &mut self.made));
             }
         }
+        let clock = self.made.hand_out(&mut deliveries);
         let first = Position(self.occasion.head.0 + 1);
-        Folded { deliveries, clock: self.clock, bookings, first, head: self.head }
+        Folded { deliveries, clock, bookings, first, head: self.head }
     }
 }
 

@@ -3,11 +3,7 @@
 use calbridge_booking::{Change, Derived};
 use calbridge_proto::v1::{self, TransitionSource};
 
-use crate::store::{
-    Micros, NewDelivery, Position,
-    time::{micros, timestamp},
-    view,
-};
+use crate::store::{Micros, NewDelivery, Position, time::micros};
 
 /// What a store finds and orders visible bookings by.
 pub(crate) struct Columns {
@@ -53,16 +49,8 @@ pub(super) enum Cause<'a> {
 }
 
 impl Cause<'_> {
-    pub(super) fn transition(
-        &self,
-        tenant: &str,
-        uid: &str,
-        change: &Change,
-        mut booking: v1::Booking,
-        position: Position,
-        now: Micros,
-    ) -> v1::Transition {
-        view::place(&mut booking, tenant, uid, position, now);
+    /// What is to be said of a change, but for its time and the booking behind it.
+    pub(super) fn transition(&self, tenant: &str, uid: &str, change: &Change, position: Position) -> v1::Transition {
         let made = v1::Transition {
             position: position.to_token(),
             tenant: tenant.to_owned(),
@@ -70,8 +58,6 @@ impl Cause<'_> {
             kind: change.kind.into(),
             from_status: change.from.into(),
             to_status: change.to.into(),
-            booking: Some(booking),
-            commit_time: Some(timestamp(now)),
             rule: change.rule.as_str().to_owned(),
             ..v1::Transition::default()
         };
@@ -105,14 +91,11 @@ mod tests {
             to: v1::BookingStatus::Completed,
             rule: Rule::EndedByClock,
         };
-        let made =
-            Cause::Clock { trace_id: "t" }.transition("acme", "u1", &change, v1::Booking::default(), Position(7), 5);
+        let made = Cause::Clock { trace_id: "t" }.transition("acme", "u1", &change, Position(7));
         assert_eq!(
             (made.source(), made.trigger(), made.delivery_id.as_str()),
             (TransitionSource::Clock, v1::Trigger::Unspecified, "")
         );
         assert_eq!((made.rule.as_str(), made.trace_id.as_str()), ("ended_by_clock", "t"));
-        let booking = made.booking.unwrap();
-        assert_eq!((booking.uid.as_str(), booking.position), ("u1", made.position));
     }
 }

@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use calbridge_booking::{Change, Derived, Horizon, Row, Rule, derive, link_back, transition};
 use calbridge_proto::v1::Booking;
 
-use super::message::{Columns, start_time};
+use super::{
+    made::Made,
+    message::{Columns, columns, start_time},
+};
 use crate::store::{
-    BookingKey, Micros, StoreError,
+    BookingKey, Micros, Position, StoreError,
     clock::SKEW,
     terms,
     view::{self, LoadedRow},
@@ -18,6 +21,8 @@ pub(super) struct Slot {
     pub(super) row: Row,
     /// As the log has told it; unset while the row is not visible.
     pub(super) visible: Option<Derived>,
+    /// The change of this round that is to have it.
+    told: Option<usize>,
     /// Set where a change is to be seen.
     columns: Option<Columns>,
     terms: Terms,
@@ -58,7 +63,8 @@ impl Slot {
     pub(super) fn load(stored: Option<&LoadedRow>, uid: &str) -> Result<Self, StoreError> {
         let row = stored.map_or_else(|| Ok(Row::default()), |stored| view::decode(&stored.state))?;
         let visible = stored.and_then(|stored| derive(uid, &row, view::told(stored.clock_told)));
-        Ok(Self { row, visible, columns: None, terms: Terms::new(), column_terms: Terms::new(), anyway: false })
+        let (terms, column_terms) = (Terms::new(), Terms::new());
+        Ok(Self { row, visible, told: None, columns: None, terms, column_terms, anyway: false })
     }
 
     pub(super) fn written_anyway(self) -> Self {
@@ -89,27 +95,34 @@ impl Slot {
         Some((transition(Some(visible), &after)?, after))
     }
 
-    /// The booking shows otherwise from here on.
-    pub(super) fn show(&mut self, tenant: &str, after: Derived, columns: Option<Columns>) {
+    /// The booking shows otherwise from here on: the change `told` says so, which was made at `position`.
+    pub(super) fn show(&mut self, tenant: &str, after: Derived, position: Position, told: usize, made: &mut Made) {
         let before = self.visible.as_ref().map(|before| &before.booking);
         // Most webhooks change little that a term is made of.
-        if columns.is_some() {
-            if before.map(several) != Some(several(&after.booking)) {
-                exchange(&mut self.terms, tenant, before, &after.booking, terms::of);
-            }
-            if before.map(single) != Some(single(&after.booking)) {
-                exchange(&mut self.column_terms, tenant, before, &after.booking, terms::of_columns);
-            }
+        if before.map(several) != Some(several(&after.booking)) {
+            exchange(&mut self.terms, tenant, before, &after.booking, terms::of);
         }
-        self.visible = Some(after);
-        self.columns = columns.or(self.columns.take());
+        if before.map(single) != Some(single(&after.booking)) {
+            exchange(&mut self.column_terms, tenant, before, &after.booking, terms::of_columns);
+        }
+        self.columns = Some(columns(&after, position, made.now()));
+        self.show_quietly(after, made);
+        self.told = Some(told);
+    }
+
+    /// What it shows is not for the log.
+    pub(super) fn show_quietly(&mut self, after: Derived, made: &mut Made) {
+        let before = self.visible.replace(after);
+        if let (Some(told), Some(before)) = (self.told.take(), before) {
+            made.complete(told, before.booking);
+        }
     }
 
     pub(super) fn is_to_be_written(&self, told_more: bool) -> bool {
         self.anyway || told_more || self.columns.is_some()
     }
 
-    pub(super) fn folded(self, key: BookingKey, state: Vec<u8>, told_more: bool) -> FoldedBooking {
+    pub(super) fn folded(self, key: BookingKey, state: Vec<u8>, told_more: bool, made: &mut Made) -> FoldedBooking {
         let shows = match (&self.visible, self.columns) {
             (_, Some(columns)) => Shows::Otherwise(columns),
             (Some(_), None) => Shows::AsBefore,
@@ -117,10 +130,17 @@ impl Slot {
                 Shows::Nothing(link_back(&self.row).map(|(uid, evidence)| (uid.to_owned(), evidence.into())))
             }
         };
+        let (clock_end, clock_told) = match &self.visible {
+            Some(visible) => (visible.clock_end, visible.rule == Rule::EndedByClock),
+            None => (None, false),
+        };
+        if let (Some(told), Some(visible)) = (self.told, self.visible) {
+            made.complete(told, visible.booking);
+        }
         FoldedBooking {
             state,
-            clock_end: self.visible.as_ref().and_then(|visible| visible.clock_end),
-            clock_told: self.visible.as_ref().is_some_and(|visible| visible.rule == Rule::EndedByClock),
+            clock_end,
+            clock_told,
             told_more,
             shows,
             terms: self.terms,
@@ -130,7 +150,7 @@ impl Slot {
     }
 }
 
-/// What finds a booking no more, and what finds it now.
+/// What finds a booking no more, and what finds it from now on.
 fn exchange(
     terms: &mut Terms,
     tenant: &str,
@@ -139,8 +159,10 @@ fn exchange(
     of: fn(&str, &Booking) -> BTreeSet<i64>,
 ) {
     let at = |booking| of(tenant, booking).into_iter().map(move |term| (term, start_time(booking)));
-    terms.extend(before.into_iter().flat_map(at).map(|term| (term, false)));
-    terms.extend(at(after).map(|term| (term, true)));
+    let before: BTreeSet<_> = before.into_iter().flat_map(at).collect();
+    let after: BTreeSet<_> = at(after).collect();
+    terms.extend(before.difference(&after).map(|gone| (*gone, false)));
+    terms.extend(after.difference(&before).map(|new| (*new, true)));
 }
 
 /// What the terms are made of that a booking has several of.
