@@ -94,7 +94,7 @@ impl FoundChange {
         origin: &Origin,
     ) -> Result<v1::Transition, StoreError> {
         let damaged = |_| StoreError::Damaged { what: "transition", why: "its booking can't be read".to_owned() };
-        let mut booking = v1::Booking::decode(&pack::booking(self.booking)?[..]).map_err(damaged)?;
+        let mut booking = v1::Booking::decode(&*pack::booking(&self.booking)?).map_err(damaged)?;
         view::seal(&mut booking, origin.clone());
         Ok(v1::Transition {
             position: entry.position.clone(),

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
-use tokio_postgres::{Error, Row};
+use tokio_postgres::Row;
 
 use super::deliveries;
-use crate::store::{BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, StoredRow};
+use crate::store::{BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, StoredRow, pack};
 
 /// A row, with the place of the newest line in its booking's timeline.
 const COLUMNS: &str = "b.tenant, b.uid, b.state, b.first_position,
@@ -23,7 +23,7 @@ pub(in crate::store::postgres) async fn one(
 ) -> Result<Option<StoredRow>, StoreError> {
     let statement = format!("SELECT {COLUMNS} FROM bookings b WHERE b.tenant = $1 AND b.uid = $2");
     let select = client.prepare_cached(&statement).await?;
-    Ok(client.query_opt(&select, &[&tenant.as_ref(), uid]).await?.as_ref().map(read).transpose()?)
+    client.query_opt(&select, &[&tenant.as_ref(), uid]).await?.as_ref().map(read).transpose()
 }
 
 /// Rows behind `after`, by tenant and uid.
@@ -105,10 +105,10 @@ async fn behind(
     }
 }
 
-fn read(row: &Row) -> Result<StoredRow, Error> {
+fn read(row: &Row) -> Result<StoredRow, StoreError> {
     Ok(StoredRow {
         key: (Arc::from(row.try_get::<_, &str>(0)?), row.try_get(1)?),
-        state: row.try_get(2)?,
+        state: pack::row(row.try_get(2)?)?.into_owned(),
         first: Position(row.try_get(3)?),
         mentioned: Position(row.try_get(4)?),
     })
