@@ -5,13 +5,13 @@
 //! The dictionaries were trained on golden events by `calbridge-bench`'s `dictionary`. They may never change: what was
 //! packed with one can be read with no other.
 
-use std::{borrow::Cow, cell::RefCell, fmt, sync::LazyLock};
+use std::{borrow::Cow, cell::RefCell, fmt, io, sync::LazyLock};
 
 use sha2::{Digest, Sha256};
 use zstd::{
     bulk::{Compressor, Decompressor},
-    dict::{DecoderDictionary, EncoderDictionary},
-    zstd_safe::get_frame_content_size,
+    dict::DecoderDictionary,
+    zstd_safe::{CParameter, get_frame_content_size},
 };
 
 use super::{BODY_BYTES_MAX, StoreError};
@@ -23,12 +23,14 @@ const ZSTD: i16 = 1;
 /// One zstd frame with the first dictionary of bodies.
 const ZSTD_BODIES: i16 = 2;
 
-/// Of bodies. With the dictionary Cal.com's JSON of 4 KB becomes less than a tenth, and higher levels gain little.
-const BODY_LEVEL: i32 = 1;
+/// The fastest level: with the dictionary Cal.com's JSON of 4 KB becomes less than a tenth, and higher levels gain
+/// little.
+const LEVEL: i32 = 1;
 
-/// Of rows, and of the bookings of transitions. Below zero the table through which a dictionary is looked up is small
-/// enough to stay in the processor's caches: a third less work for 5 % more bytes.
-const ROW_LEVEL: i32 = -1;
+/// Entries of the tables in which repetitions are looked up, as a power of two. What is packed is a few KB: the level's
+/// own tables, of up to 128 KB, find next to nothing more, and leave no room for anything else in the processor's
+/// caches.
+const HASH_LOG: u32 = 12;
 
 /// Below this the frame's own overhead eats the gain.
 const COMPRESS_FROM_BYTES: usize = 64;
@@ -41,11 +43,6 @@ const BODIES: &[u8] = include_bytes!("pack/bodies.zdict");
 const BOOKINGS: &[u8] = include_bytes!("pack/bookings.zdict");
 const ROWS: &[u8] = include_bytes!("pack/rows.zdict");
 
-static PACK_BODIES: LazyLock<EncoderDictionary<'static>> =
-    LazyLock::new(|| EncoderDictionary::copy(BODIES, BODY_LEVEL));
-static PACK_BOOKINGS: LazyLock<EncoderDictionary<'static>> =
-    LazyLock::new(|| EncoderDictionary::copy(BOOKINGS, ROW_LEVEL));
-static PACK_ROWS: LazyLock<EncoderDictionary<'static>> = LazyLock::new(|| EncoderDictionary::copy(ROWS, ROW_LEVEL));
 static UNPACK_BODIES: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(BODIES));
 static UNPACK_BOOKINGS: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(BOOKINGS));
 static UNPACK_ROWS: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(ROWS));
@@ -76,11 +73,7 @@ impl fmt::Debug for Packer {
 
 impl Packer {
     pub(crate) fn new() -> Self {
-        Self {
-            bodies: Compressor::with_prepared_dictionary(&PACK_BODIES).ok(),
-            bookings: Compressor::with_prepared_dictionary(&PACK_BOOKINGS).ok(),
-            rows: Compressor::with_prepared_dictionary(&PACK_ROWS).ok(),
-        }
+        Self { bodies: compressor(BODIES).ok(), bookings: compressor(BOOKINGS).ok(), rows: compressor(ROWS).ok() }
     }
 
     /// Stores raw what does not get smaller, or can't be compressed for want of memory.
@@ -100,6 +93,13 @@ impl Packer {
     pub(crate) fn row<'a>(&mut self, row: &'a [u8]) -> Cow<'a, [u8]> {
         smaller(&mut self.rows, row).map_or(Cow::Borrowed(row), Cow::Owned)
     }
+}
+
+fn compressor(dictionary: &[u8]) -> io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(LEVEL)?;
+    compressor.set_parameter(CParameter::HashLog(HASH_LOG))?;
+    compressor.set_dictionary(LEVEL, dictionary)?;
+    Ok(compressor)
 }
 
 fn smaller(compressor: &mut Option<Compressor<'static>>, bytes: &[u8]) -> Option<Vec<u8>> {
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn what_was_packed_before_there_were_dictionaries_is_read() {
         let body = [7_u8; 4_000];
-        let old = zstd::bulk::compress(&body, BODY_LEVEL).unwrap();
+        let old = zstd::bulk::compress(&body, LEVEL).unwrap();
         assert_eq!(super::body(ZSTD, old, 4_000, &Sha256::digest(body)).unwrap(), body);
         let booking = v1::Booking { tenant: "acme".to_owned(), title: "x".repeat(400), ..v1::Booking::default() };
         let plain = booking.encode_to_vec();

@@ -1,5 +1,5 @@
-//! The changes that a round makes. What a booking is behind a change moves into it when the booking changes again, or the
-//! round ends: until then what comes next is compared with it.
+//! The changes that a round makes. What a booking is behind a change moves into it when the booking changes again, or
+//! the round ends: until then what comes next is compared with it.
 
 use calbridge_proto::v1;
 
