@@ -1,4 +1,4 @@
-//! The changes that a round makes. What a booking is behind a change moves into it when the booking changes again, or
+//! The changes that a round makes. What a booking is after a change moves into it when the booking changes again, or
 //! the round ends: until then what comes next is compared with it.
 
 use calbridge_proto::v1;
@@ -40,7 +40,7 @@ impl Made {
         self.changes.len() - 1
     }
 
-    /// Adds the booking as it was behind the change at `place`.
+    /// Adds the booking as it was after the change at `place`.
     pub(super) fn complete(&mut self, place: usize, mut booking: v1::Booking) {
         let Some(Change { position, transition, .. }) = self.changes.get_mut(place) else { return };
         view::place(&mut booking, &transition.tenant, &transition.uid, *position, self.now);

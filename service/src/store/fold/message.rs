@@ -49,7 +49,7 @@ pub(super) enum Cause<'a> {
 }
 
 impl Cause<'_> {
-    /// What is to be said of a change, but for its time and the booking behind it.
+    /// What is to be said of a change, but for its time and the booking after it.
     pub(super) fn transition(&self, tenant: &str, uid: &str, change: &Change, position: Position) -> v1::Transition {
         let made = v1::Transition {
             position: position.to_token(),

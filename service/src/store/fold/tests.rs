@@ -81,6 +81,25 @@ fn each_transition_takes_a_position_and_so_does_a_delivery_without_one() {
 }
 
 #[test]
+fn each_transition_has_the_booking_as_it_was_after_it() {
+    let deliveries = [
+        delivery(Trigger::BookingCreated, "u1", "", 2),
+        // All that changes is when the booking was first told of: no transition says so.
+        delivery(Trigger::BookingCreated, "u1", "", 1),
+        delivery(Trigger::BookingCancelled, "u1", "", 3),
+    ];
+    let folded = folded(&deliveries, &LoadedRows::new(), 10);
+    let told = folded.deliveries.iter().flat_map(|delivery| &delivery.transitions);
+    let told = told.map(|(position, made)| {
+        let booking = made.booking.as_ref().unwrap();
+        assert_eq!((booking.uid.as_str(), &booking.position), ("u1", &position.to_token()));
+        assert_eq!((booking.status, booking.update_time), (made.to_status, made.commit_time));
+        (position.0, booking.create_time.unwrap().seconds)
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(11, 2), (13, 1)]);
+}
+
+#[test]
 fn what_did_not_change_for_one_booking_stands_at_the_last_position_of_its_delivery() {
     let moved = delivery(Trigger::BookingRescheduled, "u2", "u1", 3);
     let mut rows = LoadedRows::new();
