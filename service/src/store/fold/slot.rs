@@ -158,11 +158,12 @@ fn exchange(
     after: &Booking,
     of: fn(&str, &Booking) -> BTreeSet<i64>,
 ) {
-    let at = |booking| of(tenant, booking).into_iter().map(move |term| (term, start_time(booking)));
-    let before: BTreeSet<_> = before.into_iter().flat_map(at).collect();
-    let after: BTreeSet<_> = at(after).collect();
-    terms.extend(before.difference(&after).map(|gone| (*gone, false)));
-    terms.extend(after.difference(&before).map(|new| (*new, true)));
+    let at = |booking: &Booking| (start_time(booking), of(tenant, booking));
+    let (then, gone) = before.map(at).unwrap_or_default();
+    let (now, found) = at(after);
+    let stays = |term: &i64| then == now && gone.contains(term) && found.contains(term);
+    terms.extend(gone.iter().filter(|term| !stays(term)).map(|term| ((*term, then), false)));
+    terms.extend(found.iter().filter(|term| !stays(term)).map(|term| ((*term, now), true)));
 }
 
 /// What the terms are made of that a booking has several of.

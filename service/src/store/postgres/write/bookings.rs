@@ -2,7 +2,6 @@
 
 use std::{
     borrow::Cow,
-    ops::Deref,
     sync::{Mutex, PoisonError},
 };
 
@@ -19,14 +18,6 @@ use crate::store::{
 struct PackedRow<'r> {
     booking: &'r FoldedBooking,
     state: Cow<'r, [u8]>,
-}
-
-impl Deref for PackedRow<'_> {
-    type Target = FoldedBooking;
-
-    fn deref(&self) -> &FoldedBooking {
-        self.booking
-    }
 }
 
 impl Statements<'_> {
@@ -70,8 +61,8 @@ impl Statements<'_> {
             .execute(
                 &self.shown,
                 &[
-                    &column(&rows, |(row, _)| row.key.0.as_ref()),
-                    &column(&rows, |(row, _)| row.key.1.as_str()),
+                    &column(&rows, |(row, _)| row.booking.key.0.as_ref()),
+                    &column(&rows, |(row, _)| row.booking.key.1.as_str()),
                     &column(&rows, |(row, _)| row.state.as_ref()),
                     &column(&rows, |(_, columns)| columns.status),
                     &column(&rows, |(_, columns)| columns.start_time),
@@ -82,8 +73,8 @@ impl Statements<'_> {
                     &column(&rows, |(_, columns)| columns.seated),
                     &column(&rows, |(_, columns)| columns.organizer.as_deref().map(text)),
                     &column(&rows, |(_, columns)| columns.event_type_id),
-                    &column(&rows, |(row, _)| row.clock_end),
-                    &column(&rows, |(row, _)| row.clock_told),
+                    &column(&rows, |(row, _)| row.booking.clock_end),
+                    &column(&rows, |(row, _)| row.booking.clock_told),
                     &order,
                     &first.0,
                 ],
@@ -100,11 +91,11 @@ impl Statements<'_> {
             .execute(
                 &self.as_before,
                 &[
-                    &column(&rows, |row| row.key.0.as_ref()),
-                    &column(&rows, |row| row.key.1.as_str()),
+                    &column(&rows, |row| row.booking.key.0.as_ref()),
+                    &column(&rows, |row| row.booking.key.1.as_str()),
                     &column(&rows, |row| row.state.as_ref()),
-                    &column(&rows, |row| row.clock_end),
-                    &column(&rows, |row| row.clock_told),
+                    &column(&rows, |row| row.booking.clock_end),
+                    &column(&rows, |row| row.booking.clock_told),
                 ],
             )
             .await?;
@@ -120,8 +111,8 @@ impl Statements<'_> {
             .execute(
                 &self.hidden,
                 &[
-                    &column(&rows, |(row, _)| row.key.0.as_ref()),
-                    &column(&rows, |(row, _)| row.key.1.as_str()),
+                    &column(&rows, |(row, _)| row.booking.key.0.as_ref()),
+                    &column(&rows, |(row, _)| row.booking.key.1.as_str()),
                     &column(&rows, |(row, _)| row.state.as_ref()),
                     &column(&rows, |(_, link)| link.map(|(from, _)| text(from))),
                     &column(&rows, |(_, link)| link.map_or(0, |(_, evidence)| *evidence)),
