@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     dedupe::Hint,
-    metrics::Metrics,
+    metrics::{Metrics, Waiting},
     settings::{INLINE_BYTES, QUEUE_BYTES, QUEUE_EVENTS},
     store::{ClockPolicies, Micros, NewDelivery, Position, Store, time::micros},
 };
@@ -102,6 +102,7 @@ struct Receipt {
     /// When it happened, as Cal.com says.
     event_time: Option<Micros>,
     trigger: i32,
+    _waiting: Waiting,
     _bytes: OwnedSemaphorePermit,
 }
 
@@ -190,6 +191,7 @@ impl Ingest {
             receive_time: delivery.event.receive_time.as_ref().map_or(now, micros),
             event_time: delivery.event.event_time.as_ref().map(micros),
             trigger: delivery.event.trigger,
+            _waiting: self.metrics.waits(),
             _bytes: bytes,
         };
         self.queue.try_send(Submission { delivery, receipt }).map_err(|refused| match refused {

@@ -1,6 +1,12 @@
 //! The service's instruments, built once. Names and buckets are those of `calbridge_telemetry::semconv`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use calbridge_proto::v1;
 use calbridge_telemetry::{
@@ -9,7 +15,7 @@ use calbridge_telemetry::{
 };
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Gauge, Histogram},
+    metrics::{Counter, Histogram, ObservableGauge},
 };
 
 use crate::store::{ConsumerKey, Micros};
@@ -34,8 +40,9 @@ pub(crate) struct Metrics {
     freshness: Bound<Histogram<f64>, &'static str, TRIGGER_PLACES>,
     /// Events of a round.
     round: Histogram<u64>,
-    /// Events that wait for a round.
-    queue: Gauge<u64>,
+    /// Events that were taken in and are not answered yet; read by whoever collects, so it moves while the store stands.
+    waiting: Arc<AtomicU64>,
+    _queue: ObservableGauge<u64>,
     /// Bookings that the clock completed.
     completed: Counter<u64>,
     /// Rows that were past their retention.
@@ -50,6 +57,16 @@ pub(crate) struct Metrics {
     parked: Counter<u64>,
 }
 
+/// An event that is not answered yet.
+#[derive(Debug)]
+pub(crate) struct Waiting(Arc<AtomicU64>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Metrics {
     /// Takes the instruments from the global meter: after telemetry was installed.
     pub(crate) fn new() -> Self {
@@ -57,6 +74,7 @@ impl Metrics {
         let seconds = |name, boundaries: &[f64]| {
             meter.f64_histogram(name).with_unit(unit::SECONDS).with_boundaries(boundaries.to_vec()).build()
         };
+        let waiting = Arc::default();
         Self {
             hits: meter.u64_counter(metric::DEDUPE_HITS).with_unit(unit::DELIVERIES).build(),
             disagreements: meter.u64_counter(metric::DEDUPE_REDIS_DISAGREEMENTS).with_unit(unit::DELIVERIES).build(),
@@ -71,7 +89,8 @@ impl Metrics {
                 .with_unit(unit::DELIVERIES)
                 .with_boundaries(bucket::BATCH_SIZE.to_vec())
                 .build(),
-            queue: meter.u64_gauge(metric::INGEST_QUEUE_DEPTH).with_unit(unit::DELIVERIES).build(),
+            _queue: queue_depth(Arc::clone(&waiting)),
+            waiting,
             completed: meter.u64_counter(metric::CLOCK_TRANSITIONS).with_unit(unit::TRANSITIONS).build(),
             purged: meter.u64_counter(metric::RETENTION_PURGED).with_unit(unit::ROWS).build(),
             database: database_operations(),
@@ -112,10 +131,15 @@ impl Metrics {
         self.purged.add(count(rows), &[KeyValue::new(semconv::RETENTION_KIND, kind)]);
     }
 
-    /// A round begins with so many events and leaves so many waiting.
-    pub(crate) fn round(&self, events: usize, waiting: usize) {
+    /// An event was taken in; it counts as waiting until the guard is dropped.
+    pub(crate) fn waits(&self) -> Waiting {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(Arc::clone(&self.waiting))
+    }
+
+    /// A round begins with so many events.
+    pub(crate) fn round(&self, events: usize) {
         self.round.record(count(events), &[]);
-        self.queue.record(count(waiting), &[]);
     }
 
     /// A body that was kept before, recognised by this layer.
@@ -176,6 +200,16 @@ pub(crate) fn of_consumer((tenant, name): &ConsumerKey) -> [KeyValue; 2] {
         KeyValue::new(semconv::TENANT_ID, Arc::clone(tenant)),
         KeyValue::new(semconv::MESSAGING_CONSUMER_GROUP_NAME, name.clone()),
     ]
+}
+
+/// The gauge of what waits.
+fn queue_depth(waiting: Arc<AtomicU64>) -> ObservableGauge<u64> {
+    meter()
+        .u64_observable_gauge(metric::INGEST_QUEUE_DEPTH)
+        .with_description("Events that were taken in and are not answered yet.")
+        .with_unit(unit::DELIVERIES)
+        .with_callback(move |observer| observer.observe(waiting.load(Ordering::Relaxed), &[]))
+        .build()
 }
 
 /// The one instrument for operations on the store and on Redis: its users share it by its name.

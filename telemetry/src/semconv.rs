@@ -281,7 +281,7 @@ pub mod metric {
     pub const INGEST_ACK_DURATION: &str = "calbridge.ingest.ack.duration";
     /// Histogram: events in one round.
     pub const INGEST_BATCH_SIZE: &str = "calbridge.ingest.batch.size";
-    /// Gauge: events waiting for a round.
+    /// Gauge: events that were taken in and are not answered yet.
     pub const INGEST_QUEUE_DEPTH: &str = "calbridge.ingest.queue.depth";
     /// Histogram, seconds: from the receipt of a webhook to the commit that makes it queryable.
     pub const E2E_VISIBLE_DURATION: &str = "calbridge.e2e.visible.duration";

@@ -72,7 +72,7 @@ pub(super) async fn run<S: Store>(
         };
         let Ok(turn) = turn else { return };
         due = round.is_one_of_many().then(|| Instant::now() + ROUND_SPACING);
-        shared.metrics.round(round.events, queue.len());
+        shared.metrics.round(round.events);
         if rounds.send(round.close((shared.clock)(), turn)).await.is_err() {
             return;
         }

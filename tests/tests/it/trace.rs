@@ -259,11 +259,13 @@ async fn a_large_round_and_its_webhooks_link_to_each_other_within_the_limit() {
         let sender = system.sender();
         senders.spawn(async move { sender.send(TENANT, SECRET, created(&format!("burst{number}"))).await });
     }
-    let forwarded = || async {
-        let verified = system.adapter_metrics().await.sum("calbridge_signature_verifications_total", &[]);
-        (verified >= f64::from(BURST)).then_some(())
+    let taken_in = || async {
+        let page = system.service_metrics().await;
+        let waiting = page.sum("calbridge_ingest_queue_depth", &[]);
+        let answered = page.sum("messaging_client_consumed_messages_total", &[]);
+        (waiting + answered >= f64::from(BURST)).then_some(())
     };
-    wait::until("every webhook waits", forwarded).await;
+    wait::until("every webhook waits, or waited too long", taken_in).await;
     drop(blocked);
     while let Some(answer) = senders.join_next().await {
         // The first of them may have waited longer for the store than it is given.
