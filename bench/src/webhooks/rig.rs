@@ -40,8 +40,9 @@ const CONNECTIONS: usize = 8;
 const DATABASE: &str = "calbridge.db";
 
 /// `PostgreSQL`'s own default is made for the smallest machine there is; a quarter of a small server's memory is what
-/// its manual begins with. All else is as it ships: fsync on, `synchronous_commit` on.
-const SHARED_BUFFERS: &str = "512MB";
+/// its manual begins with. All else is as it ships: fsync on, `synchronous_commit` on, autovacuum once a minute where
+/// tests, which last seconds, have it more often.
+const SETTINGS: [&str; 2] = ["shared_buffers=512MB", "autovacuum_naptime=1min"];
 
 /// Fails with what to do where the measured programs are not built beside this one.
 ///
@@ -350,8 +351,7 @@ fn start_postgres(folder: &TempDir) -> Result<Postgres, String> {
         return Err("PostgreSQL is not installed".to_owned());
     }
     let cluster = TempDir::new_in(folder.path()).map_err(|why| why.to_string())?;
-    let buffers = format!("shared_buffers={SHARED_BUFFERS}");
-    Ok(Postgres::start_in(cluster, Durability::Synced, &[&buffers]))
+    Ok(Postgres::start_in(cluster, Durability::Synced, &SETTINGS))
 }
 
 /// Where a store lies, or will.

@@ -24,6 +24,11 @@ const SCHEMA: &str = "
     CREATE TABLE transitions (position bigint PRIMARY KEY, tenant text NOT NULL, uid text NOT NULL,
         change bytea NOT NULL);";
 
+/// As calbridge has it: a key is looked up in its index from the first webhook on, and not from the first time that the
+/// server has looked at the tables by itself.
+const SETTINGS: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off;
+    SET enable_mergejoin = off; SET jit = off";
+
 const DELIVERIES: &str = "INSERT INTO deliveries
     SELECT * FROM UNNEST($1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::bytea[], $6::integer[], $7::text[],
         $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[])
@@ -64,6 +69,7 @@ impl Postgres {
         // How it ends the next statement is told.
         tokio::spawn(connection);
         client.batch_execute(SCHEMA).await?;
+        client.batch_execute(SETTINGS).await?;
         let statements = Statements {
             deliveries: client.prepare(DELIVERIES).await?,
             before: client.prepare(BEFORE).await?,

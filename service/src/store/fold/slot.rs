@@ -28,11 +28,14 @@ pub(super) struct Slot {
     terms: Terms,
     column_terms: Terms,
     anyway: bool,
+    is_new: bool,
 }
 
 /// A row to write.
 pub(crate) struct FoldedBooking {
     pub(crate) key: BookingKey,
+    /// There was no row of it: nor is there anything that finds it.
+    pub(crate) is_new: bool,
     pub(crate) state: Vec<u8>,
     /// The end that the clock waits for, or has passed.
     pub(crate) clock_end: Option<Micros>,
@@ -64,7 +67,8 @@ impl Slot {
         let row = stored.map_or_else(|| Ok(Row::default()), |stored| view::decode(&stored.state))?;
         let visible = stored.and_then(|stored| derive(uid, &row, view::told(stored.clock_told)));
         let (terms, column_terms) = (Terms::new(), Terms::new());
-        Ok(Self { row, visible, told: None, columns: None, terms, column_terms, anyway: false })
+        let is_new = stored.is_none();
+        Ok(Self { row, visible, told: None, columns: None, terms, column_terms, anyway: false, is_new })
     }
 
     pub(super) fn written_anyway(self) -> Self {
@@ -138,6 +142,7 @@ impl Slot {
             made.complete(told, visible.booking);
         }
         FoldedBooking {
+            is_new: self.is_new,
             state,
             clock_end,
             clock_told,

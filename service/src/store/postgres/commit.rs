@@ -195,7 +195,7 @@ async fn write_changes(
         write.kept(kept),
         write.transitions(packer, changes),
         write.mentions(changes.mentions()),
-        write.bookings(packer, changes.bookings(), changes.folded.first),
+        Box::pin(write.bookings(packer, changes.bookings(), changes.folded.first)),
         retention::spoke_earlier(client, kept.map(|kept| kept.position), changes.bookings()),
         write.head(head, changes.folded.head),
         client.batch_execute(end),

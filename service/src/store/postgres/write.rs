@@ -40,20 +40,24 @@ const NOTES: &str = "INSERT INTO duplicates (position, delivery, receive_time, s
     SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])";
 const COUNTS: &str = "UPDATE deliveries d SET duplicate_count = c.count
     FROM UNNEST($1::bigint[], $2::bigint[]) AS c (position, count) WHERE d.position = c.position";
-const SHOWN: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
-        first_position, rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told)
-    SELECT r.tenant, r.uid, r.state, 1, r.status, r.start_time, r.update_time, r.position, $16::bigint,
-        r.rescheduled_from, r.link, r.seated, r.organizer, r.event_type_id, r.clock_end, r.clock_told
+/// Plain where no row can be in the way: to look for one first costs as much again.
+const SHOWN_NEW: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
+        rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told, first_position)
+    SELECT r.tenant, r.uid, r.state, 1, r.status, r.start_time, r.update_time, r.position, r.rescheduled_from, r.link,
+        r.seated, r.organizer, r.event_type_id, r.clock_end, r.clock_told, $15::bigint
     FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[],
-        $8::text[], $9::integer[], $10::boolean[], $11::text[], $12::bigint[], $13::bigint[], $14::boolean[],
-        $15::bigint[]) AS r (tenant, uid, state, status, start_time, update_time, position, rescheduled_from, link,
-        seated, organizer, event_type_id, clock_end, clock_told, ordered)
-    ORDER BY r.ordered
-    ON CONFLICT (tenant, uid) DO UPDATE SET state = excluded.state, visible = excluded.visible,
-        status = excluded.status, start_time = excluded.start_time, update_time = excluded.update_time,
-        position = excluded.position, rescheduled_from = excluded.rescheduled_from, link = excluded.link,
-        seated = excluded.seated, organizer = excluded.organizer, event_type_id = excluded.event_type_id,
-        clock_end = excluded.clock_end, clock_told = excluded.clock_told";
+        $8::text[], $9::integer[], $10::boolean[], $11::text[], $12::bigint[], $13::bigint[], $14::boolean[])
+        AS r (tenant, uid, state, status, start_time, update_time, position, rescheduled_from, link, seated, organizer,
+        event_type_id, clock_end, clock_told)";
+const SHOWN: &str = "UPDATE bookings b SET state = r.state, visible = 1, status = r.status, start_time = r.start_time,
+        update_time = r.update_time, position = r.position, rescheduled_from = r.rescheduled_from, link = r.link,
+        seated = r.seated, organizer = r.organizer, event_type_id = r.event_type_id, clock_end = r.clock_end,
+        clock_told = r.clock_told
+    FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[],
+        $8::text[], $9::integer[], $10::boolean[], $11::text[], $12::bigint[], $13::bigint[], $14::boolean[])
+        AS r (tenant, uid, state, status, start_time, update_time, position, rescheduled_from, link, seated, organizer,
+        event_type_id, clock_end, clock_told)
+    WHERE b.tenant = r.tenant AND b.uid = r.uid";
 const AS_BEFORE: &str = "UPDATE bookings b SET state = r.state, clock_end = r.clock_end, clock_told = r.clock_told
     FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::boolean[])
         AS r (tenant, uid, state, clock_end, clock_told)
@@ -65,6 +69,9 @@ const HIDDEN: &str = "INSERT INTO bookings (tenant, uid, state, visible, status,
         AS r (tenant, uid, state, rescheduled_from, link)
     ON CONFLICT (tenant, uid) DO UPDATE SET state = excluded.state, rescheduled_from = excluded.rescheduled_from,
         link = excluded.link";
+const FOUND_BY_NEW: &str = "INSERT INTO terms (term, start_time, uid)
+    SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::text[])";
+/// A release that derives otherwise may find them there.
 const FOUND_BY: &str = "INSERT INTO terms (term, start_time, uid)
     SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::text[]) ON CONFLICT DO NOTHING";
 const NOT_FOUND_BY: &str = "DELETE FROM terms t USING UNNEST($1::bigint[], $2::bigint[], $3::text[])
@@ -84,9 +91,11 @@ pub(super) struct Statements<'c> {
     mentions: Statement,
     notes: Statement,
     counts: Statement,
+    shown_new: Statement,
     shown: Statement,
     as_before: Statement,
     hidden: Statement,
+    found_by_new: Statement,
     found_by: Statement,
     not_found_by: Statement,
     head: Statement,
@@ -104,9 +113,11 @@ impl<'c> Statements<'c> {
             mentions: prepared(MENTIONS).await?,
             notes: prepared(NOTES).await?,
             counts: prepared(COUNTS).await?,
+            shown_new: prepared(SHOWN_NEW).await?,
             shown: prepared(SHOWN).await?,
             as_before: prepared(AS_BEFORE).await?,
             hidden: prepared(HIDDEN).await?,
+            found_by_new: prepared(FOUND_BY_NEW).await?,
             found_by: prepared(FOUND_BY).await?,
             not_found_by: prepared(NOT_FOUND_BY).await?,
             head: prepared(HEAD).await?,

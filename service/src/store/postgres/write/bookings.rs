@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use tokio_postgres::{Error, Statement};
+use tokio_postgres::{Error, Statement, types::ToSql};
 
 use super::{Statements, column, text};
 use crate::store::{
@@ -32,54 +32,61 @@ impl Statements<'_> {
             let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
             bookings.iter().map(|booking| PackedRow { state: packer.row(&booking.state), booking }).collect()
         };
-        let shown = rows.iter().filter_map(|row| match &row.booking.shows {
-            Shows::Otherwise(columns) => Some((row, columns)),
-            Shows::AsBefore | Shows::Nothing(_) => None,
-        });
+        let shown = |new: bool| {
+            let of_kind = rows.iter().filter(move |row| row.booking.is_new == new);
+            let shown = of_kind.filter_map(|row| match &row.booking.shows {
+                Shows::Otherwise(columns) => Some((row, columns)),
+                Shows::AsBefore | Shows::Nothing(_) => None,
+            });
+            shown.collect::<Vec<_>>()
+        };
         let hidden = rows.iter().filter_map(|row| match &row.booking.shows {
             Shows::Nothing(link) => Some((row, link.as_ref())),
             Shows::AsBefore | Shows::Otherwise(_) => None,
         });
         let as_before = rows.iter().filter(|row| matches!(row.booking.shows, Shows::AsBefore));
+        let new_has: [&(dyn ToSql + Sync); 1] = [&first.0];
+        let (new, known): (Vec<_>, Vec<_>) = bookings.iter().partition(|booking| booking.is_new);
         tokio::try_join!(
             biased;
-            self.shown(shown.collect(), first),
+            self.shown(&self.shown_new, shown(true), &new_has),
+            self.shown(&self.shown, shown(false), &[]),
             self.as_before(as_before.collect()),
             self.hidden(hidden.collect(), first),
-            self.terms(&self.not_found_by, bookings, false),
-            self.terms(&self.found_by, bookings, true),
+            self.terms(&self.not_found_by, &known, false),
+            self.terms(&self.found_by, &known, true),
+            self.terms(&self.found_by_new, &new, true),
         )?;
         Ok(())
     }
 
-    async fn shown(&self, rows: Vec<(&PackedRow<'_>, &Columns)>, first: Position) -> Result<(), Error> {
+    /// `more` is what the statement has behind the columns.
+    async fn shown(
+        &self,
+        statement: &Statement,
+        rows: Vec<(&PackedRow<'_>, &Columns)>,
+        more: &[&(dyn ToSql + Sync)],
+    ) -> Result<(), Error> {
         if rows.is_empty() {
             return Ok(());
         }
-        let order: Vec<i64> = (0_i64..).take(rows.len()).collect();
-        self.client
-            .execute(
-                &self.shown,
-                &[
-                    &column(&rows, |(row, _)| row.booking.key.0.as_ref()),
-                    &column(&rows, |(row, _)| row.booking.key.1.as_str()),
-                    &column(&rows, |(row, _)| row.state.as_ref()),
-                    &column(&rows, |(_, columns)| columns.status),
-                    &column(&rows, |(_, columns)| columns.start_time),
-                    &column(&rows, |(_, columns)| columns.update_time),
-                    &column(&rows, |(_, columns)| columns.position.0),
-                    &column(&rows, |(_, columns)| columns.rescheduled_from.as_deref().map(text)),
-                    &column(&rows, |(_, columns)| columns.link),
-                    &column(&rows, |(_, columns)| columns.seated),
-                    &column(&rows, |(_, columns)| columns.organizer.as_deref().map(text)),
-                    &column(&rows, |(_, columns)| columns.event_type_id),
-                    &column(&rows, |(row, _)| row.booking.clock_end),
-                    &column(&rows, |(row, _)| row.booking.clock_told),
-                    &order,
-                    &first.0,
-                ],
-            )
-            .await?;
+        let columns: [&(dyn ToSql + Sync); 14] = [
+            &column(&rows, |(row, _)| row.booking.key.0.as_ref()),
+            &column(&rows, |(row, _)| row.booking.key.1.as_str()),
+            &column(&rows, |(row, _)| row.state.as_ref()),
+            &column(&rows, |(_, columns)| columns.status),
+            &column(&rows, |(_, columns)| columns.start_time),
+            &column(&rows, |(_, columns)| columns.update_time),
+            &column(&rows, |(_, columns)| columns.position.0),
+            &column(&rows, |(_, columns)| columns.rescheduled_from.as_deref().map(text)),
+            &column(&rows, |(_, columns)| columns.link),
+            &column(&rows, |(_, columns)| columns.seated),
+            &column(&rows, |(_, columns)| columns.organizer.as_deref().map(text)),
+            &column(&rows, |(_, columns)| columns.event_type_id),
+            &column(&rows, |(row, _)| row.booking.clock_end),
+            &column(&rows, |(row, _)| row.booking.clock_told),
+        ];
+        self.client.execute(statement, &[&columns, more].concat()).await?;
         Ok(())
     }
 
@@ -123,7 +130,7 @@ impl Statements<'_> {
         Ok(())
     }
 
-    async fn terms(&self, statement: &Statement, bookings: &[FoldedBooking], wanted: bool) -> Result<(), Error> {
+    async fn terms(&self, statement: &Statement, bookings: &[&FoldedBooking], wanted: bool) -> Result<(), Error> {
         let rows: Vec<_> = bookings
             .iter()
             .flat_map(|booking| booking.terms.iter().map(move |(term, finds)| (term, *finds, booking.key.1.as_str())))
