@@ -23,6 +23,7 @@ mod postgres;
 mod postgres_consume;
 mod replay;
 mod retention;
+mod rounds;
 mod spans;
 mod sqlite;
 mod support;
@@ -56,6 +57,9 @@ macro_rules! laws {
                 tenants_do_not_see_each_other,
                 what_was_committed_is_there_when_opened_again,
                 a_closed_store_takes_nothing,
+            };
+            rounds::{
+                rounds_that_nobody_waits_for_end_as_one_by_one,
             };
             clock::{
                 the_clock_completes_what_is_past_its_end,
