@@ -40,7 +40,8 @@ pub(crate) struct Metrics {
     freshness: Bound<Histogram<f64>, &'static str, TRIGGER_PLACES>,
     /// Events of a round.
     round: Histogram<u64>,
-    /// Events that were taken in and are not answered yet; read by whoever collects, so it moves while the store stands.
+    /// Events that were taken in and are not answered yet: read by whoever collects, so that it moves while the store
+    /// stands still.
     waiting: Arc<AtomicU64>,
     _queue: ObservableGauge<u64>,
     /// Bookings that the clock completed.

@@ -12,7 +12,8 @@ use std::{
 };
 
 use deadpool_postgres::{
-    ClientWrapper, Hook, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
+    ClientWrapper, Hook, Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod, Runtime,
+    TimeoutType,
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -167,6 +168,8 @@ impl Address {
         };
         let pool = Pool::builder(manager)
             .max_size(most)
+            // The one that was used last: what its server process needs is in the caches.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT_TIMEOUT))
             .create_timeout(Some(CONNECT_TIMEOUT))
