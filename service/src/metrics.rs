@@ -15,7 +15,7 @@ use calbridge_telemetry::{
 };
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Histogram, ObservableGauge},
+    metrics::{Counter, Histogram},
 };
 
 use crate::store::{ConsumerKey, Micros};
@@ -43,7 +43,6 @@ pub(crate) struct Metrics {
     /// Events that were taken in and are not answered yet: read by whoever collects, so that it moves while the store
     /// stands still.
     waiting: Arc<AtomicU64>,
-    _queue: ObservableGauge<u64>,
     /// Bookings that the clock completed.
     completed: Counter<u64>,
     /// Rows that were past their retention.
@@ -76,6 +75,7 @@ impl Metrics {
             meter.f64_histogram(name).with_unit(unit::SECONDS).with_boundaries(boundaries.to_vec()).build()
         };
         let waiting = Arc::default();
+        show_waiting(Arc::clone(&waiting));
         Self {
             hits: meter.u64_counter(metric::DEDUPE_HITS).with_unit(unit::DELIVERIES).build(),
             disagreements: meter.u64_counter(metric::DEDUPE_REDIS_DISAGREEMENTS).with_unit(unit::DELIVERIES).build(),
@@ -90,7 +90,6 @@ impl Metrics {
                 .with_unit(unit::DELIVERIES)
                 .with_boundaries(bucket::BATCH_SIZE.to_vec())
                 .build(),
-            _queue: queue_depth(Arc::clone(&waiting)),
             waiting,
             completed: meter.u64_counter(metric::CLOCK_TRANSITIONS).with_unit(unit::TRANSITIONS).build(),
             purged: meter.u64_counter(metric::RETENTION_PURGED).with_unit(unit::ROWS).build(),
@@ -203,14 +202,15 @@ pub(crate) fn of_consumer((tenant, name): &ConsumerKey) -> [KeyValue; 2] {
     ]
 }
 
-/// The gauge of what waits.
-fn queue_depth(waiting: Arc<AtomicU64>) -> ObservableGauge<u64> {
-    meter()
+/// Has the gauge of the queue read how many wait.
+fn show_waiting(waiting: Arc<AtomicU64>) {
+    // The instrument lives in the meter provider, which keeps the callback.
+    let _ = meter()
         .u64_observable_gauge(metric::INGEST_QUEUE_DEPTH)
         .with_description("Events that were taken in and are not answered yet.")
         .with_unit(unit::DELIVERIES)
-        .with_callback(move |observer| observer.observe(waiting.load(Ordering::Relaxed), &[]))
-        .build()
+        .with_callback(move |gauge| gauge.observe(waiting.load(Ordering::Relaxed), &[]))
+        .build();
 }
 
 /// The one instrument for operations on the store and on Redis: its users share it by its name.

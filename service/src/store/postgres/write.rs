@@ -40,7 +40,7 @@ const NOTES: &str = "INSERT INTO duplicates (position, delivery, receive_time, s
     SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])";
 const COUNTS: &str = "UPDATE deliveries d SET duplicate_count = c.count
     FROM UNNEST($1::bigint[], $2::bigint[]) AS c (position, count) WHERE d.position = c.position";
-/// Plain where no row can be in the way: to look for one first costs as much again.
+/// Plain, since no row can be in the way: to look for one first costs a search of the index besides the insert's own.
 const SHOWN_NEW: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
         rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told, first_position)
     SELECT r.tenant, r.uid, r.state, 1, r.status, r.start_time, r.update_time, r.position, r.rescheduled_from, r.link,

@@ -45,11 +45,11 @@ impl Statements<'_> {
             Shows::AsBefore | Shows::Otherwise(_) => None,
         });
         let as_before = rows.iter().filter(|row| matches!(row.booking.shows, Shows::AsBefore));
-        let new_has: [&(dyn ToSql + Sync); 1] = [&first.0];
+        let first_position: [&(dyn ToSql + Sync); 1] = [&first.0];
         let (new, known): (Vec<_>, Vec<_>) = bookings.iter().partition(|booking| booking.is_new);
         tokio::try_join!(
             biased;
-            self.shown(&self.shown_new, shown(true), &new_has),
+            self.shown(&self.shown_new, shown(true), &first_position),
             self.shown(&self.shown, shown(false), &[]),
             self.as_before(as_before.collect()),
             self.hidden(hidden.collect(), first),
