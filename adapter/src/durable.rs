@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field::Empty, info_span};
 
 use crate::{
+    copies::Said,
     forward::{self, Accepted, Forwarder, Refused, Ticket},
     metrics::Metrics,
     segment::record::Kind,
@@ -46,6 +47,17 @@ pub(crate) struct Durable {
     pub(crate) over: CancellationToken,
 }
 
+/// Where it stands what an event's body says.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// In the body alone: it is typed when it is sent.
+    Later,
+    /// In the event.
+    Typed,
+    /// Encoded, for an earlier copy of the body; not in the event.
+    Copy(Arc<Said>),
+}
+
 /// Where it is now.
 #[derive(Debug)]
 pub(crate) enum Stored {
@@ -65,24 +77,40 @@ struct Sending<'a> {
     error: Option<&'static str>,
 }
 
+impl Content {
+    /// The event as the spool's record of it.
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Later => Kind::Untyped,
+            Self::Typed | Self::Copy(_) => Kind::Event,
+        }
+    }
+
+    /// What stands beside the event.
+    fn encoded(&self) -> &[u8] {
+        if let Self::Copy(said) = self { &said.encoded } else { &[] }
+    }
+}
+
 impl Durable {
     /// Whether an event of a body of so many bytes is answered before anybody looks into it.
     pub(crate) fn is_typed_later(&self, body_bytes: usize) -> bool {
         self.spool.is_some() && self.ack == Ack::Spooled && body_bytes <= untyped::BODY_BYTES_MOST
     }
 
-    /// Keeps the event of this kind of the request whose trace this is, received at `time` (microseconds since
+    /// Keeps the event with this content of the request whose trace this is, received at `time` (microseconds since
     /// 1970-01-01T00:00:00Z), under a span that becomes the parent of all that the service does with it.
     pub(crate) async fn keep(
         &self,
         mut event: Box<BookingEvent>,
-        kind: Kind,
+        content: Content,
         time: i64,
         request: &Trace,
     ) -> Result<Stored, Refused> {
+        let kind = content.kind();
         if let (Some(spool), Ack::Spooled) = (&self.spool, self.ack) {
             let span = begin(&mut event, request, append_span);
-            let bytes = forward::encode(&event)?;
+            let bytes = forward::encode_with(&event, content.encoded())?;
             append(spool, &event.tenant, time, kind, bytes, false, span).await?;
             return Ok(Stored::Spooled);
         }
@@ -94,7 +122,7 @@ impl Durable {
             ticket: None,
             error: Some(semconv::CLIENT_GONE),
         };
-        let bytes = forward::encode(&event);
+        let bytes = forward::encode_with(&event, content.encoded());
         // A hundred small pieces of memory, which cost less to give back before they have gone cold.
         event.payload = None;
         let way = async {

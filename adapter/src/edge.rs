@@ -12,7 +12,7 @@ use calbridge_process::{
     RateStatus,
     crash::{self, Point},
 };
-use calbridge_proto::v1::BookingEvent;
+use calbridge_proto::v1::{BookingEvent, Trigger};
 use calbridge_telemetry::semconv;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use http_body_util::Full;
@@ -24,7 +24,8 @@ use crate::{
     Moment, Settings,
     answer::{Answer, outcome_word},
     body::{self, BodyError, Received},
-    durable::{Durable, Stored},
+    copies::{Copies, Found},
+    durable::{Content, Durable, Stored},
     keys::Keys,
     labels::{self, RequestLabels},
     metrics::Metrics,
@@ -32,7 +33,6 @@ use crate::{
     quarantine::{self, Quarantine},
     rates::Rates,
     route::{self, Route},
-    segment::record::Kind,
     signature::{self, Keyring, Verdict},
     throttle::Throttle,
 };
@@ -66,6 +66,7 @@ pub(crate) struct Edge {
     in_flight: Arc<Semaphore>,
     /// One permit for each byte of the bodies held.
     budget: Arc<Semaphore>,
+    copies: Copies,
     metrics: Arc<Metrics>,
     refusals: Throttle,
 }
@@ -82,6 +83,14 @@ struct Verified {
     secret_id: Arc<str>,
     body: Received,
     moment: Moment,
+}
+
+/// What a body is found to say.
+struct Looked {
+    trigger: Trigger,
+    trigger_name: String,
+    disposition: &'static str,
+    content: Content,
 }
 
 impl Edge {
@@ -102,6 +111,7 @@ impl Edge {
             in_flight: Arc::new(Semaphore::new(settings.limits.in_flight.min(Semaphore::MAX_PERMITS))),
             budget: Arc::new(Semaphore::new(settings.limits.in_flight_bytes.min(Semaphore::MAX_PERMITS))),
             settings,
+            copies: Copies::new(),
             metrics,
             refusals: Throttle::new(),
         }
@@ -267,8 +277,8 @@ impl Edge {
             raw_body: body.bytes.clone(),
             ..BookingEvent::default()
         });
-        let (kind, disposition) = self.look_into(&mut event, serving);
-        let trigger = labels::trigger_label(event.trigger());
+        let Looked { trigger, trigger_name: name, disposition, content } = self.look_into(&mut event, serving);
+        let trigger = labels::trigger_label(trigger);
         let span = &serving.trace.span;
         record_all!(
             span,
@@ -277,8 +287,7 @@ impl Edge {
             { semconv::DELIVERY_DISPOSITION } = disposition,
             { semconv::WEBHOOK_VERSION } = Some(&event.webhook_version).filter(|version| !version.is_empty()),
         );
-        let name = event.trigger_name.clone();
-        match self.durable.keep(event, kind, moment.micros(), &serving.trace).await {
+        match self.durable.keep(event, content, moment.micros(), &serving.trace).await {
             Ok(stored) => {
                 self.metrics.accepted(trigger, disposition, serving.started.elapsed());
                 let Stored::Committed(accepted) = stored else {
@@ -307,17 +316,27 @@ impl Edge {
         }
     }
 
-    /// Fills in what the body says, as much of it as is looked at now. What the event is then, and how it was taken.
-    fn look_into(&self, event: &mut BookingEvent, serving: &Serving<'_>) -> (Kind, &'static str) {
+    /// Fills in what the body says, as much of it as is looked at now. What that is, and where it is said.
+    fn look_into(&self, event: &mut BookingEvent, serving: &Serving<'_>) -> Looked {
         if self.durable.is_typed_later(event.raw_body.len()) {
-            let (trigger, name) = calbridge_calcom::first_trigger(&event.raw_body);
-            (event.trigger, event.trigger_name) = (trigger.into(), name);
-            return (Kind::Untyped, labels::UNTYPED);
+            let (trigger, trigger_name) = calbridge_calcom::first_trigger(&event.raw_body);
+            (event.trigger, event.trigger_name) = (trigger.into(), trigger_name.clone());
+            return Looked { trigger, trigger_name, disposition: labels::UNTYPED, content: Content::Later };
         }
-        let typed = serving.child(observe::parse_span).in_scope(|| calbridge_calcom::type_body(&event.raw_body));
-        let disposition = labels::disposition_label(&typed);
-        typed.into_event(event);
-        (Kind::Event, disposition)
+        match serving.child(observe::parse_span).in_scope(|| self.copies.find(&event.raw_body)) {
+            Found::Typed(typed) => {
+                let (trigger, trigger_name) = (typed.trigger, typed.trigger_name.clone());
+                let disposition = labels::disposition_label(&typed);
+                typed.into_event(event);
+                Looked { trigger, trigger_name, disposition, content: Content::Typed }
+            }
+            Found::Copy(said) => Looked {
+                trigger: said.trigger,
+                trigger_name: said.trigger_name.clone(),
+                disposition: said.disposition,
+                content: Content::Copy(said),
+            },
+        }
     }
 
     /// A connection was closed to make room for another.

@@ -144,8 +144,15 @@ impl Forwarder {
 
 /// The bytes of an event, as they go on a stream.
 pub(crate) fn encode(event: &BookingEvent) -> Result<Bytes, Refused> {
+    encode_with(event, &[])
+}
+
+/// The same of an event some fields of which are encoded already.
+pub(crate) fn encode_with(event: &BookingEvent, fields: &[u8]) -> Result<Bytes, Refused> {
     // Encoding measures the event as well; asking for its length before would measure it twice.
-    let encoded = event.encode_to_vec();
+    let mut encoded = event.encode_to_vec();
+    // A message is its fields in any order (protobuf's encoding, "field order").
+    encoded.extend_from_slice(fields);
     if encoded.len() > MAX_EVENT_BYTES { Err(Refused::away("too_large")) } else { Ok(encoded.into()) }
 }
 

@@ -7,6 +7,7 @@
 
 mod answer;
 mod body;
+mod copies;
 mod durable;
 mod edge;
 mod forward;

@@ -4,15 +4,25 @@
 //! none of them, and nothing else is read here.
 
 use calbridge_proto::v1::Trigger;
+use memchr::memmem;
 use serde::de::{IgnoredAny, MapAccess};
 
 use crate::{
-    lenient::{Any, Key, Object, Scalar, Shape, Slot, StrictText, begin_json, from_json},
+    lenient::{Any, Key, Object, Scalar, Shape, Slot, StrictText, Time, begin_json, from_json},
     surrogate,
 };
 
 /// Bytes kept of a trigger's name. The longest that Cal.com has is 43 bytes long.
 pub(crate) const TRIGGER_NAME_BYTES_MAX: usize = 128;
+
+/// The key of an envelope's trigger.
+const TRIGGER_EVENT: &str = "triggerEvent";
+
+/// The key of its time.
+const CREATED_AT: &str = "createdAt";
+
+/// What begins a character by its number.
+const JSON_ESCAPE: &[u8] = b"\\u";
 
 /// What a body says first of all: its trigger as far as the schema knows it, and `triggerEvent` as sent, cut at 128
 /// bytes. Of a body in Cal.com's envelope it is what [`type_body`](crate::type_body) finds, for a fraction of the cost:
@@ -20,9 +30,7 @@ pub(crate) const TRIGGER_NAME_BYTES_MAX: usize = 128;
 /// further on, or escapes a NUL or half a character before that, may be typed otherwise.
 #[must_use]
 pub fn first_trigger(raw: &[u8]) -> (Trigger, String) {
-    let mut name = String::new();
-    // That more stands behind it than was read is an error, and none of ours.
-    let _ = begin_json(raw, FirstTrigger(&mut name));
+    let mut name = first::<StrictText>(raw, TRIGGER_EVENT).flatten().unwrap_or_default();
     cut(&mut name);
     (trigger(&name), name)
 }
@@ -33,7 +41,7 @@ pub(crate) fn cut(trigger_name: &mut String) {
 }
 
 /// The trigger of this name; unspecified where the schema does not know it.
-fn trigger(name: &str) -> Trigger {
+pub(crate) fn trigger(name: &str) -> Trigger {
     Trigger::from_str_name(&format!("TRIGGER_{name}")).unwrap_or_default()
 }
 
@@ -41,12 +49,25 @@ fn trigger(name: &str) -> Trigger {
 /// flat `MEETING_STARTED` or `MEETING_ENDED` when its row was. None where the body is no JSON object or names no time.
 /// Nothing else is read, and the payload is passed by.
 ///
-/// Deliveries are kept under this time, so what it answers for a body must never change: a body that comes again would
-/// be looked for in another place, and be a second delivery.
+/// Deliveries are kept under this time, so what it answers for a body that can be typed must never change: one that
+/// comes again would be looked for in another place, and be a second delivery. Of a body that is no JSON behind its
+/// `createdAt` it may answer that time or none.
 #[must_use]
 pub fn created_at(raw: &[u8]) -> Option<prost_types::Timestamp> {
+    if let Some(CreatedAt(time)) = only_created_at(raw) {
+        return time;
+    }
     let text = surrogate::well_formed(str::from_utf8(raw).ok()?);
     from_json::<CreatedAt>(&text).ok().flatten()
+}
+
+/// What the only `createdAt` says that stands in a body, where that is the outermost object's. Cal.com writes it before
+/// the payload, so there is little to read; a key that is written with escapes would be seen by none but a parser.
+fn only_created_at(raw: &[u8]) -> Option<CreatedAt> {
+    if memmem::find(raw, JSON_ESCAPE).is_some() || memmem::find_iter(raw, CREATED_AT.as_bytes()).nth(1).is_some() {
+        return None;
+    }
+    first::<Time>(raw, CREATED_AT).map(CreatedAt)
 }
 
 /// The outermost object of a body.
@@ -65,8 +86,8 @@ impl<'de> Object<'de> for Envelope<'de> {
 
     fn field<A: MapAccess<'de>>(&mut self, key: &str, slot: Slot<'_, A>) -> Result<(), A::Error> {
         match key {
-            "triggerEvent" => self.trigger_name = slot.read::<StrictText>()?.unwrap_or_default(),
-            "createdAt" => self.created_at = slot.time()?,
+            TRIGGER_EVENT => self.trigger_name = slot.read::<StrictText>()?.unwrap_or_default(),
+            CREATED_AT => self.created_at = slot.time()?,
             "payload" => self.payload = Some(slot.raw()?.get()).filter(|json| json.starts_with('{')),
             _ => slot.skip()?,
         }
@@ -85,24 +106,36 @@ impl Envelope<'_> {
     }
 }
 
-/// Where the first `triggerEvent` goes.
-struct FirstTrigger<'a>(&'a mut String);
+/// The first value of a key of the outermost object; what stands behind it is not read.
+struct First<'de, 'a, T: Shape<'de>> {
+    key: &'static str,
+    /// Where it goes.
+    value: &'a mut Option<T::Output>,
+}
 
-impl<'de> Shape<'de> for FirstTrigger<'_> {
+impl<'de, T: Shape<'de> + Default> Shape<'de> for First<'de, '_, T> {
     type Output = ();
 
     fn scalar(self, _scalar: Scalar<'de>) {}
 
     fn entries<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         while let Some(Key(key)) = entries.next_key()? {
-            if key == "triggerEvent" {
-                *self.0 = entries.next_value_seed(Any(StrictText))?.unwrap_or_default();
+            if key == self.key {
+                *self.value = Some(entries.next_value_seed(Any(T::default()))?);
                 return Ok(());
             }
             entries.next_value::<IgnoredAny>()?;
         }
         Ok(())
     }
+}
+
+/// Reads a body up to the first of this key; none where it has none, or is no JSON before it.
+fn first<'de, T: Shape<'de> + Default>(raw: &'de [u8], key: &'static str) -> Option<T::Output> {
+    let mut value = None;
+    // That more stands behind it than was read is an error, and none of ours.
+    let _ = begin_json(raw, First::<T> { key, value: &mut value });
+    value
 }
 
 /// `createdAt` alone.
@@ -114,7 +147,7 @@ impl<'de> Object<'de> for CreatedAt {
 
     fn field<A: MapAccess<'de>>(&mut self, key: &str, slot: Slot<'_, A>) -> Result<(), A::Error> {
         match key {
-            "createdAt" => self.0 = slot.time()?,
+            CREATED_AT => self.0 = slot.time()?,
             _ => slot.skip()?,
         }
         Ok(())

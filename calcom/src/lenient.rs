@@ -167,9 +167,9 @@ impl<'de> Shape<'de> for Flag {
     }
 }
 
-/// A point in time.
+/// A point in time: ISO 8601 with any offset.
 #[derive(Default)]
-struct Time;
+pub(crate) struct Time;
 
 impl<'de> Shape<'de> for Time {
     type Output = Option<prost_types::Timestamp>;

@@ -1,10 +1,11 @@
 //! From a verified body to the fields of a `BookingEvent`: which payload a trigger has, and where it stands.
 
-use calbridge_proto::v1::{BookingEvent, Trigger, booking_event::Payload};
+use calbridge_proto::v1::{BookingEvent, MeetingPayload, Trigger, booking_event::Payload};
+use serde::de::{Error as _, MapAccess};
 
 use crate::{
     envelope::{self, Envelope},
-    lenient::{Object, from_json},
+    lenient::{Object, Slot, StrictText, from_json},
     payload::{
         BookingObject, CalVideoNoShowObject, DelegationCredentialObject, FormObject, InstantMeetingObject,
         MeetingObject, NoShowObject, OutOfOfficeObject, PingObject, RecordingObject, UnknownObject,
@@ -44,14 +45,27 @@ pub fn type_body(raw: &[u8]) -> Typed {
         return Typed::default();
     };
     let text = surrogate::well_formed(text);
-    let Ok(Some(envelope)) = from_json::<Envelope<'_>>(&text) else {
+    in_order(&text).unwrap_or_else(|| in_any_order(&text))
+}
+
+/// What a body says that has its trigger before its payload, as Cal.com writes it: then it is known what the payload is
+/// when it comes, and one pass reads all. None where the body is otherwise.
+fn in_order(text: &str) -> Option<Typed> {
+    from_json::<InOrder>(text).ok().flatten()
+}
+
+/// What any body says. Its payload is passed by first and read when all that stands round it is known.
+fn in_any_order(text: &str) -> Typed {
+    let Ok(Some(envelope)) = from_json::<Envelope<'_>>(text) else {
         return Typed::default();
     };
     let trigger = envelope.trigger();
     let (event_time, payload) = match (trigger, envelope.payload) {
-        (_, Some(payload)) => (envelope.created_at, typed_payload(trigger, payload, true)),
+        (_, Some(payload)) => (envelope.created_at, typed_payload(trigger, payload, true).ok().flatten()),
         // The only triggers whose payload is the whole body. Anything else without a payload is a template.
-        (Trigger::MeetingStarted | Trigger::MeetingEnded, None) => (None, typed_payload(trigger, &text, false)),
+        (Trigger::MeetingStarted | Trigger::MeetingEnded, None) => {
+            (None, typed_payload(trigger, text, false).ok().flatten())
+        }
         (_, None) => (None, None),
     };
     let mut trigger_name = envelope.trigger_name;
@@ -62,9 +76,74 @@ pub fn type_body(raw: &[u8]) -> Typed {
     Typed { trigger, trigger_name, event_time, payload }
 }
 
-/// The payload that `trigger` has, from the text of the object that holds its fields.
-fn typed_payload(trigger: Trigger, json: &str, enveloped: bool) -> Option<Payload> {
-    match trigger {
+/// An envelope that says what its payload is before it comes.
+#[derive(Default)]
+struct InOrder(Typed);
+
+impl<'de> Object<'de> for InOrder {
+    type Message = Typed;
+
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, slot: Slot<'_, A>) -> Result<(), A::Error> {
+        let Self(typed) = self;
+        match key {
+            "createdAt" => typed.event_time = slot.time()?,
+            "triggerEvent" if typed.payload.is_none() => {
+                typed.trigger_name = slot.read::<StrictText>()?.unwrap_or_default();
+                typed.trigger = envelope::trigger(&typed.trigger_name);
+            }
+            "payload" if typed.payload.is_none() && !typed.trigger_name.is_empty() => {
+                typed.payload = typed_payload(typed.trigger, slot, true)?;
+                if typed.payload.is_none() {
+                    return Err(A::Error::custom("no payload of this trigger"));
+                }
+            }
+            // The last one counts.
+            "triggerEvent" | "payload" => return Err(A::Error::custom("another order")),
+            _ => slot.skip()?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Option<Typed> {
+        let Self(mut typed) = self;
+        envelope::cut(&mut typed.trigger_name);
+        typed.payload.is_some().then_some(typed)
+    }
+}
+
+/// Where the object stands that holds a payload's fields.
+trait Source<'de> {
+    type Error;
+
+    /// Reads it; none where something else stands there, or where it says nothing.
+    fn read<T: Object<'de>>(self) -> Result<Option<T::Message>, Self::Error>;
+}
+
+/// By itself.
+impl<'de> Source<'de> for &'de str {
+    type Error = serde_json::Error;
+
+    fn read<T: Object<'de>>(self) -> Result<Option<T::Message>, Self::Error> {
+        from_json::<T>(self)
+    }
+}
+
+/// Within its envelope.
+impl<'de, A: MapAccess<'de>> Source<'de> for Slot<'_, A> {
+    type Error = A::Error;
+
+    fn read<T: Object<'de>>(self) -> Result<Option<T::Message>, Self::Error> {
+        self.read::<T>()
+    }
+}
+
+/// The payload that `trigger` has.
+fn typed_payload<'de, S: Source<'de>>(
+    trigger: Trigger,
+    source: S,
+    enveloped: bool,
+) -> Result<Option<Payload>, S::Error> {
+    Ok(match trigger {
         Trigger::BookingCreated
         | Trigger::BookingRequested
         | Trigger::BookingRescheduled
@@ -74,38 +153,33 @@ fn typed_payload(trigger: Trigger, json: &str, enveloped: bool) -> Option<Payloa
         | Trigger::BookingPaid
         | Trigger::BookingLocationUpdated
         | Trigger::BookingReassigned
-        | Trigger::InstantMeetingAccepted => read::<BookingObject>(json).map(Payload::Booking),
+        | Trigger::InstantMeetingAccepted => source.read::<BookingObject>()?.map(Payload::Booking),
         Trigger::MeetingStarted | Trigger::MeetingEnded => {
-            let mut meeting = read::<MeetingObject>(json)?;
-            meeting.enveloped = enveloped;
-            Some(Payload::Meeting(meeting))
+            let meeting = source.read::<MeetingObject>()?;
+            meeting.map(|meeting| Payload::Meeting(MeetingPayload { enveloped, ..meeting }))
         }
-        Trigger::BookingNoShowUpdated => read::<NoShowObject>(json).map(Payload::NoShow),
+        Trigger::BookingNoShowUpdated => source.read::<NoShowObject>()?.map(Payload::NoShow),
         Trigger::AfterHostsCalVideoNoShow | Trigger::AfterGuestsCalVideoNoShow => {
-            read::<CalVideoNoShowObject>(json).map(Payload::CalVideoNoShow)
+            source.read::<CalVideoNoShowObject>()?.map(Payload::CalVideoNoShow)
         }
-        Trigger::InstantMeeting => read::<InstantMeetingObject>(json).map(Payload::InstantMeeting),
+        Trigger::InstantMeeting => source.read::<InstantMeetingObject>()?.map(Payload::InstantMeeting),
         Trigger::RecordingReady | Trigger::RecordingTranscriptionGenerated => {
-            read::<RecordingObject>(json).map(Payload::Recording)
+            source.read::<RecordingObject>()?.map(Payload::Recording)
         }
         Trigger::FormSubmitted | Trigger::FormSubmittedNoEvent | Trigger::RoutingFormFallbackHit => {
-            read::<FormObject>(json).map(Payload::Form)
+            source.read::<FormObject>()?.map(Payload::Form)
         }
-        Trigger::OooCreated => read::<OutOfOfficeObject>(json).map(Payload::OutOfOffice),
+        Trigger::OooCreated => source.read::<OutOfOfficeObject>()?.map(Payload::OutOfOffice),
         Trigger::DelegationCredentialError
         | Trigger::DelegationCredentialSecretRotated
         | Trigger::DelegationCredentialSecretRotationFailed
         | Trigger::DelegationCredentialRotationRequired => {
-            read::<DelegationCredentialObject>(json).map(Payload::DelegationCredential)
+            source.read::<DelegationCredentialObject>()?.map(Payload::DelegationCredential)
         }
-        Trigger::WrongAssignmentReport => read::<WrongAssignmentObject>(json).map(Payload::WrongAssignment),
-        Trigger::Ping => read::<PingObject>(json).map(Payload::Ping),
-        Trigger::Unspecified => read::<UnknownObject>(json).map(Payload::Unknown),
-    }
-}
-
-fn read<'de, T: Object<'de>>(json: &'de str) -> Option<T::Message> {
-    from_json::<T>(json).ok().flatten()
+        Trigger::WrongAssignmentReport => source.read::<WrongAssignmentObject>()?.map(Payload::WrongAssignment),
+        Trigger::Ping => source.read::<PingObject>()?.map(Payload::Ping),
+        Trigger::Unspecified => source.read::<UnknownObject>()?.map(Payload::Unknown),
+    })
 }
 
 #[cfg(test)]

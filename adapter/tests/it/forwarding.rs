@@ -1,6 +1,6 @@
 //! The stream to the service: it breaks, the service dies, answers late or not at all; no 2xx is ever wrong.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use calbridge_e2e::wait;
 use calbridge_process::Limits;
@@ -180,4 +180,32 @@ async fn a_large_body_goes_through_whole() {
     body.extend_from_slice(br#""}}"#);
     assert_eq!(exchange(adapter.address, webhook(&body)).await.status, 200);
     assert_eq!(service.events()[0].raw_body, body);
+}
+
+#[tokio::test]
+async fn a_copy_is_sent_on_as_the_first_was_however_many_come() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, limits()).await;
+    // To the MAC a line end is nothing; to the body it is.
+    let (body, ended) = (created("uid-1"), [created("uid-1"), b"\n".to_vec()].concat());
+    for body in [&body, &ended, &body, &ended, &body, &ended, &body] {
+        let answer = exchange(adapter.address, webhook(body)).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert!(answer.body.contains(r#""event":"BOOKING_CREATED""#), "{}", answer.body);
+    }
+    let mut events = service.events();
+    for (at, event) in events.iter().enumerate() {
+        assert_eq!(event.raw_body, if at % 2 == 0 { &body } else { &ended });
+    }
+    let ids: BTreeSet<String> = events.iter_mut().map(|event| std::mem::take(&mut event.request_id)).collect();
+    assert_eq!(ids.len(), 7, "each request has an id of its own");
+    for event in &mut events {
+        event.raw_body.clear();
+        event.trace_parent.clear();
+        event.receive_time = None;
+    }
+    assert!(events[0].payload.is_some() && events[0].event_time.is_some());
+    for event in &events {
+        assert_eq!(event, &events[0]);
+    }
 }

@@ -30,13 +30,15 @@ fn the_time_of_a_body_is_its_outermost_created_at() {
         (r#"{"createdAt":1767225600}"#, None),
         (r#"{"createdAt":"yesterday"}"#, None),
         (r#"[{"createdAt":"2026-01-01T00:00:00Z"}]"#, None),
-        (r#"{"createdAt":"2026-01-01T00:00:00Z""#, None),
+        (r#"{"created\u0041t":"2020-01-01T00:00:00Z","createdAt":"2026-01-01T00:00:00Z"}"#, Some(at(1_767_225_600, 0))),
+        (r#"{"createdAt":"2020-01-01T00:00:00Z","created\u0041t":"2026-01-01T00:00:00Z"}"#, Some(at(1_767_225_600, 0))),
+        (r#"{"createdAt":null,"payload":{}}"#, None),
         ("false", None),
         ("", None),
     ] {
         assert_eq!(created_at(body.as_bytes()), time, "{body}");
     }
-    assert_eq!(created_at(b"{\"createdAt\":\"2026-01-01T00:00:00Z\",\"a\":\"\xff\"}"), None);
+    assert_eq!(created_at(b"{\"\xff\":1,\"createdAt\":\"2026-01-01T00:00:00Z\"}"), None);
 }
 
 #[test]
@@ -51,6 +53,12 @@ fn it_is_what_typing_finds_where_there_is_an_envelope_and_the_row_s_where_there_
         };
         assert!(wanted.is_some(), "{trigger:?}");
         assert_eq!(created_at(&raw), wanted, "{trigger:?}");
+        let text = str::from_utf8(&raw).unwrap();
+        assert_eq!(
+            wanted,
+            from_json::<CreatedAt>(text).unwrap(),
+            "its beginning says what the whole says: {trigger:?}"
+        );
     }
 }
 

@@ -3,7 +3,7 @@ mod hostile;
 use calbridge_proto::v1::{BookingEvent, BookingPayload, Trigger, booking_event::Payload};
 use jiff::Timestamp;
 
-use super::{Typed, type_body};
+use super::{Typed, in_order, type_body};
 use crate::envelope::TRIGGER_NAME_BYTES_MAX;
 use crate::golden::{self, Golden, Path};
 
@@ -68,7 +68,8 @@ fn every_trigger_of_every_path_has_its_payload() {
     for trigger in triggers() {
         for path in [Path::Direct, Path::Confirm, Path::Payment, Path::Queue] {
             let golden = Golden { path, ..golden() };
-            let typed = type_body(&golden::body(trigger, &golden));
+            let body = golden::body(trigger, &golden);
+            let typed = type_body(&body);
             let name = golden::trigger_name(trigger);
             assert_eq!((typed.trigger, typed.trigger_name.as_str()), (trigger, name));
 
@@ -76,6 +77,8 @@ fn every_trigger_of_every_path_has_its_payload() {
             assert_eq!(kind(&payload), expected_kind(name), "{name}");
             let flat = matches!(trigger, Trigger::MeetingStarted | Trigger::MeetingEnded) && path != Path::Queue;
             assert_eq!(typed.event_time.is_none(), flat, "{name} {path:?}");
+            let in_one_pass = in_order(str::from_utf8(&body).expect("a text"));
+            assert_eq!(in_one_pass.is_none(), flat, "{name} {path:?}");
             let names_no_booking =
                 matches!(kind(&payload), "form" | "out_of_office" | "delegation_credential" | "ping")
                     || (path == Path::Queue && matches!(kind(&payload), "instant_meeting" | "recording"));
@@ -120,6 +123,25 @@ fn what_has_no_envelope_is_unparsed() {
         b"{\"triggerEvent\":null,\"uid\":\"u1\"}",
     ] {
         assert_eq!(type_body(body), Typed::default(), "{}", String::from_utf8_lossy(body));
+    }
+}
+
+#[test]
+fn of_a_key_that_stands_twice_the_last_counts_wherever_it_stands() {
+    let [created, paid] = ["BOOKING_CREATED", "BOOKING_PAID"].map(|name| format!(r#""triggerEvent":"{name}""#));
+    let [one, two] = ["u1", "u2"].map(|uid| format!(r#""payload":{{"uid":"{uid}"}}"#));
+    for (body, trigger, uid) in [
+        (format!("{{{created},{one}}}"), Trigger::BookingCreated, Some("u1")),
+        (format!("{{{created},{paid},{one}}}"), Trigger::BookingPaid, Some("u1")),
+        (format!("{{{created},{one},{paid}}}"), Trigger::BookingPaid, Some("u1")),
+        (format!("{{{created},{one},{two}}}"), Trigger::BookingCreated, Some("u2")),
+        (format!("{{{one},{created}}}"), Trigger::BookingCreated, Some("u1")),
+        (format!(r#"{{{created},{one},"payload":null}}"#), Trigger::BookingCreated, None),
+        (format!(r#"{{{created},{one},"triggerEvent":7}}"#), Trigger::Unspecified, None),
+    ] {
+        let typed = type_body(body.as_bytes());
+        assert_eq!(typed.trigger, trigger, "{body}");
+        assert_eq!(typed.payload.as_ref().and_then(Payload::booking_uid), uid, "{body}");
     }
 }
 

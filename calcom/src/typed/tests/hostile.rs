@@ -8,7 +8,7 @@ use super::{booking, golden};
 use crate::{
     envelope::TRIGGER_NAME_BYTES_MAX,
     golden::{Golden, Path, body as golden_body},
-    typed::{Typed, type_body},
+    typed::{Typed, in_any_order, in_order, type_body},
 };
 
 #[test]
@@ -99,6 +99,11 @@ proptest! {
         type_body(&body).into_event(&mut event);
         prop_assert_eq!(BookingEvent::decode(event.encode_to_vec().as_slice()).expect("decodes"), event);
         prop_assert_eq!(type_body(&body), type_body(&body));
+        if let Some(text) = str::from_utf8(&body).ok()
+            && let Some(typed) = in_order(text)
+        {
+            prop_assert_eq!(typed, in_any_order(text), "one pass finds what two do");
+        }
     }
 
     #[test]
