@@ -3,8 +3,10 @@
 //! `FORM_SUBMITTED` spreads a form's answers, whose keys users choose, beside these three; they can take the place of
 //! none of them, and nothing else is read here.
 
+use std::sync::LazyLock;
+
 use calbridge_proto::v1::Trigger;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use serde::de::{IgnoredAny, MapAccess};
 
 use crate::{
@@ -22,7 +24,7 @@ const TRIGGER_EVENT: &str = "triggerEvent";
 const CREATED_AT: &str = "createdAt";
 
 /// What begins a character by its number.
-const JSON_ESCAPE: &[u8] = b"\\u";
+const JSON_ESCAPE: &str = "\\u";
 
 /// What a body says first of all: its trigger as far as the schema knows it, and `triggerEvent` as sent, cut at 128
 /// bytes. Of a body in Cal.com's envelope it is what [`type_body`](crate::type_body) finds, for a fraction of the cost:
@@ -64,7 +66,9 @@ pub fn created_at(raw: &[u8]) -> Option<prost_types::Timestamp> {
 /// What the only `createdAt` says that stands in a body, where that is the outermost object's. Cal.com writes it before
 /// the payload, so there is little to read; a key that is written with escapes would be seen by none but a parser.
 fn only_created_at(raw: &[u8]) -> Option<CreatedAt> {
-    if memmem::find(raw, JSON_ESCAPE).is_some() || memmem::find_iter(raw, CREATED_AT.as_bytes()).nth(1).is_some() {
+    static FIND_CREATED_AT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(CREATED_AT));
+    static FIND_ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(JSON_ESCAPE));
+    if FIND_ESCAPE.find(raw).is_some() || FIND_CREATED_AT.find_iter(raw).nth(1).is_some() {
         return None;
     }
     first::<Time>(raw, CREATED_AT).map(CreatedAt)

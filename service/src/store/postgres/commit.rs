@@ -13,6 +13,7 @@ use std::{
 use calbridge_process::crash::{self, Point};
 use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
+use tokio::task::yield_now;
 use tokio_postgres::{Error, Row, types::ToSql};
 
 use super::{
@@ -70,17 +71,22 @@ pub(super) async fn commit(
     let plan = sorted.plan(head, &rows, copies)?;
     // What is written travels with the commit: there is no place between the two.
     crash::at(Point::StoreCommit);
+    let changes = &plan.changes;
+    let bookings = async {
+        let bookings = write.bookings(packer, changes.bookings(), changes.folded.first);
+        tokio::try_join!(biased; bookings, write.head(head, plan.head), client.batch_execute(end))
+    };
+    let contents = async {
+        let (bodies, transitions) = (write.bodies(packer, changes), write.transitions(packer, changes));
+        tokio::try_join!(biased; bodies, transitions, behind(bookings))
+    };
     tokio::try_join!(
         biased;
-        write.deliveries(&plan.changes),
-        write.bodies(packer, &plan.changes),
-        write.transitions(packer, &plan.changes),
+        write.deliveries(changes),
         write.mentions(plan.mentions()),
         write.counts(&plan),
         write.notes(&plan),
-        write.bookings(packer, plan.changes.bookings(), plan.changes.folded.first),
-        write.head(head, plan.head),
-        client.batch_execute(end),
+        behind(contents),
     )?;
     crash::at(Point::StoreCommitted);
     let head = plan.head;
@@ -201,6 +207,13 @@ async fn write_changes(
         client.batch_execute(end),
     )?;
     Ok(())
+}
+
+/// Lets the connection's task send what was handed to it before: it would have to wait until this task waits, and the
+/// server with it, while rows are packed here.
+async fn behind<T>(statements: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    yield_now().await;
+    statements.await
 }
 
 /// The rows of these bookings, as far as they are kept.
