@@ -11,6 +11,7 @@ mod follow;
 pub(super) mod maintain;
 mod open;
 mod queries;
+mod records;
 mod retention;
 mod schema;
 mod write;

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_first.sql"),
     include_str!("../../../migrations/postgres/0002_retention.sql"),
     include_str!("../../../migrations/postgres/0003_consumers.sql"),
+    include_str!("../../../migrations/postgres/0004_rows.sql"),
 ];
 
 /// Where the version stands. Whoever migrates locks its row, so that replicas that start together take turns.

@@ -13,10 +13,11 @@ use std::{
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::{Error, Statement};
 
+use super::records::{Fault, Record, Records};
 use crate::store::{
     Position,
     changes::{Changes, DeliveryRow, MentionRow, TransitionRow},
-    pack::Packer,
+    pack::{Packed, Packer},
     replay::Kept,
     round::Plan,
 };
@@ -24,18 +25,14 @@ use crate::store::{
 const DELIVERIES: &str = "INSERT INTO deliveries (position, delivery_id, tenant, key_time, identity, body_sha256,
         body_size, trigger, trigger_name, receive_time, event_time, disposition, outcome, secret_id, request_id,
         content_type, webhook_version, booking_uid, mentioned, trace_id, siblings_silent)
-    SELECT * FROM UNNEST($1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bigint[],
-        $8::integer[], $9::text[], $10::bigint[], $11::bigint[], $12::integer[], $13::integer[], $14::text[],
-        $15::uuid[], $16::text[], $17::text[], $18::text[], $19::bytea[], $20::text[], $21::boolean[])";
-const BODIES: &str = "INSERT INTO bodies (position, encoding, body)
-    SELECT * FROM UNNEST($1::bigint[], $2::smallint[], $3::bytea[])";
+    SELECT * FROM UNNEST($1::delivery_row[])";
+const BODIES: &str = "INSERT INTO bodies (position, encoding, body) SELECT * FROM UNNEST($1::body_row[])";
 const TRANSITIONS: &str =
     "INSERT INTO transitions (position, delivery, tenant, uid, kind, from_status, to_status, rule,
         source, commit_time, booking, trace_id)
-    SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::integer[], $6::integer[],
-        $7::integer[], $8::text[], $9::integer[], $10::bigint[], $11::bytea[], $12::text[])";
+    SELECT * FROM UNNEST($1::transition_row[])";
 const MENTIONS: &str = "INSERT INTO mentions (tenant, uid, position, delivery, outcome, source)
-    SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::integer[], $6::integer[])";
+    SELECT * FROM UNNEST($1::mention_row[])";
 const NOTES: &str = "INSERT INTO duplicates (position, delivery, receive_time, secret_id, trace_id)
     SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])";
 const COUNTS: &str = "UPDATE deliveries d SET duplicate_count = c.count
@@ -44,20 +41,13 @@ const COUNTS: &str = "UPDATE deliveries d SET duplicate_count = c.count
 const SHOWN_NEW: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
         rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told, first_position)
     SELECT r.tenant, r.uid, r.state, 1, r.status, r.start_time, r.update_time, r.position, r.rescheduled_from, r.link,
-        r.seated, r.organizer, r.event_type_id, r.clock_end, r.clock_told, $15::bigint
-    FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[],
-        $8::text[], $9::integer[], $10::boolean[], $11::text[], $12::bigint[], $13::bigint[], $14::boolean[])
-        AS r (tenant, uid, state, status, start_time, update_time, position, rescheduled_from, link, seated, organizer,
-        event_type_id, clock_end, clock_told)";
+        r.seated, r.organizer, r.event_type_id, r.clock_end, r.clock_told, $2::bigint
+    FROM UNNEST($1::booking_row[]) AS r";
 const SHOWN: &str = "UPDATE bookings b SET state = r.state, visible = 1, status = r.status, start_time = r.start_time,
         update_time = r.update_time, position = r.position, rescheduled_from = r.rescheduled_from, link = r.link,
         seated = r.seated, organizer = r.organizer, event_type_id = r.event_type_id, clock_end = r.clock_end,
         clock_told = r.clock_told
-    FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[],
-        $8::text[], $9::integer[], $10::boolean[], $11::text[], $12::bigint[], $13::bigint[], $14::boolean[])
-        AS r (tenant, uid, state, status, start_time, update_time, position, rescheduled_from, link, seated, organizer,
-        event_type_id, clock_end, clock_told)
-    WHERE b.tenant = r.tenant AND b.uid = r.uid";
+    FROM UNNEST($1::booking_row[]) AS r WHERE b.tenant = r.tenant AND b.uid = r.uid";
 const AS_BEFORE: &str = "UPDATE bookings b SET state = r.state, clock_end = r.clock_end, clock_told = r.clock_told
     FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::boolean[])
         AS r (tenant, uid, state, clock_end, clock_told)
@@ -69,13 +59,11 @@ const HIDDEN: &str = "INSERT INTO bookings (tenant, uid, state, visible, status,
         AS r (tenant, uid, state, rescheduled_from, link)
     ON CONFLICT (tenant, uid) DO UPDATE SET state = excluded.state, rescheduled_from = excluded.rescheduled_from,
         link = excluded.link";
-const FOUND_BY_NEW: &str = "INSERT INTO terms (term, start_time, uid)
-    SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::text[])";
+const FOUND_BY_NEW: &str = "INSERT INTO terms (term, start_time, uid) SELECT * FROM UNNEST($1::term_row[])";
 /// A release that derives otherwise may find them there.
 const FOUND_BY: &str = "INSERT INTO terms (term, start_time, uid)
-    SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::text[]) ON CONFLICT DO NOTHING";
-const NOT_FOUND_BY: &str = "DELETE FROM terms t USING UNNEST($1::bigint[], $2::bigint[], $3::text[])
-        AS g (term, start_time, uid)
+    SELECT * FROM UNNEST($1::term_row[]) ON CONFLICT DO NOTHING";
+const NOT_FOUND_BY: &str = "DELETE FROM terms t USING UNNEST($1::term_row[]) AS g
     WHERE t.term = g.term AND t.start_time = g.start_time AND t.uid = g.uid";
 const HEAD: &str = "UPDATE head SET position = $1";
 const KEPT: &str = "UPDATE deliveries SET trigger = $2, trigger_name = $3, event_time = $4, outcome = $5,
@@ -128,38 +116,33 @@ impl<'c> Statements<'c> {
     /// Deliveries that were not kept before.
     pub(super) async fn deliveries(&self, changes: &Changes<'_>) -> Result<(), Error> {
         let rows: Vec<_> = changes.deliveries().collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.client
-            .execute(
-                &self.deliveries,
-                &[
-                    &column(&rows, |row| row.position.0),
-                    &column(&rows, |row| row.delivery.delivery_id),
-                    &column(&rows, |row| row.delivery.key.tenant.as_ref()),
-                    &column(&rows, |row| row.delivery.key.time),
-                    &column(&rows, |row| row.delivery.key.identity.as_bytes()),
-                    &column(&rows, DeliveryRow::body_sha256),
-                    &column(&rows, DeliveryRow::body_size),
-                    &column(&rows, |row| row.delivery.event.trigger),
-                    &column(&rows, |row| text(&row.delivery.event.trigger_name)),
-                    &column(&rows, DeliveryRow::receive_time),
-                    &column(&rows, DeliveryRow::event_time),
-                    &column(&rows, |row| i32::from(row.disposition())),
-                    &column(&rows, |row| i32::from(row.outcome)),
-                    &column(&rows, |row| text(&row.delivery.event.secret_id)),
-                    &column(&rows, DeliveryRow::request_id),
-                    &column(&rows, |row| text(&row.delivery.event.content_type)),
-                    &column(&rows, |row| text(&row.delivery.event.webhook_version)),
-                    &column(&rows, |row| row.delivery.booking_uid.as_deref()),
-                    &column(&rows, |row| row.mentioned.as_deref()),
-                    &column(&rows, |row| row.delivery.trace_id.as_str()),
-                    &column(&rows, |row| row.delivery.leaves_siblings_silent),
-                ],
-            )
-            .await?;
-        Ok(())
+        let write = |row: &DeliveryRow<'_>, record: &mut Record<'_>| {
+            let (delivery, event) = (row.delivery, &row.delivery.event);
+            record.put(&[
+                &row.position.0,
+                &delivery.delivery_id,
+                &delivery.key.tenant.as_ref(),
+                &delivery.key.time,
+                &delivery.key.identity.as_bytes(),
+                &row.body_sha256(),
+                &row.body_size(),
+                &event.trigger,
+                &text(&event.trigger_name),
+                &row.receive_time(),
+                &row.event_time(),
+                &i32::from(row.disposition()),
+                &i32::from(row.outcome),
+                &text(&event.secret_id),
+                &row.request_id(),
+                &text(&event.content_type),
+                &text(&event.webhook_version),
+                &delivery.booking_uid,
+                &row.mentioned,
+                &delivery.trace_id,
+                &delivery.leaves_siblings_silent,
+            ])
+        };
+        self.records(&self.deliveries, &rows, write).await
     }
 
     /// Their bodies.
@@ -168,20 +151,10 @@ impl<'c> Statements<'c> {
             let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
             changes.bodies().map(|(position, body)| (position, packer.body(body))).collect()
         };
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.client
-            .execute(
-                &self.bodies,
-                &[
-                    &column(&rows, |(position, _)| position.0),
-                    &column(&rows, |(_, body)| body.encoding),
-                    &column(&rows, |(_, body)| body.bytes.as_ref()),
-                ],
-            )
-            .await?;
-        Ok(())
+        let write = |(position, body): &(Position, Packed<'_>), record: &mut Record<'_>| {
+            record.put(&[&position.0, &body.encoding, &body.bytes.as_ref()])
+        };
+        self.records(&self.bodies, &rows, write).await
     }
 
     /// The log.
@@ -194,51 +167,33 @@ impl<'c> Statements<'c> {
             }
             rows
         };
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.client
-            .execute(
-                &self.transitions,
-                &[
-                    &column(&rows, |row| row.position.0),
-                    &column(&rows, |row| row.delivery.0),
-                    &column(&rows, |row| row.made.tenant.as_str()),
-                    &column(&rows, |row| row.made.uid.as_str()),
-                    &column(&rows, |row| row.made.kind),
-                    &column(&rows, |row| row.made.from_status),
-                    &column(&rows, |row| row.made.to_status),
-                    &column(&rows, |row| row.made.rule.as_str()),
-                    &column(&rows, |row| row.made.source),
-                    &column(&rows, |row| row.commit_time),
-                    &column(&rows, |row| row.booking.as_slice()),
-                    &column(&rows, |row| row.trace_id),
-                ],
-            )
-            .await?;
-        Ok(())
+        let write = |row: &TransitionRow<'_>, record: &mut Record<'_>| {
+            record.put(&[
+                &row.position.0,
+                &row.delivery.0,
+                &row.made.tenant,
+                &row.made.uid,
+                &row.made.kind,
+                &row.made.from_status,
+                &row.made.to_status,
+                &row.made.rule,
+                &row.made.source,
+                &row.commit_time,
+                &row.booking,
+                &row.trace_id,
+            ])
+        };
+        self.records(&self.transitions, &rows, write).await
     }
 
     /// Timelines.
     pub(super) async fn mentions<'r>(&self, mentions: impl Iterator<Item = MentionRow<'r>>) -> Result<(), Error> {
         let rows: Vec<MentionRow<'_>> = mentions.collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.client
-            .execute(
-                &self.mentions,
-                &[
-                    &column(&rows, |row| row.tenant),
-                    &column(&rows, |row| row.uid),
-                    &column(&rows, |row| row.position.0),
-                    &column(&rows, |row| row.delivery.0),
-                    &column(&rows, |row| i32::from(row.outcome)),
-                    &column(&rows, |row| i32::from(row.source)),
-                ],
-            )
-            .await?;
-        Ok(())
+        let write = |row: &MentionRow<'_>, record: &mut Record<'_>| {
+            let (outcome, source) = (i32::from(row.outcome), i32::from(row.source));
+            record.put(&[&row.tenant, &row.uid, &row.position.0, &row.delivery.0, &outcome, &source])
+        };
+        self.records(&self.mentions, &rows, write).await
     }
 
     /// Copies are counted.
@@ -274,6 +229,20 @@ impl<'c> Statements<'c> {
                 ],
             )
             .await?;
+        Ok(())
+    }
+
+    /// Has a statement write rows, if there are any.
+    async fn records<R: Sync>(
+        &self,
+        statement: &Statement,
+        rows: &[R],
+        write: impl Fn(&R, &mut Record<'_>) -> Result<(), Fault> + Sync,
+    ) -> Result<(), Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.client.execute(statement, &[&Records { rows, write }]).await?;
         Ok(())
     }
 

@@ -7,7 +7,10 @@ use std::{
 
 use tokio_postgres::{Error, Statement, types::ToSql};
 
-use super::{Statements, column, text};
+use super::{
+    super::records::{Record, Records},
+    Statements, column, text,
+};
 use crate::store::{
     Position,
     fold::{Columns, FoldedBooking, Shows},
@@ -60,7 +63,7 @@ impl Statements<'_> {
         Ok(())
     }
 
-    /// `more` is what the statement has behind the columns.
+    /// `more` is what the statement has behind the rows.
     async fn shown(
         &self,
         statement: &Statement,
@@ -70,23 +73,27 @@ impl Statements<'_> {
         if rows.is_empty() {
             return Ok(());
         }
-        let columns: [&(dyn ToSql + Sync); 14] = [
-            &column(&rows, |(row, _)| row.booking.key.0.as_ref()),
-            &column(&rows, |(row, _)| row.booking.key.1.as_str()),
-            &column(&rows, |(row, _)| row.state.as_ref()),
-            &column(&rows, |(_, columns)| columns.status),
-            &column(&rows, |(_, columns)| columns.start_time),
-            &column(&rows, |(_, columns)| columns.update_time),
-            &column(&rows, |(_, columns)| columns.position.0),
-            &column(&rows, |(_, columns)| columns.rescheduled_from.as_deref().map(text)),
-            &column(&rows, |(_, columns)| columns.link),
-            &column(&rows, |(_, columns)| columns.seated),
-            &column(&rows, |(_, columns)| columns.organizer.as_deref().map(text)),
-            &column(&rows, |(_, columns)| columns.event_type_id),
-            &column(&rows, |(row, _)| row.booking.clock_end),
-            &column(&rows, |(row, _)| row.booking.clock_told),
-        ];
-        self.client.execute(statement, &[&columns, more].concat()).await?;
+        let write = |(row, columns): &(&PackedRow<'_>, &Columns), record: &mut Record<'_>| {
+            let booking = row.booking;
+            record.put(&[
+                &booking.key.0.as_ref(),
+                &booking.key.1,
+                &row.state.as_ref(),
+                &columns.status,
+                &columns.start_time,
+                &columns.update_time,
+                &columns.position.0,
+                &columns.rescheduled_from.as_deref().map(text),
+                &columns.link,
+                &columns.seated,
+                &columns.organizer.as_deref().map(text),
+                &columns.event_type_id,
+                &booking.clock_end,
+                &booking.clock_told,
+            ])
+        };
+        let records: [&(dyn ToSql + Sync); 1] = [&Records { rows: &rows, write }];
+        self.client.execute(statement, &[&records, more].concat()).await?;
         Ok(())
     }
 
@@ -136,19 +143,9 @@ impl Statements<'_> {
             .flat_map(|booking| booking.terms.iter().map(move |(term, finds)| (term, *finds, booking.key.1.as_str())))
             .filter(|(_, finds, _)| *finds == wanted)
             .collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.client
-            .execute(
-                statement,
-                &[
-                    &column(&rows, |((term, _), ..)| *term),
-                    &column(&rows, |((_, start), ..)| *start),
-                    &column(&rows, |(_, _, uid)| *uid),
-                ],
-            )
-            .await?;
-        Ok(())
+        let write = |((term, start), _, uid): &(&(i64, i64), bool, &str), record: &mut Record<'_>| {
+            record.put(&[term, start, uid])
+        };
+        self.records(statement, &rows, write).await
     }
 }
