@@ -18,10 +18,13 @@ use crate::{
 pub(crate) const TRIGGER_NAME_BYTES_MAX: usize = 128;
 
 /// The key of an envelope's trigger.
-const TRIGGER_EVENT: &str = "triggerEvent";
+pub(crate) const TRIGGER_EVENT: &str = "triggerEvent";
 
 /// The key of its time.
-const CREATED_AT: &str = "createdAt";
+pub(crate) const CREATED_AT: &str = "createdAt";
+
+/// The key of what it holds.
+pub(crate) const PAYLOAD: &str = "payload";
 
 /// What begins a character by its number.
 const JSON_ESCAPE: &str = "\\u";
@@ -92,7 +95,7 @@ impl<'de> Object<'de> for Envelope<'de> {
         match key {
             TRIGGER_EVENT => self.trigger_name = slot.read::<StrictText>()?.unwrap_or_default(),
             CREATED_AT => self.created_at = slot.time()?,
-            "payload" => self.payload = Some(slot.raw()?.get()).filter(|json| json.starts_with('{')),
+            PAYLOAD => self.payload = Some(slot.raw()?.get()).filter(|json| json.starts_with('{')),
             _ => slot.skip()?,
         }
         Ok(())

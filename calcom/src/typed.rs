@@ -4,7 +4,7 @@ use calbridge_proto::v1::{BookingEvent, MeetingPayload, Trigger, booking_event::
 use serde::de::{Error as _, MapAccess};
 
 use crate::{
-    envelope::{self, Envelope},
+    envelope::{self, CREATED_AT, Envelope, PAYLOAD, TRIGGER_EVENT},
     lenient::{Object, Slot, StrictText, from_json},
     payload::{
         BookingObject, CalVideoNoShowObject, DelegationCredentialObject, FormObject, InstantMeetingObject,
@@ -86,19 +86,19 @@ impl<'de> Object<'de> for InOrder {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, slot: Slot<'_, A>) -> Result<(), A::Error> {
         let Self(typed) = self;
         match key {
-            "createdAt" => typed.event_time = slot.time()?,
-            "triggerEvent" if typed.payload.is_none() => {
+            CREATED_AT => typed.event_time = slot.time()?,
+            TRIGGER_EVENT if typed.payload.is_none() => {
                 typed.trigger_name = slot.read::<StrictText>()?.unwrap_or_default();
                 typed.trigger = envelope::trigger(&typed.trigger_name);
             }
-            "payload" if typed.payload.is_none() && !typed.trigger_name.is_empty() => {
+            PAYLOAD if typed.payload.is_none() && !typed.trigger_name.is_empty() => {
                 typed.payload = typed_payload(typed.trigger, slot, true)?;
                 if typed.payload.is_none() {
                     return Err(A::Error::custom("no payload of this trigger"));
                 }
             }
             // The last one counts.
-            "triggerEvent" | "payload" => return Err(A::Error::custom("another order")),
+            TRIGGER_EVENT | PAYLOAD => return Err(A::Error::custom("another order")),
             _ => slot.skip()?,
         }
         Ok(())
