@@ -69,16 +69,16 @@ pub(super) async fn commit(
     let sorted = round::sort_out(batch, |key| Ok(firsts.remove(key)))?;
     let copies = copies(client, &sorted.repeated()).await?;
     let plan = sorted.plan(head, &rows, copies)?;
-    // What is written travels with the commit: there is no place between the two.
+    // No answer is waited for between what is written and the commit: who dies there leaves nothing behind.
     crash::at(Point::StoreCommit);
     let changes = &plan.changes;
-    let bookings = async {
+    let last = async {
         let bookings = write.bookings(packer, changes.bookings(), changes.folded.first);
         tokio::try_join!(biased; bookings, write.head(head, plan.head), client.batch_execute(end))
     };
-    let contents = async {
+    let middle = async {
         let (bodies, transitions) = (write.bodies(packer, changes), write.transitions(packer, changes));
-        tokio::try_join!(biased; bodies, transitions, behind(bookings))
+        tokio::try_join!(biased; bodies, transitions, behind(last))
     };
     tokio::try_join!(
         biased;
@@ -86,7 +86,7 @@ pub(super) async fn commit(
         write.mentions(plan.mentions()),
         write.counts(&plan),
         write.notes(&plan),
-        behind(contents),
+        behind(middle),
     )?;
     crash::at(Point::StoreCommitted);
     let head = plan.head;

@@ -276,7 +276,7 @@ impl<'c> Statements<'c> {
     }
 }
 
-/// One column of the rows.
+/// One column of the rows, as an array of its own: for the statements that few rounds have.
 pub(super) fn column<'r, R, T>(rows: &'r [R], of: impl Fn(&'r R) -> T) -> Vec<T> {
     rows.iter().map(of).collect()
 }
