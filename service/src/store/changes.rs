@@ -77,11 +77,6 @@ impl<'a> Changes<'a> {
         })
     }
 
-    /// The body of each of them.
-    pub(crate) fn bodies(&self) -> impl Iterator<Item = (Position, &'a [u8])> {
-        self.told().map(|(delivery, _, folded)| (folded.position, delivery.event.raw_body.as_ref()))
-    }
-
     pub(crate) fn transitions(&self) -> impl Iterator<Item = TransitionRow<'_>> {
         let traced = self.source != TransitionSource::Webhook;
         let told = self.told().flat_map(move |(_, kept_at, folded)| {

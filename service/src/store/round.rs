@@ -173,6 +173,12 @@ impl Plan<'_> {
         Some(Copies { count: 0, uids: folded.mentions.iter().map(|mention| mention.uid.clone()).collect() })
     }
 
+    /// Of what goes with each delivery of the batch, what goes with those that are new.
+    pub(crate) fn new_of<T>(&self, of_batch: Vec<T>) -> impl Iterator<Item = T> {
+        let of_batch = of_batch.into_iter().zip(&self.standings);
+        of_batch.filter(|(_, standing)| matches!(standing, Standing::New(_))).map(|(of, _)| of)
+    }
+
     /// The line of every timeline that the round speaks in.
     pub(crate) fn mentions(&self) -> impl Iterator<Item = MentionRow<'_>> {
         self.changes.mentions().chain(self.notes.iter().flat_map(Note::mentions))

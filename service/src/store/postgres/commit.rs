@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use calbridge_process::crash::{self, Point};
@@ -25,7 +25,7 @@ use crate::store::{
     changes::Changes,
     fold::{self, LoadedRows, Occasion},
     mentioned,
-    pack::{self, Packer},
+    pack::{self, Packed, Packer},
     replay::{self, Kept},
     round::{self, Copies},
     view::LoadedRow,
@@ -63,7 +63,8 @@ pub(super) async fn commit(
     let keys: Vec<&DeliveryKey> = batch.deliveries.iter().map(|delivery| &delivery.key).collect();
     let touched = fold::touched(&batch.deliveries);
     let known = async { tokio::try_join!(biased; first_results(client, &keys), load(client, touched)) };
-    let (head, (firsts, rows)) = begin(client, known).await?;
+    let bodies = async { Ok(pack_bodies(packer, batch)) };
+    let ((head, (firsts, rows)), bodies) = tokio::try_join!(biased; begin(client, known), behind(bodies))?;
     let mut firsts: HashMap<&DeliveryKey, FirstResult> =
         keys.into_iter().zip(firsts).filter_map(|(key, first)| Some((key, first?))).collect();
     let sorted = round::sort_out(batch, |key| Ok(firsts.remove(key)))?;
@@ -72,21 +73,20 @@ pub(super) async fn commit(
     // No answer is waited for between what is written and the commit: who dies there leaves nothing behind.
     crash::at(Point::StoreCommit);
     let changes = &plan.changes;
-    let last = async {
-        let bookings = write.bookings(packer, changes.bookings(), changes.folded.first);
-        tokio::try_join!(biased; bookings, write.head(head, plan.head), client.batch_execute(end))
-    };
-    let middle = async {
-        let (bodies, transitions) = (write.bodies(packer, changes), write.transitions(packer, changes));
-        tokio::try_join!(biased; bodies, transitions, behind(last))
-    };
+    let deliveries: Vec<_> = changes.deliveries().collect();
+    let bodies: Vec<_> = deliveries.iter().map(|row| row.position).zip(plan.new_of(bodies)).collect();
+    let mentions: Vec<_> = plan.mentions().collect();
+    let last =
+        async { tokio::try_join!(biased; write.logged(packer, changes, (head, plan.head)), client.batch_execute(end)) };
     tokio::try_join!(
         biased;
-        write.deliveries(changes),
-        write.mentions(plan.mentions()),
+        write.received(&deliveries, &bodies, &mentions),
         write.counts(&plan),
         write.notes(&plan),
-        behind(middle),
+        behind(async {
+            let bookings = write.bookings(packer, changes.bookings(), changes.folded.first);
+            tokio::try_join!(biased; bookings, behind(last))
+        }),
     )?;
     crash::at(Point::StoreCommitted);
     let head = plan.head;
@@ -196,14 +196,14 @@ async fn write_changes(
     changes: &Changes<'_>,
     head: Position,
 ) -> Result<(), StoreError> {
+    let mentions: Vec<_> = changes.mentions().collect();
     tokio::try_join!(
         biased;
         write.kept(kept),
-        write.transitions(packer, changes),
-        write.mentions(changes.mentions()),
+        write.received(&[], &[], &mentions),
         Box::pin(write.bookings(packer, changes.bookings(), changes.folded.first)),
         retention::spoke_earlier(client, kept.map(|kept| kept.position), changes.bookings()),
-        write.head(head, changes.folded.head),
+        write.logged(packer, changes, (head, changes.folded.head)),
         client.batch_execute(end),
     )?;
     Ok(())
@@ -211,9 +211,15 @@ async fn write_changes(
 
 /// Lets the connection's task send what was handed to it before: it would have to wait until this task waits, and the
 /// server with it, while rows are packed here.
-async fn behind<T>(statements: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+async fn behind<T, E>(statements: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     yield_now().await;
     statements.await
+}
+
+/// The bodies of a batch, for those of them that are new.
+fn pack_bodies<'b>(packer: &Mutex<Packer>, batch: &'b Batch) -> Vec<Packed<'b>> {
+    let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
+    batch.deliveries.iter().map(|delivery| packer.body(&delivery.event.raw_body)).collect()
 }
 
 /// The rows of these bookings, as far as they are kept.

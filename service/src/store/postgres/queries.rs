@@ -10,11 +10,16 @@ pub(super) mod rows;
 pub(super) mod timeline;
 
 use deadpool_postgres::ClientWrapper;
+use tokio::task::yield_now;
 
 use crate::store::{Position, StoreError};
 
 /// One state of the database for several statements.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Rows that are decoded before others have their turn: one may take some ten microseconds, and rounds go over the same
+/// threads.
+const ROWS_AT_A_TIME: usize = 64;
 
 /// The newest position that was handed out.
 pub(super) async fn head(client: &ClientWrapper) -> Result<Position, StoreError> {
@@ -31,6 +36,13 @@ async fn at_once<T>(
     let found = read.await?;
     client.batch_execute("COMMIT").await?;
     Ok(found)
+}
+
+/// Lets others have their turn behind so many decoded rows.
+async fn give_way(decoded: usize) {
+    if decoded.is_multiple_of(ROWS_AT_A_TIME) {
+        yield_now().await;
+    }
 }
 
 /// `PostgreSQL`'s limit is signed. More rows than this no page has.

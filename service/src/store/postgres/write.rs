@@ -1,4 +1,5 @@
-//! The statements that write, one for each kind of row: a round's rows travel as arrays.
+//! The statements that write, one for each part of a round: its rows travel as arrays. Each costs the server and us
+//! some twenty microseconds besides its rows, so what every round has goes together.
 //!
 //! All of them are prepared before the transaction begins and sent one behind the other without waiting; the caller
 //! looks at every answer before it believes the commit.
@@ -22,27 +23,32 @@ use crate::store::{
     round::Plan,
 };
 
-const DELIVERIES: &str = "INSERT INTO deliveries (position, delivery_id, tenant, key_time, identity, body_sha256,
-        body_size, trigger, trigger_name, receive_time, event_time, disposition, outcome, secret_id, request_id,
-        content_type, webhook_version, booking_uid, mentioned, trace_id, siblings_silent)
-    SELECT * FROM UNNEST($1::delivery_row[])";
-const BODIES: &str = "INSERT INTO bodies (position, encoding, body) SELECT * FROM UNNEST($1::body_row[])";
-const TRANSITIONS: &str =
-    "INSERT INTO transitions (position, delivery, tenant, uid, kind, from_status, to_status, rule,
-        source, commit_time, booking, trace_id)
-    SELECT * FROM UNNEST($1::transition_row[])";
-const MENTIONS: &str = "INSERT INTO mentions (tenant, uid, position, delivery, outcome, source)
-    SELECT * FROM UNNEST($1::mention_row[])";
+/// What was received, and the lines of timelines.
+const RECEIVED: &str = "WITH
+    d AS (INSERT INTO deliveries (position, delivery_id, tenant, key_time, identity, body_sha256, body_size, trigger,
+            trigger_name, receive_time, event_time, disposition, outcome, secret_id, request_id, content_type,
+            webhook_version, booking_uid, mentioned, trace_id, siblings_silent)
+        SELECT * FROM UNNEST($1::delivery_row[])),
+    b AS (INSERT INTO bodies (position, encoding, body) SELECT * FROM UNNEST($2::body_row[]))
+    INSERT INTO mentions (tenant, uid, position, delivery, outcome, source) SELECT * FROM UNNEST($3::mention_row[])";
+/// The log, and where it ends now.
+const LOGGED: &str = "WITH
+    t AS (INSERT INTO transitions (position, delivery, tenant, uid, kind, from_status, to_status, rule, source,
+            commit_time, booking, trace_id)
+        SELECT * FROM UNNEST($1::transition_row[]))
+    UPDATE head SET position = $2";
 const NOTES: &str = "INSERT INTO duplicates (position, delivery, receive_time, secret_id, trace_id)
     SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])";
 const COUNTS: &str = "UPDATE deliveries d SET duplicate_count = c.count
     FROM UNNEST($1::bigint[], $2::bigint[]) AS c (position, count) WHERE d.position = c.position";
 /// Plain, since no row can be in the way: to look for one first costs a search of the index besides the insert's own.
-const SHOWN_NEW: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
-        rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told, first_position)
-    SELECT r.tenant, r.uid, r.state, 1, r.status, r.start_time, r.update_time, r.position, r.rescheduled_from, r.link,
-        r.seated, r.organizer, r.event_type_id, r.clock_end, r.clock_told, $2::bigint
-    FROM UNNEST($1::booking_row[]) AS r";
+const SHOWN_NEW: &str = "WITH
+    b AS (INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
+            rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told, first_position)
+        SELECT r.tenant, r.uid, r.state, 1, r.status, r.start_time, r.update_time, r.position, r.rescheduled_from,
+            r.link, r.seated, r.organizer, r.event_type_id, r.clock_end, r.clock_told, $3::bigint
+        FROM UNNEST($1::booking_row[]) AS r)
+    INSERT INTO terms (term, start_time, uid) SELECT * FROM UNNEST($2::term_row[])";
 const SHOWN: &str = "UPDATE bookings b SET state = r.state, visible = 1, status = r.status, start_time = r.start_time,
         update_time = r.update_time, position = r.position, rescheduled_from = r.rescheduled_from, link = r.link,
         seated = r.seated, organizer = r.organizer, event_type_id = r.event_type_id, clock_end = r.clock_end,
@@ -59,13 +65,11 @@ const HIDDEN: &str = "INSERT INTO bookings (tenant, uid, state, visible, status,
         AS r (tenant, uid, state, rescheduled_from, link)
     ON CONFLICT (tenant, uid) DO UPDATE SET state = excluded.state, rescheduled_from = excluded.rescheduled_from,
         link = excluded.link";
-const FOUND_BY_NEW: &str = "INSERT INTO terms (term, start_time, uid) SELECT * FROM UNNEST($1::term_row[])";
 /// A release that derives otherwise may find them there.
 const FOUND_BY: &str = "INSERT INTO terms (term, start_time, uid)
     SELECT * FROM UNNEST($1::term_row[]) ON CONFLICT DO NOTHING";
 const NOT_FOUND_BY: &str = "DELETE FROM terms t USING UNNEST($1::term_row[]) AS g
     WHERE t.term = g.term AND t.start_time = g.start_time AND t.uid = g.uid";
-const HEAD: &str = "UPDATE head SET position = $1";
 const KEPT: &str = "UPDATE deliveries SET trigger = $2, trigger_name = $3, event_time = $4, outcome = $5,
         booking_uid = $6, mentioned = $7, siblings_silent = $8
     WHERE position = $1";
@@ -73,20 +77,16 @@ const KEPT: &str = "UPDATE deliveries SET trigger = $2, trigger_name = $3, event
 /// The statements, prepared on one connection.
 pub(super) struct Statements<'c> {
     client: &'c ClientWrapper,
-    deliveries: Statement,
-    bodies: Statement,
-    transitions: Statement,
-    mentions: Statement,
+    received: Statement,
+    logged: Statement,
     notes: Statement,
     counts: Statement,
     shown_new: Statement,
     shown: Statement,
     as_before: Statement,
     hidden: Statement,
-    found_by_new: Statement,
     found_by: Statement,
     not_found_by: Statement,
-    head: Statement,
     kept: Statement,
 }
 
@@ -95,70 +95,47 @@ impl<'c> Statements<'c> {
         let prepared = |sql| client.prepare_cached(sql);
         Ok(Self {
             client,
-            deliveries: prepared(DELIVERIES).await?,
-            bodies: prepared(BODIES).await?,
-            transitions: prepared(TRANSITIONS).await?,
-            mentions: prepared(MENTIONS).await?,
+            received: prepared(RECEIVED).await?,
+            logged: prepared(LOGGED).await?,
             notes: prepared(NOTES).await?,
             counts: prepared(COUNTS).await?,
             shown_new: prepared(SHOWN_NEW).await?,
             shown: prepared(SHOWN).await?,
             as_before: prepared(AS_BEFORE).await?,
             hidden: prepared(HIDDEN).await?,
-            found_by_new: prepared(FOUND_BY_NEW).await?,
             found_by: prepared(FOUND_BY).await?,
             not_found_by: prepared(NOT_FOUND_BY).await?,
-            head: prepared(HEAD).await?,
             kept: prepared(KEPT).await?,
         })
     }
 
-    /// Deliveries that were not kept before.
-    pub(super) async fn deliveries(&self, changes: &Changes<'_>) -> Result<(), Error> {
-        let rows: Vec<_> = changes.deliveries().collect();
-        let write = |row: &DeliveryRow<'_>, record: &mut Record<'_>| {
-            let (delivery, event) = (row.delivery, &row.delivery.event);
-            record.put(&[
-                &row.position.0,
-                &delivery.delivery_id,
-                &delivery.key.tenant.as_ref(),
-                &delivery.key.time,
-                &delivery.key.identity.as_bytes(),
-                &row.body_sha256(),
-                &row.body_size(),
-                &event.trigger,
-                &text(&event.trigger_name),
-                &row.receive_time(),
-                &row.event_time(),
-                &i32::from(row.disposition()),
-                &i32::from(row.outcome),
-                &text(&event.secret_id),
-                &row.request_id(),
-                &text(&event.content_type),
-                &text(&event.webhook_version),
-                &delivery.booking_uid,
-                &row.mentioned,
-                &delivery.trace_id,
-                &delivery.leaves_siblings_silent,
-            ])
-        };
-        self.records(&self.deliveries, &rows, write).await
+    /// Deliveries that were not kept before, their bodies, and the lines of timelines.
+    pub(super) async fn received(
+        &self,
+        deliveries: &[DeliveryRow<'_>],
+        bodies: &[(Position, Packed<'_>)],
+        mentions: &[MentionRow<'_>],
+    ) -> Result<(), Error> {
+        if deliveries.is_empty() && mentions.is_empty() {
+            return Ok(());
+        }
+        let deliveries = Records { rows: deliveries, write: delivery };
+        let bodies = Records { rows: bodies, write: body };
+        let mentions = Records { rows: mentions, write: mention };
+        self.client.execute(&self.received, &[&deliveries, &bodies, &mentions]).await?;
+        Ok(())
     }
 
-    /// Their bodies.
-    pub(super) async fn bodies(&self, packer: &Mutex<Packer>, changes: &Changes<'_>) -> Result<(), Error> {
-        let rows: Vec<_> = {
-            let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
-            changes.bodies().map(|(position, body)| (position, packer.body(body))).collect()
-        };
-        let write = |(position, body): &(Position, Packed<'_>), record: &mut Record<'_>| {
-            record.put(&[&position.0, &body.encoding, &body.bytes.as_ref()])
-        };
-        self.records(&self.bodies, &rows, write).await
-    }
-
-    /// The log.
-    pub(super) async fn transitions(&self, packer: &Mutex<Packer>, changes: &Changes<'_>) -> Result<(), Error> {
+    /// The log, and the newest position that was handed out.
+    pub(super) async fn logged(
+        &self,
+        packer: &Mutex<Packer>,
+        changes: &Changes<'_>,
+        (before, after): (Position, Position),
+    ) -> Result<(), Error> {
+        if after == before {
+            return Ok(());
+        }
         let rows: Vec<TransitionRow<'_>> = {
             let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
             let mut rows: Vec<_> = changes.transitions().collect();
@@ -167,33 +144,8 @@ impl<'c> Statements<'c> {
             }
             rows
         };
-        let write = |row: &TransitionRow<'_>, record: &mut Record<'_>| {
-            record.put(&[
-                &row.position.0,
-                &row.delivery.0,
-                &row.made.tenant,
-                &row.made.uid,
-                &row.made.kind,
-                &row.made.from_status,
-                &row.made.to_status,
-                &row.made.rule,
-                &row.made.source,
-                &row.commit_time,
-                &row.booking,
-                &row.trace_id,
-            ])
-        };
-        self.records(&self.transitions, &rows, write).await
-    }
-
-    /// Timelines.
-    pub(super) async fn mentions<'r>(&self, mentions: impl Iterator<Item = MentionRow<'r>>) -> Result<(), Error> {
-        let rows: Vec<MentionRow<'_>> = mentions.collect();
-        let write = |row: &MentionRow<'_>, record: &mut Record<'_>| {
-            let (outcome, source) = (i32::from(row.outcome), i32::from(row.source));
-            record.put(&[&row.tenant, &row.uid, &row.position.0, &row.delivery.0, &outcome, &source])
-        };
-        self.records(&self.mentions, &rows, write).await
+        self.client.execute(&self.logged, &[&Records { rows: &rows, write: transition }, &after.0]).await?;
+        Ok(())
     }
 
     /// Copies are counted.
@@ -246,14 +198,6 @@ impl<'c> Statements<'c> {
         Ok(())
     }
 
-    /// The newest position that was handed out.
-    pub(super) async fn head(&self, before: Position, after: Position) -> Result<(), Error> {
-        if after != before {
-            self.client.execute(&self.head, &[&after.0]).await?;
-        }
-        Ok(())
-    }
-
     /// What a kept delivery is by now.
     pub(super) async fn kept(&self, kept: Option<&Kept>) -> Result<(), Error> {
         let Some(kept) = kept else { return Ok(()) };
@@ -274,6 +218,59 @@ impl<'c> Statements<'c> {
             .await?;
         Ok(())
     }
+}
+
+fn delivery(row: &DeliveryRow<'_>, record: &mut Record<'_>) -> Result<(), Fault> {
+    let (delivery, event) = (row.delivery, &row.delivery.event);
+    record.put(&[
+        &row.position.0,
+        &delivery.delivery_id,
+        &delivery.key.tenant.as_ref(),
+        &delivery.key.time,
+        &delivery.key.identity.as_bytes(),
+        &row.body_sha256(),
+        &row.body_size(),
+        &event.trigger,
+        &text(&event.trigger_name),
+        &row.receive_time(),
+        &row.event_time(),
+        &i32::from(row.disposition()),
+        &i32::from(row.outcome),
+        &text(&event.secret_id),
+        &row.request_id(),
+        &text(&event.content_type),
+        &text(&event.webhook_version),
+        &delivery.booking_uid,
+        &row.mentioned,
+        &delivery.trace_id,
+        &delivery.leaves_siblings_silent,
+    ])
+}
+
+fn body((position, body): &(Position, Packed<'_>), record: &mut Record<'_>) -> Result<(), Fault> {
+    record.put(&[&position.0, &body.encoding, &body.bytes.as_ref()])
+}
+
+fn mention(row: &MentionRow<'_>, record: &mut Record<'_>) -> Result<(), Fault> {
+    let (outcome, source) = (i32::from(row.outcome), i32::from(row.source));
+    record.put(&[&row.tenant, &row.uid, &row.position.0, &row.delivery.0, &outcome, &source])
+}
+
+fn transition(row: &TransitionRow<'_>, record: &mut Record<'_>) -> Result<(), Fault> {
+    record.put(&[
+        &row.position.0,
+        &row.delivery.0,
+        &row.made.tenant,
+        &row.made.uid,
+        &row.made.kind,
+        &row.made.from_status,
+        &row.made.to_status,
+        &row.made.rule,
+        &row.made.source,
+        &row.commit_time,
+        &row.booking,
+        &row.trace_id,
+    ])
 }
 
 /// One column of the rows, as an array of its own: for the statements that few rounds have.

@@ -108,6 +108,7 @@ async fn walk(client: &ClientWrapper, query: &BookingQuery) -> Result<BookingPag
             if may_match(&query.filter, &columns) {
                 let booking = read(row)?.show(&query.tenant)?;
                 decoded += 1;
+                super::give_way(decoded).await;
                 if query.filter.matches(&booking) {
                     bytes += booking.encoded_len();
                     page.bookings.push(booking);

@@ -114,7 +114,8 @@ async fn transitions(client: &ClientWrapper, query: &LogQuery, end: Position) ->
     let uids = found.iter().filter(|found| may_mean(found)).map(|found| found.uid.clone()).collect();
     let origins = Origins::read(client, tenant, uids).await?;
     let mut reading = LogReading::default();
-    for found in found {
+    for (decoded, found) in (1..).zip(found) {
+        super::give_way(decoded).await;
         let position = found.position;
         let entry = if may_mean(&found) { meant(query, found, &origins)? } else { None };
         if !reading.take(position, entry) {

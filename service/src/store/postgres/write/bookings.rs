@@ -5,10 +5,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use tokio_postgres::{Error, Statement, types::ToSql};
+use tokio_postgres::{Error, Statement};
 
 use super::{
-    super::records::{Record, Records},
+    super::records::{Fault, Record, Records},
     Statements, column, text,
 };
 use crate::store::{
@@ -16,6 +16,9 @@ use crate::store::{
     fold::{Columns, FoldedBooking, Shows},
     pack::Packer,
 };
+
+/// A term, where it stands in the order of a list, and whom it finds.
+type Term<'r> = (i64, i64, &'r str);
 
 /// A row as it is written: its registers packed.
 struct PackedRow<'r> {
@@ -48,53 +51,38 @@ impl Statements<'_> {
             Shows::AsBefore | Shows::Otherwise(_) => None,
         });
         let as_before = rows.iter().filter(|row| matches!(row.booking.shows, Shows::AsBefore));
-        let first_position: [&(dyn ToSql + Sync); 1] = [&first.0];
         let (new, known): (Vec<_>, Vec<_>) = bookings.iter().partition(|booking| booking.is_new);
         tokio::try_join!(
             biased;
-            self.shown(&self.shown_new, shown(true), &first_position),
-            self.shown(&self.shown, shown(false), &[]),
+            self.shown_new(shown(true), &new, first),
+            self.shown(shown(false)),
             self.as_before(as_before.collect()),
             self.hidden(hidden.collect(), first),
             self.terms(&self.not_found_by, &known, false),
             self.terms(&self.found_by, &known, true),
-            self.terms(&self.found_by_new, &new, true),
         )?;
         Ok(())
     }
 
-    /// `more` is what the statement has behind the rows.
-    async fn shown(
+    /// Bookings that are not kept, and what finds them.
+    async fn shown_new(
         &self,
-        statement: &Statement,
         rows: Vec<(&PackedRow<'_>, &Columns)>,
-        more: &[&(dyn ToSql + Sync)],
+        bookings: &[&FoldedBooking],
+        first: Position,
     ) -> Result<(), Error> {
-        if rows.is_empty() {
+        let terms = terms(bookings, true);
+        if rows.is_empty() && terms.is_empty() {
             return Ok(());
         }
-        let write = |(row, columns): &(&PackedRow<'_>, &Columns), record: &mut Record<'_>| {
-            let booking = row.booking;
-            record.put(&[
-                &booking.key.0.as_ref(),
-                &booking.key.1,
-                &row.state.as_ref(),
-                &columns.status,
-                &columns.start_time,
-                &columns.update_time,
-                &columns.position.0,
-                &columns.rescheduled_from.as_deref().map(text),
-                &columns.link,
-                &columns.seated,
-                &columns.organizer.as_deref().map(text),
-                &columns.event_type_id,
-                &booking.clock_end,
-                &booking.clock_told,
-            ])
-        };
-        let records: [&(dyn ToSql + Sync); 1] = [&Records { rows: &rows, write }];
-        self.client.execute(statement, &[&records, more].concat()).await?;
+        let rows = Records { rows: &rows, write: shown };
+        let terms = Records { rows: &terms, write: term };
+        self.client.execute(&self.shown_new, &[&rows, &terms, &first.0]).await?;
         Ok(())
+    }
+
+    async fn shown(&self, rows: Vec<(&PackedRow<'_>, &Columns)>) -> Result<(), Error> {
+        self.records(&self.shown, &rows, shown).await
     }
 
     async fn as_before(&self, rows: Vec<&PackedRow<'_>>) -> Result<(), Error> {
@@ -138,14 +126,39 @@ impl Statements<'_> {
     }
 
     async fn terms(&self, statement: &Statement, bookings: &[&FoldedBooking], wanted: bool) -> Result<(), Error> {
-        let rows: Vec<_> = bookings
-            .iter()
-            .flat_map(|booking| booking.terms.iter().map(move |(term, finds)| (term, *finds, booking.key.1.as_str())))
-            .filter(|(_, finds, _)| *finds == wanted)
-            .collect();
-        let write = |((term, start), _, uid): &(&(i64, i64), bool, &str), record: &mut Record<'_>| {
-            record.put(&[term, start, uid])
-        };
-        self.records(statement, &rows, write).await
+        self.records(statement, &terms(bookings, wanted), term).await
     }
+}
+
+/// What finds these bookings, or does so no more.
+fn terms<'r>(bookings: &[&'r FoldedBooking], wanted: bool) -> Vec<Term<'r>> {
+    let of = |booking: &'r FoldedBooking| {
+        let wanted = booking.terms.iter().filter(move |(_, finds)| **finds == wanted);
+        wanted.map(|((term, start), _)| (*term, *start, booking.key.1.as_str()))
+    };
+    bookings.iter().copied().flat_map(of).collect()
+}
+
+fn term((term, start, uid): &Term<'_>, record: &mut Record<'_>) -> Result<(), Fault> {
+    record.put(&[term, start, uid])
+}
+
+fn shown((row, columns): &(&PackedRow<'_>, &Columns), record: &mut Record<'_>) -> Result<(), Fault> {
+    let booking = row.booking;
+    record.put(&[
+        &booking.key.0.as_ref(),
+        &booking.key.1,
+        &row.state.as_ref(),
+        &columns.status,
+        &columns.start_time,
+        &columns.update_time,
+        &columns.position.0,
+        &columns.rescheduled_from.as_deref().map(text),
+        &columns.link,
+        &columns.seated,
+        &columns.organizer.as_deref().map(text),
+        &columns.event_type_id,
+        &booking.clock_end,
+        &booking.clock_told,
+    ])
 }
