@@ -9,6 +9,7 @@ use bytes::Bytes;
 use calbridge_proto::v1::SubmitOutcome;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
+use serde::Serialize;
 
 /// What a request is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,17 +132,29 @@ pub(crate) fn outcome_word(outcome: SubmitOutcome) -> &'static str {
     }
 }
 
+/// The body of a 2xx. The event's name and the id come from elsewhere: they are escaped.
+#[derive(Serialize)]
+struct Taken<'a> {
+    status: &'static str,
+    event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery_id: Option<&'a str>,
+}
+
 fn processed(event: &str, outcome: SubmitOutcome, delivery_id: &str) -> Bytes {
-    // The event's name and the id come from elsewhere: they are escaped, the rest is ours.
-    let (event, delivery_id) = (serde_json::Value::from(event), serde_json::Value::from(delivery_id));
-    let outcome = outcome_word(outcome);
-    let text = format!(r#"{{"status":"processed","event":{event},"outcome":"{outcome}","delivery_id":{delivery_id}}}"#);
-    Bytes::from(text)
+    let outcome = Some(outcome_word(outcome));
+    json(&Taken { status: "processed", event, outcome, delivery_id: Some(delivery_id) })
 }
 
 fn accepted(event: &str) -> Bytes {
-    let event = serde_json::Value::from(event);
-    Bytes::from(format!(r#"{{"status":"accepted","event":{event}}}"#))
+    json(&Taken { status: "accepted", event, outcome: None, delivery_id: None })
+}
+
+fn json(taken: &Taken<'_>) -> Bytes {
+    // Texts alone: nothing in it can fail.
+    serde_json::to_vec(taken).unwrap_or_default().into()
 }
 
 /// `Retry-After` counts whole seconds: rounded up, and never "at once".

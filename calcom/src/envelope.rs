@@ -3,7 +3,7 @@
 //! `FORM_SUBMITTED` spreads a form's answers, whose keys users choose, beside these three; they can take the place of
 //! none of them, and nothing else is read here.
 
-use std::sync::LazyLock;
+use std::{collections::HashMap, sync::LazyLock};
 
 use calbridge_proto::v1::Trigger;
 use memchr::memmem::Finder;
@@ -26,6 +26,9 @@ pub(crate) const CREATED_AT: &str = "createdAt";
 /// The key of what it holds.
 pub(crate) const PAYLOAD: &str = "payload";
 
+/// No trigger of the schema has a greater number.
+const TRIGGERS_MOST: i32 = 999;
+
 /// What begins a character by its number.
 const JSON_ESCAPE: &str = "\\u";
 
@@ -47,7 +50,11 @@ pub(crate) fn cut(trigger_name: &mut String) {
 
 /// The trigger of this name; unspecified where the schema does not know it.
 pub(crate) fn trigger(name: &str) -> Trigger {
-    Trigger::from_str_name(&format!("TRIGGER_{name}")).unwrap_or_default()
+    static NAMED: LazyLock<HashMap<&str, Trigger>> = LazyLock::new(|| {
+        let known = (0..=TRIGGERS_MOST).filter_map(|number| Trigger::try_from(number).ok());
+        known.filter_map(|trigger| Some((trigger.as_str_name().strip_prefix("TRIGGER_")?, trigger))).collect()
+    });
+    NAMED.get(name).copied().unwrap_or_default()
 }
 
 /// `createdAt` of a body's outermost object, whatever stands around it: of an envelope when the webhook was made, of a

@@ -19,7 +19,7 @@ use self::listeners::{grpc_tls, http_tls, listener};
 use crate::{
     Access, Ack, ConfigError, Limits, LogFormatOption, Options, Principal, QuarantineSettings, Retention,
     ServiceOptions, SpoolSettings, Tenant, access, principal, proxies, quarantine, retention, spool, tenant,
-    tls::ServerFiles,
+    tls::ServerFiles, workers,
 };
 
 pub(crate) use self::{
@@ -114,6 +114,8 @@ pub struct Config {
     pub redis: Option<RedisSettings>,
     /// How many deliveries the cache in the process remembers where there is no Redis.
     pub dedupe_keys: usize,
+    /// Threads that the program's tasks run on.
+    pub workers: usize,
     /// The config file, where there is one: whoever goes on looking at it finds it here.
     pub config_file: Option<PathBuf>,
     /// Proxies before the HTTP edge whose word on a sender's address is believed.
@@ -225,6 +227,7 @@ pub fn resolve(
         data_dir,
         redis,
         dedupe_keys: options.dedupe_keys.unwrap_or(DEDUPE_KEYS),
+        workers: workers::resolve(options.workers, program)?,
         completion: if keeps { tenant::completion(&options.tenants)? } else { BTreeMap::new() },
         retention,
         tenant_retention,

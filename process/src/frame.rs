@@ -93,7 +93,7 @@ where
     F: FnOnce(Config, Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(config.workers).enable_all().build()?;
     let telemetry = {
         let _inside = runtime.enter();
         telemetry::init(&telemetry::Settings {

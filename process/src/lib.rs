@@ -23,6 +23,7 @@ mod retention;
 mod spool;
 mod tenant;
 pub mod tls;
+mod workers;
 
 pub use access::{Access, Credentials, SERVICES_MOST, ServiceOptions, Token, is_https};
 pub use ages::Ages;

@@ -142,6 +142,10 @@ pub struct Options {
     #[arg(long, env = "CALBRIDGE_DEDUPE_KEYS", value_name = "COUNT")]
     pub dedupe_keys: Option<usize>,
 
+    /// Threads that the program's tasks run on [default: half of the cores, at least 1; calbridge up: the cores]
+    #[arg(long, env = "CALBRIDGE_WORKERS", value_name = "COUNT")]
+    pub workers: Option<usize>,
+
     /// The config file (TOML): these options with `_` for `-`, and the tenants
     #[arg(long, env = "CALBRIDGE_CONFIG", value_name = "FILE")]
     #[serde(skip)]
@@ -301,6 +305,7 @@ impl Options {
             config: self.config.or(below.config),
             insecure: self.insecure.or(below.insecure),
             insecure_unsigned: self.insecure_unsigned.or(below.insecure_unsigned),
+            workers: self.workers.or(below.workers),
             log_format: self.log_format.or(below.log_format),
             log: self.log.or(below.log),
             limits: self.limits.over(&below.limits),
