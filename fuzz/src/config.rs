@@ -142,7 +142,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
          [retention]\nbodies = \"14days\"\n[tenants.acme]\nsecrets = [\"env:CALCOM_WEBHOOK_SECRET\", \"file:secret\", \
          \"\u{1}\"]\ncomplete_grace = \"10m\"\n[tenants.acme.retention]\ndeliveries = \"never\"\n",
         "database_url = \"postgres://me:\u{1}@127.0.0.1/db\"\ndatabase_connections = 4\nredis_ttl = \"7days\"\n\
-         dedupe_keys = 10\nadmin = \"127.0.0.1:0\"\ngrpc = \"127.0.0.1:0\"\n\
+         dedupe_keys = 10\nworkers = 2\nadmin = \"127.0.0.1:0\"\ngrpc = \"127.0.0.1:0\"\n\
          service = [\"http://a:1\", \"http://b:2\"]\n",
         "[[principal]]\nname = \"outreach\"\ntoken_sha256 = [\"\u{1}\"]\ncertificate = \"dns:a.internal\"\n\
          scopes = [\"read\", \"read.pii\", \"consume\", \"ingest\", \"admin\"]\ntenants = \"*\"\n",

@@ -98,3 +98,14 @@ proptest! {
         let _ = created_at(&raw);
     }
 }
+
+#[test]
+fn a_trigger_is_found_by_its_name_and_by_no_other() {
+    for trigger in (0..10 * TRIGGERS_MOST).filter_map(|number| Trigger::try_from(number).ok()) {
+        let name = trigger.as_str_name().strip_prefix("TRIGGER_").unwrap();
+        assert_eq!(super::trigger(name), trigger);
+        for other in [trigger.as_str_name().to_owned(), name.to_lowercase(), format!("{name} ")] {
+            assert_eq!(super::trigger(&other), Trigger::Unspecified, "{other}");
+        }
+    }
+}

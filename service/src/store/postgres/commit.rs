@@ -216,7 +216,7 @@ async fn behind<T, E>(statements: impl Future<Output = Result<T, E>>) -> Result<
     statements.await
 }
 
-/// The bodies of a batch, for those of them that are new.
+/// All bodies of a batch: which of them are new is not known yet.
 fn pack_bodies<'b>(packer: &Mutex<Packer>, batch: &'b Batch) -> Vec<Packed<'b>> {
     let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
     batch.deliveries.iter().map(|delivery| packer.body(&delivery.event.raw_body)).collect()

@@ -69,3 +69,13 @@ fn a_copy_is_counted_and_noted_wherever_its_first_is() {
     let copy = v1::SubmitOutcome::Duplicate;
     assert_eq!(outcomes, [(v1::SubmitOutcome::Unparsed, 21), (copy, 7), (copy, 21), (copy, 7), (copy, 21)]);
 }
+
+#[test]
+fn what_goes_with_each_delivery_stays_with_the_new_ones() {
+    let batch = batch([1, 1, 2, 3].map(|body| delivery("a", body)).into());
+    let kept = |key: &DeliveryKey| Ok((key.identity == Identity::Body([2; 32])).then(|| first(7)));
+    let plan = sort_out(&batch, kept).unwrap().plan(Position(20), &LoadedRows::new(), HashMap::new()).unwrap();
+    let new: Vec<_> = plan.changes.deliveries().map(|row| (row.position.0, row.delivery.body_sha256[0])).collect();
+    assert_eq!(new, [(21, 1), (22, 3)]);
+    assert_eq!(plan.new_of(vec!["1", "1 again", "2", "3"]).collect::<Vec<_>>(), ["1", "3"]);
+}

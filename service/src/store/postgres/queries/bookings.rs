@@ -72,7 +72,12 @@ pub(super) async fn unsealed(
 ) -> Result<Vec<v1::Booking>, StoreError> {
     let select = client.prepare_cached(SELECT).await?;
     let found = client.query(&select, &[&tenant, &uids]).await?;
-    found.iter().map(|row| read(row)?.show(tenant)).collect()
+    let mut bookings = Vec::with_capacity(found.len());
+    for row in &found {
+        bookings.push(read(row)?.show(tenant)?);
+        super::give_way(bookings.len()).await;
+    }
+    Ok(bookings)
 }
 
 /// A page of visible bookings.

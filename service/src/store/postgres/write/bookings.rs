@@ -75,14 +75,14 @@ impl Statements<'_> {
         if rows.is_empty() && terms.is_empty() {
             return Ok(());
         }
-        let rows = Records { rows: &rows, write: shown };
+        let rows = Records { rows: &rows, write: booking };
         let terms = Records { rows: &terms, write: term };
         self.client.execute(&self.shown_new, &[&rows, &terms, &first.0]).await?;
         Ok(())
     }
 
     async fn shown(&self, rows: Vec<(&PackedRow<'_>, &Columns)>) -> Result<(), Error> {
-        self.records(&self.shown, &rows, shown).await
+        self.records(&self.shown, &rows, booking).await
     }
 
     async fn as_before(&self, rows: Vec<&PackedRow<'_>>) -> Result<(), Error> {
@@ -143,7 +143,7 @@ fn term((term, start, uid): &Term<'_>, record: &mut Record<'_>) -> Result<(), Fa
     record.put(&[term, start, uid])
 }
 
-fn shown((row, columns): &(&PackedRow<'_>, &Columns), record: &mut Record<'_>) -> Result<(), Fault> {
+fn booking((row, columns): &(&PackedRow<'_>, &Columns), record: &mut Record<'_>) -> Result<(), Fault> {
     let booking = row.booking;
     record.put(&[
         &booking.key.0.as_ref(),
