@@ -227,7 +227,7 @@ pub fn resolve(
         data_dir,
         redis,
         dedupe_keys: options.dedupe_keys.unwrap_or(DEDUPE_KEYS),
-        workers: workers::resolve(options.workers, program)?,
+        workers: workers::resolve(options.workers, takes && keeps)?,
         completion: if keeps { tenant::completion(&options.tenants)? } else { BTreeMap::new() },
         retention,
         tenant_retention,
