@@ -41,12 +41,8 @@ pub(in crate::store::postgres) async fn page(
         let origin = Origin { void: false, ..origin(client, tenant, uid).await? };
         let select = client.prepare_cached(SELECT).await?;
         let found = client.query(&select, &[&tenant, &uid, &after.0, &super::limit(limit)]).await?;
-        let mut entries = Vec::with_capacity(found.len());
-        for row in &found {
-            entries.push(read(row)?.show(tenant, uid, &origin));
-            super::give_way(entries.len()).await;
-        }
-        collect(entries.into_iter(), |(_, entry)| entry.encoded_len())
+        let entries = found.iter().map(|row| read(row)?.show(tenant, uid, &origin));
+        collect(entries, |(_, entry)| entry.encoded_len())
     })
     .await
 }
