@@ -200,14 +200,27 @@ impl<S: Store> Client<S> {
                 return Ok(Some(response));
             }
             if !self.reading {
+                self.release().await?;
                 return Ok(None);
             }
             self.wait().await?;
         }
     }
 
+    /// What is out goes to others before the stream ends: a client that waits for the end knows that it has nothing out
+    /// any more.
+    async fn release(&mut self) -> Result<(), Status> {
+        if !self.out.is_empty() {
+            self.said.extend(self.out.keys().map(|delivery| (*delivery, Said::Release)));
+            self.turn().await?;
+            self.out.clear();
+        }
+        Ok(())
+    }
+
+    /// For how many more; for none where the client has said its last.
     fn room(&self) -> usize {
-        self.most.saturating_sub(self.out.len())
+        if self.reading { self.most.saturating_sub(self.out.len()) } else { 0 }
     }
 
     async fn wait(&mut self) -> Result<(), Status> {

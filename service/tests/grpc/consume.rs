@@ -20,7 +20,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     events::{created, event, golden},
-    harness::{Harness, settings},
+    harness::{Failure, Harness, settings},
 };
 
 const TENANT: &str = "acme";
@@ -278,6 +278,32 @@ async fn a_client_that_is_full_gets_again_what_it_let_lapse() {
     assert_eq!(silent.item().await.delivery_count, 1);
     assert_eq!(silent.item().await.delivery_count, 2, "though it said nothing, and had no room");
     wait::holds("it is given up on", async || look(&service, "c").await.dead_letters == 1).await;
+}
+
+#[tokio::test]
+async fn who_has_heard_the_end_has_nothing_out() {
+    let service = Harness::start().await;
+    make(&service, named("c")).await.unwrap();
+    for uid in ["u1", "u2", "u3"] {
+        service.submit(created(uid)).await.unwrap();
+    }
+    let mut worker = Worker::open(&service, "c", 2).await;
+    let items = [worker.item().await, worker.item().await];
+    worker.ack(&items[0]).await;
+    let Worker { requests, mut responses } = worker;
+    drop(requests);
+    while wait::within("the end", responses.message()).await.unwrap().is_some() {}
+    assert_eq!(look(&service, "c").await.in_flight, 0);
+
+    let mut worker = Worker::open(&service, "c", 0).await;
+    let again = [worker.item().await, worker.item().await];
+    assert_eq!(again.each_ref().map(uid), ["u2", "u3"], "what was acked is done, and nothing else is");
+
+    service.control.fail(Some(Failure::Unavailable));
+    let Worker { requests, mut responses } = worker;
+    drop(requests);
+    let end = wait::within("the end", responses.message()).await;
+    assert_eq!(end.unwrap_err().code(), Code::Unavailable, "the end is not well where something stays out");
 }
 
 #[tokio::test]
