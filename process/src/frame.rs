@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use calbridge_telemetry::{self as telemetry, MetricsPage, Readiness};
 use clap::error::ErrorKind;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket, lookup_host},
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,10 @@ use crate::{Config, ConfigError, Environment, Options, Program, resolve};
 pub(crate) const EXIT_CONFIG: u8 = 78;
 /// What a shell shows for a program that a second Ctrl-C ended.
 const EXIT_INTERRUPTED: i32 = 130;
+/// Connections that may wait to be taken in. Whoever finds no room is tried again by its own kernel after a second.
+/// More room is no help: connections are taken in by the thousand each second, and in a flood the honest would stand
+/// behind as many of the others. With room for 4096 half of them wait half a second on a machine that is busy.
+const BACKLOG: u32 = 128;
 /// How long tasks that outlive the program may go on while the runtime stops.
 const RUNTIME_STOP: Duration = Duration::from_secs(1);
 
@@ -155,9 +159,29 @@ fn watch_signals(shutdown: CancellationToken) -> io::Result<impl Future<Output =
 ///
 /// With the option, the address, and what to do about it.
 pub async fn listen(option: &str, address: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+    bind(address).await.with_context(|| {
         format!("{option} = {address} can't be listened on; is something else there? (port 0 lets the system pick one)")
     })
+}
+
+/// As [`TcpListener::bind`], with a bound of our own.
+async fn bind(address: &str) -> io::Result<TcpListener> {
+    let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for address in lookup_host(address).await? {
+        match bind_one(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A program that is started again need not wait for the last connections of the one before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Says on stdout that everything serves, and where: `listening http=HOST:PORT grpc=HOST:PORT admin=HOST:PORT`.
@@ -193,6 +217,8 @@ pub fn environment(name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{net::TcpStream, time::timeout};
+
     use super::*;
 
     #[test]
@@ -202,5 +228,22 @@ mod tests {
             assert_eq!(loopback_or(false, "--grpc", address, "say --insecure").is_ok(), safe, "{address}");
             assert!(loopback_or(true, "--grpc", address, "say --insecure").is_ok());
         }
+    }
+
+    #[tokio::test]
+    async fn some_connections_wait_to_be_taken_in_and_no_more_than_that() {
+        let listener = listen("--http", "127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // Whoever finds no room is not let in later either: nobody takes any in.
+        let connect = || timeout(Duration::from_secs(2), TcpStream::connect(address));
+        let mut waiting = Vec::new();
+        while let Ok(connected) = connect().await {
+            waiting.push(connected.unwrap());
+        }
+        // Linux lets one more wait than it is told.
+        let most = BACKLOG as usize;
+        assert!((most..=most + 1).contains(&waiting.len()), "{} wait", waiting.len());
+        let refused = listen("--http", &address.to_string()).await.unwrap_err();
+        assert!(format!("{refused:#}").contains("is something else there?"), "{refused:#}");
     }
 }
