@@ -17,7 +17,7 @@ use super::{
     wire::Client,
 };
 
-/// After how many webhooks memory is looked at; the first look is what all others are compared with.
+/// After how many webhooks memory is looked at.
 pub const STEP: u64 = 100_000;
 const LOAD: Load = Load { client: Client::Lean, connections: 64, next: Next::New };
 const ROLES: [&str; 2] = ["adapter", "service"];
@@ -86,10 +86,12 @@ fn mib(sample: &Sample, role: &str) -> Option<f64> {
     sample.memory.get(role).map(|memory| count(memory.anonymous) / MIB)
 }
 
-/// The largest distance from the first value, in percent of it; nothing where there is no second one.
-fn strays(mut values: impl Iterator<Item = f64>) -> Option<f64> {
-    let first = values.next()?;
-    values.map(|value| (value - first).abs() / first * 100.0).max_by(f64::total_cmp)
+/// The largest distance from the middle between the least value and the largest, in percent of it; nothing where there
+/// is no second one.
+fn strays(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.collect();
+    let (least, largest) = (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
+    (values.len() > 1).then(|| (largest - least) / (largest + least) * 100.0)
 }
 
 #[cfg(test)]
@@ -98,7 +100,8 @@ mod tests {
 
     #[test]
     fn memory_strays_in_both_directions() {
-        assert_eq!(strays([128.0, 132.0, 120.0].into_iter()), Some(6.25));
+        assert_eq!(strays([100.0, 110.0, 90.0].into_iter()), Some(10.0));
+        assert_eq!(strays([100.0, 60.0].into_iter()), Some(25.0));
         assert_eq!(strays([100.0].into_iter()), None);
     }
 }

@@ -154,7 +154,7 @@ pub fn of_spool(measured: [Option<f64>; 12]) -> Vec<Goal> {
     goals.into_iter().zip(measured).map(goal).collect()
 }
 
-/// How far a program's memory strays, in percent of what it was at first.
+/// How far a program's memory strays to both sides of a middle, in percent of that.
 #[must_use]
 pub fn of_endurance(role: &str, percent: Option<f64>) -> Goal {
     Goal { what: format!("{role}, memory strays by percent"), measured: percent, reach: Reach::Under(10.0) }
