@@ -29,7 +29,7 @@ pub(crate) const EXIT_CONFIG: u8 = 78;
 const EXIT_INTERRUPTED: i32 = 130;
 /// Connections that may wait to be taken in. Whoever finds no room is tried again by its own kernel after a second.
 /// More room is no help: connections are taken in by the thousand each second, and in a flood the honest would stand
-/// behind as many of the others. With room for 4096 half of them wait half a second on a machine that is busy.
+/// behind as many of the others: with room for 4096, half of them for half a second on a machine that is busy.
 const BACKLOG: u32 = 128;
 /// How long tasks that outlive the program may go on while the runtime stops.
 const RUNTIME_STOP: Duration = Duration::from_secs(1);

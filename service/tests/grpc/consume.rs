@@ -45,6 +45,16 @@ async fn make(service: &Harness, consumer: Consumer) -> Result<Consumer, Status>
     Ok(client(service).create_consumer(request).await?.into_inner().consumer.unwrap())
 }
 
+/// A service with these bookings, and a consumer that has seen none of them.
+async fn booked(uids: &[&str]) -> Harness {
+    let service = Harness::start().await;
+    make(&service, named("c")).await.unwrap();
+    for uid in uids {
+        service.submit(created(uid)).await.unwrap();
+    }
+    service
+}
+
 async fn look(service: &Harness, name: &str) -> Consumer {
     let request = GetConsumerRequest { tenant: TENANT.to_owned(), name: name.to_owned() };
     client(service).get_consumer(request).await.unwrap().into_inner().consumer.unwrap()
@@ -110,11 +120,7 @@ fn uid(item: &Item) -> &str {
 
 #[tokio::test]
 async fn each_transition_is_delivered_until_it_is_acked() {
-    let service = Harness::start().await;
-    make(&service, named("c")).await.unwrap();
-    for uid in ["u1", "u2", "u3"] {
-        service.submit(created(uid)).await.unwrap();
-    }
+    let service = booked(&["u1", "u2", "u3"]).await;
     let mut worker = Worker::open(&service, "c", 0).await;
     let items = [worker.item().await, worker.item().await, worker.item().await];
     assert_eq!(items.each_ref().map(uid), ["u1", "u2", "u3"]);
@@ -140,11 +146,7 @@ async fn each_transition_is_delivered_until_it_is_acked() {
 
 #[tokio::test]
 async fn what_is_out_outlives_the_service() {
-    let service = Harness::start().await;
-    make(&service, named("c")).await.unwrap();
-    for uid in ["u1", "u2"] {
-        service.submit(created(uid)).await.unwrap();
-    }
+    let service = booked(&["u1", "u2"]).await;
     let mut worker = Worker::open(&service, "c", 0).await;
     let first = worker.item().await;
     worker.ack(&first).await;
@@ -282,11 +284,7 @@ async fn a_client_that_is_full_gets_again_what_it_let_lapse() {
 
 #[tokio::test]
 async fn who_has_heard_the_end_has_nothing_out() {
-    let service = Harness::start().await;
-    make(&service, named("c")).await.unwrap();
-    for uid in ["u1", "u2", "u3"] {
-        service.submit(created(uid)).await.unwrap();
-    }
+    let service = booked(&["u1", "u2", "u3"]).await;
     let mut worker = Worker::open(&service, "c", 2).await;
     let items = [worker.item().await, worker.item().await];
     worker.ack(&items[0]).await;
