@@ -4,7 +4,7 @@
 //! neither keeps comes out of [`Durable::keep`] as [`Refused`], in this one place, and becomes a 503: nothing that is
 //! not on stable storage is ever answered with a 2xx.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use calbridge_process::{
@@ -111,39 +111,41 @@ impl Durable {
         if let (Some(spool), Ack::Spooled) = (&self.spool, self.ack) {
             let span = begin(&mut event, request, append_span);
             let bytes = forward::encode_with(&event, content.encoded())?;
-            append(spool, &event.tenant, time, kind, bytes, false, span).await?;
-            return Ok(Stored::Spooled);
+            let kept = append(spool, &event.tenant, time, kind, bytes.clone(), false, span).await;
+            let Err(full) = kept else { return Ok(Stored::Spooled) };
+            return self.commit_instead(kind, bytes).await.ok_or(full).map(Stored::Committed);
         }
         let span = begin(&mut event, request, send_span);
-        let mut sending = Sending {
-            began: Instant::now(),
-            metrics: &self.metrics,
-            span: span.clone(),
-            ticket: None,
-            error: Some(semconv::CLIENT_GONE),
-        };
-        let bytes = forward::encode_with(&event, content.encoded());
+        let mut sending = self.sending(span.clone());
+        let encoded = forward::encode_with(&event, content.encoded());
+        let bytes = encoded.inspect_err(|refused| sending.error = Some(refused.reason))?;
         // A hundred small pieces of memory, which cost less to give back before they have gone cold.
         event.payload = None;
-        let way = async {
-            let ticket = sending.ticket.insert(self.forwarder.submit(bytes.clone()?)?);
-            let late = |_| Err(Refused::away("deadline_exceeded"));
-            timeout(self.forwarder.deadline(), ticket.answer()).await.unwrap_or_else(late)
-        };
-        let result = way.instrument(span).await;
-        sending.error = result.as_ref().err().map(|refused| refused.reason);
+        let result = sending.send(bytes.clone(), &self.forwarder, self.forwarder.deadline()).instrument(span).await;
         let (refused, spool) = match (result, &self.spool) {
             (Ok(accepted), _) => return Ok(Stored::Committed(accepted)),
             (Err(refused), None) => return Err(refused),
             (Err(refused), Some(spool)) => (refused, spool),
         };
-        let bytes = bytes?;
         // An answer that only is late may still come: the spool's is not sent a second time before.
         let ticket = sending.ticket.take().filter(|ticket| !ticket.is_settled());
         let is_out = ticket.is_some() && bytes.len() <= LATE_BYTES;
         drop(sending);
         let span = if request.span.is_none() { Span::none() } else { append_span(&event) };
-        match (append(spool, &event.tenant, time, kind, bytes, is_out, span).await, ticket) {
+        let mut kept = pin!(append(spool, &event.tenant, time, kind, bytes, is_out, span));
+        let (kept, ticket) = match ticket {
+            None => (kept.await, None),
+            Some(mut ticket) => select! {
+                biased;
+                kept = &mut kept => (kept, Some(ticket)),
+                // The disk may hang. What it keeps after all is sent again, and is a duplicate.
+                answered = ticket.answer() => match answered {
+                    Ok(accepted) => return Ok(Stored::Committed(accepted)),
+                    Err(_) => (kept.await, None),
+                },
+            },
+        };
+        match (kept, ticket) {
             (Ok(kept), ticket) => {
                 if let (Some(kept), Some(ticket)) = (kept, ticket) {
                     self.hear_late(kept, ticket);
@@ -156,6 +158,19 @@ impl Durable {
             }
             (Err(full), None) => Err(full),
         }
+    }
+
+    /// Has the service commit at once what the spool does not take.
+    async fn commit_instead(&self, kind: Kind, event: Bytes) -> Option<Accepted> {
+        let event = if kind == Kind::Untyped { untyped::complete(event)? } else { event };
+        let deadline = self.forwarder.deadline() + LAST_RESORT;
+        self.sending(Span::none()).send(event, &self.forwarder, deadline).await.ok()
+    }
+
+    /// Of an event that is about to be sent.
+    fn sending(&self, span: Span) -> Sending<'_> {
+        let error = Some(semconv::CLIENT_GONE);
+        Sending { began: Instant::now(), metrics: &self.metrics, span, ticket: None, error }
     }
 
     /// Takes an answer that came after its time for what it is.
@@ -173,6 +188,22 @@ impl Durable {
                 metrics.drained();
             }
         });
+    }
+}
+
+impl Sending<'_> {
+    /// Sends it, and waits for the answer.
+    async fn send(&mut self, event: Bytes, to: &Forwarder, deadline: Duration) -> Result<Accepted, Refused> {
+        let submitted = to.submit(event).map(|ticket| self.ticket.insert(ticket));
+        let result = match submitted {
+            Ok(ticket) => {
+                let late = |_| Err(Refused::away("deadline_exceeded"));
+                timeout(deadline, ticket.answer()).await.unwrap_or_else(late)
+            }
+            Err(refused) => Err(refused),
+        };
+        self.error = result.as_ref().err().map(|refused| refused.reason);
+        result
     }
 }
 

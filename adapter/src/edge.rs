@@ -46,6 +46,10 @@ const HEADER_OVERHEAD: usize = 4;
 /// When another try makes sense for a request that found no place: places are held for a fraction of a second.
 const RETRY_AFTER_FULL: Duration = Duration::from_secs(1);
 
+/// Of the places for requests one in so many is for a large body that nobody knows yet who sent: those wait for each
+/// other, and a flood of them would have everybody else sent away.
+const LARGE_SHARE: usize = 8;
+
 /// How much of a header's text goes into an event, in bytes. Cal.com's are below 50, and the service refuses long ones.
 const HEADER_TEXT_MOST: usize = 256;
 
@@ -64,6 +68,8 @@ pub(crate) struct Edge {
     settings: Settings,
     /// One permit for each request whose body is here.
     in_flight: Arc<Semaphore>,
+    /// Places of large bodies that nobody knows yet who sent.
+    large: Semaphore,
     /// One permit for each byte of the bodies held.
     budget: Arc<Semaphore>,
     copies: Copies,
@@ -109,6 +115,7 @@ impl Edge {
             rates: Rates::new(&settings.limits, settings.trusted_proxies.clone()),
             quarantine,
             in_flight: Arc::new(Semaphore::new(settings.limits.in_flight.min(Semaphore::MAX_PERMITS))),
+            large: Semaphore::new(settings.limits.in_flight.min(Semaphore::MAX_PERMITS).div_ceil(LARGE_SHARE)),
             budget: Arc::new(Semaphore::new(settings.limits.in_flight_bytes.min(Semaphore::MAX_PERMITS))),
             settings,
             copies: Copies::new(),
@@ -166,7 +173,10 @@ impl Edge {
             let body = self.read(serving, body).await?;
             let place = Arc::clone(&self.in_flight).try_acquire_owned();
             let place = place.map_err(|_| self.full(semconv::LIMIT_IN_FLIGHT))?;
+            let large = signature::takes_turns(&body.bytes).then(|| self.large.try_acquire()).transpose();
+            let large = large.map_err(|_| self.full(semconv::LIMIT_IN_FLIGHT))?;
             let verified = self.verify(come, route, serving, body).await?;
+            drop(large);
             self.rates.tenant(route.tenant).map_err(|wait| self.often(semconv::LIMIT_TENANT, wait))?;
             Ok((route, verified, place))
         };

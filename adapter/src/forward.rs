@@ -70,6 +70,11 @@ impl Refused {
         !matches!(self.reason, "invalid_field" | "scope_missing" | "too_large" | "no_outcome" | "_OTHER")
     }
 
+    /// Whether it may be this event alone that can't be taken: nobody said that all are.
+    pub(crate) fn may_be_its_own(&self) -> bool {
+        !matches!(self.reason, "service_away" | "shutting_down" | "overloaded")
+    }
+
     pub(crate) fn away(reason: &'static str) -> Self {
         Self { retry_after: RETRY_AFTER_AWAY, reason }
     }

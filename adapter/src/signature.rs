@@ -148,7 +148,7 @@ impl Keyring {
             Claim::Missing => return Verdict::Missing,
             Claim::Malformed => return Verdict::Invalid,
         };
-        let large = body.len() > LARGE_ABOVE_BYTES;
+        let large = takes_turns(body);
         // Nobody closes the semaphore.
         let _turn = if large { self.turns.acquire().await.ok() } else { None };
         for message in messages(body) {
@@ -165,6 +165,11 @@ impl Keyring {
         }
         Verdict::Invalid
     }
+}
+
+/// Whether whoever sent the body may have to wait for others before that is known.
+pub(crate) fn takes_turns(body: &[u8]) -> bool {
+    body.len() > LARGE_ABOVE_BYTES
 }
 
 /// Whether the key makes this MAC of the message.

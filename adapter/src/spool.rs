@@ -31,7 +31,10 @@ use std::{
 
 use bytes::Bytes;
 use calbridge_telemetry::Check;
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::timeout,
+};
 
 use self::{
     backlog::{Backlog, Entry},
@@ -57,6 +60,10 @@ pub use self::{
 const RECORDS_MOST: usize = 1_000_000;
 /// Segments whose files stay open for the next who reads in them: a process may open only so many.
 const FILES_MOST: usize = 64;
+/// Bytes on their way to the disk: one that hangs must not have memory fill.
+const QUEUED_MOST: u64 = 256 * 1024 * 1024;
+/// For the disk to keep one: what has not happened by then is not promised.
+const APPEND_MOST: Duration = Duration::from_secs(10);
 /// When another try makes sense where the spool takes nothing.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
@@ -109,6 +116,13 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct Kept {
     spool: Spool,
+    out: Out,
+}
+
+/// A record that is on its way by somebody else than the drain. Dropping it has the record sent again.
+#[derive(Debug)]
+struct Out {
+    shared: Arc<Shared>,
     entry: Option<Entry>,
 }
 
@@ -136,9 +150,9 @@ impl Spool {
         if crowd == CROWD {
             self.inner.commands.hurry();
         }
-        match answered.await {
-            Ok(Ok(entry)) => Ok(is_out.then(|| Kept { spool: self.clone(), entry: Some(entry) })),
-            Ok(Err(_)) | Err(_) => Err(refused("spool_failed")),
+        match timeout(APPEND_MOST, answered).await {
+            Ok(Ok(Ok(out))) => Ok(out.map(|out| Kept { spool: self.clone(), out })),
+            Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(refused("spool_failed")),
         }
     }
 
@@ -161,7 +175,10 @@ impl Spool {
         let queued = self.inner.shared.queued.load(Ordering::Relaxed);
         let (records, kept) = self.inner.shared.lock().size();
         let grown = kept.saturating_add(queued).saturating_add(bytes as u64);
-        !self.inner.is_aged.load(Ordering::Relaxed) && records < RECORDS_MOST && grown <= self.inner.bounds.bytes
+        queued <= QUEUED_MOST
+            && !self.inner.is_aged.load(Ordering::Relaxed)
+            && records < RECORDS_MOST
+            && grown <= self.inner.bounds.bytes
     }
 
     /// The next to send: as many as there are, up to so many, and up to so many bytes together.
@@ -189,16 +206,22 @@ impl Spool {
 impl Kept {
     /// The service has committed it.
     pub(crate) fn settle(mut self) {
-        if let Some(entry) = self.entry.take() {
+        if let Some(entry) = self.out.entry.take() {
             self.spool.settle(vec![entry]);
         }
     }
 }
 
-impl Drop for Kept {
+impl Out {
+    fn new(shared: &Arc<Shared>, entry: Entry) -> Self {
+        Self { shared: Arc::clone(shared), entry: Some(entry) }
+    }
+}
+
+impl Drop for Out {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.take() {
-            self.spool.inner.shared.give_back(entry);
+            self.shared.give_back(entry);
         }
     }
 }

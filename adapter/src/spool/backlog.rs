@@ -122,6 +122,12 @@ impl Backlog {
         self.is_done(entry.segment)
     }
 
+    /// What was out is not what was written: nobody can send it, and its segment is kept.
+    pub(super) fn give_up(&mut self, entry: Entry) {
+        self.settle(entry);
+        self.segments.entry(entry.segment).or_default().kept = true;
+    }
+
     /// Nothing that is needed stands in it, and nothing that can't be read.
     pub(super) fn is_done(&self, number: u64) -> bool {
         self.segments.get(&number).is_some_and(|segment| segment.records == 0 && !segment.kept)
@@ -130,11 +136,6 @@ impl Backlog {
     /// Its file is gone.
     pub(super) fn forget(&mut self, number: u64) {
         self.segments.remove(&number);
-    }
-
-    /// Something in it can't be read: it is kept.
-    pub(super) fn keep(&mut self, number: u64) {
-        self.segments.entry(number).or_default().kept = true;
     }
 
     /// Records that wait for their turn.
@@ -205,6 +206,21 @@ mod tests {
             Amount { records: 5, aside: 5, bytes: 0, oldest: None },
             "and what is aside does not"
         );
+    }
+
+    /// It would age for ever, and nothing more be taken in.
+    #[test]
+    fn what_is_damaged_waits_for_nobody_and_keeps_its_file() {
+        let (mut backlog, tenant) = (Backlog::default(), Arc::from("acme"));
+        backlog.segment(1, 100, false);
+        backlog.add(&tenant, entry(1, 0));
+        backlog.add(&tenant, entry(1, 7));
+        let taken = backlog.take(u64::MAX).unwrap().1;
+        backlog.give_up(taken);
+        assert_eq!(backlog.amount(), Amount { records: 1, aside: 0, bytes: 100, oldest: Some(7) });
+        let last = backlog.take(u64::MAX).unwrap().1;
+        assert!(!backlog.settle(last), "its segment is kept");
+        assert_eq!((backlog.amount().records, backlog.amount().oldest), (0, None));
     }
 
     #[test]

@@ -1,9 +1,16 @@
 //! The drain: sends what is in the spool to the service, a few at a time, for as long as the process lives.
 //!
 //! What the service can't take now is tried again, first soon and then less and less often. What it will not take (an
-//! operator's mistake, or a bug of ours) is set aside for a while and holds nobody up.
+//! operator's mistake, or a bug of ours) is set aside for a while and holds nobody up. Nor does for long what it says it
+//! can't take now again and again, though others may pass: a booking's row that can't be read, say.
 
-use std::{collections::VecDeque, future::Future, iter, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    iter,
+    sync::Arc,
+    time::Duration,
+};
 
 use calbridge_process::{
     Ack, Ages,
@@ -37,6 +44,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const READ_AT_ONCE: usize = 32;
 /// How long what the service will not take is left alone.
 const ASIDE: Duration = Duration::from_mins(1);
+/// Tries of one record in vain, from which on it is set aside after each. They take some ten seconds: a store that
+/// restarts is back by then.
+const TRIES_MOST: u32 = 16;
+/// Records whose tries are counted, in an outage of the store that is long.
+const COUNTED_MOST: usize = 1_024;
 /// How often it is looked how much there is and how old it is.
 const LOOK: Duration = Duration::from_secs(1);
 /// For what is on its way when the process ends: what is not committed then is sent again by the next.
@@ -63,13 +75,28 @@ struct Course {
     not_before: Instant,
     /// What the service will not take, and until when it is left alone.
     aside: VecDeque<(Instant, Entry)>,
+    /// How often a record was tried in vain that may itself be why, by segment and offset.
+    in_vain: BTreeMap<(u64, u32), u32>,
     warnings: Throttle,
 }
 
 impl Course {
     fn begin(ack: Ack, now: Instant) -> Self {
-        let (pace, aside, warnings) = (Pace::new(ack, now), VecDeque::new(), Throttle::new());
-        Self { pace, out: 0, out_bytes: 0, failures: 0, not_before: now, aside, warnings }
+        let (pace, warnings) = (Pace::new(ack, now), Throttle::new());
+        let (aside, in_vain) = (VecDeque::new(), BTreeMap::new());
+        Self { pace, out: 0, out_bytes: 0, failures: 0, not_before: now, aside, in_vain, warnings }
+    }
+
+    /// A record was tried in vain once more: whether it has been so often that others should be tried before it.
+    fn is_in_the_way(&mut self, entry: Entry, refused: &Refused) -> bool {
+        let place = (entry.segment, entry.offset);
+        let is_counted = self.in_vain.len() < COUNTED_MOST || self.in_vain.contains_key(&place);
+        if !refused.may_be_its_own() || !is_counted {
+            return false;
+        }
+        let tries = self.in_vain.entry(place).or_default();
+        *tries = tries.saturating_add(1);
+        *tries >= TRIES_MOST
     }
 
     /// When there may be something to do.
@@ -87,6 +114,8 @@ enum Sent {
     Committed,
     /// Another try may succeed soon.
     Later(Refused),
+    /// It was said so often that another may succeed, and none did.
+    InTheWay(&'static str),
     /// Only once somebody has changed something.
     Aside(&'static str),
     /// It is not what was written.
@@ -199,20 +228,26 @@ impl Drain {
             course.out -= 1;
             course.out_bytes -= u64::from(entry.length);
             debug_assert!(course.out > 0 || course.out_bytes == 0, "{} bytes of nothing are out", course.out_bytes);
-            match self.conclude(entry, sent, &course.warnings) {
+            let sent = match sent {
+                Sent::Later(refused) if course.is_in_the_way(entry, &refused) => Sent::InTheWay(refused.reason),
+                sent => sent,
+            };
+            let next = self.conclude(entry, sent, &course.warnings);
+            if let Next::Aside | Next::AsideAndWait = next {
+                self.spool.inner.shared.lock().set_aside(entry);
+                course.aside.push_back((Instant::now() + ASIDE, entry));
+            }
+            match next {
                 Next::Settle => settled.push(entry),
                 Next::Go => {}
-                Next::Wait => {
+                Next::Wait | Next::AsideAndWait => {
                     course.failures = course.failures.saturating_add(1);
                     course.not_before = Instant::now() + pause(course.failures, random());
                     continue;
                 }
-                Next::Aside => {
-                    self.spool.inner.shared.lock().set_aside(entry);
-                    course.aside.push_back((Instant::now() + ASIDE, entry));
-                    continue;
-                }
+                Next::Aside => continue,
             }
+            course.in_vain.remove(&(entry.segment, entry.offset));
             course.failures = 0;
         }
         if !settled.is_empty() {
@@ -237,6 +272,17 @@ impl Drain {
                 self.spool.inner.shared.give_back(entry);
                 Next::Wait
             }
+            Sent::InTheWay(reason) => {
+                if let Some(more) = warnings.pass() {
+                    error!(
+                        { semconv::ERROR_TYPE } = reason,
+                        more,
+                        "an event of the spool is not taken, however often it is tried; others go first, and it is \
+                         tried again every minute"
+                    );
+                }
+                Next::AsideAndWait
+            }
             Sent::Aside(reason) => {
                 if let Some(more) = warnings.pass() {
                     error!(
@@ -253,7 +299,7 @@ impl Drain {
                     offset = entry.offset,
                     "an event of the spool is not what was written; its file is kept"
                 );
-                self.spool.inner.shared.lock().keep(entry.segment);
+                self.spool.inner.shared.lock().give_up(entry);
                 Next::Go
             }
         }
@@ -268,13 +314,32 @@ enum Next {
     Go,
     /// Not before a pause.
     Wait,
-    /// And this one not before a longer one.
+    /// With another, and with this one not before a longer pause.
     Aside,
+    /// Both.
+    AsideAndWait,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_tried_in_vain_again_and_again_gets_out_of_the_way() {
+        let mut course = Course::begin(Ack::Committed, Instant::now());
+        let entry = |offset| Entry { segment: 1, offset, length: 1, time: 0 };
+        let [unable, away, busy] = ["store_unavailable", "service_away", "overloaded"].map(Refused::busy);
+        for _ in 1..TRIES_MOST {
+            assert!(!course.is_in_the_way(entry(0), &unable) && !course.is_in_the_way(entry(7), &away));
+        }
+        assert!(!course.is_in_the_way(entry(7), &busy), "that is no fault of its own");
+        assert!(!course.is_in_the_way(entry(7), &unable), "and this was its first");
+        assert!(course.is_in_the_way(entry(0), &unable) && course.is_in_the_way(entry(0), &unable));
+        for offset in 0..2 * u32::try_from(COUNTED_MOST).unwrap() {
+            course.is_in_the_way(entry(offset), &unable);
+        }
+        assert_eq!(course.in_vain.len(), COUNTED_MOST);
+    }
 
     #[test]
     fn nothing_wakes_it_where_nothing_waits() {

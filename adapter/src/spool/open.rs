@@ -11,7 +11,7 @@ use std::{
 };
 
 use calbridge_process::crash::{self, Point};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{
     Inner, Opening, Shared, Spool,
@@ -150,21 +150,31 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
             }
         }
         Found::Damaged => damaged += 1,
-    })?;
-    let mut torn = match end {
-        Ok(end) => end != End::Whole,
-        Err(NoSegment::Torn) if is_newest => {
+    });
+    let (mut torn, is_readable) = match end {
+        Ok(Ok(end)) => (end != End::Whole, true),
+        Ok(Err(NoSegment::Torn)) if is_newest => {
             segment::remove(directory, number);
             return Ok(());
         }
-        Err(why) => {
+        Ok(Err(why)) => {
             warn!(path = %path.display(), ?why, "this file of the spool can't be read; it is left alone");
             return Ok(());
+        }
+        // Another user's: to go on without what was promised would be no start.
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => return Err(why),
+        Err(why) => {
+            error!(
+                path = %path.display(),
+                %why,
+                "the disk does not give this file of the spool back; what could be read is sent, and the file is kept"
+            );
+            (true, false)
         }
     };
     // The newest was being written when its process ended: nobody was answered for what is behind. In one that was full
     // long before, it is damage.
-    if is_newest && (torn || damaged > damaged_before) {
+    if is_newest && is_readable && (torn || damaged > damaged_before) {
         let file = OpenOptions::new().write(true).open(&path)?;
         file.set_len(whole)?;
         // Or it would look like damage after a power cut, when it is not the newest any more.

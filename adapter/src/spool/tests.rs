@@ -188,6 +188,31 @@ async fn what_nobody_settles_is_sent_again() {
     assert_eq!(texts(&spool), ["left", "after"]);
 }
 
+static HANGING: AtomicBool = AtomicBool::new(false);
+
+fn hanging_sync(file: &File) -> io::Result<()> {
+    while HANGING.load(Ordering::SeqCst) {
+        std::thread::yield_now();
+    }
+    file.sync_data()
+}
+
+/// The time of the test is not the disk's: waiting for it is over at once.
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_is_waited_for_so_long_and_no_longer() {
+    let folder = TempDir::new().unwrap();
+    let check = Readiness::new().check("spool");
+    let disk = Disk { sync: hanging_sync, ..Disk::REAL };
+    let spool = Spool::open_on(opening(folder.path(), BOUNDS, check), disk).unwrap();
+    HANGING.store(true, Ordering::SeqCst);
+    let began = tokio::time::Instant::now();
+    let out = spool.keep("acme", 5, Kind::Event, Bytes::from_static(b"late"), true).await;
+    assert_eq!((out.unwrap_err().reason, began.elapsed()), ("spool_failed", APPEND_MOST));
+    HANGING.store(false, Ordering::SeqCst);
+    close(spool);
+    assert_eq!(texts(&open(folder.path())), ["late"], "it was never promised, and is kept");
+}
+
 #[tokio::test]
 async fn a_full_spool_takes_nothing_and_keeps_what_it_has() {
     let folder = TempDir::new().unwrap();
@@ -352,11 +377,14 @@ async fn what_was_damaged_is_passed_over_and_kept() {
     }
     keep(&spool, "acme", "next").await.unwrap();
     assert!(path.exists(), "whoever can read it may still want it");
+    // As a bad sector has it: it opens, and can't be read.
+    let unreadable = segment::path(folder.path(), 98);
+    fs::create_dir(&unreadable).unwrap();
     let foreign = segment::path(folder.path(), 99);
     fs::write(&foreign, b"of a later release, or none of ours").unwrap();
     close(spool);
     assert_eq!(super::tests::texts(&open(folder.path())), ["next"]);
-    assert!(foreign.exists());
+    assert!(foreign.exists() && unreadable.exists());
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::{forward, observe};
 pub(crate) const BODY_BYTES_MOST: usize = 64 * 1024;
 
 /// The whole event, encoded, of one without what its body says. Nothing where it is no event.
-pub(super) fn complete(event: Bytes) -> Option<Bytes> {
+pub(crate) fn complete(event: Bytes) -> Option<Bytes> {
     complete_by(event, calbridge_calcom::type_body)
 }
 

@@ -20,7 +20,7 @@ use calbridge_telemetry::Check;
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::{Shared, backlog::Entry, spare::Spares};
+use super::{Out, Shared, backlog::Entry, spare::Spares};
 use crate::{
     metrics::Metrics,
     segment::{
@@ -56,7 +56,7 @@ pub(super) struct Append {
     pub(super) event: Bytes,
     /// It is on its way already.
     pub(super) is_out: bool,
-    pub(super) answer: oneshot::Sender<Result<Entry, DiskFailed>>,
+    pub(super) answer: oneshot::Sender<Result<Option<Out>, DiskFailed>>,
 }
 
 /// The disk does not keep it.
@@ -179,13 +179,8 @@ impl Writer {
             Ok(entries) => {
                 self.shared.register(batch.iter().zip(&entries));
                 for (append, entry) in batch.into_iter().zip(entries) {
-                    if let Err(unheard) = append.answer.send(Ok(entry))
-                        && append.is_out
-                        && let Ok(entry) = unheard
-                    {
-                        // Whoever would have told what becomes of it has gone.
-                        self.shared.give_back(entry);
-                    }
+                    // Where whoever would have told what becomes of it has gone, it waits again as this is dropped.
+                    let _ = append.answer.send(Ok(append.is_out.then(|| Out::new(&self.shared, entry))));
                 }
             }
             Err(why) => {

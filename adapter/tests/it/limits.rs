@@ -198,6 +198,30 @@ async fn more_requests_than_places_are_sent_away_with_a_time() {
     assert_eq!(exchange(adapter.address, webhook(&created("uid-2"))).await.status, 200, "the place is free again");
 }
 
+/// Large bodies are verified one by one: those that wait must not have everybody else sent away.
+#[tokio::test]
+async fn a_flood_of_large_bodies_leaves_places_for_others() {
+    let service = Service::start().await;
+    let adapter = Adapter::ready(&service, Limits { in_flight: 16, ..limits() }).await;
+    let mut forged = vec![b'x'; 200_000];
+    forged.push(b'\n');
+    let forged = post("/webhooks/calcom", &[("x-cal-signature-256", &"0".repeat(64))], &forged);
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let (address, forged) = (adapter.address, forged.clone());
+        flood.spawn(async move {
+            loop {
+                let status = exchange(address, &forged).await.status;
+                assert!([401, 503].contains(&status), "{status}");
+            }
+        });
+    }
+    for number in 0..50 {
+        assert_eq!(exchange(adapter.address, webhook(&created(&format!("uid-{number}")))).await.status, 200);
+    }
+    assert!(flood.try_join_next().is_none(), "nobody of the flood has given up");
+}
+
 #[tokio::test]
 async fn requests_whose_bodies_do_not_come_take_no_places() {
     let service = Service::start().await;

@@ -39,6 +39,10 @@ async fn status(adapter: &Adapter, uid: &str) -> u16 {
     exchange(adapter.address, webhook(&created(uid))).await.status
 }
 
+fn unable() -> SubmitError {
+    SubmitError { code: 14, reason: "STORE_UNAVAILABLE".to_owned(), ..SubmitError::default() }
+}
+
 /// An address at which nobody listens, and somebody may later.
 async fn nobody() -> SocketAddr {
     Service::start().await.address
@@ -107,6 +111,38 @@ async fn what_the_service_will_not_take_holds_nobody_up_and_is_kept() {
     let adapter = start(with_spool(service.address, folder.path())).await;
     wait::holds("the one is tried when the process starts", async || service.arrivals().len() == 6).await;
     assert_eq!(service.arrivals()[5].event.raw_body, created("uid-2"));
+    stop(adapter).await;
+}
+
+/// As where a booking's row can't be read: the service has nothing against the others.
+#[tokio::test]
+async fn what_can_not_be_committed_again_and_again_holds_nobody_up() {
+    let (folder, address) = (TempDir::new().unwrap(), nobody().await);
+    let adapter = start(with_spool(address, folder.path())).await;
+    for uid in ["uid-bad", "uid-1", "uid-2"] {
+        assert_eq!(status(&adapter, uid).await, 202);
+    }
+    let service = Service::start_on(address).await;
+    service.refuse_always(created("uid-bad"), unable());
+    let arrived = |uid: &str| service.events().iter().any(|event| event.raw_body == created(uid));
+    wait::holds("the others have gone on", async || arrived("uid-1") && arrived("uid-2")).await;
+    let spool = folder.path().join("spool");
+    wait::holds("it alone is left", async || inspect_spool(&spool, |_| {}).unwrap().events() == 1).await;
+    stop(adapter).await;
+}
+
+/// Cal.com tries again a few times at the most: a full spool must not cost what the service would commit.
+#[tokio::test]
+async fn what_the_spool_does_not_take_the_service_may_commit() {
+    let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
+    let settings = with_spool(service.address, folder.path());
+    let spool = SpoolSettings { bytes: 0, ..settings.spool.clone().unwrap() };
+    let adapter = start(Settings { ack: Ack::Spooled, spool: Some(spool), ..settings }).await;
+    assert_eq!(status(&adapter, "uid-1").await, 200);
+    let events = service.events();
+    assert!(events.len() == 1 && events[0].payload.is_some(), "it is typed all the same");
+    service.script([Act::Refuse(unable())]);
+    assert_eq!(status(&adapter, "uid-2").await, 503, "neither takes it");
     stop(adapter).await;
 }
 

@@ -49,6 +49,8 @@ struct Shared {
     arrivals: Vec<Arrival>,
     /// What becomes of the next events; afterwards they are committed.
     script: VecDeque<Act>,
+    /// The body of events that are never committed, and why.
+    refused: Option<(Vec<u8>, SubmitError)>,
     streams: usize,
     streams_ended: usize,
     metadata: Option<HeaderMap>,
@@ -98,6 +100,11 @@ impl Service {
     /// What becomes of the next events.
     pub(crate) fn script(&self, acts: impl IntoIterator<Item = Act>) {
         self.shared.lock().unwrap().script.extend(acts);
+    }
+
+    /// From now on no event with this body is committed.
+    pub(crate) fn refuse_always(&self, body: Vec<u8>, error: SubmitError) {
+        self.shared.lock().unwrap().refused = Some((body, error));
     }
 
     /// From now on events are committed.
@@ -195,8 +202,11 @@ async fn answer_all(
     while let Ok(Some(SubmitEventsRequest { sequence, event })) = events.message().await {
         let act = {
             let mut shared = shared.lock().unwrap();
-            shared.arrivals.push(Arrival { stream, sequence, event: event.unwrap() });
-            shared.script.pop_front().unwrap_or(Act::Commit(SubmitOutcome::Applied))
+            let event = event.unwrap();
+            let refused = shared.refused.as_ref().filter(|(body, _)| event.raw_body == body);
+            let refused = refused.map(|(_, error)| Act::Refuse(error.clone()));
+            shared.arrivals.push(Arrival { stream, sequence, event });
+            refused.or_else(|| shared.script.pop_front()).unwrap_or(Act::Commit(SubmitOutcome::Applied))
         };
         let answer = match act {
             Act::Commit(outcome) => committed(sequence, outcome),
