@@ -24,7 +24,7 @@ fn leave_old<'a>(payload: &'a BookingPayload, story: &mut Story<'a>) {
     let old = story.about(old);
     old.evidence(Evidence::Accepted);
     let mut pen = old.at(Rank::Write);
-    for (email, _) in seats::sitters(payload) {
+    for email in seats::movers(payload) {
         pen.seat_left(email, new);
     }
     let mut pen = old.at(Rank::Fill);

@@ -41,21 +41,32 @@ pub(super) fn take(payload: &BookingPayload, own: &mut Draft) {
     if !is_seated(payload) {
         return;
     }
-    let named = &payload.attendee_seat_id;
     let mut pen = own.at(Rank::Write);
-    for (email, own_seat) in sitters(payload) {
-        pen.seat_taken(email, if named.is_empty() { own_seat } else { named });
+    for (email, seat) in sitters(payload) {
+        pen.seat_taken(email, seat);
     }
 }
 
-/// Who takes a seat, with the reference of it that stands beside the person: the first listed where `attendeeSeatId`
-/// names one seat, for Cal.com lists those who sit there already behind; else whoever is listed.
-pub(super) fn sitters(payload: &BookingPayload) -> Vec<(Email, &str)> {
-    let mut people = listed(payload);
-    if !payload.attendee_seat_id.is_empty() {
-        people.truncate(1);
+/// Who takes a seat here that gives up one of another booking: whose `attendeeSeatId` is, or, without one, whoever is
+/// listed.
+pub(super) fn movers(payload: &BookingPayload) -> impl Iterator<Item = Email> {
+    let named = payload.attendee_seat_id.as_str();
+    sitters(payload).into_iter().filter(move |(_, seat)| named.is_empty() || *seat == named).map(|(email, _)| email)
+}
+
+/// Who takes a seat, with its reference. Where `attendeeSeatId` names the only one it is that of the first listed, for
+/// Cal.com's direct path lists those who sit there already behind. The queue says beside each person which seat is
+/// whose.
+fn sitters(payload: &BookingPayload) -> Vec<(Email, &str)> {
+    let (mut people, named) = (listed(payload), payload.attendee_seat_id.as_str());
+    if named.is_empty() {
+        return people;
     }
-    people
+    if people.iter().any(|(_, seat)| *seat == named) {
+        people.retain(|(_, seat)| !seat.is_empty());
+        return people;
+    }
+    people.into_iter().take(1).map(|(email, _)| (email, named)).collect()
 }
 
 /// Whether a `BOOKING_CANCELLED` gives up one seat: it lists one attendee, and nobody "cancelled" or asked for another

@@ -164,6 +164,32 @@ fn the_queue_tells_each_seat_beside_its_attendee() {
     assert_eq!(seats(&world, "u1"), pairs(&[("b@a.example", "s2"), ("b@a.example", "s3")]));
 }
 
+/// Whichever of them it names: the queue may name one besides, and list everybody.
+#[test]
+fn the_queue_gives_each_seat_to_whose_it_is() {
+    let sitter = |(email, seat): (&str, &str)| PersonPayload { seat_uid: seat.into(), ..person(email) };
+    let two = [("a@a.example", "s1"), ("b@a.example", "s2")];
+    let first = tell(BookingCreated, 1, BookingPayload { attendees: vec![sitter(two[0])], ..seat("u1", "", "s1") });
+    for named in ["s1", "s2"] {
+        let second = BookingPayload { attendees: two.map(sitter).into(), ..seat("u1", "", named) };
+        let told = [first.clone(), tell(BookingCreated, 2, second)];
+        assert_eq!(seats(&ends(&told), "u1"), pairs(&two), "{named}");
+        let left = [&told[..], &[tell(BookingCancelled, 3, leave("u1", "a@a.example"))]].concat();
+        let world = ends(&left);
+        assert_eq!(seats(&world, "u1"), pairs(&two[1..]));
+        assert_ne!(world.get("u1").rule.as_str(), "no_seat_left", "{named}: somebody sits");
+    }
+    let mover = BookingPayload {
+        attendees: vec![sitter(("b@a.example", "s3")), sitter(two[0])],
+        reschedule_uid: "u1".into(),
+        ..seat("u2", "", "s1")
+    };
+    let told = [first, tell(BookingCreated, 2, seat("u1", "c@a.example", "s4")), tell(BookingRescheduled, 3, mover)];
+    let world = ends(&told);
+    assert_eq!(seats(&world, "u1"), pairs(&[("c@a.example", "s4")]), "who moved left it");
+    assert_eq!(seats(&world, "u2"), pairs(&[two[0], ("b@a.example", "s3")]), "and nobody has the seat of another");
+}
+
 #[test]
 fn a_seat_that_moves_brings_no_row_number_along() {
     let target = BookingPayload { booking_id: Some(40), ..seat("u2", "b@a.example", "s3") };

@@ -127,10 +127,9 @@ impl CalCom {
     /// One seat and who sits there; from the second on, and when it moves, with an `iCalUID` that was never stored.
     pub(super) fn only_seat(&self, guest: &Guest, is_first: bool) -> impl Fn(&mut BookingPayload) + 'static {
         let (person, seat) = (self.person(guest), guest.seat.clone());
-        let named = if self.is_queue() { String::new() } else { seat.clone() };
         move |payload| {
             payload.attendees = vec![person.clone()];
-            payload.attendee_seat_id.clone_from(&named);
+            payload.attendee_seat_id.clone_from(&seat);
             if !is_first {
                 payload.ical_uid = format!("neverStored{seat}xyz@Cal.com");
             }
