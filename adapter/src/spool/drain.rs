@@ -1,8 +1,8 @@
 //! The drain: sends what is in the spool to the service, a few at a time, for as long as the process lives.
 //!
 //! What the service can't take now is tried again, first soon and then less and less often. What it will not take (an
-//! operator's mistake, or a bug of ours) is set aside for a while and holds nobody up. Nor does for long what it says it
-//! can't take now again and again, though others may pass: a booking's row that can't be read, say.
+//! operator's mistake, or a bug of ours) is set aside for a while and holds nobody up. Neither does for long what alone
+//! it never can: of a booking whose row can't be read, say.
 
 use std::{
     collections::{BTreeMap, VecDeque},
