@@ -15,7 +15,7 @@ use calbridge_proto::v1::BookingEvent;
 use calbridge_telemetry::{propagation, sampling::Trace, semconv};
 use tokio::{
     select,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field::Empty, info_span};
@@ -33,6 +33,8 @@ const LATE: Duration = Duration::from_secs(10);
 /// The largest event whose late answer is waited for: the outbox may hold as many of them as requests may be in flight,
 /// and the budget for bodies does not count what is answered. A larger one is sent again.
 const LATE_BYTES: usize = 64 * 1024;
+/// A disk that takes longer than this for an event hangs: the service's answer then counts without it.
+const HANGS: Duration = Duration::from_secs(1);
 /// How long a commit is waited for, beyond its deadline, where the spool does not take the event either.
 const LAST_RESORT: Duration = Duration::from_secs(2);
 
@@ -138,8 +140,8 @@ impl Durable {
             Some(mut ticket) => select! {
                 biased;
                 kept = &mut kept => (kept, Some(ticket)),
-                // The disk may hang. What it keeps after all is sent again, and is a duplicate.
-                answered = ticket.answer() => match answered {
+                // What the disk keeps after all is sent again, and is a duplicate.
+                answered = async { sleep(HANGS).await; ticket.answer().await } => match answered {
                     Ok(accepted) => return Ok(Stored::Committed(accepted)),
                     Err(_) => (kept.await, None),
                 },

@@ -1,4 +1,5 @@
-//! What the simulation reaches of this room (`simulation/`). No part of its interface: nothing else may use it.
+//! What the simulation reaches of this room (`simulation/`). No part of its interface: nothing else may use it, but for
+//! this room's own tests.
 //!
 //! Nothing here does anything of its own: what is simulated is what runs.
 

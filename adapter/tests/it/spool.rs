@@ -1,8 +1,13 @@
 //! The spool: what the service does not commit in time is answered 202, kept, and sent on.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use calbridge_adapter::{Settings, inspect_spool};
+use calbridge_adapter::{Settings, inspect_spool, simulation::Disk};
 use calbridge_e2e::wait;
 use calbridge_process::{Ack, Limits, SpoolSettings};
 use calbridge_proto::v1::SubmitError;
@@ -128,6 +133,20 @@ async fn what_can_not_be_committed_again_and_again_holds_nobody_up() {
     wait::holds("the others have gone on", async || arrived("uid-1") && arrived("uid-2")).await;
     let spool = folder.path().join("spool");
     wait::holds("it alone is left", async || inspect_spool(&spool, |_| {}).unwrap().events() == 1).await;
+    stop(adapter).await;
+}
+
+/// What the service has committed is answered, whatever becomes of the disk.
+#[tokio::test]
+async fn a_commit_that_comes_while_the_disk_hangs_is_an_answer() {
+    let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
+    let disk = Disk::simulated(|_| Ok(()), || Duration::from_hours(1));
+    let adapter = Adapter::start_on(disk, with_spool(service.address, folder.path())).await;
+    wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
+    service.script([Act::Late(SHORT * 2)]);
+    let began = Instant::now();
+    assert_eq!(status(&adapter, "uid-1").await, 200);
+    assert!(began.elapsed() < Duration::from_secs(10), "the disk is waited for so long where nobody commits");
     stop(adapter).await;
 }
 

@@ -5,7 +5,10 @@ pub(crate) mod service;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use calbridge_adapter::{Error, Moment, Resolver, Settings};
+use calbridge_adapter::{
+    Error, Moment, Resolver, Settings,
+    simulation::{self, Disk},
+};
 use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::wait;
 use calbridge_process::{Access, Ack, Limits, RateStatus, Secret, Tenant};
@@ -45,10 +48,24 @@ impl Adapter {
     }
 
     pub(crate) async fn start_with(settings: Settings) -> Self {
+        Self::begin(|listener, readiness, shutdown| calbridge_adapter::run(settings, listener, readiness, shutdown))
+            .await
+    }
+
+    /// Starts one whose spool is on this disk.
+    pub(crate) async fn start_on(disk: Disk, settings: Settings) -> Self {
+        Self::begin(|listener, readiness, shutdown| simulation::run(settings, disk, listener, readiness, shutdown))
+            .await
+    }
+
+    async fn begin<R>(run: impl FnOnce(TcpListener, Readiness, CancellationToken) -> R) -> Self
+    where
+        R: Future<Output = Result<(), Error>> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (readiness, shutdown) = (Readiness::new(), CancellationToken::new());
-        let running = tokio::spawn(calbridge_adapter::run(settings, listener, readiness.clone(), shutdown.clone()));
+        let running = tokio::spawn(run(listener, readiness.clone(), shutdown.clone()));
         Self { address, readiness, shutdown, running }
     }
 
