@@ -218,8 +218,11 @@ impl Named {
     async fn delete(self) -> anyhow::Result<()> {
         let mut client = self.reader.connect_to_consumers().await?;
         let request = DeleteConsumerRequest { tenant: self.reader.tenant(), name: self.name, etag: String::new() };
-        client.delete_consumer(request).await.map_err(|status| refused(&status))?;
-        print("deleted")
+        let answer = client.delete_consumer(request).await.map_err(|status| refused(&status))?.into_inner();
+        match self.reader.output {
+            Format::Json => print_json("DeleteConsumerResponse", &answer),
+            Format::Table => print("deleted"),
+        }
     }
 
     async fn pause(self, paused: bool) -> anyhow::Result<()> {

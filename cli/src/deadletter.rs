@@ -1,7 +1,8 @@
 //! `deadletter`: what consumers gave up on.
 
 use calbridge_proto::v1::{
-    DeadLetter, DeleteDeadLettersRequest, ListDeadLettersRequest, ListDeadLettersResponse, ReplayDeadLettersRequest,
+    DeadLetter, DeleteDeadLettersRequest, DeleteDeadLettersResponse, ListDeadLettersRequest, ListDeadLettersResponse,
+    ReplayDeadLettersRequest, ReplayDeadLettersResponse,
 };
 use clap::{Args, Subcommand};
 
@@ -87,7 +88,16 @@ impl Chosen {
                 answer.into_inner().deleted
             };
         }
-        print(format_args!("{all} dead letters {}", if replays { "go out again" } else { "deleted" }))?;
+        match (self.reader.output, replays) {
+            (Format::Json, true) => {
+                print_json("ReplayDeadLettersResponse", &ReplayDeadLettersResponse { replayed: all })?;
+            }
+            (Format::Json, false) => {
+                print_json("DeleteDeadLettersResponse", &DeleteDeadLettersResponse { deleted: all })?;
+            }
+            (Format::Table, true) => print(format_args!("{all} dead letters go out again"))?,
+            (Format::Table, false) => print(format_args!("{all} dead letters deleted"))?,
+        }
         let left = positions.len().saturating_sub(usize::try_from(all).unwrap_or(0));
         if replays && left > 0 {
             report(format_args!("{left} do not: they are none any more, or wait for room; run it again for those"));

@@ -17,12 +17,17 @@ use crate::{
     timeline::change,
 };
 
+/// What `--from` says besides positions.
+const NOW: &str = "now";
+const BEGINNING: &str = "beginning";
+
 /// `calbridge tail`.
 #[derive(Args)]
 pub(crate) struct Tail {
-    /// Where to begin: `now`, `beginning`, or behind a position that was printed before
-    #[arg(long, default_value = "now", value_name = "POSITION")]
-    from: String,
+    /// Where to begin: `now`, `beginning`, or behind a position that was printed before [default: now; with
+    /// --stop-at-head the beginning]
+    #[arg(long, value_name = "POSITION")]
+    from: Option<String>,
     /// Conditions joined by AND, as in `kind = STATUS_CHANGED AND status = CANCELLED`; also `uid` and `event_type_id`
     #[arg(long, default_value = "", value_name = "FILTER", hide_default_value = true)]
     filter: String,
@@ -38,6 +43,10 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            !(self.stop_at_head && self.from.as_deref() == Some(NOW)),
+            "--from now --stop-at-head: nothing is kept between now and the end; begin at a position, or the beginning"
+        );
         // The first connection tells whether there is a service at all; each after it may find another replica.
         let first = Mutex::new(Some(self.reader.connection().await?));
         let connect = || async {
@@ -61,16 +70,13 @@ impl Tail {
     }
 
     fn request(&self) -> WatchTransitionsRequest {
-        let after_position = match self.from.as_str() {
-            "now" | "beginning" => String::new(),
-            position => position.to_owned(),
-        };
+        let from = self.from.as_deref().unwrap_or(if self.stop_at_head { BEGINNING } else { NOW });
+        let after_position = if [NOW, BEGINNING].contains(&from) { String::new() } else { from.to_owned() };
         WatchTransitionsRequest {
             tenant: self.reader.tenant(),
             after_position,
             filter: self.filter.clone(),
-            // What it would hear first is what it is to end with.
-            from_head: self.from == "now" && !self.stop_at_head,
+            from_head: from == NOW,
             stop_at_head: self.stop_at_head,
             include_recorded: self.recorded,
         }

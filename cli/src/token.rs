@@ -12,7 +12,7 @@ use calbridge_process::{new_token, token_sha256};
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::output::say;
+use crate::output::print;
 
 /// Its owner alone.
 const MODE: u32 = 0o600;
@@ -31,10 +31,9 @@ impl Token {
         let hash = hex::encode(token_sha256(token.expose_secret().as_bytes()));
         match self.file {
             Some(path) => write(&path, &token)?,
-            None => say(format_args!("token = \"{}\"", token.expose_secret())),
+            None => print(format_args!("token = \"{}\"", token.expose_secret()))?,
         }
-        say(format_args!("token_sha256 = \"{hash}\""));
-        Ok(())
+        print(format_args!("token_sha256 = \"{hash}\""))
     }
 }
 

@@ -49,7 +49,12 @@ async fn a_consumer_is_made_kept_and_deleted() {
     assert_eq!(none.code, Some(0), "{}", none.stderr);
     let replayed = run(&up, &["deadletter", "replay", "mails", "--all"]).await;
     assert!(replayed.stdout.starts_with("0 dead letters"), "{}", replayed.stdout);
-    assert_eq!(run(&up, &["consumer", "delete", "mails"]).await.code, Some(0));
+    for command in [["deadletter", "replay", "mails", "--all"], ["deadletter", "delete", "mails", "--all"]] {
+        let json = run(&up, &[&command[..], &["--output", "json"]].concat()).await;
+        assert!(serde_json::from_str::<Value>(&json.stdout).unwrap().is_object(), "{command:?}: {}", json.stdout);
+    }
+    let deleted = run(&up, &["consumer", "delete", "mails", "--output", "json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&deleted.stdout).unwrap(), serde_json::json!({}));
     let gone = run(&up, &["consumer", "get", "mails"]).await;
     assert!(gone.stderr.contains("CONSUMER_NOT_FOUND"), "{}", gone.stderr);
     up.stop().await;

@@ -39,6 +39,12 @@ async fn it_shows_what_is_kept_as_far_as_asked_for() {
     assert_eq!(told.len(), 1, "{}", ended.stdout);
     assert_eq!(told[0]["transition"]["to_status"], "BOOKING_STATUS_CANCELLED");
 
+    let ended = tail(&up).arg("--stop-at-head").run().await;
+    assert_eq!(ended.stdout.lines().count(), 3, "from the beginning: {}", ended.stdout);
+    let nothing = tail(&up).flag("--from", "now").arg("--stop-at-head").run().await;
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(1), ""));
+    assert!(nothing.stderr.contains("nothing is kept between now and the end"), "{}", nothing.stderr);
+
     let refused = tail(&up).flag("--filter", "title = x").run().await;
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("FILTER_SYNTAX"), "{}", refused.stderr);
