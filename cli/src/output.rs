@@ -3,7 +3,9 @@
 use std::io::{self, Write as _};
 
 use anyhow::Context as _;
+use calbridge_process::environment;
 use calbridge_proto::{FILE_DESCRIPTOR_SET, v1::BookingStatus};
+use calbridge_telemetry::{LogFormat, Settings, log_lines};
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use prost::Message;
@@ -58,6 +60,18 @@ pub(crate) fn say(text: impl std::fmt::Display) {
 /// Says on stderr how far long work has come, beside what stdout is read for.
 pub(crate) fn report(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Has stderr tell what goes wrong on the way of a command that tries on: why a service takes nothing.
+pub(crate) fn report_warnings() -> anyhow::Result<()> {
+    let settings = Settings {
+        service_name: "calbridge",
+        service_version: env!("CARGO_PKG_VERSION"),
+        log_format: LogFormat::Text,
+        log_filter: Some("error,calbridge=warn".to_owned()),
+        environment,
+    };
+    Ok(log_lines(&settings)?)
 }
 
 /// Prints a message of `calbridge.v1` as JSON.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::Target,
-    output::{Format, print, print_value, report, row, table},
+    output::{Format, print, print_value, report, report_warnings, row, table},
     spool::{Look, Place, rfc3339},
     time::shown,
 };
@@ -158,6 +158,7 @@ impl Replay {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let tenants = webhook_tenants(self.target.config.clone(), &environment)?;
         let (services, access) = self.target.read()?;
+        report_warnings()?;
         let directory = directory(self.place, self.target.config)?;
         let stop = CancellationToken::new();
         let interrupted = stop.clone();
@@ -171,14 +172,14 @@ impl Replay {
             if is_linked {
                 report(format_args!("{admitted} admitted, {left} to go"));
             } else {
-                report(format_args!("{left} wait: no booking service answers at {names}; trying on"));
+                report(format_args!("{left} wait: no booking service at {names} takes them; trying on"));
             }
         };
         let replayed = replay_quarantine(&directory, tenants, services, access, stop, told).await?;
         let Replayed { admitted, known, unverified, refused, left, .. } = replayed;
         print(format_args!("{admitted} admitted ({known} were known already), {unverified} do not verify and stay"))?;
         if refused > 0 {
-            report(format_args!("{refused} verify, but the service will not take them: its log says why; they stay"));
+            report(format_args!("{refused} verify, but the service will not take them; they stay"));
         }
         if left > 0 {
             report(format_args!("{left} were not looked at; say it again to go on"));

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::Target,
-    output::{Format, or_dash, print, print_value, report, row, table},
+    output::{Format, or_dash, print, print_value, report, report_warnings, row, table},
     time::shown,
 };
 
@@ -186,6 +186,7 @@ impl Drain {
         let spool = self.place.read(self.target.config.clone())?;
         let before = look(&spool, |_| {})?.events();
         let (services, access) = self.target.read()?;
+        report_warnings()?;
         let stop = CancellationToken::new();
         let interrupted = stop.clone();
         tokio::spawn(async move {
@@ -198,13 +199,13 @@ impl Drain {
             if is_linked {
                 report(format_args!("{} of {before} sent", before.saturating_sub(left)));
             } else {
-                report(format_args!("{left} wait: no booking service answers at {names}; trying on"));
+                report(format_args!("{left} wait: no booking service at {names} takes them; trying on"));
             }
         };
         let Emptied { left, refused, .. } = empty_spool(spool, services, access, stop, told).await?;
         print(format_args!("{} sent, {left} left", before.saturating_sub(left)))?;
         if refused > 0 {
-            report(format_args!("{refused} of them the service will not take; its log says why"));
+            report(format_args!("{refused} of them the service will not take"));
         }
         Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

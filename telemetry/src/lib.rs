@@ -21,7 +21,7 @@ pub mod testing;
 pub use crate::bound::{Bind, Bound};
 pub use crate::metrics::{MetricsPage, meter};
 pub use crate::readiness::{Check, Readiness};
-pub use crate::setup::{SHUTDOWN_TIMEOUT, Telemetry, init};
+pub use crate::setup::{SHUTDOWN_TIMEOUT, Telemetry, init, log_lines};
 
 /// What [`init`] needs to know. The standard `OTEL_*` variables say the rest.
 #[derive(Clone, Debug)]

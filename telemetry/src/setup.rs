@@ -66,6 +66,15 @@ pub fn init(settings: &Settings) -> Result<Telemetry, InitError> {
     Ok(telemetry)
 }
 
+/// Installs log lines on stderr and nothing else: for a command that somebody waits for.
+///
+/// # Errors
+/// The log filter is none, or a subscriber was installed before.
+pub fn log_lines(settings: &Settings) -> Result<(), InitError> {
+    let subscriber = tracing_subscriber::registry().with(logs::layer(settings, std::io::stderr)?);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::AlreadyInstalled)
+}
+
 /// The layer that makes OpenTelemetry spans of our `tracing` spans, with no attribute that we did not name.
 pub(crate) fn span_layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
 where
