@@ -117,10 +117,9 @@ where
         environment: asked,
     };
     let ended = runtime.block_on(async {
-        let signals = tokio::spawn(watch_signals(shutdown)?);
-        let ended = run(config, process).await;
-        signals.abort();
-        ended
+        // Not ended before the runtime is: a second signal ends the flush as well.
+        tokio::spawn(watch_signals(shutdown)?);
+        run(config, process).await
     });
     telemetry.shutdown();
     runtime.shutdown_timeout(RUNTIME_STOP);

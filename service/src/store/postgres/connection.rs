@@ -106,6 +106,10 @@ impl Address {
         if config.get_hosts().is_empty() {
             return Err(refuse("it names no host"));
         }
+        // Credentials end at the first @: what is behind it of a password would be shown as the server's name.
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+            return Err(refuse("a host has an @ in its name; write %40 for each @ of a user's name or password"));
+        }
         config
             .application_name("calbridge-service")
             .connect_timeout(CONNECT_TIMEOUT)

@@ -8,7 +8,9 @@ use std::{
 use calbridge_e2e::{
     collector,
     system::{Plan, SECRET, System, TENANT},
+    wait,
 };
+use tokio::net::TcpStream;
 
 use super::created;
 
@@ -25,11 +27,31 @@ async fn a_dead_collector_slows_no_webhook_and_no_stop() {
 
 #[tokio::test]
 async fn a_silent_collector_slows_no_webhook_and_no_stop() {
-    // Connections stand in its backlog, and nobody ever reads them.
+    let (_silent, endpoint) = silent();
+    survives(endpoint).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_flush_that_hangs() {
+    let (_silent, endpoint) = silent();
+    let mut system = Plan::new().export(endpoint).start().await;
+    let admin = system.adapter.listening().admin();
+    system.adapter.terminate();
+    let is_over = async || TcpStream::connect(admin).await.is_err();
+    wait::holds("nothing is left but the flush", is_over).await;
+    system.adapter.terminate();
+    assert_eq!(system.adapter.exit().await.code(), Some(130));
+    system.service.terminate();
+    system.service.exit().await;
+}
+
+/// Connections stand in its backlog, and nobody ever reads them.
+fn silent() -> (TcpListener, [(&'static str, String); 2]) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
-    survives([("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf".to_owned())])
-        .await;
+    let export =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf".to_owned())];
+    (silent, export)
 }
 
 async fn send_all(system: &System) -> Duration {

@@ -26,6 +26,8 @@ fn tls_is_needed_beyond_this_machine_unless_it_is_declined() {
 fn what_is_no_address_is_refused_without_being_repeated() {
     for url in [
         "postgres://u:hunter2@localhost:nowhere/d",
+        "postgres://u:p@hunter2@localhost/d",
+        "postgres://u:p@hunter2@localhost,db.internal/d?sslmode=disable",
         "postgres://u:hunter2@localhost/d?sslmode=prefer",
         "postgres://u:hunter2@localhost/d?hunter2=1",
         "postgres://u:hunter2@localhost/d?sslmode=verify-full&sslrootcert=%41",
