@@ -166,6 +166,18 @@ async fn what_the_spool_does_not_take_the_service_may_commit() {
 }
 
 #[tokio::test]
+async fn a_commit_is_waited_for_longer_where_the_spool_does_not_take_it() {
+    let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
+    let settings = with_spool(service.address, folder.path());
+    let spool = SpoolSettings { bytes: 0, ..settings.spool.clone().unwrap() };
+    let adapter = start(Settings { spool: Some(spool), ..settings }).await;
+    service.script([Act::Late(SHORT * 2)]);
+    assert_eq!(status(&adapter, "uid-1").await, 200);
+    assert_eq!(service.arrivals().len(), 1);
+    stop(adapter).await;
+}
+
+#[tokio::test]
 async fn everything_goes_by_the_spool_where_that_is_asked_for() {
     let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
     let spooled = || Settings { ack: Ack::Spooled, ..with_spool(service.address, folder.path()) };
