@@ -109,13 +109,14 @@ impl Edge {
         quarantine: Option<Quarantine>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let in_flight = settings.limits.in_flight.min(Semaphore::MAX_PERMITS);
         Self {
             keys,
             durable,
             rates: Rates::new(&settings.limits, settings.trusted_proxies.clone()),
             quarantine,
-            in_flight: Arc::new(Semaphore::new(settings.limits.in_flight.min(Semaphore::MAX_PERMITS))),
-            large: Semaphore::new(settings.limits.in_flight.min(Semaphore::MAX_PERMITS).div_ceil(LARGE_SHARE)),
+            in_flight: Arc::new(Semaphore::new(in_flight)),
+            large: Semaphore::new(in_flight.div_ceil(LARGE_SHARE)),
             budget: Arc::new(Semaphore::new(settings.limits.in_flight_bytes.min(Semaphore::MAX_PERMITS))),
             settings,
             copies: Copies::new(),

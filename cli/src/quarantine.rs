@@ -179,7 +179,7 @@ impl Replay {
         let Replayed { admitted, known, unverified, refused, left, .. } = replayed;
         print(format_args!("{admitted} admitted ({known} were known already), {unverified} do not verify and stay"))?;
         if refused > 0 {
-            report(format_args!("{refused} verify, but the service will not take them; they stay"));
+            report(format_args!("{refused} verify, but the service will not take them: its log says why; they stay"));
         }
         if left > 0 {
             report(format_args!("{left} were not looked at; say it again to go on"));

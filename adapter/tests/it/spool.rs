@@ -29,6 +29,13 @@ fn with_spool(service: SocketAddr, folder: &Path) -> Settings {
     Settings { spool: Some(spool), ..settings(&[format!("http://{service}")], limits) }
 }
 
+/// A spool that takes nothing.
+fn with_full_spool(service: SocketAddr, folder: &Path) -> Settings {
+    let mut settings = with_spool(service, folder);
+    settings.spool.as_mut().unwrap().bytes = 0;
+    settings
+}
+
 async fn start(settings: Settings) -> Adapter {
     let adapter = Adapter::start_with(settings).await;
     wait::holds("the adapter is ready", async || adapter.readiness.is_ready()).await;
@@ -154,9 +161,7 @@ async fn a_commit_that_comes_while_the_disk_hangs_is_an_answer() {
 #[tokio::test]
 async fn what_the_spool_does_not_take_the_service_may_commit() {
     let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
-    let settings = with_spool(service.address, folder.path());
-    let spool = SpoolSettings { bytes: 0, ..settings.spool.clone().unwrap() };
-    let adapter = start(Settings { ack: Ack::Spooled, spool: Some(spool), ..settings }).await;
+    let adapter = start(Settings { ack: Ack::Spooled, ..with_full_spool(service.address, folder.path()) }).await;
     assert_eq!(status(&adapter, "uid-1").await, 200);
     let events = service.events();
     assert!(events.len() == 1 && events[0].payload.is_some(), "it is typed all the same");
@@ -168,9 +173,7 @@ async fn what_the_spool_does_not_take_the_service_may_commit() {
 #[tokio::test]
 async fn a_commit_is_waited_for_longer_where_the_spool_does_not_take_it() {
     let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
-    let settings = with_spool(service.address, folder.path());
-    let spool = SpoolSettings { bytes: 0, ..settings.spool.clone().unwrap() };
-    let adapter = start(Settings { spool: Some(spool), ..settings }).await;
+    let adapter = start(with_full_spool(service.address, folder.path())).await;
     service.script([Act::Late(SHORT * 2)]);
     assert_eq!(status(&adapter, "uid-1").await, 200);
     assert_eq!(service.arrivals().len(), 1);

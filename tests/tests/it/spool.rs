@@ -266,9 +266,8 @@ async fn an_operator_sees_what_waits_and_sends_it_on_without_an_adapter() {
     assert!(busy.code == Some(1) && busy.stderr.contains("another calbridge has this spool"), "{}", busy.stderr);
 
     system.adapter.kill();
-    let mut waiting = Start::new("calbridge").arg("spool").arg("drain").flag("--spool-dir", &directory);
-    waiting = waiting.flag("--service", &service);
-    let mut waiting = waiting.spawn();
+    let drain = Start::new("calbridge").arg("spool").arg("drain").flag("--spool-dir", &directory);
+    let mut waiting = drain.flag("--service", &service).spawn();
     let why = async || waiting.stderr().contains("no stream to the booking service").then_some(());
     wait::until("it says why nothing is taken", why).await;
     waiting.kill();
