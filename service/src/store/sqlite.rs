@@ -4,6 +4,7 @@
 //! A round is one transaction; what [`Store::commit`] answered is on stable storage. One process at a time has the
 //! file: an operating-system lock beside it, which dies with its process, sees to that.
 
+mod again;
 mod checkpoint;
 mod clock;
 mod commit;
@@ -13,6 +14,7 @@ mod error;
 mod file;
 pub(super) mod maintain;
 mod names;
+mod open;
 mod postings;
 mod queries;
 mod reader;
@@ -24,16 +26,14 @@ mod write;
 mod writer;
 mod young;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use calbridge_proto::v1;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 pub(super) use self::file::sync_folder;
+pub use self::open::{OpenError, Options, Synchronous};
 use self::{reader::Readers, writer::Writer, young::Young};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand, ConsumerKey,
@@ -42,71 +42,6 @@ use super::{
     Written,
     observe::{self, Observer, Place},
 };
-
-/// How a store is opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Options {
-    /// When a commit counts as done.
-    pub synchronous: Synchronous,
-    /// At how many pages of 4 KiB the file counts as full; unset: when the disk is.
-    pub max_pages: Option<u32>,
-}
-
-/// When a commit counts as done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Synchronous {
-    /// On stable storage: what was committed outlives a power cut.
-    #[default]
-    Full,
-    /// In the operating system's hands: for tests that commit thousands of rounds, and nothing else.
-    Off,
-}
-
-/// Why a store can't be opened. Each says how to mend it.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The folder or the file can't be made, read or written.
-    #[error(
-        "cannot write to {path}: {why}; make it writable for the user that calbridge runs as, \
-        or name another data directory"
-    )]
-    Unwritable {
-        /// What was tried.
-        path: PathBuf,
-        /// What the system said.
-        why: std::io::Error,
-    },
-    /// Another process has it open.
-    #[error("{path} is in use by another calbridge process; stop that one, or name another data directory")]
-    InUse {
-        /// The database.
-        path: PathBuf,
-    },
-    /// A newer release wrote it.
-    #[error("{path} has schema version {found}, and this release knows versions up to {known}; run a newer release")]
-    Newer {
-        /// The database.
-        path: PathBuf,
-        /// Its schema version.
-        found: i64,
-        /// The newest version that this program knows.
-        known: i64,
-    },
-    /// A `SQLite` file of something else.
-    #[error("{path} is not a calbridge database; name another file")]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// `SQLite` refused, or the file is damaged.
-    #[error("cannot open {path}: {why}; if the file is damaged, restore it from a backup")]
-    Store {
-        /// The database.
-        path: PathBuf,
-        /// What went wrong.
-        why: StoreError,
-    },
-}
 
 /// Everything that is kept, in one `SQLite` file.
 ///
@@ -130,15 +65,9 @@ impl SqliteStore {
     /// # Errors
     /// What keeps it from being opened, and how to mend it.
     pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
-        let file = file::claim(path)?;
+        let (file, connection) = open::take(path, options)?;
         let database = file.path.clone();
-        let waits = options.synchronous == Synchronous::Full;
-        let was_left = waits && was_log_left(&database)?;
-        let connection = schema::open(&database, options)?;
         let failed = |why| OpenError::Store { path: database.clone(), why };
-        if was_left {
-            schema::pass_unstored(&connection).map_err(failed)?;
-        }
         let head = queries::head(&connection).map_err(failed)?;
         let young = Arc::<Young>::default();
         let readers = Arc::new(Readers::new(database.clone(), Arc::clone(&young), reader::READERS));
@@ -148,11 +77,6 @@ impl SqliteStore {
         let writer = Writer::start((connection, young), head, database, options, file)?;
         Ok(Self { readers, confirmers, followers, writer, observer })
     }
-}
-
-/// Whether a log was left behind; it is on stable storage then.
-fn was_log_left(database: &Path) -> Result<bool, OpenError> {
-    syncer::write_again(database).map_err(|why| OpenError::Unwritable { path: file::log_path(database), why })
 }
 
 impl Store for SqliteStore {

@@ -1,6 +1,7 @@
 //! `calbridge store` on both stores, beside running programs: backups under load and what is restored from them,
 //! numbers, and room given back.
 
+mod others;
 mod refusals;
 mod restore;
 

@@ -48,6 +48,11 @@ pub(super) fn log_path(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 
+/// Where `SQLite` has the index of that log, which all who have it open share.
+pub(super) fn index_path(path: &Path) -> PathBuf {
+    beside(path, "-shm")
+}
+
 /// Where a log is written a second time before it takes the place of the first.
 pub(super) fn log_again_path(path: &Path) -> PathBuf {
     beside(path, "-wal-again")

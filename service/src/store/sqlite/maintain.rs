@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, params};
 use tokio::task::spawn_blocking;
 
-use super::{Options, file, file::Claimed, queries, schema};
+use super::{Options, file::Claimed, open, queries, schema};
 use crate::store::{
     StoreError,
     maintain::{Advanced, MaintainError, Stats, Vacuumed, step},
@@ -74,14 +74,9 @@ fn open_to_read(path: &Path) -> Result<Connection, MaintainError> {
 fn open_to_write(path: &Path) -> Result<(Claimed, Connection), MaintainError> {
     // Before anything is made beside what may be something else's.
     schema::version(path, &open_to_read(path)?)?;
-    let claimed = file::claim(path)?;
-    let open = || -> Result<Connection, StoreError> {
-        let connection = schema::writer(&claimed.path, Options::default())?;
-        // Nobody goes on after it.
-        schema::move_log_at_close(&connection, true)?;
-        Ok(connection)
-    };
-    let connection = open().map_err(failed(&claimed.path))?;
+    let (claimed, connection) = open::take(path, Options::default())?;
+    // Nobody goes on after it.
+    schema::move_log_at_close(&connection, true).map_err(failed(&claimed.path))?;
     Ok((claimed, connection))
 }
 

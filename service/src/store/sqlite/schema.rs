@@ -65,14 +65,27 @@ const STATEMENTS: usize = 96;
 pub(super) fn open(path: &Path, options: Options) -> Result<Connection, OpenError> {
     let failed = |why: StoreError| OpenError::Store { path: path.to_owned(), why };
     let mut connection = writer(path, options).map_err(failed)?;
-    let (found, application) = identity(&connection).map_err(failed)?;
-    if application != APPLICATION_ID && (found != 0 || !is_empty(&connection).map_err(failed)?) {
-        return Err(OpenError::Foreign { path: path.to_owned() });
-    }
-    refuse_newer(path, found)?;
+    let found = version_or_none(path, &connection)?;
     migrate(&mut connection, found).map_err(failed)?;
     check_head(&connection).map_err(failed)?;
     Ok(connection)
+}
+
+/// Whatever is at `path` is ours, and not newer than this program, or there is nothing yet. Changes nothing.
+pub(super) fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
+    let connection = reader(path).map_err(|why| OpenError::Store { path: path.to_owned(), why })?;
+    version_or_none(path, &connection).map(drop)
+}
+
+/// The schema's version, 0 where there is none yet.
+fn version_or_none(path: &Path, connection: &Connection) -> Result<i64, OpenError> {
+    let failed = |why: StoreError| OpenError::Store { path: path.to_owned(), why };
+    let (found, application) = identity(connection).map_err(failed)?;
+    if application != APPLICATION_ID && (found != 0 || !is_empty(connection).map_err(failed)?) {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    refuse_newer(path, found)?;
+    Ok(found)
 }
 
 /// The schema's version, of a database that is ours and not newer than this program.

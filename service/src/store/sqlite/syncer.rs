@@ -5,9 +5,8 @@
 //! what is read back may be what was there before; a start reads the log anew, checks its sums, and writes it again.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    iter,
+    fs::{File, OpenOptions},
+    io, iter,
     path::Path,
     process,
     sync::{
@@ -37,9 +36,6 @@ pub(super) type Log = Arc<File>;
 /// `EX_IOERR` of `sysexits.h`.
 const EXIT_DISK: i32 = 74;
 
-/// How much of a log is written again at a time, in bytes.
-const CHUNK_BYTES: usize = 1024 * 1024;
-
 /// Opens the log of a database that has a connection.
 pub(super) fn open_log(path: &Path) -> io::Result<Log> {
     let log = OpenOptions::new().read(true).write(true).open(file::log_path(path))?;
@@ -47,37 +43,6 @@ pub(super) fn open_log(path: &Path) -> io::Result<Log> {
         file::sync_folder(folder)?;
     }
     Ok(Arc::new(log))
-}
-
-/// Before anything of a database is believed: a log that a process left behind may be in the system's memory alone, and
-/// even there called written. Writes each of its bytes once more and waits for them. True where there was such a log.
-///
-/// It is another file that takes the first one's name: what is on the disk already is not touched before, for what is
-/// being written when the power goes may be neither old nor new.
-pub(super) fn write_again(path: &Path) -> io::Result<bool> {
-    let mut log = match File::open(file::log_path(path)) {
-        Ok(log) => log,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let again_path = file::log_again_path(path);
-    let mut again = file::private_file().truncate(true).open(&again_path)?;
-    let mut chunk = vec![0; CHUNK_BYTES];
-    let mut is_empty = true;
-    loop {
-        let length = log.read(&mut chunk)?;
-        if length == 0 {
-            break;
-        }
-        again.write_all(&chunk[..length])?;
-        is_empty = false;
-    }
-    again.sync_all()?;
-    fs::rename(&again_path, file::log_path(path))?;
-    if let Some(folder) = path.parent() {
-        file::sync_folder(folder)?;
-    }
-    Ok(!is_empty)
 }
 
 /// What becomes of a process whose disk failed.

@@ -1,5 +1,7 @@
 //! Programs that are started on a bad disk say which, why, and what to do.
 
+use std::fs;
+
 use calbridge_e2e::{
     chance::Chance,
     disk::{Call, Disk, Fault, Outcome},
@@ -56,4 +58,19 @@ async fn a_program_that_can_t_use_its_disk_says_which_why_and_what_to_do() {
     ends_with(service(&disk), &disk, &error(&[Call::SyncFolder], Errno::EIO), &["Input/output error", mend]).await;
     ends_with(service(&disk), &disk, &Fault::of(&[Call::Write], Outcome::Full(0)), &["full"]).await;
     ends_with(service(&disk), &disk, &error(&[Call::SyncFile], Errno::EIO), &["I/O error"]).await;
+}
+
+#[tokio::test]
+async fn a_log_that_has_no_room_a_second_time_takes_none() {
+    let disk = Disk::new(Chance::new(1));
+    // A stop would have left no log.
+    service(&disk).serve().kill();
+    let again = disk.root().join("data/calbridge.db-wal-again");
+    // As a start leaves it that is killed at work.
+    fs::write(&again, "half").unwrap();
+    let full = Fault::of(&[Call::Write], Outcome::Full(0));
+    ends_with(service(&disk), &disk, &full, &["calbridge.db-wal", "a second time", "make room for"]).await;
+    assert!(!again.exists());
+    service(&disk).serve().stop().await;
+    assert!(!again.exists());
 }

@@ -1,0 +1,116 @@
+//! Opening a database: whose it is, that nobody else has it, and that what was left of its log is on the disk.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::{
+    again,
+    file::{self, Claimed},
+    schema,
+};
+use crate::store::StoreError;
+
+/// How a store is opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// When a commit counts as done.
+    pub synchronous: Synchronous,
+    /// At how many pages of 4 KiB the file counts as full; unset: when the disk is.
+    pub max_pages: Option<u32>,
+}
+
+/// When a commit counts as done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// On stable storage: what was committed outlives a power cut.
+    #[default]
+    Full,
+    /// In the operating system's hands: for tests that commit thousands of rounds, and nothing else.
+    Off,
+}
+
+/// Why a store can't be opened. Each says how to mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder or the file can't be made, read or written.
+    #[error(
+        "cannot write to {path}: {why}; make it writable for the user that calbridge runs as, \
+        or name another data directory"
+    )]
+    Unwritable {
+        /// What was tried.
+        path: PathBuf,
+        /// What the system said.
+        why: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error("{path} is in use by another calbridge process; stop that one, or name another data directory")]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
+    /// A program that is not calbridge has it open.
+    #[error(
+        "{path} is open in another program{}; close that one (a shell, a copying tool, a backup under way) and start \
+        again: its idea of the write-ahead log would end up in the file",
+        .process.map(|process| format!(" (process {process})")).unwrap_or_default()
+    )]
+    Shared {
+        /// The database.
+        path: PathBuf,
+        /// Which, where the system tells.
+        process: Option<i32>,
+    },
+    /// The log does not fit on the disk a second time.
+    #[error(
+        "{path} is written a second time before it is believed, and the disk is full; make room for {bytes} bytes \
+        beside it"
+    )]
+    NoRoom {
+        /// The write-ahead log.
+        path: PathBuf,
+        /// How much it is.
+        bytes: u64,
+    },
+    /// A newer release wrote it.
+    #[error("{path} has schema version {found}, and this release knows versions up to {known}; run a newer release")]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// A `SQLite` file of something else.
+    #[error("{path} is not a calbridge database; name another file")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `SQLite` refused, or the file is damaged.
+    #[error("cannot open {path}: {why}; if the file is damaged, restore it from a backup")]
+    Store {
+        /// The database.
+        path: PathBuf,
+        /// What went wrong.
+        why: StoreError,
+    },
+}
+
+/// A database that nobody else has from here on, and a writer's connection to it. Made where there is none.
+pub(super) fn take(path: &Path, options: Options) -> Result<(Claimed, Connection), OpenError> {
+    let claimed = file::claim(path)?;
+    // Opening would change a file of something else's that has no log: it would get one.
+    if !file::log_path(&claimed.path).exists() {
+        schema::refuse_foreign(&claimed.path)?;
+    }
+    let was_left = options.synchronous == Synchronous::Full && again::write_again(&claimed.path)?;
+    let connection = schema::open(&claimed.path, options)?;
+    if was_left {
+        let failed = |why| OpenError::Store { path: claimed.path.clone(), why };
+        schema::pass_unstored(&connection).map_err(failed)?;
+    }
+    Ok((claimed, connection))
+}
