@@ -12,6 +12,7 @@ mod ingest;
 mod mask;
 mod page;
 mod trace;
+mod turn;
 mod watch;
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};

@@ -22,7 +22,9 @@ use crate::{
     clock::Clock,
     metrics::Metrics,
     settings::{PURGE_INTERVAL, PURGE_PAUSE_MAX, PURGE_PAUSE_MIN, PURGE_REST, PURGE_RETRY},
-    store::{LogKeepers, LogPurge, Micros, Position, Purge, Purgeable, Purged, RetentionPolicies, Store, StoreError},
+    store::{
+        Floors, LogKeepers, LogPurge, Micros, Position, Purge, Purgeable, Purged, RetentionPolicies, Store, StoreError,
+    },
 };
 
 /// What the task needs.
@@ -86,15 +88,16 @@ impl<'a, S: Store> Run<'a, S> {
     async fn purge_all(&mut self, walks: &mut Walks) -> Result<(), StoreError> {
         let (mut behind, mut floors) = (String::new(), BTreeMap::new());
         while let Some(tenant) = self.of.store.next_tenant(&behind).await? {
+            let read = self.of.store.floors(&tenant).await?;
             // Bodies before their deliveries: a chunk of those is bounded by what else goes with them.
             for what in Purgeable::ALL {
-                let done = self.purge(&tenant, what).await;
+                let done = self.purge(&tenant, what, read).await;
                 self.go_on(done);
                 if self.stopping.is_cancelled() {
                     return Ok(());
                 }
             }
-            if let Some(floor) = self.of.store.transitions_floor(&tenant).await? {
+            if let Some(floor) = read.transitions {
                 floors.insert(tenant.clone(), floor);
             }
             behind = tenant;
@@ -111,11 +114,12 @@ impl<'a, S: Store> Run<'a, S> {
     }
 
     /// All of one kind, chunk by chunk.
-    async fn purge(&mut self, tenant: &str, what: Purgeable) -> Result<(), StoreError> {
+    async fn purge(&mut self, tenant: &str, what: Purgeable, read: Floors) -> Result<(), StoreError> {
         let Some(period) = what.period(self.of.policies.of(tenant)) else { return Ok(()) };
+        let floor = if what == Purgeable::Deliveries { read.deliveries } else { None };
         loop {
             let began = Instant::now();
-            let purge = Purge { tenant: tenant.into(), what, period, now: self.now };
+            let purge = Purge { tenant: tenant.into(), what, period, floor, now: self.now };
             let Purged { rows, more } = self.of.store.purge(purge).await?;
             let (kind, count) = match what {
                 Purgeable::Bodies => (semconv::RETENTION_BODIES, &mut self.gone.bodies),

@@ -54,8 +54,8 @@ pub use self::{
     pages::{BookingCursor, BookingOrder, BookingPage, BookingQuery, LineagePage, RowPage, StoredRow},
     position::Position,
     retention::{
-        CONSUMER_LAG_MAX, LogKeepers, LogPurge, LogPurged, PURGE_BYTES_MAX, PURGE_ROWS_MAX, PURGE_TIMELINES_MAX, Purge,
-        Purgeable, Purged, Retention, RetentionPolicies, Watermarks,
+        CONSUMER_LAG_MAX, Floors, LogKeepers, LogPurge, LogPurged, PURGE_BYTES_MAX, PURGE_ROWS_MAX,
+        PURGE_TIMELINES_MAX, Purge, Purgeable, Purged, Retention, RetentionPolicies, Watermarks,
     },
 };
 
@@ -249,8 +249,8 @@ pub trait Store: Send + Sync + 'static {
     /// What is gone of a tenant's.
     fn watermarks(&self, tenant: &str) -> impl Future<Output = Result<Watermarks, StoreError>> + Send;
 
-    /// Up to where every consumer of a tenant's transitions has read; `None`: it has none.
-    fn transitions_floor(&self, tenant: &str) -> impl Future<Output = Result<Option<Position>, StoreError>> + Send;
+    /// Up to where every consumer of a tenant has read.
+    fn floors(&self, tenant: &str) -> impl Future<Output = Result<Floors, StoreError>> + Send;
 
     /// Does what is asked of a consumer, in one transaction. What it hands out is on stable storage; what it was told
     /// need not be yet: of that a crash may take back the last moment, and it is handed out again.

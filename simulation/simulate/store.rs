@@ -8,8 +8,9 @@ use std::{
 use calbridge_proto::v1;
 use calbridge_service::store::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand, ConsumerKey,
-    ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, LineagePage, LogPage, LogPurge, LogPurged,
-    LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow, Watermarks,
+    ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, Floors, LineagePage, LogPage, LogPurge,
+    LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
+    Watermarks,
     memory::{Memory, MemoryStore},
 };
 use tokio::{sync::watch, time::sleep};
@@ -119,7 +120,7 @@ impl Store for Moody {
         rows(tenant: Option<String>, after: Option<BookingKey>, limit: usize) -> RowPage;
         next_tenant(behind: &str) -> Option<String>;
         watermarks(tenant: &str) -> Watermarks;
-        transitions_floor(tenant: &str) -> Option<Position>;
+        floors(tenant: &str) -> Floors;
         consumer(key: ConsumerKey) -> Option<ConsumerStatus>;
         consumers(tenant: Option<String>, after: Option<ConsumerKey>, limit: usize) -> Vec<ConsumerStatus>;
         dead_letters(key: ConsumerKey, after: Position, limit: usize) -> Vec<DeadLetter>;

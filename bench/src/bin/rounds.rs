@@ -167,7 +167,7 @@ async fn purge(
         let began = Instant::now();
         let (gone, more) = match kind {
             Kind::OfTenant(what) => {
-                let purge = Purge { tenant: "default".into(), what, period: Duration::ZERO, now };
+                let purge = Purge { tenant: "default".into(), what, period: Duration::ZERO, floor: None, now };
                 let purged = store.purge(purge).await?;
                 (purged.rows, purged.more)
             }

@@ -18,7 +18,6 @@ use calbridge_proto::v1::{
 };
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::{
-    runtime::Handle,
     sync::{OwnedSemaphorePermit, watch},
     time::{Instant, sleep_until},
 };
@@ -30,16 +29,16 @@ use super::{
     Api, consumer,
     errors::ApiError,
     mask, read,
-    trace::{Outlet, read_under},
+    trace::Outlet,
+    turn::{Turns, released},
     watch::recorded,
 };
 use crate::{
     auth::Caller,
-    clock::Clock,
     settings::{CONSUME_HEARD, CONSUME_INTERVAL, CONSUME_SPACING, HEARTBEAT_INTERVAL},
     store::{
-        ConsumerCommand, ConsumerKey, ConsumerOutcome, DeliveryOf, LogEntry, Micros, Outgoing, Position, Said, Store,
-        TurnAnswer, TurnRequest, time::timestamp,
+        ConsumerKey, DeliveryOf, LogEntry, Micros, Outgoing, Position, Said, Store, TurnAnswer, TurnRequest,
+        time::timestamp,
     },
 };
 
@@ -112,12 +111,14 @@ impl<S: Store> Api<S> {
             caller,
             outlet: Outlet::of_consumer(Arc::clone(&self.metrics), key.clone()),
             sending: None,
-            store: Arc::clone(&self.store),
-            clock: self.replays.clock,
             rung: bell.subscribe(),
             _bell: bell,
-            bells: Arc::clone(&self.bells),
-            key,
+            turns: Arc::new(Turns {
+                store: Arc::clone(&self.store),
+                bells: Arc::clone(&self.bells),
+                key,
+                clock: self.replays.clock,
+            }),
             requests,
             reading: true,
             head,
@@ -143,12 +144,9 @@ struct Client<S: Store> {
     outlet: Outlet,
     /// The span of the entries that are going out.
     sending: Option<Span>,
-    store: Arc<S>,
-    clock: Clock,
-    key: ConsumerKey,
     rung: watch::Receiver<u64>,
     _bell: Arc<Bell>,
-    bells: Arc<Bells>,
+    turns: Arc<Turns<S>>,
     requests: Streaming<ConsumeRequest>,
     /// Requests may still come.
     reading: bool,
@@ -211,7 +209,7 @@ impl<S: Store> Client<S> {
     /// any more.
     async fn release(&mut self) -> Result<(), Status> {
         if !self.out.is_empty() {
-            self.said.extend(self.out.keys().map(|delivery| (*delivery, Said::Release)));
+            self.said.extend(released(self.out.keys().copied()));
             self.turn().await?;
             self.out.clear();
         }
@@ -294,7 +292,7 @@ impl<S: Store> Client<S> {
     }
 
     async fn turn(&mut self) -> Result<(), Status> {
-        let now = (self.clock)();
+        let now = (self.turns.clock)();
         let rung = *self.rung.borrow_and_update();
         self.last_turn = Instant::now();
         self.out.retain(|_, expires| *expires > now);
@@ -305,16 +303,16 @@ impl<S: Store> Client<S> {
         let hears = !said.is_empty();
         let span = if hears { self.outlet.ack_span(said.len()) } else { self.outlet.send_span() };
         let request = TurnRequest { said, room: self.room(), now, asked: Some(self.last_turn) };
-        let command = ConsumerCommand::Turn(request);
         if hears {
             crash::at(Point::ConsumerHeard);
         }
-        let outcome = read_under(&span, self.store.command_consumer(self.key.clone(), command)).await?;
-        let ConsumerOutcome::Turned(answer) = outcome else {
-            return Err(ApiError::ConsumerNotFound { name: self.key.1.clone() }.into());
+        let Some(answer) = self.turns.take(&span, request).await? else {
+            return Err(ApiError::ConsumerNotFound { name: self.turns.key.1.clone() }.into());
         };
+        // Before anything is waited for: what is out goes back with this client.
+        self.out.extend(answer.out.iter().map(|out| (out.delivery, out.expires)));
         if settles {
-            self.bells.ring(&self.key);
+            self.turns.bells.ring(&self.turns.key);
             // Its own ring is no news to it; anybody else's is.
             if *self.rung.borrow() == rung + 1 {
                 self.rung.mark_unchanged();
@@ -347,7 +345,6 @@ impl<S: Store> Client<S> {
             self.waiting.push_back(Response::LeasesLost(LeasesLost { ids }));
         }
         for Outgoing { delivery, deliveries, expires, entry } in out {
-            self.out.insert(delivery, expires);
             let (transition, recorded) = match entry {
                 LogEntry::Transition(made) => (Some(*made), None),
                 LogEntry::Recorded(kept) => (None, Some(recorded(delivery.position, *kept).await?)),
@@ -370,18 +367,10 @@ impl<S: Store> Client<S> {
 impl<S: Store> Drop for Client<S> {
     fn drop(&mut self) {
         let mut said = std::mem::take(&mut self.said);
-        said.extend(self.out.drain().map(|(delivery, _)| (delivery, Said::Release)));
-        // Where the runtime is gone the leases end by themselves.
-        let (false, Ok(runtime)) = (said.is_empty(), Handle::try_current()) else { return };
-        let (store, bells, key) = (Arc::clone(&self.store), Arc::clone(&self.bells), self.key.clone());
-        let span = self.outlet.ack_span(said.len());
-        let request = TurnRequest { said, room: 0, now: (self.clock)(), asked: Some(Instant::now()) };
-        runtime.spawn(async move {
-            let done = read_under(&span, store.command_consumer(key.clone(), ConsumerCommand::Turn(request))).await;
-            if done.is_ok() {
-                bells.ring(&key);
-            }
-        });
+        said.extend(released(self.out.drain().map(|(delivery, _)| delivery)));
+        if !said.is_empty() {
+            self.turns.leave(self.outlet.ack_span(said.len()), said);
+        }
     }
 }
 

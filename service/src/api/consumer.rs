@@ -87,9 +87,9 @@ impl<S: Store> Api<S> {
     }
 
     /// Behind which position a consumer is to go on.
-    async fn place(&self, whose: &str, to: Option<To>) -> Result<Position, ApiError> {
+    async fn place(&self, whose: &str, recorded: bool, to: Option<To>) -> Result<Position, ApiError> {
         match to {
-            Some(To::AfterPosition(position)) => whole_log(&*self.store, whose, &position).await,
+            Some(To::AfterPosition(position)) => whole_log(&*self.store, whose, (&position, recorded)).await,
             Some(To::Time(time)) => read(self.store.position_before(micros(&time))).await,
             Some(To::Head(true)) => read(self.store.head()).await,
             Some(To::Beginning(true)) => Ok(Position(0)),
@@ -121,7 +121,7 @@ impl<S: Store> ConsumerService for Api<S> {
                 return Err(ApiError::InvalidField { field: "after_position", why }.into());
             }
         };
-        let cursor = self.place(&asked.tenant, Some(to)).await?;
+        let cursor = self.place(&asked.tenant, choices.recorded, Some(to)).await?;
         let now = (self.replays.clock)();
         let consumer = Consumer {
             key: key.clone(),
@@ -197,7 +197,8 @@ impl<S: Store> ConsumerService for Api<S> {
     ) -> Result<Response<SeekConsumerResponse>, Status> {
         let (caller, SeekConsumerRequest { tenant, name, to }) = open(request);
         let key = key(&caller, &tenant, &name)?;
-        let to = self.place(&key.0, to).await?;
+        let recorded = self.show(key.clone()).await?.include_recorded;
+        let to = self.place(&key.0, recorded, to).await?;
         let consumer = self.change(key, ConsumerCommand::Seek(to, (self.replays.clock)())).await?;
         Ok(Response::new(SeekConsumerResponse { consumer }))
     }
@@ -242,12 +243,14 @@ impl<S: Store> ConsumerService for Api<S> {
         let pages = List { method: "ListDeadLetters", tenant: &tenant, choices: &[&consumer] };
         let after = pages.position(&page_token)?.unwrap_or(Position(0));
         self.show(key.clone()).await?;
-        let found = read(self.store.dead_letters(key.clone(), after, size + 1)).await?;
+        let mut found = read(self.store.dead_letters(key.clone(), after, size + 1)).await?;
+        // As large as they are kept: what the caller is not shown counts where the store ends a page.
+        let is_cut = page::cut(&mut found, size, |letter| letter.entry.bytes());
         let mut dead_letters = Vec::with_capacity(found.len());
         for letter in found {
             dead_letters.push((letter.position, mask::shown(&caller, shown_letter(&key, letter).await?)));
         }
-        let more = page::cut(&mut dead_letters, size, |(_, letter)| page::encoded(letter));
+        let more = page::cut(&mut dead_letters, size, |(_, letter)| page::encoded(letter)) || is_cut;
         let next_page_token = match dead_letters.last() {
             Some((last, _)) if more => pages.token_at(*last),
             _ => String::new(),

@@ -43,7 +43,11 @@ impl<S: Store> Api<S> {
         let head = self.store.follow();
         let (begin, newest) = self.begin(whose, &request).await?;
         let query = LogQuery { tenant: Arc::from(whose), after: begin, filter, recorded: request.include_recorded };
-        let purged = read(self.store.watermarks(whose)).await?.transitions;
+        // A cursor that is named has seen what was there: nothing behind it may be gone.
+        let purged = match request.after_position.as_str() {
+            "" => read(self.store.watermarks(whose)).await?.of_log(request.include_recorded),
+            _ => Position(0),
+        };
         let watch = Watch {
             caller,
             store: Arc::clone(&self.store),
@@ -69,7 +73,9 @@ impl<S: Store> Api<S> {
         let newest = read(self.store.head()).await?;
         match (request.after_position.is_empty(), request.from_head) {
             (true, from_head) => Ok((if from_head { newest } else { Position(0) }, newest)),
-            (false, false) => Ok((whole_log(&*self.store, whose, &request.after_position).await?, newest)),
+            (false, false) => {
+                Ok((whole_log(&*self.store, whose, (&request.after_position, request.include_recorded)).await?, newest))
+            }
             (false, true) => {
                 let why = "must be empty where from_head is set";
                 Err(ApiError::InvalidField { field: "after_position", why })
@@ -200,13 +206,18 @@ pub(super) async fn recorded(position: Position, delivery: Delivery) -> Result<R
     Ok(RecordedDelivery { position: position.to_token(), delivery: Some(delivery), event })
 }
 
-/// A position that a caller names, behind which nothing of a tenant's log is purged.
-pub(super) async fn whole_log<S: Store>(store: &S, tenant: &str, position: &str) -> Result<Position, ApiError> {
+/// A position that a caller names, behind which nothing of a tenant's log is purged, with the deliveries that change no
+/// booking or without them.
+pub(super) async fn whole_log<S: Store>(
+    store: &S,
+    tenant: &str,
+    (position, recorded): (&str, bool),
+) -> Result<Position, ApiError> {
     let invalid = |why| ApiError::InvalidField { field: "after_position", why };
     let after = Position::from_token(position).ok_or(invalid("must be a position that this service answered"))?;
     if after > read(store.head()).await? {
         return Err(invalid("lies behind the end of this log: is it of another store, or of before a restore?"));
     }
-    let earliest = read(store.watermarks(tenant)).await?.transitions;
+    let earliest = read(store.watermarks(tenant)).await?.of_log(recorded);
     if after < earliest { Err(ApiError::CursorExpired { earliest }) } else { Ok(after) }
 }

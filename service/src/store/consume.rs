@@ -110,7 +110,7 @@ pub struct ConsumerState {
     pub consumer: Consumer,
     /// By their positions.
     pub items: BTreeMap<Position, ConsumerItem>,
-    /// Bookings that have dead letters, where those hold later entries back.
+    /// Bookings of its items that have dead letters, where those hold later entries back.
     pub held: BTreeSet<String>,
 }
 

@@ -45,7 +45,7 @@ pub struct LogPage {
     pub through: Position,
     /// To a bound of the page, and not to its end.
     pub more: bool,
-    /// Up to where the tenant's transitions are purged.
+    /// Up to where what the query may mean is purged.
     pub purged: Position,
 }
 

@@ -23,8 +23,9 @@ use uuid::Uuid;
 use self::kept::Kept;
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand, ConsumerKey,
-    ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, LineagePage, LogPage, LogPurge, LogPurged,
-    LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow, Watermarks,
+    ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, Floors, LineagePage, LogPage, LogPurge,
+    LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
+    Watermarks,
 };
 
 /// What stores keep in: it outlives each of them, as a file or a server does. Its clones are the same one.
@@ -182,8 +183,8 @@ impl Store for MemoryStore {
         Ok(self.kept()?.watermarks(tenant))
     }
 
-    async fn transitions_floor(&self, tenant: &str) -> Result<Option<Position>, StoreError> {
-        Ok(self.kept()?.transitions_floor(tenant))
+    async fn floors(&self, tenant: &str) -> Result<Floors, StoreError> {
+        Ok(self.kept()?.floors(tenant))
     }
 
     async fn command_consumer(

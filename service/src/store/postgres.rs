@@ -39,8 +39,9 @@ use self::{
 };
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand, ConsumerKey,
-    ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, LineagePage, LogPage, LogPurge, LogPurged,
-    LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow, Watermarks,
+    ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, Floors, LineagePage, LogPage, LogPurge,
+    LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
+    Watermarks,
     observe::{self, Observer, Place},
     pack::Packer,
 };
@@ -352,9 +353,9 @@ impl Store for PostgresStore {
         self.read(move |client| async move { retention::watermarks(client, &tenant).await }.boxed()).await
     }
 
-    async fn transitions_floor(&self, tenant: &str) -> Result<Option<Position>, StoreError> {
+    async fn floors(&self, tenant: &str) -> Result<Floors, StoreError> {
         let tenant = tenant.to_owned();
-        self.read(move |client| async move { consume::read::floor(client, &tenant).await }.boxed()).await
+        self.read(move |client| async move { consume::read::floors(client, &tenant).await }.boxed()).await
     }
 
     async fn command_consumer(

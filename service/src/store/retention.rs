@@ -48,8 +48,19 @@ pub struct Purge {
     pub what: Purgeable,
     /// For how long it is kept.
     pub period: Duration,
+    /// Up to where every consumer of deliveries has read; what lies behind it waits for a year at the most.
+    pub floor: Option<Position>,
     /// The service's clock.
     pub now: Micros,
+}
+
+/// Up to where every consumer of a tenant has read; `None`: nobody reads it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Floors {
+    /// Of those that read transitions, which all do.
+    pub transitions: Option<Position>,
+    /// Of those that read deliveries which change no booking as well.
+    pub deliveries: Option<Position>,
 }
 
 /// What a chunk took away.
@@ -114,8 +125,19 @@ impl Purgeable {
 impl Purge {
     /// How many of the first [`PURGE_ROWS_MAX`] rows behind the watermark may go, and whether to look further.
     pub(crate) fn reach(&self, candidates: &[Candidate]) -> Purged {
-        reach(candidates.iter(), self.now, self.period, self.what.weight_max())
+        let waiting = candidates.iter().position(|candidate| self.waits(candidate)).unwrap_or(candidates.len());
+        reach(candidates[..waiting].iter(), self.now, self.period, self.what.weight_max())
     }
+
+    /// Whether a reader has still to come to it. One whose age can't be read goes with its neighbours.
+    fn waits(&self, candidate: &Candidate) -> bool {
+        let before = back(self.now, CONSUMER_LAG_MAX);
+        self.floor.is_some_and(|floor| candidate.position > floor) && candidate.time.is_some_and(|time| time > before)
+    }
+}
+
+fn back(now: Micros, period: Duration) -> Micros {
+    now.saturating_sub(Micros::try_from(period.as_micros()).unwrap_or(Micros::MAX))
 }
 
 /// How many of these rows, the first that there are, have been kept for a period, and whether to look further.
@@ -128,7 +150,7 @@ fn reach<'c>(
     period: Duration,
     weight_max: usize,
 ) -> Purged {
-    let before = now.saturating_sub(Micros::try_from(period.as_micros()).unwrap_or(Micros::MAX));
+    let before = back(now, period);
     let is_full = candidates.len() >= PURGE_ROWS_MAX;
     let (mut reach, mut weight) = (0, 0_usize);
     for (number, candidate) in (1..).zip(candidates) {
@@ -180,6 +202,11 @@ pub(crate) fn timelines(gone: &[Candidate]) -> Vec<&str> {
 }
 
 impl Watermarks {
+    /// Up to where a reader of the log finds less than was in it.
+    pub(crate) fn of_log(self, recorded: bool) -> Position {
+        if recorded { self.transitions.max(self.deliveries) } else { self.transitions }
+    }
+
     pub(crate) fn of(self, what: Purgeable) -> Position {
         match what {
             Purgeable::Bodies => self.bodies,

@@ -37,9 +37,9 @@ pub use self::open::{OpenError, Options, Synchronous};
 use self::{reader::Readers, writer::Writer, young::Young};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand, ConsumerKey,
-    ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, LineagePage, LogPage, LogPurge, LogPurged,
-    LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow, Watermarks,
-    Written,
+    ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, Floors, LineagePage, LogPage, LogPurge,
+    LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError, StoredRow,
+    Watermarks, Written,
     observe::{self, Observer, Place},
 };
 
@@ -244,9 +244,9 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| retention::watermarks(connection, &tenant)).await
     }
 
-    async fn transitions_floor(&self, tenant: &str) -> Result<Option<Position>, StoreError> {
+    async fn floors(&self, tenant: &str) -> Result<Floors, StoreError> {
         let tenant = tenant.to_owned();
-        self.readers.read(move |connection| consume::floor(connection, &tenant)).await
+        self.readers.read(move |connection| consume::floors(connection, &tenant)).await
     }
 
     async fn command_consumer(

@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use calbridge_e2e::wait;
+use calbridge_process::{Principal, Scope, Tenants};
 use calbridge_proto::v1::{
     ConsumeRequest, ConsumeResponse, Consumer, CreateConsumerRequest, DeadLetterPolicy, DeleteConsumerRequest,
     DeleteDeadLettersRequest, GetConsumerRequest, ListConsumersRequest, ListDeadLettersRequest, NackAction,
     PauseConsumerRequest, ReplayDeadLettersRequest, ResumeConsumerRequest, SeekConsumerRequest, Trigger,
     UpdateConsumerRequest,
+    booking_event::Payload,
     consume_request::{Ack, Extend, Nack, Open, Request},
     consume_response::{Item, Response},
     consumer_service_client::ConsumerServiceClient,
     seek_consumer_request::To,
 };
+use calbridge_service::Settings;
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Channel};
@@ -222,6 +226,70 @@ async fn what_fails_too_often_is_a_dead_letter_that_can_be_replayed_or_deleted()
         now.dead_letters + now.in_flight + now.waiting == 0
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_is_handed_to_a_client_that_has_gone_meanwhile_goes_to_others_at_once() {
+    let service = Harness::start().await;
+    let ack_wait = Some(prost_types::Duration { seconds: 600, nanos: 0 });
+    make(&service, Consumer { ack_wait, ..named("c") }).await.unwrap();
+    service.submit(created("u1")).await.unwrap();
+    service.control.telling.send_replace(false);
+    let gone = Worker::open(&service, "c", 1).await;
+    wait::holds("it is out", async || look(&service, "c").await.in_flight == 1).await;
+    drop(gone);
+    // On the same connection: the service hears of the end first.
+    for _ in 0..20 {
+        look(&service, "c").await;
+    }
+    service.control.telling.send_replace(true);
+    let mut other = Worker::open(&service, "c", 1).await;
+    let item = wait::within("the entry, before its lease has ended", other.item()).await;
+    assert_eq!((uid(&item), item.delivery_count), ("u1", 2));
+}
+
+#[tokio::test]
+async fn a_page_of_dead_letters_counts_what_its_reader_is_not_shown() {
+    const LETTERS: usize = 45;
+    let service = Harness::start().await;
+    make(&service, named("c")).await.unwrap();
+    for n in 0..LETTERS {
+        let mut event = created(&format!("u{n}"));
+        let Some(Payload::Booking(payload)) = &mut event.payload else { unreachable!("a booking's") };
+        payload.description = "d".repeat(250_000);
+        service.submit(event).await.unwrap();
+    }
+    let mut worker = Worker::open(&service, "c", 0).await;
+    for _ in 0..LETTERS {
+        let item = worker.item().await;
+        worker.nack(&item, NackAction::Park).await;
+    }
+    wait::holds("all are dead letters", async || look(&service, "c").await.dead_letters == 45).await;
+    drop(worker);
+    let reader = Principal {
+        name: "reader".to_owned(),
+        token_sha256: vec![Sha256::digest("known").into()],
+        certificates: Vec::new(),
+        scopes: [Scope::Consume].into_iter().collect(),
+        tenants: Tenants::Every,
+    };
+    let service = Harness::over(service.leave().await, Settings { principals: vec![reader], ..settings() }).await;
+    let (tenant, consumer) = (TENANT.to_owned(), "c".to_owned());
+    let mut request = ListDeadLettersRequest { tenant, consumer, page_size: 100, ..Default::default() };
+    let mut seen = 0;
+    loop {
+        let mut bearing = tonic::Request::new(request.clone());
+        bearing.metadata_mut().insert("authorization", "Bearer known".parse().unwrap());
+        let page = client(&service).list_dead_letters(bearing).await.unwrap().into_inner();
+        let shown = page.dead_letters.iter().filter_map(|letter| letter.transition.as_ref()?.booking.as_ref());
+        assert!(shown.into_iter().all(|booking| booking.description == "[masked]"));
+        seen += page.dead_letters.len();
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen, LETTERS);
 }
 
 #[tokio::test]

@@ -18,9 +18,9 @@ use calbridge_service::{
     Error, Settings, serve_store,
     store::{
         Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand,
-        ConsumerKey, ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, LineagePage, LogPage,
-        LogPurge, LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store, StoreError,
-        StoredRow, Watermarks,
+        ConsumerKey, ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, Floors, LineagePage,
+        LogPage, LogPurge, LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store,
+        StoreError, StoredRow, Watermarks,
         sqlite::{Options, SqliteStore},
     },
     system_clock,
@@ -50,6 +50,8 @@ pub(crate) struct Control {
     pub(crate) open: watch::Sender<bool>,
     /// False: confirmations wait.
     pub(crate) confirming: watch::Sender<bool>,
+    /// False: who asked for something of a consumer waits, though it is done.
+    pub(crate) telling: watch::Sender<bool>,
     /// Deliveries and notes of each batch, committed or not.
     pub(crate) batches: Mutex<Vec<(usize, usize)>>,
     /// Keys that were to be confirmed.
@@ -78,6 +80,7 @@ impl Control {
             failure: Mutex::default(),
             open: watch::Sender::new(true),
             confirming: watch::Sender::new(true),
+            telling: watch::Sender::new(true),
             batches: Mutex::default(),
             confirms: AtomicUsize::default(),
         })
@@ -225,8 +228,8 @@ impl Store for Controlled {
         self.store.watermarks(tenant).await
     }
 
-    async fn transitions_floor(&self, tenant: &str) -> Result<Option<Position>, StoreError> {
-        self.store.transitions_floor(tenant).await
+    async fn floors(&self, tenant: &str) -> Result<Floors, StoreError> {
+        self.store.floors(tenant).await
     }
 
     async fn command_consumer(
@@ -235,7 +238,10 @@ impl Store for Controlled {
         command: ConsumerCommand,
     ) -> Result<ConsumerOutcome, StoreError> {
         self.control.check(None)?;
-        self.store.command_consumer(key, command).await
+        let done = self.store.command_consumer(key, command).await;
+        let mut telling = self.control.telling.subscribe();
+        let _ = telling.wait_for(|telling| *telling).await;
+        done
     }
 
     async fn consumer(&self, key: ConsumerKey) -> Result<Option<ConsumerStatus>, StoreError> {

@@ -190,6 +190,27 @@ async fn a_cursor_behind_which_something_is_purged_has_expired() {
 }
 
 #[tokio::test]
+async fn a_cursor_behind_which_deliveries_are_purged_has_expired_for_who_reads_those() {
+    let service = Harness::start().await;
+    for uid in ["u1", "u2"] {
+        service.submit(created(uid)).await.unwrap();
+    }
+    let mut stream = watch(&service, request()).await.unwrap();
+    let (first, _) = told(&mut stream).await;
+    let at_once = Some(Duration::ZERO);
+    let otherwise = Retention { bodies: at_once, deliveries: at_once, transitions: None };
+    let retention = Arc::new(RetentionPolicies { otherwise, ..RetentionPolicies::default() });
+    let service = Harness::over(service.leave().await, Settings { retention, ..settings() }).await;
+    wait::holds("they are purged", async || service.timeline("u2").await[0].delivery_id.is_empty()).await;
+
+    let behind =
+        |include_recorded| WatchTransitionsRequest { after_position: first.clone(), include_recorded, ..request() };
+    let expired = watch(&service, behind(true)).await.unwrap_err();
+    assert_eq!(reason(&expired), (Code::OutOfRange, "CURSOR_EXPIRED".to_owned()));
+    told(&mut watch(&service, behind(false)).await.unwrap()).await;
+}
+
+#[tokio::test]
 async fn a_watch_ends_with_the_service_and_with_its_store() {
     let service = Harness::start().await;
     service.submit(created("u1")).await.unwrap();

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use calbridge_service::store::{
-    Consumer, ConsumerChoices, ConsumerCommand, ConsumerKey, ConsumerOutcome, ConsumerStatus, DeliveryOf, LogCondition,
-    LogEntry, LogFilter, LogQuery, Outgoing, Position, Said, Store, TurnAnswer, TurnRequest,
+    Consumer, ConsumerChoices, ConsumerCommand, ConsumerKey, ConsumerOutcome, ConsumerStatus, DeliveryOf, Floors,
+    LogCondition, LogEntry, LogFilter, LogQuery, Outgoing, Position, Said, Store, TurnAnswer, TurnRequest,
 };
 
 use crate::{retention::commit_aged, support::*};
@@ -298,20 +298,22 @@ pub(crate) async fn a_deleted_consumer_leaves_nothing(backend: &impl Backend) {
 
 pub(crate) async fn the_floor_is_the_least_cursor(backend: &impl Backend) {
     let store = backend.open().await;
-    assert_eq!(store.transitions_floor(TENANT).await.unwrap(), None);
+    let floors = async |tenant: &str| store.floors(tenant).await.unwrap();
+    assert_eq!(floors(TENANT).await, Floors::default());
     commit(&store, &[created("u1", 1), created("u2", 2)]).await;
-    for name in ["c", "d"] {
-        create(&store, name, choices()).await;
-    }
-    let out = turn(&store, "c", Vec::new(), 10, NOW).await.out;
-    let _ = turn(&store, "c", say(&out, &Said::Ack), 0, NOW).await;
-    assert_eq!(store.transitions_floor(TENANT).await.unwrap(), Some(Position(0)));
+    create(&store, "c", choices()).await;
+    create(&store, "d", ConsumerChoices { recorded: true, ..choices() }).await;
+    let all = turn(&store, "c", Vec::new(), 10, NOW).await.out;
+    let _ = turn(&store, "c", say(&all, &Said::Ack), 0, NOW).await;
+    let of = |transitions, deliveries| Floors { transitions: Some(transitions), deliveries };
+    assert_eq!(floors(TENANT).await, of(Position(0), Some(Position(0))));
     let out = turn(&store, "d", Vec::new(), 1, NOW).await.out;
     let _ = turn(&store, "d", say(&out, &Said::Ack), 0, NOW).await;
-    assert_eq!(store.transitions_floor(TENANT).await.unwrap(), Some(out[0].delivery.position));
+    let first = out[0].delivery.position;
+    assert_eq!(floors(TENANT).await, of(first, Some(first)));
     let _ = command(&store, "d", ConsumerCommand::Delete(None)).await;
-    assert_eq!(store.transitions_floor(TENANT).await.unwrap(), Some(store.head().await.unwrap()));
-    assert_eq!(store.transitions_floor("other").await.unwrap(), None);
+    assert_eq!(floors(TENANT).await, of(store.head().await.unwrap(), None));
+    assert_eq!(floors("other").await, Floors::default());
 }
 
 pub(crate) async fn a_consumer_goes_on_where_it_was_when_opened_again(backend: &impl Backend) {

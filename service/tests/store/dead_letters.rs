@@ -60,6 +60,39 @@ pub(crate) async fn a_dead_letter_holds_its_booking_where_it_is_to(backend: &imp
     assert_eq!(uids(&next.out), ["u1"], "the cancellation waited for it");
 }
 
+pub(crate) async fn a_dead_letter_holds_what_comes_later(backend: &impl Backend) {
+    let store = backend.open().await;
+    create(&store, "c", ConsumerChoices { blocks: true, ..choices() }).await;
+    commit(&store, &[created("u1", 1), created("u2", 2)]).await;
+    park(&store, "c", 2).await;
+    commit(&store, &[cancelled("u1", 3), created("u3", 4), cancelled("u2", 5)]).await;
+    let others = turn(&store, "c", Vec::new(), 10, NOW).await;
+    assert_eq!(uids(&others.out), ["u3"], "as they are scanned");
+    let none = turn(&store, "c", say(&others.out, &Said::Ack), 10, NOW).await;
+    assert_eq!((uids(&none.out), counts(&store, "c").await), (vec![], (0, 2, 2)), "and when they have waited");
+    let first = store.dead_letters(key("c"), Position(0), 1).await.unwrap()[0].position;
+    let _ = command(&store, "c", ConsumerCommand::DeleteDeadLetters(vec![first])).await;
+    assert_eq!(uids(&turn(&store, "c", Vec::new(), 10, NOW).await.out), ["u1"]);
+}
+
+pub(crate) async fn a_dead_letter_that_is_out_again_by_a_seek_goes_out_once(backend: &impl Backend) {
+    let store = backend.open().await;
+    create(&store, "c", choices()).await;
+    commit(&store, &[created("u1", 1), created("u2", 2)]).await;
+    let parked = park(&store, "c", 2).await;
+    let _ = command(&store, "c", ConsumerCommand::Seek(Position(0), NOW)).await;
+    let out = turn(&store, "c", Vec::new(), 1, NOW).await.out;
+    assert_eq!(uids(&out), ["u1"]);
+    let replay = ConsumerCommand::ReplayDeadLetters(Vec::new(), NOW);
+    assert_eq!(command(&store, "c", replay).await, ConsumerOutcome::Counted(2));
+    assert_eq!(counts(&store, "c").await, (1, 1, 0), "the letters are what is out and waits");
+    let acked = turn(&store, "c", say(&out, &Said::Ack), 10, NOW).await;
+    assert_eq!((acked.lost, uids(&acked.out)), (vec![], vec!["u2"]));
+    let done = turn(&store, "c", say(&acked.out, &Said::Ack), 10, NOW).await;
+    assert_eq!((done.cursor, counts(&store, "c").await), (store.head().await.unwrap(), (0, 0, 0)));
+    assert!(done.cursor >= parked[1].delivery.position);
+}
+
 pub(crate) async fn a_dead_letter_outlives_the_log(backend: &impl Backend) {
     let store = backend.open().await;
     create(&store, "c", ConsumerChoices { recorded: true, ..choices() }).await;

@@ -194,10 +194,14 @@ impl<S: Store> Both<S> {
     async fn purge(&mut self) {
         let chance = &mut self.chance;
         let (tenant, what) = (chance.of(&self.tenants), chance.of(&Purgeable::ALL));
-        let purge = Purge { tenant: tenant.into(), what, period: any_period(chance), now: any_now(chance) };
+        let (period, now) = (any_period(chance), any_now(chance));
+        let is_read = chance.once_in(3);
+        let floor = if is_read { Some(self.any_position().await) } else { None };
+        let purge = Purge { tenant: tenant.into(), what, period, floor, now };
         let rows = ask!(self.purge(purge.clone())).rows;
         self.purged[usize::from(what == Purgeable::Deliveries)] += rows;
         ask!(self.watermarks(tenant));
+        ask!(self.floors(tenant));
     }
 
     /// From its beginning, or from anywhere.

@@ -153,4 +153,9 @@ pub(crate) async fn the_log_says_up_to_where_it_is_purged(backend: &impl Backend
     assert_eq!(told(&page.entries), ["u1 recorded", "u2 Appeared Scheduled"]);
     let LogEntry::Recorded(delivery) = &page.entries[0].1 else { unreachable!("it is recorded") };
     assert!(delivery.raw_body_purged && delivery.raw_body.is_empty());
+
+    purge(&store, Purgeable::Deliveries, 90).await;
+    let recorded = page.entries[0].0;
+    let purged = async |recorded| store.log(LogQuery { recorded, ..query(Position(0)) }).await.unwrap().purged;
+    assert_eq!((purged(false).await, purged(true).await), (first, recorded));
 }

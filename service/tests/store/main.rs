@@ -90,6 +90,8 @@ macro_rules! laws {
             };
             dead_letters::{
                 dead_letters_are_replayed_and_deleted,
+                a_dead_letter_holds_what_comes_later,
+                a_dead_letter_that_is_out_again_by_a_seek_goes_out_once,
                 a_dead_letter_holds_its_booking_where_it_is_to,
                 a_dead_letter_outlives_the_log,
                 what_was_purged_while_it_waited_holds_nothing_up,
@@ -144,6 +146,7 @@ macro_rules! laws {
                 tenants_are_purged_apart,
                 a_late_copy_of_a_purged_delivery_is_no_change,
                 transitions_wait_for_their_readers,
+                deliveries_wait_for_who_reads_them,
                 the_journal_goes_on_behind_what_was_purged,
                 a_row_knows_before_which_delivery_nothing_spoke_of_it,
             };

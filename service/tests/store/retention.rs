@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use calbridge_proto::v1::{self, SubmitOutcome::*, TransitionSource};
 use calbridge_service::store::{
-    Batch, CONSUMER_LAG_MAX, ClockPolicies, ClockRound, Committed, LogKeepers, LogPurge, LogPurged, NewDelivery,
-    PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, Replay, Retention, RetentionPolicies, Store, Watermarks,
+    Batch, CONSUMER_LAG_MAX, ClockPolicies, ClockRound, Committed, Floors, LogKeepers, LogPurge, LogPurged,
+    NewDelivery, PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, Replay, Retention, RetentionPolicies, Store,
+    Watermarks,
 };
 
 use crate::support::*;
@@ -22,7 +23,7 @@ pub(crate) async fn commit_aged(store: &impl Store, days: i64, webhooks: &[Webho
 }
 
 fn past(tenant: &str, what: Purgeable, days: u64) -> Purge {
-    Purge { tenant: tenant.into(), what, period: in_days(days), now: NOW }
+    Purge { tenant: tenant.into(), what, period: in_days(days), floor: None, now: NOW }
 }
 
 fn in_days(days: u64) -> Duration {
@@ -269,7 +270,7 @@ pub(crate) async fn transitions_wait_for_their_readers(backend: &impl Backend) {
     commit_aged(&store, 120, &[foreign]).await;
     let second = commit_aged(&store, 100, &[cancelled("u1", 2)]).await[0].first.position;
     commit_aged(&store, 80, &[created("u2", 2)]).await;
-    assert_eq!(store.transitions_floor(TENANT).await.unwrap(), None);
+    assert_eq!(store.floors(TENANT).await.unwrap(), Floors::default());
     let start = Position::default();
     let unread = |floor| log_past(TENANT, 90, start, &[(TENANT, floor)]);
     let year = LogPurge { period: CONSUMER_LAG_MAX, ..unread(start) };
@@ -282,6 +283,21 @@ pub(crate) async fn transitions_wait_for_their_readers(backend: &impl Backend) {
     assert_eq!(store.purge_log(unread(second)).await.unwrap().rows, 1);
     let lines = store.timeline("other", "u1", start, 10).await.unwrap();
     assert!(lines.len() == 1 && lines[0].1.transition.is_some());
+}
+
+pub(crate) async fn deliveries_wait_for_who_reads_them(backend: &impl Backend) {
+    let store = backend.open().await;
+    let first = commit_aged(&store, 400, &[recording("u1", 1)]).await[0].first.position;
+    let second = commit_aged(&store, 100, &[recording("u2", 2)]).await[0].first.position;
+    commit_aged(&store, 95, &[created("u3", 3)]).await;
+    let with = |floor| Purge { floor: Some(floor), ..past(TENANT, Purgeable::Deliveries, 90) };
+    let purged = |rows| Purged { rows, more: false };
+    assert_eq!(store.purge(with(Position(0))).await.unwrap(), purged(1), "for a year at the most");
+    assert_eq!(store.watermarks(TENANT).await.unwrap().deliveries, first);
+    assert_eq!(store.purge(with(first)).await.unwrap(), purged(0));
+    assert_eq!(store.purge(with(second)).await.unwrap(), purged(1));
+    assert_eq!(store.watermarks(TENANT).await.unwrap().deliveries, second);
+    assert_eq!(purge(&store, Purgeable::Deliveries, 90).await, 1, "and for nobody where nobody reads");
 }
 
 pub(crate) async fn the_journal_goes_on_behind_what_was_purged(backend: &impl Backend) {

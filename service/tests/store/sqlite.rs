@@ -231,7 +231,7 @@ async fn the_file_is_made_for_its_owner_alone() {
     let raw = backend.raw();
     let version: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     let mode: String = raw.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
-    assert_eq!((version, mode.as_str()), (7, "wal"));
+    assert_eq!((version, mode.as_str()), (8, "wal"));
 }
 
 #[tokio::test]
@@ -254,9 +254,9 @@ async fn a_newer_schema_is_refused_by_both_numbers() {
     drop(backend.open().await);
     backend.raw().pragma_update(None, "user_version", 41).unwrap();
     let refused = backend.try_open().unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 41, known: 7, .. }));
+    assert!(matches!(refused, OpenError::Newer { found: 41, known: 8, .. }));
     let message = refused.to_string();
-    assert!(message.contains("41") && message.contains("up to 7"), "{message}");
+    assert!(message.contains("41") && message.contains("up to 8"), "{message}");
 }
 
 /// Takes away what the schema's versions from the second on added, and makes again what they removed.

@@ -95,11 +95,18 @@ pub(crate) fn apply(command: &ConsumerCommand, loaded: Loaded) -> (ConsumerOutco
                 (position, ConsumerItem { uid, deliveries: 0, state: ItemState::Waiting { due: *now } })
             };
             let room = CONSUMER_ITEMS_MAX.saturating_sub(items.len());
-            let again: Vec<_> = dead.into_iter().take(room).map(again).collect();
-            let first = again.iter().map(|(position, _)| *position).chain(items.keys().copied()).min();
+            // Behind a seek it may be an item already, and even out: that one is the delivery of it.
+            let (there, gone): (Vec<_>, Vec<_>) =
+                dead.into_iter().partition(|(position, _)| items.contains_key(position));
+            let again: Vec<_> = gone.into_iter().take(room).map(again).collect();
+            let replayed: Vec<_> = there
+                .iter()
+                .map(|(position, _)| *position)
+                .chain(again.iter().map(|(position, _)| *position))
+                .collect();
+            let first = replayed.iter().chain(items.keys()).min();
             consumer.cursor = first.map_or(consumer.scanned, |first| Position(first.0 - 1));
-            let replayed = again.iter().map(|(position, _)| *position).collect();
-            let outcome = ConsumerOutcome::Counted(again.len());
+            let outcome = ConsumerOutcome::Counted(replayed.len());
             (outcome, Written { consumer: Some(consumer), items: again, replayed, ..Written::default() })
         }
         ConsumerCommand::DeleteDeadLetters(_) => {

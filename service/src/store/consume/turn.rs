@@ -101,10 +101,20 @@ impl<'a> Turn<'a> {
         })
     }
 
-    /// Takes in what [`Self::wants`] asked for.
-    pub(crate) fn scan(&mut self, page: LogPage) {
+    /// Of what [`Self::wants`] asked for, the bookings that a dead letter may hold back.
+    pub(crate) fn may_be_held(&self, page: &LogPage) -> Vec<String> {
+        if !self.state.consumer.choices.blocks {
+            return Vec::new();
+        }
+        let uids = page.entries.iter().map(|(_, entry)| entry.uid()).filter(|uid| !uid.is_empty());
+        uids.collect::<HashSet<_>>().into_iter().map(str::to_owned).collect()
+    }
+
+    /// Takes in what [`Self::wants`] asked for, with those of [`Self::may_be_held`] that are.
+    pub(crate) fn scan(&mut self, page: LogPage, held: impl IntoIterator<Item = String>) {
         self.at_end = !page.more;
         self.pages += 1;
+        self.state.held.extend(held);
         self.state.consumer.scanned = page.through.max(self.state.consumer.scanned);
         for (position, entry) in page.entries {
             let item = ConsumerItem {

@@ -8,7 +8,7 @@ use std::{
 use super::kept::Kept;
 use crate::store::{
     Consumer, ConsumerCommand, ConsumerItem, ConsumerKey, ConsumerOutcome, ConsumerState, ConsumerStatus, DeadLetter,
-    ItemState, LogEntry, Micros, Position, StoreError, TurnAnswer, TurnRequest,
+    Floors, ItemState, LogEntry, Micros, Position, StoreError, TurnAnswer, TurnRequest,
     consume::{
         Loaded, Written, apply,
         turn::{Parked, Turn},
@@ -33,9 +33,10 @@ struct KeptDead {
 }
 
 impl Kept {
-    pub(super) fn transitions_floor(&self, tenant: &str) -> Option<Position> {
-        let of_tenant = self.consumers.values().filter(|kept| *kept.consumer.key.0 == *tenant);
-        of_tenant.map(|kept| kept.consumer.cursor).min()
+    pub(super) fn floors(&self, tenant: &str) -> Floors {
+        let of_tenant = self.consumers.values().map(|kept| &kept.consumer).filter(|of| *of.key.0 == *tenant);
+        let recorded = of_tenant.clone().filter(|of| of.choices.recorded);
+        Floors { transitions: of_tenant.map(|of| of.cursor).min(), deliveries: recorded.map(|of| of.cursor).min() }
     }
 
     pub(super) fn command_consumer(&mut self, key: ConsumerKey, command: &ConsumerCommand) -> ConsumerOutcome {
@@ -59,7 +60,9 @@ impl Kept {
         let (key, before) = (state.consumer.key.clone(), state.consumer.scanned);
         let mut turn = Turn::begin(&mut state, request);
         while let Some(query) = turn.wants() {
-            turn.scan(self.log(&query));
+            let page = self.log(&query);
+            let held = self.consumers.get(&key).map(|kept| kept.held(turn.may_be_held(&page))).unwrap_or_default();
+            turn.scan(page, held);
         }
         let chosen = turn.choose();
         let read = chosen.unread.iter().filter_map(|at| Some((*at, self.unsettled(&key, *at)?))).collect();
@@ -171,12 +174,18 @@ impl Kept {
 impl KeptConsumer {
     fn state(&self) -> ConsumerState {
         let held = if self.consumer.choices.blocks {
-            let letters = self.dead.values().filter(|dead| !dead.replayed);
-            letters.map(|dead| dead.letter.entry.uid().to_owned()).collect()
+            self.held(self.items.values().map(|item| item.uid.clone()))
         } else {
             BTreeSet::new()
         };
         ConsumerState { consumer: self.consumer.clone(), items: self.items.clone(), held }
+    }
+
+    /// Those of these bookings that have a dead letter.
+    fn held(&self, uids: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+        let letters = self.dead.values().filter(|dead| !dead.replayed);
+        let dead: BTreeSet<&str> = letters.map(|dead| dead.letter.entry.uid()).collect();
+        uids.into_iter().filter(|uid| dead.contains(uid.as_str())).collect()
     }
 
     /// The dead letters that a command speaks of.

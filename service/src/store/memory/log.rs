@@ -22,7 +22,7 @@ impl Kept {
             let entries = of_tenant.map(|(position, delivery)| (*position, self.recorded(query, *position, delivery)));
             read(entries, transitions.through)
         });
-        log::page(end, transitions, recorded, self.watermarks(&query.tenant).transitions)
+        log::page(end, transitions, recorded, self.watermarks(&query.tenant).of_log(query.recorded))
     }
 
     /// What stands at a position, whosesoever.

@@ -84,7 +84,9 @@ async fn turn(client: &ClientWrapper, key: &ConsumerKey, request: &TurnRequest) 
     let before = state.consumer.scanned;
     let mut turn = Turn::begin(&mut state, request);
     while let Some(query) = turn.wants() {
-        turn.scan(log::within(client, &query, head).await?);
+        let page = log::within(client, &query, head).await?;
+        let blocked = read::held(client, key, turn.may_be_held(&page)).await?;
+        turn.scan(page, blocked);
     }
     let chosen = turn.choose();
     let entries = entries(client, key, &chosen.unread).await?;

@@ -7,7 +7,7 @@ const NOW: Micros = 1_767_225_600_000_000;
 const DAY: Micros = 86_400_000_000;
 
 fn purge(what: Purgeable, days: u64) -> Purge {
-    Purge { tenant: "acme".into(), what, period: Duration::from_hours(24 * days), now: NOW }
+    Purge { tenant: "acme".into(), what, period: Duration::from_hours(24 * days), floor: None, now: NOW }
 }
 
 /// Candidates at positions 1, 2, …, so many days old.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::store::{
     Consumer, ConsumerChoices, ConsumerCommand, ConsumerItem, ConsumerKey, ConsumerOutcome, ConsumerState,
-    ConsumerStatus, DeadLetter, LogEntry, LogFilter, Micros, Position, StoreError, TurnAnswer, TurnRequest,
+    ConsumerStatus, DeadLetter, Floors, LogEntry, LogFilter, Micros, Position, StoreError, TurnAnswer, TurnRequest,
     consume::{
         Loaded, TimeSearch, Written, apply, behind,
         turn::{Parked, Turn},
@@ -64,7 +64,9 @@ fn turn(
     let (key, before) = (state.consumer.key.clone(), state.consumer.scanned);
     let mut turn = Turn::begin(&mut state, request);
     while let Some(query) = turn.wants() {
-        turn.scan(log::page(snapshot, &query, stored)?);
+        let page = log::page(snapshot, &query, stored)?;
+        let held = held(snapshot, &key, turn.may_be_held(&page))?;
+        turn.scan(page, held);
     }
     let chosen = turn.choose();
     let mut read = BTreeMap::new();
@@ -93,7 +95,6 @@ fn unsettled(
 fn state(connection: &Connection, key: &ConsumerKey) -> Result<Option<ConsumerState>, StoreError> {
     const ITEMS: &str = "SELECT position, uid, deliveries, lease, time FROM consumer_items
         WHERE tenant = ?1 AND name = ?2 ORDER BY position";
-    const HELD: &str = "SELECT uid FROM dead_letters WHERE tenant = ?1 AND name = ?2 AND replayed = 0";
     let Some(consumer) = consumer(connection, key)? else { return Ok(None) };
     let mut items = BTreeMap::new();
     let mut select = connection.prepare_cached(ITEMS)?;
@@ -102,12 +103,30 @@ fn state(connection: &Connection, key: &ConsumerKey) -> Result<Option<ConsumerSt
         let item = ConsumerItem::of_columns(row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
         items.insert(Position(row.get(0)?), item);
     }
-    let mut held = BTreeSet::new();
-    if consumer.choices.blocks {
-        let mut select = connection.prepare_cached(HELD)?;
-        held = select.query_map(params![key.0, key.1], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    }
+    let held = if consumer.choices.blocks {
+        let uids: BTreeSet<String> = items.values().map(|item: &ConsumerItem| item.uid.clone()).collect();
+        held(connection, key, uids)?
+    } else {
+        BTreeSet::new()
+    };
     Ok(Some(ConsumerState { consumer, items, held }))
+}
+
+/// Those of these bookings that have a dead letter: there may be far more letters than a turn has to do with.
+fn held(
+    connection: &Connection,
+    (tenant, name): &ConsumerKey,
+    uids: impl IntoIterator<Item = String>,
+) -> Result<BTreeSet<String>, StoreError> {
+    const HELD: &str = "SELECT 1 FROM dead_letters WHERE tenant = ?1 AND name = ?2 AND uid = ?3 AND replayed = 0";
+    let mut select = connection.prepare_cached(HELD)?;
+    let mut held = BTreeSet::new();
+    for uid in uids {
+        if select.exists(params![tenant, name, uid])? {
+            held.insert(uid);
+        }
+    }
+    Ok(held)
 }
 
 fn consumer(connection: &Connection, key: &ConsumerKey) -> Result<Option<Consumer>, StoreError> {
@@ -122,15 +141,21 @@ fn dead(
     (tenant, name): &ConsumerKey,
     command: &ConsumerCommand,
 ) -> Result<Vec<(Position, String)>, StoreError> {
-    const SELECT: &str = "SELECT position, uid FROM dead_letters
-        WHERE tenant = ?1 AND name = ?2 AND replayed = 0 ORDER BY position";
+    const ALL: &str = "SELECT position, uid FROM dead_letters
+        WHERE tenant = ?1 AND name = ?2 AND replayed = 0 ORDER BY position LIMIT ?3";
+    const ONE: &str = "SELECT position, uid FROM dead_letters
+        WHERE tenant = ?1 AND name = ?2 AND replayed = 0 AND position = ?3";
     let Some((wanted, most)) = command.dead_letters() else { return Ok(Vec::new()) };
-    let mut select = connection.prepare_cached(SELECT)?;
-    let letters = select.query_map(params![tenant, name], |row| Ok((Position(row.get(0)?), row.get(1)?)))?;
-    let is_wanted = |letter: &rusqlite::Result<(Position, String)>| {
-        letter.as_ref().map_or(true, |(position, _)| wanted.is_empty() || wanted.contains(position))
-    };
-    Ok(letters.filter(is_wanted).take(most).collect::<Result<_, _>>()?)
+    let letter = |row: &Row<'_>| Ok((Position(row.get(0)?), row.get(1)?));
+    if wanted.is_empty() {
+        let mut select = connection.prepare_cached(ALL)?;
+        let letters = select.query_map(params![tenant, name, queries::limit(most)], letter)?;
+        return Ok(letters.collect::<Result<_, _>>()?);
+    }
+    let mut select = connection.prepare_cached(ONE)?;
+    let wanted: BTreeSet<Position> = wanted.iter().copied().collect();
+    let letters = wanted.iter().map(|position| select.query_row(params![tenant, name, position.0], letter).optional());
+    Ok(letters.filter_map(Result::transpose).take(most).collect::<Result<_, _>>()?)
 }
 
 fn write(
@@ -361,10 +386,11 @@ fn letter(row: &Row<'_>) -> Result<DeadLetter, StoreError> {
 }
 
 /// Up to where every consumer of a tenant has read.
-pub(super) fn floor(connection: &Connection, tenant: &str) -> Result<Option<Position>, StoreError> {
-    const SELECT: &str = "SELECT min(cursor) FROM consumers WHERE tenant = ?1";
-    let floor: Option<i64> = connection.prepare_cached(SELECT)?.query_row([tenant], |row| row.get(0))?;
-    Ok(floor.map(Position))
+pub(super) fn floors(connection: &Connection, tenant: &str) -> Result<Floors, StoreError> {
+    const SELECT: &str = "SELECT min(cursor), min(cursor) FILTER (WHERE recorded) FROM consumers WHERE tenant = ?1";
+    let floor = |row: &Row<'_>, column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(Position));
+    let read = |row: &Row<'_>| Ok(Floors { transitions: floor(row, 0)?, deliveries: floor(row, 1)? });
+    Ok(connection.prepare_cached(SELECT)?.query_row([tenant], read)?)
 }
 
 /// Behind where whatever was committed at a time or later lies.

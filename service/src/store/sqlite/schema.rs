@@ -12,7 +12,7 @@ use super::{OpenError, Options, Synchronous, checkpoint};
 use crate::store::StoreError;
 
 /// In order; the version of the schema is how many of them were applied. Never change one that was released.
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration { sql: include_str!("../../../migrations/sqlite/0001_first.sql"), then: None },
     Migration {
         sql: include_str!("../../../migrations/sqlite/0002_clock_and_filters.sql"),
@@ -26,6 +26,7 @@ const MIGRATIONS: [Migration; 7] = [
     Migration { sql: include_str!("../../../migrations/sqlite/0005_retention.sql"), then: None },
     Migration { sql: include_str!("../../../migrations/sqlite/0006_names.sql"), then: None },
     Migration { sql: include_str!("../../../migrations/sqlite/0007_consumers.sql"), then: None },
+    Migration { sql: include_str!("../../../migrations/sqlite/0008_dead_letters.sql"), then: None },
 ];
 
 struct Migration {

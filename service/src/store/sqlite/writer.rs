@@ -240,11 +240,16 @@ impl Worker {
                     let _ = reply.send(self.with(|desk, _| retention::purge_log(desk, &purge)));
                     self.checkpointer.wake();
                 }
-                // Not waited for, either: what a crash takes back of it is handed out again.
                 Command::Consumer(key, asked, reply) => {
                     let stored = self.syncer.stored().through();
-                    let _ = reply.send(self.with(|desk, _| consume::command(desk, &key, &asked, stored)));
+                    let done = self.with(|desk, _| consume::command(desk, &key, &asked, stored));
                     self.checkpointer.wake();
+                    if matches!(*asked, ConsumerCommand::Turn(_)) {
+                        // Not waited for, either: what a crash takes back of it is handed out again.
+                        let _ = reply.send(done);
+                    } else {
+                        self.answer(done.map(|outcome| (outcome, stored)), None, reply);
+                    }
                 }
                 Command::Merge(step, reply) => {
                     // Not waited for: a crash takes back no more than what is written behind it.

@@ -61,7 +61,7 @@ impl Log<'_> {
     fn turn(&self, state: &mut ConsumerState, request: &TurnRequest) -> (TurnAnswer, TurnChanges) {
         let mut turn = Turn::begin(state, request);
         while let Some(query) = turn.wants() {
-            turn.scan(self.page(&query));
+            turn.scan(self.page(&query), []);
         }
         let chosen = turn.choose();
         let read = chosen

@@ -10,7 +10,7 @@ use deadpool_postgres::ClientWrapper;
 use tokio_postgres::{Error, Row, Statement, types::ToSql};
 
 use crate::store::{
-    Consumer, ConsumerChoices, ConsumerItem, ConsumerKey, ConsumerState, ConsumerStatus, DeadLetter, LogEntry,
+    Consumer, ConsumerChoices, ConsumerItem, ConsumerKey, ConsumerState, ConsumerStatus, DeadLetter, Floors, LogEntry,
     LogFilter, Micros, PAGE_BYTES_MAX, Position, StoreError,
     consume::{TimeSearch, behind},
     postgres::queries,
@@ -30,9 +30,13 @@ const COUNTS: &str = "
         END)";
 
 const ITEMS: &str = "SELECT position, uid, deliveries, lease, time FROM consumer_items WHERE tenant = $1 AND name = $2";
-/// Of one that holds later entries back.
-const HELD: &str = "SELECT DISTINCT uid FROM dead_letters WHERE tenant = $1 AND name = $2 AND NOT replayed
-    AND (SELECT blocks FROM consumers WHERE tenant = $1 AND name = $2)";
+/// Bookings of its items, of one that holds later entries back: there may be far more letters than those.
+const HELD: &str = "SELECT DISTINCT uid FROM consumer_items i WHERE tenant = $1 AND name = $2 AND uid <> ''
+    AND (SELECT blocks FROM consumers WHERE tenant = $1 AND name = $2)
+    AND EXISTS (SELECT FROM dead_letters d WHERE d.tenant = $1 AND d.name = $2 AND d.uid = i.uid AND NOT d.replayed)";
+/// Of these bookings.
+const HELD_OF: &str = "SELECT DISTINCT uid FROM dead_letters
+    WHERE tenant = $1 AND name = $2 AND uid = ANY($3::text[]) AND NOT replayed";
 const DEAD: &str = "SELECT position, uid FROM dead_letters WHERE tenant = $1 AND name = $2 AND NOT replayed";
 const LETTERS: &str = "SELECT position, deliveries, reason, create_time, kind, entry FROM dead_letters
     WHERE tenant = $1 AND name = $2 AND NOT replayed AND position > $3 ORDER BY position LIMIT $4";
@@ -95,6 +99,20 @@ impl Found {
         let held = self.held.iter().map(|row| row.try_get(0)).collect::<Result<BTreeSet<_>, _>>()?;
         Ok(ConsumerState { consumer: read(&self.consumer)?, items, held })
     }
+}
+
+/// Those of these bookings that have a dead letter.
+pub(super) async fn held(
+    client: &ClientWrapper,
+    (tenant, name): &ConsumerKey,
+    uids: Vec<String>,
+) -> Result<Vec<String>, StoreError> {
+    if uids.is_empty() {
+        return Ok(uids);
+    }
+    let select = client.prepare_cached(HELD_OF).await?;
+    let found = client.query(&select, &[&tenant.as_ref(), name, &uids]).await?;
+    Ok(found.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
 }
 
 /// The dead letters that a command speaks of, none named: all of them; position and uid.
@@ -184,13 +202,12 @@ pub(in crate::store::postgres) async fn dead_letters(
 }
 
 /// Up to where every consumer of a tenant has read.
-pub(in crate::store::postgres) async fn floor(
-    client: &ClientWrapper,
-    tenant: &str,
-) -> Result<Option<Position>, StoreError> {
-    let select = client.prepare_cached("SELECT min(cursor) FROM consumers WHERE tenant = $1").await?;
-    let floor: Option<i64> = client.query_one(&select, &[&tenant]).await?.try_get(0)?;
-    Ok(floor.map(Position))
+pub(in crate::store::postgres) async fn floors(client: &ClientWrapper, tenant: &str) -> Result<Floors, StoreError> {
+    const SELECT: &str = "SELECT min(cursor), min(cursor) FILTER (WHERE recorded) FROM consumers WHERE tenant = $1";
+    let select = client.prepare_cached(SELECT).await?;
+    let found = client.query_one(&select, &[&tenant]).await?;
+    let floor = |column| Ok::<_, Error>(found.try_get::<_, Option<i64>>(column)?.map(Position));
+    Ok(Floors { transitions: floor(0)?, deliveries: floor(1)? })
 }
 
 /// Behind where whatever was committed at a time or later lies. A round trip for each halving of the log: some thirty.

@@ -34,7 +34,7 @@ const CHUNK: usize = 64;
 /// The page behind a position.
 pub(in crate::store::postgres) async fn page(client: &ClientWrapper, query: &LogQuery) -> Result<LogPage, StoreError> {
     super::at_once(client, async {
-        let purged = retention::watermarks(client, &query.tenant).await?.transitions;
+        let purged = retention::watermarks(client, &query.tenant).await?.of_log(query.recorded);
         let end = super::head(client).await?;
         Ok(LogPage { purged, ..within(client, query, end).await? })
     })

@@ -26,7 +26,7 @@ pub(in crate::store::sqlite) fn page(
     query: &LogQuery,
     through: Position,
 ) -> Result<LogPage, StoreError> {
-    let purged = retention::watermarks(snapshot, &query.tenant)?.transitions;
+    let purged = retention::watermarks(snapshot, &query.tenant)?.of_log(query.recorded);
     let end = through.min(snapshot.head).max(query.after);
     let transitions = transitions(snapshot, query, end)?;
     let recorded = query.recorded && query.filter.means_recorded();
