@@ -34,7 +34,11 @@ use uuid::Uuid;
 
 pub(super) use self::file::sync_folder;
 pub use self::open::{OpenError, Options, Synchronous};
-use self::{reader::Readers, writer::Writer, young::Young};
+use self::{
+    reader::{Gate, Readers},
+    writer::Writer,
+    young::Young,
+};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand, ConsumerKey,
     ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, Floors, LineagePage, LogPage, LogPurge,
@@ -70,11 +74,14 @@ impl SqliteStore {
         let failed = |why| OpenError::Store { path: database.clone(), why };
         let head = queries::head(&connection).map_err(failed)?;
         let young = Arc::<Young>::default();
-        let readers = Arc::new(Readers::new(database.clone(), Arc::clone(&young), reader::READERS));
-        let confirmers = Arc::new(Readers::new(database.clone(), Arc::clone(&young), reader::CONFIRMERS));
-        let followers = Arc::new(Readers::new(database.clone(), Arc::clone(&young), reader::FOLLOWERS));
+        let gate = Gate::default();
+        let reading =
+            |gate: &Gate, most| Arc::new(Readers::new(database.clone(), Arc::clone(gate), Arc::clone(&young), most));
+        let (readers, followers) = (reading(&gate, reader::READERS), reading(&gate, reader::FOLLOWERS));
+        // One short read at a time leaves moments enough.
+        let confirmers = reading(&Gate::default(), reader::CONFIRMERS);
         let observer = Observer::new(Place::of_file(&database));
-        let writer = Writer::start((connection, young), head, database, options, file)?;
+        let writer = Writer::start((connection, young, gate), head, database, options, file)?;
         Ok(Self { readers, confirmers, followers, writer, observer })
     }
 }

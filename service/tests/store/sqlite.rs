@@ -1,6 +1,16 @@
 //! The laws on `SQLite`, and what can go wrong with a file.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use calbridge_proto::v1::{BookingStatus, PersonPayload, SubmitOutcome::*, TransitionSource, Trigger};
 use calbridge_service::store::{
@@ -232,6 +242,42 @@ async fn the_file_is_made_for_its_owner_alone() {
     let version: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     let mode: String = raw.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
     assert_eq!((version, mode.as_str()), (8, "wal"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_that_overlap_without_end_do_not_let_the_log_grow_without_end() {
+    const MIB: usize = 1024 * 1024;
+    let mut backend = Sqlite::unsynced();
+    backend.options.log_pages = 2_048;
+    let store = Arc::new(backend.open().await);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let reads = (0..4).map(|_| {
+        let (store, is_over) = (Arc::clone(&store), Arc::clone(&is_over));
+        tokio::spawn(async move {
+            while !is_over.load(Ordering::Relaxed) {
+                store.journal(None, Position(0), 100).await.unwrap();
+            }
+            store.journal(None, Position(0), 100).await.unwrap().len()
+        })
+    });
+    let reads: Vec<_> = reads.collect();
+    let mut largest = 0;
+    for n in 0..80 {
+        let mut webhook = created(&format!("u{n}"), n);
+        // Like chance, or it would be packed.
+        let numbers =
+            (0..MIB as u64 / 8).map(|of| (of + n.cast_unsigned() * MIB as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        webhook.body =
+            numbers.flat_map(|number| (number ^ (number >> 29)).wrapping_mul(number | 1).to_le_bytes()).collect();
+        commit(&*store, &[webhook]).await;
+        let log = fs::metadata(backend.path().with_file_name("calbridge.db-wal")).unwrap().len();
+        largest = log.max(largest);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for read in reads {
+        assert!(read.await.unwrap() > 0);
+    }
+    assert!(largest < 40 << 20, "80 MiB were written, and the log took {largest} bytes");
 }
 
 #[tokio::test]

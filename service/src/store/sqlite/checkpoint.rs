@@ -1,10 +1,13 @@
 //! Moving the write-ahead log into the file, aside from the rounds: a thread does it a little at a time, so that the
 //! writer, which must finish it once in a while for the log to begin anew, finds little left to do.
+//!
+//! It begins anew only in a moment when nobody reads it. Where reads overlap for so long that it grows beyond a bound,
+//! the next ones wait until those under way have ended and it is cut.
 
 use std::{
     ffi::c_int,
     ops::Range,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::mpsc::{self, RecvTimeoutError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -18,7 +21,7 @@ use rusqlite::{
 };
 use tracing::debug;
 
-use super::{Options, schema, syncer};
+use super::{Options, reader::Gate, schema, syncer};
 use crate::store::StoreError;
 
 /// After how many pages the writer moves the log into the file, so that it begins anew. Nearly all of it is moved aside
@@ -32,6 +35,10 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// left is what was written during the last look. From then on the thread keeps out of its way.
 const URGENT: Range<i64> = CHECKPOINT_PAGES * 7 / 8..CHECKPOINT_PAGES;
 
+/// How long a cut of the log waits for a reader of another program's, before which rounds wait: it is tried again when the
+/// log has grown as much once more.
+const CUT_PATIENCE: Duration = Duration::from_millis(200);
+
 /// The thread. It ends when it is joined.
 #[derive(Debug)]
 pub(super) struct Checkpointer {
@@ -40,9 +47,11 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn start(path: PathBuf, options: Options) -> std::io::Result<Self> {
+    /// Reads wait at `gate` while the log is cut.
+    pub(super) fn start(path: PathBuf, options: Options, gate: Gate) -> std::io::Result<Self> {
         let (wake, woken) = mpsc::sync_channel(1);
-        let work = move || run(&path, options, &woken);
+        let mut worker = Worker { path, options, gate, connection: None, cut_at: options.log_pages };
+        let work = move || worker.run(&woken);
         let thread = thread::Builder::new().name("sqlite-checkpointer".to_owned()).spawn(work)?;
         Ok(Self { wake, thread })
     }
@@ -59,26 +68,67 @@ impl Checkpointer {
     }
 }
 
-fn run(path: &Path, options: Options, woken: &mpsc::Receiver<()>) {
-    let mut connection = None;
-    let mut is_urgent = false;
-    while woken.recv().is_ok() {
-        // What is written in the meantime goes along.
-        if !is_urgent && is_over(woken) {
-            return;
-        }
-        is_urgent = match checkpoint(&mut connection, path, options) {
-            Ok(pages) => URGENT.contains(&pages),
-            Err(error) => {
-                if is_lost(&error) {
-                    syncer::end(&error);
+struct Worker {
+    path: PathBuf,
+    options: Options,
+    gate: Gate,
+    connection: Option<Connection>,
+    /// At how many pages the log is cut next.
+    cut_at: i64,
+}
+
+impl Worker {
+    fn run(&mut self, woken: &mpsc::Receiver<()>) {
+        let mut is_urgent = false;
+        while woken.recv().is_ok() {
+            // What is written in the meantime goes along.
+            if !is_urgent && is_over(woken) {
+                return;
+            }
+            is_urgent = match self.checkpoint() {
+                Ok(pages) => URGENT.contains(&pages),
+                Err(error) => {
+                    if is_lost(&error) {
+                        syncer::end(&error);
+                    }
+                    // The writer does it all by itself then.
+                    debug!(%error, "the log could not be moved into the file aside");
+                    self.connection = None;
+                    false
                 }
-                // The writer does it all by itself then.
-                debug!(%error, "the log could not be moved into the file aside");
-                connection = None;
-                false
             }
         }
+    }
+
+    /// As much as no reader needs where it is; waits for nobody, but where the log has grown too large. Answers how many
+    /// pages it has.
+    fn checkpoint(&mut self) -> Result<i64, StoreError> {
+        let open = match self.connection.take() {
+            Some(open) => open,
+            None => schema::writer(&self.path, self.options)?,
+        };
+        open.busy_timeout(CUT_PATIENCE)?;
+        crash::at(Point::StoreCheckpoint);
+        let pages = open.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?;
+        crash::at(Point::StoreCheckpointed);
+        if pages < self.options.log_pages {
+            self.cut_at = self.options.log_pages;
+        } else if pages >= self.cut_at {
+            self.cut(&open)?;
+            self.cut_at = pages + self.options.log_pages;
+        }
+        self.connection = Some(open);
+        Ok(pages)
+    }
+
+    /// Moves all of the log into the file, so that the next round begins it anew.
+    fn cut(&self, open: &Connection) -> Result<(), StoreError> {
+        let _nobody_reads = self.gate.blocking_write();
+        let is_busy: bool = open.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get(0))?;
+        if is_busy {
+            debug!("the log could not be cut: another program reads it");
+        }
+        Ok(())
     }
 }
 
@@ -92,19 +142,6 @@ fn is_over(woken: &mpsc::Receiver<()>) -> bool {
             Err(RecvTimeoutError::Disconnected) => return true,
         }
     }
-}
-
-/// As much as no reader needs where it is; waits for nobody. Answers how many pages the log has.
-fn checkpoint(connection: &mut Option<Connection>, path: &Path, options: Options) -> Result<i64, StoreError> {
-    let open = match connection.take() {
-        Some(open) => open,
-        None => schema::writer(path, options)?,
-    };
-    crash::at(Point::StoreCheckpoint);
-    let pages = open.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?;
-    crash::at(Point::StoreCheckpointed);
-    *connection = Some(open);
-    Ok(pages)
 }
 
 /// Called when the writer has committed: moves the log into the file once it has enough pages. `SQLite`'s own way of

@@ -12,13 +12,25 @@ use super::{
 use crate::store::StoreError;
 
 /// How a store is opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// When a commit counts as done.
     pub synchronous: Synchronous,
     /// At how many pages of 4 KiB the file counts as full; unset: when the disk is.
     pub max_pages: Option<u32>,
+    /// At how many pages of 4 KiB the write-ahead log is cut though reads must wait for that: those that overlap without
+    /// end would have it grow without end.
+    pub log_pages: i64,
 }
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { synchronous: Synchronous::Full, max_pages: None, log_pages: LOG_PAGES_MAX }
+    }
+}
+
+/// 256 MiB.
+const LOG_PAGES_MAX: i64 = 65_536;
 
 /// When a commit counts as done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

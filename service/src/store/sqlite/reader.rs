@@ -9,7 +9,10 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tokio::{sync::Semaphore, task};
+use tokio::{
+    sync::{RwLock, Semaphore},
+    task,
+};
 
 use super::{
     queries, schema,
@@ -50,9 +53,13 @@ impl Deref for Snapshot<'_> {
     }
 }
 
+/// What reads pass, and whoever cuts the log holds closed: reads under way are waited for, and no new one begins.
+pub(super) type Gate = Arc<RwLock<()>>;
+
 /// Connections for reading, opened as they are needed.
 pub(super) struct Readers {
     path: PathBuf,
+    gate: Gate,
     young: Arc<Young>,
     most: u32,
     idle: Mutex<Vec<Connection>>,
@@ -61,8 +68,8 @@ pub(super) struct Readers {
 
 impl Readers {
     /// At most so many reads at a time.
-    pub(super) fn new(path: PathBuf, young: Arc<Young>, most: u32) -> Self {
-        Self { path, young, most, idle: Mutex::default(), permits: Arc::new(Semaphore::new(most as usize)) }
+    pub(super) fn new(path: PathBuf, gate: Gate, young: Arc<Young>, most: u32) -> Self {
+        Self { path, gate, young, most, idle: Mutex::default(), permits: Arc::new(Semaphore::new(most as usize)) }
     }
 
     /// Runs one read. It goes on when its caller goes away; its connection is then free again for others.
@@ -72,11 +79,12 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let closed = |_| StoreError::unavailable("closed");
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(closed)?;
+        let passed = Arc::clone(&self.gate).read_owned().await;
         let readers = Arc::clone(self);
         let stopped = |_| StoreError::unavailable("a read has stopped");
         task::spawn_blocking(move || {
             let done = readers.run(read);
-            drop(permit);
+            drop((passed, permit));
             done
         })
         .await

@@ -26,6 +26,7 @@ use super::{
     desk::Desk,
     file::Claimed,
     postings::{self, Merger, Step},
+    reader::Gate,
     replay, retention, schema,
     syncer::{self, Stored, Syncer},
     young::Young,
@@ -71,7 +72,7 @@ pub(super) struct Writer {
 impl Writer {
     /// All that the database holds is on stable storage.
     pub(super) fn start(
-        (connection, young): (Connection, Arc<Young>),
+        (connection, young, gate): (Connection, Arc<Young>, Gate),
         head: Position,
         path: PathBuf,
         options: Options,
@@ -81,7 +82,7 @@ impl Writer {
         let unwritable = |path: PathBuf| move |why| OpenError::Unwritable { path, why };
         let merger = Merger::start(path.clone(), asking(commands.downgrade())).map_err(unwritable(path.clone()))?;
         merger.wake();
-        let checkpointer = Checkpointer::start(path.clone(), options).map_err(unwritable(path.clone()))?;
+        let checkpointer = Checkpointer::start(path.clone(), options, gate).map_err(unwritable(path.clone()))?;
         let syncer = Syncer::start(head, syncer::end).map_err(unwritable(path.clone()))?;
         let stored = Arc::clone(syncer.stored());
         let desk = Desk::of(connection, &path, options, &young);

@@ -14,7 +14,7 @@ fn worker(folder: &Path) -> Worker {
     let connection = schema::open(&path, Options::default()).unwrap();
     let young = Arc::<Young>::default();
     let merger = Merger::start(path.clone(), |_| None).unwrap();
-    let checkpointer = Checkpointer::start(path.clone(), Options::default()).unwrap();
+    let checkpointer = Checkpointer::start(path.clone(), Options::default(), Gate::default()).unwrap();
     Worker {
         desk: Some(Desk::of(connection, &path, Options::default(), &young).unwrap()),
         young,

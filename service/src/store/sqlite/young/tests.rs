@@ -50,7 +50,7 @@ impl World {
     fn new(folder: &Path) -> Self {
         let path = folder.join("calbridge.db");
         File::create(&path).unwrap();
-        let connection = schema::open(&path, Options { synchronous: Synchronous::Off, max_pages: None }).unwrap();
+        let connection = schema::open(&path, Options { synchronous: Synchronous::Off, ..Options::default() }).unwrap();
         let young = Arc::<Young>::default();
         let settler = load(&connection, &young);
         Self { path, connection, young, settler, model: Model::new() }
