@@ -11,6 +11,7 @@ pub(crate) mod fuzzing;
 mod ingest;
 mod mask;
 mod page;
+mod places;
 mod trace;
 mod turn;
 mod watch;
@@ -23,13 +24,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 use tracing::error;
 
-use self::{consume::Bells, errors::ApiError};
+use self::{consume::Bells, errors::ApiError, places::Places};
 use crate::{
     auth::{Caller, Denied},
     clock::Clock,
     ingest::{Ingest, check_tenant},
     metrics::Metrics,
-    settings::{READ_TIMEOUT, WATCHES},
+    settings::READ_TIMEOUT,
     store::{ClockPolicies, Store, StoreError},
 };
 
@@ -109,8 +110,7 @@ pub(crate) struct Api<S> {
     store: Arc<S>,
     ingest: Ingest,
     replays: Replays,
-    /// One for each watch, and for each client of a consumer.
-    watches: Arc<Semaphore>,
+    places: Arc<Places>,
     bells: Arc<Bells>,
     metrics: Arc<Metrics>,
     stopping: CancellationToken,
@@ -130,8 +130,8 @@ pub(crate) struct Replays {
 impl<S> Clone for Api<S> {
     fn clone(&self) -> Self {
         let (store, ingest, metrics) = (Arc::clone(&self.store), self.ingest.clone(), Arc::clone(&self.metrics));
-        let (replays, watches, bells) = (self.replays.clone(), Arc::clone(&self.watches), Arc::clone(&self.bells));
-        Self { store, ingest, replays, watches, bells, metrics, stopping: self.stopping.clone() }
+        let (replays, places, bells) = (self.replays.clone(), Arc::clone(&self.places), Arc::clone(&self.bells));
+        Self { store, ingest, replays, places, bells, metrics, stopping: self.stopping.clone() }
     }
 }
 
@@ -144,8 +144,7 @@ impl<S: Store> Api<S> {
         metrics: Arc<Metrics>,
         stopping: CancellationToken,
     ) -> Self {
-        let watches = Arc::new(Semaphore::new(WATCHES));
-        Self { store, ingest, replays, watches, bells: Arc::default(), metrics, stopping }
+        Self { store, ingest, replays, places: Arc::default(), bells: Arc::default(), metrics, stopping }
     }
 }
 

@@ -10,6 +10,7 @@ mod token;
 use std::sync::Arc;
 
 use calbridge_process::{Principal, Scope};
+use calbridge_telemetry::rpc::Known;
 use tonic::Request;
 
 pub(crate) use self::{layer::Door, token::presented};
@@ -45,6 +46,10 @@ pub(crate) struct Guard {
     principals: Arc<[Arc<Principal>]>,
 }
 
+/// Who a request is by, as far as is known. Found out before anything is told of it.
+#[derive(Debug, Clone)]
+struct Met(Result<Caller, Denied>);
+
 /// Whom the certificate of a connection names. Looked at once, when the connection is made.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shown(Option<Arc<Principal>>);
@@ -59,6 +64,16 @@ impl Guard {
         let names = certificate::names(der);
         let is_his = |principal: &&Arc<Principal>| principal.certificates.iter().any(|name| names.contains(name));
         Shown(self.principals.iter().find(is_his).cloned())
+    }
+
+    /// Looks at who a request is by, and marks it for those within.
+    pub(crate) fn meet<B>(&self, mut request: http::Request<B>) -> http::Request<B> {
+        let caller = self.identify(request.headers(), request.extensions().get::<Shown>());
+        if caller.is_ok() {
+            request.extensions_mut().insert(Known);
+        }
+        request.extensions_mut().insert(Met(caller));
+        request
     }
 
     /// Who a call is by: the token decides, where there is one; else the certificate.

@@ -21,6 +21,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Server};
 use tonic_reflection::server::Builder as Reflection;
+use tower::util::MapRequestLayer;
 use tracing::{info, warn};
 
 use self::{health::Health, incoming::incoming};
@@ -80,12 +81,13 @@ pub(crate) async fn serve<S: Store, L: Listener>(
     let refolding = Arc::new(Semaphore::new(1));
     let replays = Replays { clock, policies, scratch: settings.scratch.clone(), refolding };
     let routes = routes(Api::new(Arc::clone(&store), ingest, replays, metrics, stopping.clone()), &health)?;
-    let door = Door(guard.clone());
+    let porter = guard.clone();
     let connections = incoming(listener, settings.connections, tls, guard);
     let mut server = pin!(
         limits(Server::builder())
+            .layer(MapRequestLayer::new(move |request| porter.meet(request)))
             .layer(rpc_layer(METHODS))
-            .layer(door)
+            .layer(Door)
             .add_routes(routes)
             .serve_with_incoming_shutdown(connections, stopping.clone().cancelled_owned())
     );

@@ -172,8 +172,10 @@ pub(crate) const PAGE_MOST: usize = 1000;
 /// Bytes of a page at the most, if it has more than one entry: clients refuse messages of 4 MiB unless told otherwise.
 pub(crate) const PAGE_BYTES: usize = 3 * 1024 * 1024;
 
-/// Watches at a time: each may hold a page of the log.
+/// Watches and clients of consumers at a time: each may hold a page of the log.
 pub(crate) const WATCHES: usize = 256;
+/// And those of one principal.
+pub(crate) const WATCHES_OF_ONE: usize = 128;
 /// Silence after which a watch says how far the log goes: below what networks between take for a dead connection.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two heartbeats while the log is read and nothing of it is meant.
@@ -203,6 +205,7 @@ const _: () = {
     assert!(BODY_BYTES <= ROUND_BYTES && ROUND_BYTES <= QUEUE_BYTES);
     assert!(INLINE_BYTES < BODY_BYTES && BODY_BYTES < MESSAGE_BYTES);
     assert!(PAGE_DEFAULT <= PAGE_MOST);
+    assert!(WATCHES_OF_ONE < WATCHES);
     assert!(PURGE_PAUSE_MIN.as_millis() < PURGE_PAUSE_MAX.as_millis());
     assert!(PURGE_RETRY.as_millis() < PURGE_INTERVAL.as_millis());
     assert!(BODY_BYTES <= store::BODY_BYTES_MAX && PAGE_BYTES <= store::PAGE_BYTES_MAX);

@@ -11,6 +11,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::Sampler;
+use url::Url;
 
 use crate::{InitError, semconv};
 
@@ -40,6 +41,15 @@ pub(crate) struct Export {
     pub(crate) timeout: Duration,
     /// A file of PEM certificates to trust besides the well-known authorities.
     pub(crate) certificate: Option<String>,
+    /// Files of the PEM certificate and key that are shown to the collector.
+    pub(crate) identity: Option<Identity>,
+}
+
+/// What a collector knows us by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 /// The two ways of OTLP that calbridge speaks.
@@ -98,7 +108,8 @@ impl Export {
             },
         };
         let certificate = signal.variable("CERTIFICATE", environment).map(|(_, path)| path);
-        Ok(Some(Self { protocol, endpoint, timeout, certificate }))
+        let identity = signal.identity(environment)?;
+        Ok(Some(Self { protocol, endpoint, timeout, certificate, identity }))
     }
 
     /// The collector's scheme, host and port: what may be shown, for the rest of a URL can hold a key.
@@ -111,12 +122,11 @@ impl Export {
     }
 }
 
-/// An endpoint's scheme, host and port alone.
+/// An endpoint's scheme, host and port alone. Where a password may stand between them, not even those.
 fn without_keys(endpoint: &str) -> String {
     let (scheme, rest) = endpoint.split_at(endpoint.find("://").map_or(0, |end| end + "://".len()));
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}{host}")
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    format!("{scheme}{}", if rest.contains('@') { "\u{2026}" } else { host })
 }
 
 /// What `OTEL_<SIGNAL>_EXPORTER` says.
@@ -151,6 +161,21 @@ impl Signal {
         [format!("OTEL_EXPORTER_OTLP_{}_{what}", self.word()), format!("OTEL_EXPORTER_OTLP_{what}")]
             .into_iter()
             .find_map(|name| environment(&name).map(|value| (name, value)))
+    }
+
+    fn identity(self, environment: Environment<'_>) -> Result<Option<Identity>, InitError> {
+        let files = (self.variable("CLIENT_CERTIFICATE", environment), self.variable("CLIENT_KEY", environment));
+        match files {
+            (Some((_, certificate)), Some((_, key))) => Ok(Some(Identity { certificate, key })),
+            (None, None) => Ok(None),
+            (Some((variable, path)), None) => {
+                Err(InitError::variable(variable, path, "OTEL_EXPORTER_OTLP_CLIENT_KEY is not set: they go together"))
+            }
+            (None, Some((variable, path))) => {
+                let mend = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE is not set: they go together";
+                Err(InitError::variable(variable, path, mend))
+            }
+        }
     }
 
     fn exporter(self, environment: Environment<'_>) -> Result<Exporter, InitError> {
@@ -195,6 +220,16 @@ impl Signal {
             (None, None, _) => return Ok(None),
         };
         let endpoint = value.trim();
+        let refused = |mend: &str| Err(InitError::variable(variable.clone(), without_keys(endpoint), mend));
+        if endpoint.contains('@') {
+            return refused(
+                "a user and password belong into OTEL_EXPORTER_OTLP_HEADERS, where no log shows them, and another @ is \
+                written %40",
+            );
+        }
+        if let (true, Err(error)) = (endpoint.contains("://"), Url::parse(endpoint)) {
+            return refused(&format!("it is not a URL: {error}"));
+        }
         let url = endpoint.starts_with("http://") || endpoint.starts_with("https://");
         match protocol {
             // Without a scheme OTEL_EXPORTER_OTLP_INSECURE decides, which the SDK reads.
@@ -203,10 +238,7 @@ impl Signal {
                 Ok(Some(format!("{}/v1/{}", endpoint.trim_end_matches('/'), self.name())))
             }
             Protocol::HttpProtobuf if url => Ok(Some(endpoint.to_owned())),
-            _ => {
-                let mend = "it takes a URL that begins with http:// or https://";
-                Err(InitError::variable(variable, without_keys(endpoint), mend))
-            }
+            _ => refused("it takes a URL that begins with http:// or https://"),
         }
     }
 }

@@ -9,9 +9,9 @@ use opentelemetry_otlp::{
     ExporterBuildError, LogExporter, MetricExporter, Protocol as OtlpProtocol, SpanExporter, WithExportConfig,
     WithHttpConfig, WithTonicConfig,
 };
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use tonic::transport::{Certificate, ClientTlsConfig};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity as TonicIdentity};
 
 pub(crate) use self::watch::{Lost, Watched};
 use crate::InitError;
@@ -60,14 +60,26 @@ pub(crate) fn log_exporter(export: &Export, lost: &Arc<Lost>) -> Result<Watched<
     Ok(Watched::new(Signal::Logs, exporter, lost))
 }
 
+/// What the SDK says may hold a URL with its keys, or a header: only the part of it that is ours is told.
 fn unusable(error: &ExporterBuildError) -> InitError {
-    InitError::Exporter(error.to_string())
+    let why = match error {
+        ExporterBuildError::InvalidConfiguration(what) => {
+            let variable = what.split(':').next().filter(|name| name.starts_with("OTEL_")).unwrap_or("the endpoint");
+            format!("{variable} can't be used: the OTLP exporter does not understand it")
+        }
+        ExporterBuildError::InternalFailure(_) => "the OTLP exporter can't be built".to_owned(),
+    };
+    InitError::Exporter(why)
 }
 
 fn grpc_tls(export: &Export) -> Result<ClientTlsConfig, InitError> {
     let tls = ClientTlsConfig::new().with_enabled_roots();
-    Ok(match certificate(export)? {
+    let tls = match certificate(export)? {
         Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
+        None => tls,
+    };
+    Ok(match identity(export)? {
+        Some(Shown { certificate, key }) => tls.identity(TonicIdentity::from_pem(certificate, key)),
         None => tls,
     })
 }
@@ -81,8 +93,15 @@ fn http_client(export: &Export) -> Result<reqwest::blocking::Client, InitError> 
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| InitError::Exporter(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let tls = match identity(export)? {
+        Some(Shown { certificate, key }) => {
+            let chain = CertificateDer::pem_slice_iter(&certificate).flatten().collect();
+            let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| key_refused(export))?;
+            tls.with_client_auth_cert(chain, key).map_err(|_| key_refused(export))?
+        }
+        None => tls.with_no_client_auth(),
+    };
     let timeout = export.timeout;
     // The blocking client starts a runtime of its own, which it must not do inside ours.
     let built = std::thread::spawn(move || {
@@ -105,13 +124,38 @@ fn http_client(export: &Export) -> Result<reqwest::blocking::Client, InitError> 
 /// The certificates to trust besides the well-known authorities, as PEM that holds at least one.
 fn certificate(export: &Export) -> Result<Option<Vec<u8>>, InitError> {
     let Some(path) = &export.certificate else { return Ok(None) };
-    let refused = |mend: &str| InitError::variable("OTEL_EXPORTER_OTLP_CERTIFICATE".to_owned(), path.clone(), mend);
+    pem("OTEL_EXPORTER_OTLP_CERTIFICATE", path).map(Some)
+}
+
+/// The certificate that is shown and its key, as PEM.
+struct Shown {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+fn identity(export: &Export) -> Result<Option<Shown>, InitError> {
+    let Some(identity) = &export.identity else { return Ok(None) };
+    let certificate = pem("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &identity.certificate)?;
+    let key = std::fs::read(&identity.key).map_err(|_| key_refused(export))?;
+    PrivateKeyDer::from_pem_slice(&key).map_err(|_| key_refused(export))?;
+    Ok(Some(Shown { certificate, key }))
+}
+
+fn key_refused(export: &Export) -> InitError {
+    let path = export.identity.as_ref().map(|identity| identity.key.clone()).unwrap_or_default();
+    let mend = "that file can't be read, or is not the PEM key of OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
+    InitError::variable("OTEL_EXPORTER_OTLP_CLIENT_KEY".to_owned(), path, mend)
+}
+
+/// A file of at least one certificate.
+fn pem(variable: &str, path: &str) -> Result<Vec<u8>, InitError> {
+    let refused = |mend: &str| InitError::variable(variable.to_owned(), path.to_owned(), mend);
     let pem = std::fs::read(path).map_err(|error| refused(&format!("that file can't be read: {error}")))?;
     let mut certificates = CertificateDer::pem_slice_iter(&pem).peekable();
     if certificates.peek().is_none() || certificates.any(|certificate| certificate.is_err()) {
         return Err(refused("that file is not PEM certificates"));
     }
-    Ok(Some(pem))
+    Ok(pem)
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@
 //!
 //! One call is one span, a stream's too: it ends when the response's body has ended or was given up. Health checks
 //! and reflection make none. Method names come from a fixed list, so a caller can't invent new ones.
+//!
+//! Only a caller who is [`Known`] says which trace his call belongs to, and so whether it is sampled, and has words of
+//! his own in a span.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -45,6 +48,10 @@ pub struct RpcLayer {
     duration: Histogram<f64>,
 }
 
+/// To be put into the extensions of a request by whoever knows its sender.
+#[derive(Clone, Copy, Debug)]
+pub struct Known;
+
 /// The service that [`RpcLayer`] makes.
 #[derive(Clone, Debug)]
 pub struct RpcService<S> {
@@ -81,7 +88,8 @@ where
     }
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        let Some(mut call) = self.layer.begin(request.uri().path(), request.headers()) else {
+        let known = request.extensions().get::<Known>().copied();
+        let Some(mut call) = self.layer.begin(request.uri().path(), request.headers(), known) else {
             let untraced = self.inner.call(request);
             return Box::pin(async { Ok(untraced.await?.map(|inner| RpcBody { inner, call: None })) });
         };
@@ -136,7 +144,7 @@ impl<B: Body + Unpin> Body for RpcBody<B> {
 }
 
 impl RpcLayer {
-    fn begin(&self, path: &str, headers: &HeaderMap) -> Option<Call> {
+    fn begin(&self, path: &str, headers: &HeaderMap, sender: Option<Known>) -> Option<Call> {
         let called = path.strip_prefix('/').unwrap_or(path);
         if UNTRACED.iter().any(|service| called.starts_with(service)) {
             return None;
@@ -154,13 +162,18 @@ impl RpcLayer {
             { semconv::RPC_STATUS_CODE } = field::Empty,
             { semconv::ERROR_TYPE } = field::Empty,
         );
+        let Some(Known) = sender else { return Some(self.call(span, method)) };
         if known.is_none() {
             span.record(semconv::RPC_METHOD_ORIGINAL, &called[..called.floor_char_boundary(UNKNOWN_METHOD_BYTES_MAX)]);
         }
         if let Some(parent) = propagation::extract(headers) {
             propagation::adopt_context(&span, parent);
         }
-        Some(Call { span, method, started: Instant::now(), duration: self.duration.clone(), status: None })
+        Some(self.call(span, method))
+    }
+
+    fn call(&self, span: Span, method: &'static str) -> Call {
+        Call { span, method, started: Instant::now(), duration: self.duration.clone(), status: None }
     }
 }
 

@@ -18,7 +18,7 @@ use calbridge_proto::v1::{
 };
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,9 @@ use tracing::Span;
 use super::{
     Api, consumer,
     errors::ApiError,
-    mask, read,
+    mask,
+    places::Place,
+    read,
     trace::Outlet,
     turn::{Turns, released},
     watch::recorded,
@@ -92,7 +94,7 @@ impl<S: Store> Api<S> {
             return Err(ApiError::InvalidField { field: "open", why: "must be the first request" }.into());
         };
         let key = consumer::key(&caller, &tenant, &name)?;
-        let permit = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
+        let place = self.places.take(&caller)?;
         let head = self.store.follow();
         let status = read(self.store.consumer(key.clone())).await?;
         let kept = status.ok_or(ApiError::ConsumerNotFound { name })?.consumer;
@@ -132,7 +134,7 @@ impl<S: Store> Api<S> {
             cursor: kept.cursor,
             silent_since: Instant::now(),
             stopping: self.stopping.clone(),
-            _permit: permit,
+            _place: place,
         };
         Ok(stream::unfold(Some(client), step).boxed())
     }
@@ -166,7 +168,7 @@ struct Client<S: Store> {
     cursor: Position,
     silent_since: Instant,
     stopping: CancellationToken,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// The next response; none at the end, and none behind a refusal.

@@ -11,7 +11,7 @@ use calbridge_proto::v1::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,9 @@ use tracing::Span;
 use super::{
     Api,
     errors::ApiError,
-    filter, mask, read, tenant,
+    filter, mask,
+    places::Place,
+    read, tenant,
     trace::{Outlet, read_under},
 };
 use crate::{
@@ -38,7 +40,7 @@ impl<S: Store> Api<S> {
     pub(super) async fn watch(&self, caller: Caller, request: WatchTransitionsRequest) -> Result<Entries, ApiError> {
         let whose = tenant(&caller, &request.tenant)?;
         let filter = Arc::new(filter::parse_log(&request.filter)?);
-        let permit = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
+        let place = self.places.take(&caller)?;
         // Before the head is asked for: what comes in between is told.
         let head = self.store.follow();
         let (begin, newest) = self.begin(whose, &request).await?;
@@ -63,7 +65,7 @@ impl<S: Store> Api<S> {
             silent_since: Instant::now(),
             heartbeat: None,
             stopping: self.stopping.clone(),
-            _permit: permit,
+            _place: place,
         };
         Ok(stream::unfold(Some(watch), step).boxed())
     }
@@ -108,7 +110,7 @@ struct Watch<S> {
     /// The position of the last message, where that was a heartbeat.
     heartbeat: Option<Position>,
     stopping: CancellationToken,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// The next message; none at the end, and none behind a refusal.

@@ -1,4 +1,5 @@
 //! The door: a tower layer in front of every method that lets in who may call it, and says to the method who that is.
+//! [`super::Guard::meet`] has looked at who comes, before anything was told of the call.
 //!
 //! Invariant: a method that has no row in the table of scopes can't be called at all. Health and reflection need
 //! nothing, and learn nothing.
@@ -13,7 +14,7 @@ use futures_util::future::Either;
 use http::{Request, Response};
 use tower::{Layer, Service};
 
-use super::{Caller, Denied, Guard, Shown};
+use super::{Caller, Denied, Met};
 use crate::api::{needs, refusal};
 
 /// What orchestrators and tools ask for before they know anybody.
@@ -21,12 +22,11 @@ const OPEN: [&str; 2] = ["grpc.health.", "grpc.reflection."];
 
 /// Makes the door of a server.
 #[derive(Debug, Clone)]
-pub(crate) struct Door(pub(crate) Guard);
+pub(crate) struct Door;
 
 /// A server behind its door.
 #[derive(Debug, Clone)]
 pub(crate) struct Guarded<S> {
-    guard: Guard,
     inner: S,
 }
 
@@ -34,7 +34,7 @@ impl<S> Layer<S> for Door {
     type Service = Guarded<S>;
 
     fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded { guard: self.0.clone(), inner }
+        Guarded { inner }
     }
 }
 
@@ -52,7 +52,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        match self.guard.admit(&request) {
+        match admit(&request) {
             Ok(Some(caller)) => {
                 request.extensions_mut().insert(caller);
                 Either::Left(self.inner.call(request))
@@ -63,19 +63,18 @@ where
     }
 }
 
-impl Guard {
-    /// Who calls; nobody in particular where the method asks for nothing.
-    fn admit<B>(&self, request: &Request<B>) -> Result<Option<Caller>, Denied> {
-        let path = request.uri().path();
-        let method = path.strip_prefix('/').unwrap_or(path);
-        if OPEN.iter().any(|service| method.starts_with(service)) {
-            return Ok(None);
-        }
-        let scopes: &'static [Scope] = needs(method).ok_or(Denied::Unknown)?;
-        let caller = self.identify(request.headers(), request.extensions().get::<Shown>())?;
-        if scopes.iter().any(|scope| caller.has(*scope)) {
-            return Ok(Some(caller));
-        }
-        Err(Denied::ScopeMissing(scopes))
+/// Who calls; nobody in particular where the method asks for nothing.
+fn admit<B>(request: &Request<B>) -> Result<Option<Caller>, Denied> {
+    let path = request.uri().path();
+    let method = path.strip_prefix('/').unwrap_or(path);
+    if OPEN.iter().any(|service| method.starts_with(service)) {
+        return Ok(None);
     }
+    let scopes: &'static [Scope] = needs(method).ok_or(Denied::Unknown)?;
+    let Met(met) = request.extensions().get().cloned().unwrap_or(Met(Err(Denied::TokenMissing)));
+    let caller = met?;
+    if scopes.iter().any(|scope| caller.has(*scope)) {
+        return Ok(Some(caller));
+    }
+    Err(Denied::ScopeMissing(scopes))
 }

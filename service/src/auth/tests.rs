@@ -96,6 +96,16 @@ fn nobody_has_everything_but_where_nobody_is_configured() {
     assert!(one.has(Scope::Read) && !one.has(Scope::ReadPii) && one.knows("acme") && !one.knows("beta"));
 }
 
+#[test]
+fn only_who_is_known_is_said_to_be() {
+    let met = |guard: &Guard, token: &str| {
+        let request = http::Request::builder().header("authorization", format!("Bearer {token}")).body(()).unwrap();
+        guard.meet(request).extensions().get::<Known>().is_some()
+    };
+    assert!(met(&guard(), "first") && !met(&guard(), "guessed"));
+    assert!(met(&Guard::new(&[]), "whatever"), "where nobody is configured, everybody is");
+}
+
 proptest! {
     #[test]
     fn no_bytes_are_a_token_but_the_right_ones(values in proptest::collection::vec(any::<Vec<u8>>(), 0..3)) {

@@ -12,7 +12,13 @@ fn read(variables: &[(&str, &str)]) -> Result<Config, InitError> {
 }
 
 fn export(protocol: Protocol, endpoint: &str) -> Export {
-    Export { protocol, endpoint: endpoint.to_owned(), timeout: EXPORT_TIMEOUT_DEFAULT, certificate: None }
+    Export {
+        protocol,
+        endpoint: endpoint.to_owned(),
+        timeout: EXPORT_TIMEOUT_DEFAULT,
+        certificate: None,
+        identity: None,
+    }
 }
 
 #[test]
@@ -120,14 +126,37 @@ fn samplers_are_those_of_the_specification() {
 
 #[test]
 fn the_shown_target_keeps_keys_to_itself() {
-    let config =
-        read(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://user:pass@in.example:443/key/abc?token=t")]).unwrap();
+    let config = read(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://in.example:443/key/abc?token=t")]).unwrap();
     assert_eq!(config.traces.unwrap().target(), "https://in.example:443 (http/protobuf)");
     let config =
         read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap();
     assert_eq!(config.traces.unwrap().target(), "collector:4317 (grpc)");
-    let error = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "htps://user:pass@in.example/key?token=t")]).unwrap_err();
-    assert!(error.to_string().starts_with("OTEL_EXPORTER_OTLP_ENDPOINT is \"htps://in.example\", but"), "{error}");
+    for (endpoint, shown) in [
+        ("htps://in.example/key?token=pass", "htps://in.example"),
+        ("https://in.example:port/pass", "https://in.example:port"),
+        ("https://user:pass@in.example/key", "https://\u{2026}"),
+        ("https://user:1/pass@in.example/key", "https://\u{2026}"),
+        ("https://user:pa ss@in.example/key", "https://\u{2026}"),
+    ] {
+        let error = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("OTEL_EXPORTER_OTLP_ENDPOINT is \"{shown}\", but")), "{error}");
+        assert!(!error.contains("pass") || error.contains("password"), "{error}");
+    }
+}
+
+#[test]
+fn a_client_certificate_comes_with_its_key() {
+    let with =
+        |variables: &[(&str, &str)]| read(&[&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4318")], variables].concat());
+    let (certificate, key) = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY");
+    for (one, other) in [(certificate, "CLIENT_KEY"), (key, "CLIENT_CERTIFICATE")] {
+        let error = with(&[(one, "/etc/one.pem")]).unwrap_err().to_string();
+        assert!(error.starts_with(one) && error.contains(&format!("OTEL_EXPORTER_OTLP_{other} is not set")), "{error}");
+    }
+    let both =
+        [("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/etc/one.pem"), ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/etc/one.key")];
+    let identity = with(&both).unwrap().traces.unwrap().identity.unwrap();
+    assert_eq!((identity.certificate.as_str(), identity.key.as_str()), ("/etc/one.pem", "/etc/one.key"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as SpanExporterTrait};
 
 use super::*;
+use crate::config::Identity;
 
 #[derive(Debug, Default)]
 struct Moody {
@@ -29,6 +30,7 @@ fn https(protocol: Protocol, certificate: Option<&str>) -> Export {
         endpoint: "https://collector.example:4318".to_owned(),
         timeout: Duration::from_secs(1),
         certificate: certificate.map(str::to_owned),
+        identity: None,
     }
 }
 
@@ -109,4 +111,33 @@ async fn a_certificate_that_is_none_is_refused() {
         let error = span_exporter(&https(protocol, Some(manifest)), &lost).unwrap_err().to_string();
         assert!(error.ends_with("that file is not PEM certificates"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_is_refused_by_its_variable() {
+    let lost = Arc::new(Lost::default());
+    let folder = tempfile::tempdir().unwrap();
+    let own = rcgen::generate_simple_self_signed(vec!["calbridge.test".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(vec!["other.test".to_owned()]).unwrap();
+    let write = |name: &str, pem: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.display().to_string()
+    };
+    let certificate = write("certificate.pem", &own.cert.pem());
+    let (key, foreign) =
+        (write("key.pem", &own.signing_key.serialize_pem()), write("other.pem", &other.signing_key.serialize_pem()));
+    let with = |protocol, key: &str| {
+        let identity = Some(Identity { certificate: certificate.clone(), key: key.to_owned() });
+        span_exporter(&Export { identity, ..https(protocol, None) }, &lost)
+    };
+    for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
+        with(protocol, &key).unwrap();
+        for none in ["/no/such/file.pem", certificate.as_str()] {
+            let error = with(protocol, none).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("OTEL_EXPORTER_OTLP_CLIENT_KEY is \"{none}\", but")), "{error}");
+        }
+    }
+    let error = with(Protocol::HttpProtobuf, &foreign).unwrap_err().to_string();
+    assert!(error.contains("is not the PEM key of"), "{error}");
 }

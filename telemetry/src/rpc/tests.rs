@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Empty, StreamBody};
-use opentelemetry::trace::{SpanKind, Status};
+use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
 use tower::ServiceExt;
 
@@ -23,8 +23,9 @@ fn trailers(status: &'static str) -> Frames {
     vec![Ok(Frame::data(Bytes::from_static(b"answer"))), Ok(Frame::trailers(trailers))]
 }
 
+/// Of a caller who is known.
 fn request(path: &str) -> Request<Empty<Bytes>> {
-    Request::post(path).body(Empty::new()).unwrap()
+    Request::post(path).extension(Known).body(Empty::new()).unwrap()
 }
 
 /// Calls a service that answers with these frames, and reads them all.
@@ -67,6 +68,21 @@ async fn a_call_is_a_server_span_below_its_caller() {
             ("rpc.system.name", "grpc".to_owned()),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_stranger_chooses_neither_trace_nor_words() {
+    let recording = record();
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for path in [UNARY, "/Tomas/is.mine"] {
+        call(Request::post(path).header("traceparent", parent).body(Empty::new()).unwrap(), trailers("16")).await;
+    }
+    for span in recording.spans() {
+        assert_eq!(span.parent_span_id, SpanId::INVALID);
+        assert_ne!(span.span_context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(!format!("{span:?}").contains("Tomas"), "{span:?}");
+    }
+    assert_eq!(recording.spans().len(), 2);
 }
 
 #[tokio::test]
@@ -139,7 +155,7 @@ async fn unknown_methods_share_one_name() {
 
     let recording = record();
     let layer = rpc_layer(METHODS);
-    drop(layer.begin(&long, &HeaderMap::new()));
+    drop(layer.begin(&long, &HeaderMap::new(), Some(Known)));
     let span = only(&recording);
     assert_eq!(span.name, "grpc");
     assert_eq!(attribute(&span, semconv::RPC_METHOD).as_deref(), Some("_OTHER"));

@@ -35,8 +35,8 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// left is what was written during the last look. From then on the thread keeps out of its way.
 const URGENT: Range<i64> = CHECKPOINT_PAGES * 7 / 8..CHECKPOINT_PAGES;
 
-/// How long a cut of the log waits for a reader of another program's, before which rounds wait: it is tried again when the
-/// log has grown as much once more.
+/// How long a cut of the log waits for a reader of another program's, while rounds wait for it: it is tried again when
+/// the log has grown as much once more.
 const CUT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The thread. It ends when it is joined.
@@ -100,8 +100,8 @@ impl Worker {
         }
     }
 
-    /// As much as no reader needs where it is; waits for nobody, but where the log has grown too large. Answers how many
-    /// pages it has.
+    /// As much as no reader needs where it is; waits for nobody, but where the log has grown too large. Answers how
+    /// many pages it has.
     fn checkpoint(&mut self) -> Result<i64, StoreError> {
         let open = match self.connection.take() {
             Some(open) => open,

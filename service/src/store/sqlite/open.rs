@@ -18,8 +18,8 @@ pub struct Options {
     pub synchronous: Synchronous,
     /// At how many pages of 4 KiB the file counts as full; unset: when the disk is.
     pub max_pages: Option<u32>,
-    /// At how many pages of 4 KiB the write-ahead log is cut though reads must wait for that: those that overlap without
-    /// end would have it grow without end.
+    /// At how many pages of 4 KiB the write-ahead log is cut though reads must wait for that: those that overlap
+    /// without end would have it grow without end.
     pub log_pages: i64,
 }
 
