@@ -32,8 +32,17 @@ pub(crate) fn invited(row: &Row) -> Invited {
     // Of a seat that was never seen taken the leaving may be known.
     let told = row.field(Field::Attendees);
     let stay = list.iter().filter(|email| told.is_some_and(|told| stands(row, email, &told.stamp)));
-    let attendees = stay.chain(besides).map(|email| attendee(row, email, "")).collect();
+    let all: Vec<&Email> = stay.chain(besides).collect();
+    let attendees = guests(row, all).into_iter().map(|email| attendee(row, email, "")).collect();
     Invited { attendees, known: !list.is_empty(), no_seat_left: false }
+}
+
+/// Without members of the team, which Cal.com may list among the attendees: they are hosts, and whether they come says
+/// nothing of who was invited. A booking among members alone has them for its guests.
+fn guests<'r>(row: &'r Row, all: Vec<&'r Email>) -> Vec<&'r Email> {
+    let team: BTreeSet<&Email> = list(row, Field::Team).iter().collect();
+    let guests: Vec<_> = all.iter().copied().filter(|email| !team.contains(email)).collect();
+    if guests.is_empty() { all } else { guests }
 }
 
 /// The organizer, if known, and all hosts, each once: the organizer first, then the team, then whoever a no-show mark

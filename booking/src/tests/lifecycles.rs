@@ -2,7 +2,7 @@
 //! every order with every duplicate.
 
 use calbridge_proto::v1::{
-    BookingPayload, BookingStatus, MeetingPayload, PaymentStatus,
+    BookingPayload, BookingStatus, MeetingPayload, PaymentStatus, TeamPayload,
     Trigger::{
         self, AfterGuestsCalVideoNoShow, AfterHostsCalVideoNoShow, BookingCancelled, BookingCreated,
         BookingLocationUpdated, BookingNoShowUpdated, BookingPaid, BookingPaymentInitiated, BookingReassigned,
@@ -76,6 +76,23 @@ fn cal_video_marks_guests_and_hosts() {
     assert_eq!(booking.status(), BookingStatus::InProgress, "`noShow` of a leaked row is no mark");
     assert!(booking.organizer.unwrap().no_show && booking.hosts[0].no_show && !booking.attendees[0].no_show);
     assert_eq!(ends(&[created, guests, host]).status("u1"), BookingStatus::NoShow);
+}
+
+#[test]
+fn members_of_the_team_are_hosts_though_they_are_listed() {
+    let team = TeamPayload { members: vec![person("host@a.example"), person("b@a.example")], ..Default::default() };
+    let listed = vec![person("guest@a.example"), person("b@a.example")];
+    let created = BookingPayload { team: Some(team), attendees: listed, ..payload("u1") };
+    let mut absent = cal_video("u1");
+    absent.attendees = created.attendees.clone();
+    absent.guests = vec![person("guest@a.example")];
+    let world = ends(&[tell(BookingCreated, 1, created.clone()), tell(AfterGuestsCalVideoNoShow, 11, absent)]);
+    assert_eq!(world.attendees("u1"), ["guest@a.example"]);
+    assert_eq!(world.status("u1"), BookingStatus::NoShow, "whoever was invited did not come");
+
+    let among_them = BookingPayload { attendees: vec![person("b@a.example")], ..created };
+    let world = ends(&[tell(BookingCreated, 1, among_them)]);
+    assert_eq!(world.attendees("u1"), ["b@a.example"], "a booking of the team with itself has its guests");
 }
 
 #[test]

@@ -199,13 +199,22 @@ impl Set<'_> {
         })
     }
 
-    /// The newest list is known, and everybody in it and whoever a mark names besides was last marked as absent.
+    /// The newest list is known, and everybody in it and whoever a mark names besides was last marked as absent; members
+    /// of the team count only where there is nobody else.
     fn nobody_came(&self) -> bool {
+        let mut teams: Vec<(When, Vec<String>)> = Vec::new();
         let mut lists: Vec<(u8, When, Vec<String>)> = Vec::new();
         let mut marks: BTreeMap<String, BTreeSet<(When, bool)>> = BTreeMap::new();
         for (told, trigger) in self.own() {
             let (rank, list) = match &told.event.payload {
-                Some(Payload::Booking(payload)) => (1, &payload.attendees),
+                Some(Payload::Booking(payload)) => {
+                    let members = payload.team.iter().flat_map(|team| &team.members);
+                    let members: Vec<String> = members.filter_map(|person| address(&person.email)).collect();
+                    if !members.is_empty() {
+                        teams.push((when(told), members));
+                    }
+                    (1, &payload.attendees)
+                }
                 Some(Payload::Meeting(meeting)) => (0, &meeting.attendees),
                 Some(Payload::CalVideoNoShow(absence)) => {
                     if trigger == Trigger::AfterGuestsCalVideoNoShow {
@@ -238,7 +247,10 @@ impl Set<'_> {
         }
         let Some((_, _, list)) = lists.into_iter().max() else { return false };
         let absent = |email: &String| marks.get(email).and_then(BTreeSet::last).is_some_and(|(_, mark)| *mark);
-        list.iter().chain(marks.keys()).all(absent)
+        let team = teams.into_iter().max().map(|(_, team)| team).unwrap_or_default();
+        let all: BTreeSet<&String> = list.iter().chain(marks.keys()).collect();
+        let guests: BTreeSet<&String> = all.iter().copied().filter(|email| !team.contains(email)).collect();
+        if guests.is_empty() { all } else { guests }.into_iter().all(absent)
     }
 }
 

@@ -12,7 +12,8 @@ impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         let Some(refused) = error.as_db_error() else {
             // A column of another type than this program wrote, or one that is missing.
-            let is_foreign = error.to_string().starts_with("error retrieving column");
+            let is_foreign =
+                ["error deserializing column", "invalid column"].iter().any(|said| error.to_string().starts_with(said));
             return if is_foreign {
                 Self::Damaged { what: "row", why: error.to_string() }
             } else {
@@ -61,3 +62,6 @@ fn with_causes(error: &Error) -> String {
 fn causes(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     iter::successors(error.source(), |cause| (*cause).source())
 }
+
+#[cfg(test)]
+mod tests;
