@@ -10,7 +10,7 @@ use std::{
     collections::HashSet,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufReader, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
@@ -180,9 +180,15 @@ fn sync_names(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Opens a file beside the segments to write to, which is made where it is not there.
+/// Opens a file beside the segments to write to, which is made where it is not there. What root made so, with a command
+/// of the operator's, becomes the directory's owner's: the adapter must be able to go on with it.
 pub(crate) fn open_beside(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)
+    let file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
+    let (made, home) = (file.metadata()?, path.parent().map(fs::metadata).transpose()?);
+    if let Some(home) = home.filter(|home| made.uid() == 0 && home.uid() != 0) {
+        fchown(&file, Some(home.uid()), Some(home.gid()))?;
+    }
+    Ok(file)
 }
 
 /// Where the segment of this number is.

@@ -192,7 +192,14 @@ fn demand(caller: &Caller, scope: &'static [Scope], what: &'static str) -> Resul
 }
 
 fn named(value: &str, field: &'static str) -> Result<(), ApiError> {
-    if value.is_empty() { Err(ApiError::InvalidField { field, why: "must not be empty" }) } else { Ok(()) }
+    if value.is_empty() {
+        return Err(ApiError::InvalidField { field, why: "must not be empty" });
+    }
+    // No text of the store has one; PostgreSQL would take the question for damage.
+    if value.contains('\0') {
+        return Err(ApiError::InvalidField { field, why: "must not hold a NUL" });
+    }
+    Ok(())
 }
 
 /// Deliveries have no filter but the empty one.

@@ -169,8 +169,19 @@ impl Plan {
             .flag("--spool-dir", if self.spool { self.spool(folder) } else { "none".into() })
             .flag("--config", config(folder));
         let start = on(start, self.spool_disk.as_ref());
+        let start = if self.spool { start } else { self.patient(start) };
         let start = self.adapter.iter().fold(start, |start, (flag, value)| start.flag(flag, value));
         self.environment.iter().fold(start, |start, (name, value)| start.env(name, value))
+    }
+
+    /// Without a spool a commit that comes late is a 503: where no test asks for one, none comes from a machine that
+    /// has much to do.
+    fn patient(&self, start: Start) -> Start {
+        let is_said = |flag: &str| self.adapter.iter().any(|(said, _)| said == flag);
+        if is_said("--forward-deadline") || is_said("--shutdown-grace") {
+            return start;
+        }
+        start.flag("--forward-deadline", "20s").flag("--shutdown-grace", "60s")
     }
 
     fn data(&self, folder: &TempDir) -> PathBuf {

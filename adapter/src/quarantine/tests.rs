@@ -1,4 +1,10 @@
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::Path,
+    time::Duration,
+};
 
 use calbridge_e2e::wait;
 use calbridge_process::{Secret, Tenant};
@@ -102,6 +108,19 @@ async fn whatever_comes_the_disk_has_no_more_than_its_bytes() {
     assert!(summary.bytes <= (1 << 20) / 8 + (1 << 10), "an address has its share: {}", summary.bytes);
     let of = |tenant: &str| summary.webhooks[&(tenant.to_owned(), "192.0.2.1".to_owned())].count;
     assert_eq!((of("loud"), of("quiet")), (7, 1));
+}
+
+#[test]
+fn what_root_settles_stays_the_adapters() {
+    const ADAPTER: u32 = 65_534;
+    let folder = TempDir::new().unwrap();
+    if std::os::unix::fs::chown(folder.path(), Some(ADAPTER), Some(ADAPTER)).is_err() {
+        eprintln!("SKIPPED: only root can give a file away");
+        return;
+    }
+    segment::settle(folder.path(), 1, [16]).unwrap();
+    let mark = fs::metadata(segment::settled_path(folder.path(), 1)).unwrap();
+    assert_eq!((mark.uid(), mark.gid()), (ADAPTER, ADAPTER));
 }
 
 #[tokio::test]

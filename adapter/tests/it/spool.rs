@@ -21,7 +21,7 @@ use crate::support::{
 };
 
 /// The deadline of these tests' adapters for a commit.
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(1);
 
 fn with_spool(service: SocketAddr, folder: &Path) -> Settings {
     let spool = SpoolSettings { directory: folder.join("spool"), bytes: 1 << 30, age: Duration::from_mins(1) };

@@ -199,8 +199,8 @@ impl Set<'_> {
         })
     }
 
-    /// The newest list is known, and everybody in it and whoever a mark names besides was last marked as absent; members
-    /// of the team count only where there is nobody else.
+    /// The newest list is known, and everybody in it and whoever a mark names besides was last marked as absent;
+    /// members of the team count only where there is nobody else.
     fn nobody_came(&self) -> bool {
         let mut teams: Vec<(When, Vec<String>)> = Vec::new();
         let mut lists: Vec<(u8, When, Vec<String>)> = Vec::new();

@@ -74,7 +74,8 @@ impl List<'_> {
     /// The name in a token; none where the token is empty: the first page.
     pub(super) fn name(&self, token: &str) -> Result<Option<String>, ApiError> {
         let Some(place) = self.place(token)? else { return Ok(None) };
-        String::from_utf8(place).map(Some).map_err(|_| ApiError::PageTokenMismatch)
+        let name = String::from_utf8(place).ok().filter(|name| !name.contains('\0'));
+        name.map(Some).ok_or(ApiError::PageTokenMismatch)
     }
 
     /// The position in a token; none where the token is empty: the first page.
@@ -88,7 +89,8 @@ impl List<'_> {
     pub(super) fn cursor(&self, token: &str) -> Result<Option<BookingCursor>, ApiError> {
         let Some(place) = self.place(token)? else { return Ok(None) };
         let (time, uid) = place.split_first_chunk::<PLACE_BYTES>().ok_or(ApiError::PageTokenMismatch)?;
-        let uid = String::from_utf8(uid.to_vec()).map_err(|_| ApiError::PageTokenMismatch)?;
+        let uid = String::from_utf8(uid.to_vec()).ok().filter(|uid| !uid.contains('\0'));
+        let uid = uid.ok_or(ApiError::PageTokenMismatch)?;
         Ok(Some(BookingCursor { time: i64::from_be_bytes(*time), uid }))
     }
 

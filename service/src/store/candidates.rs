@@ -85,15 +85,42 @@ impl<'q> Choice<'q> {
     }
 }
 
-/// The bounds that the filter sets to the time that orders the list: where the walk may begin and end.
-pub(crate) fn bounds(query: &BookingQuery) -> impl Iterator<Item = (Comparison, Micros)> {
-    query.filter.0.iter().filter_map(|condition| match (query.order, condition) {
-        (BookingOrder::StartTime, Condition::StartTime(comparison, time))
-        | (BookingOrder::UpdateTime, Condition::UpdateTime(comparison, time)) => {
-            (*comparison != Comparison::NotEqual).then_some((*comparison, *time))
+/// The times between which a list can have rows, in its order: where a walk begins and ends.
+pub(crate) struct Range {
+    pub(crate) least: Micros,
+    pub(crate) greatest: Micros,
+}
+
+impl Range {
+    /// As the filter says.
+    pub(crate) fn of(query: &BookingQuery) -> Self {
+        let mut range = Self { least: Micros::MIN, greatest: Micros::MAX };
+        for condition in &query.filter.0 {
+            let ((BookingOrder::StartTime, Condition::StartTime(comparison, time))
+            | (BookingOrder::UpdateTime, Condition::UpdateTime(comparison, time))) = (query.order, condition)
+            else {
+                continue;
+            };
+            let (from, to) = match comparison {
+                Comparison::Equal => (*time, *time),
+                Comparison::Less => (Micros::MIN, time.saturating_sub(1)),
+                Comparison::LessOrEqual => (Micros::MIN, *time),
+                Comparison::Greater => (time.saturating_add(1), Micros::MAX),
+                Comparison::GreaterOrEqual => (*time, Micros::MAX),
+                Comparison::NotEqual => (Micros::MIN, Micros::MAX),
+            };
+            (range.least, range.greatest) = (range.least.max(from), range.greatest.min(to));
         }
-        _ => None,
-    })
+        range
+    }
+
+    /// What is to be compared. One of each kind at the most, however many conditions there are: a connection keeps a
+    /// statement for each set of them.
+    pub(crate) fn comparisons(&self) -> impl Iterator<Item = (Comparison, Micros)> {
+        let from = (self.least > Micros::MIN).then_some((Comparison::GreaterOrEqual, self.least));
+        let to = (self.greatest < Micros::MAX).then_some((Comparison::LessOrEqual, self.greatest));
+        from.into_iter().chain(to)
+    }
 }
 
 impl<'a> Lead<'a> {

@@ -121,11 +121,13 @@ impl PostgresStore {
         work: impl for<'c> FnOnce(&'c ClientWrapper) -> BoxFuture<'c, Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let _in_use = self.in_use.read().await;
-        let lease = connections.lease().await?;
-        let frozen = |_| Err(StoreError::unavailable("PostgreSQL does not answer"));
-        let done = timeout(limit, work(&lease)).await.unwrap_or_else(frozen)?;
-        lease.give_back();
-        Ok(done)
+        let worked = async {
+            let lease = connections.lease().await?;
+            let done = work(&lease).await?;
+            lease.give_back();
+            Ok(done)
+        };
+        timeout(limit, worked).await.unwrap_or_else(|_| Err(StoreError::unavailable("PostgreSQL does not answer")))
     }
 
     async fn read<T>(

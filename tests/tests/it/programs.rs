@@ -185,7 +185,7 @@ async fn what_was_accepted_is_finished_before_the_end() {
 
 #[tokio::test]
 async fn a_service_that_stops_answers_all_that_it_took() {
-    let mut system = Plan::new().start().await;
+    let mut system = Plan::new().adapter("--forward-deadline", "2s").start().await;
     let edge = system.adapter.listening().http();
     let mut senders = tokio::task::JoinSet::new();
     for number in 0..16 {

@@ -33,3 +33,30 @@ fn the_narrowest_index_leads_and_a_broad_one_is_not_sorted() {
     assert_eq!(lead_of(&both[..1], BookingOrder::UpdateTime, &rows), "order", "too many to be sorted");
     assert_eq!(lead_of(&[], BookingOrder::UpdateTime, &[]), "order");
 }
+
+#[test]
+fn however_many_times_are_named_two_are_compared() {
+    let between = |conditions: Vec<Condition>| {
+        let filter = Filter(conditions);
+        let order = BookingOrder::StartTime;
+        let query = BookingQuery { tenant: "acme".into(), order, descending: false, filter, after: None, limit: 10 };
+        Range::of(&query).comparisons().collect::<Vec<_>>()
+    };
+    let all = [
+        (Comparison::GreaterOrEqual, 3),
+        (Comparison::Greater, 4),
+        (Comparison::NotEqual, 7),
+        (Comparison::LessOrEqual, 9),
+        (Comparison::Less, 9),
+        (Comparison::Equal, 6),
+    ];
+    let told = |these: &[(Comparison, Micros)]| {
+        let conditions = these.iter().map(|(comparison, time)| Condition::StartTime(*comparison, *time));
+        between(conditions.chain([Condition::UpdateTime(Comparison::Less, 1)]).collect())
+    };
+    let (from, to) = (Comparison::GreaterOrEqual, Comparison::LessOrEqual);
+    assert_eq!(told(&all[..5]), [(from, 5), (to, 8)]);
+    assert_eq!(told(&all), [(from, 6), (to, 6)]);
+    assert_eq!(told(&all[..2]), [(from, 5)]);
+    assert_eq!(told(&all[2..3]), []);
+}

@@ -141,11 +141,11 @@ pub(super) async fn replay(
     Ok((Some(plan.replayed), head))
 }
 
-/// Waits for the head as a round does, writes one row, and waits until it is on stable storage.
+/// Waits for the head as a round does, writes one row, and waits until it is on stable storage: in a transaction as a
+/// round's is, whatever the role's own defaults are.
 pub(super) async fn probe(client: &ClientWrapper) -> Result<(), StoreError> {
     const UPDATE: &str = "UPDATE probe SET count = count + 1 FROM (SELECT position FROM head FOR UPDATE) AS head";
-    client.execute(UPDATE, &[]).await?;
-    Ok(())
+    Ok(client.batch_execute(&format!("{BEGIN}; {UPDATE}; COMMIT")).await?)
 }
 
 /// The first results of those keys that are kept, in order.

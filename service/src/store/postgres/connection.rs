@@ -12,8 +12,8 @@ use std::{
 };
 
 use deadpool_postgres::{
-    ClientWrapper, Hook, Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod, Runtime,
-    TimeoutType,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod,
+    Runtime, TimeoutType,
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -177,7 +177,7 @@ impl Address {
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT_TIMEOUT))
             .create_timeout(Some(CONNECT_TIMEOUT))
-            .post_create(Hook::async_fn(move |client: &mut ClientWrapper, _| Box::pin(tell(client, role))))
+            .post_create(Hook::async_fn(move |client: &mut ClientWrapper, _| Box::pin(tell_in_time(client, role))))
             .build()
             .map_err(|error| OpenError::Address { why: error.to_string() })?;
         Ok(Connections { pool })
@@ -276,23 +276,31 @@ impl From<PoolError> for StoreError {
     }
 }
 
+/// A server that lets us in and then says nothing must not hold up whoever waits for the connection.
+async fn tell_in_time(client: &ClientWrapper, role: Role) -> Result<(), HookError> {
+    let slow = |_| Err(HookError::message("PostgreSQL does not answer"));
+    timeout(CONNECT_TIMEOUT, tell(client, role)).await.unwrap_or_else(slow)
+}
+
 /// Tells a new connection what holds on it.
-async fn tell(client: &ClientWrapper, role: Role) -> Result<(), deadpool_postgres::HookError> {
+async fn tell(client: &ClientWrapper, role: Role) -> Result<(), HookError> {
     let timeouts = STATEMENT_TIMEOUT.iter().filter(|(of, _)| *of == role).map(|(_, setting)| *setting);
     // First the timeouts: the operator's own may be too short for the rest.
     for setting in timeouts.chain(SETTINGS) {
         if let Err(error) = client.batch_execute(setting).await
             && error.code().is_none_or(|code| *code == SqlState::QUERY_CANCELED)
         {
-            return Err(deadpool_postgres::HookError::Backend(error));
+            return Err(HookError::Backend(error));
         }
     }
     if role == Role::Writer
         && let Ok(row) = client.query_one("SHOW synchronous_commit", &[]).await
-        && row.try_get::<_, String>(0).is_ok_and(|said| said == ASYNCHRONOUS)
+        && let Ok(said) = row.try_get::<_, String>(0)
     {
-        // A 2xx means stored, whatever the database's own default is.
-        client.batch_execute("SET synchronous_commit = on").await.map_err(deadpool_postgres::HookError::Backend)?;
+        // A 2xx means stored, whatever the database's own default is, or becomes while the connection lives.
+        let ours = if said == ASYNCHRONOUS { "on" } else { &said };
+        let pin = "SELECT set_config('synchronous_commit', $1, false)";
+        client.query_one(pin, &[&ours]).await.map_err(HookError::Backend)?;
     }
     Ok(())
 }

@@ -135,7 +135,9 @@ impl Drop for Aborting {
 async fn listen(address: &Address, told: &Arc<Notify>) -> Result<Listening, StoreError> {
     let (client, stream) = address.connect().await?;
     let connection = Aborting(tokio::spawn(hear(stream, Arc::clone(told))));
-    let heard = client.batch_execute(&format!("LISTEN {CHANNEL}")).await;
+    let listen = format!("LISTEN {CHANNEL}");
+    let slow = |_| StoreError::unavailable("PostgreSQL does not answer");
+    let heard = timeout(LOOK_TIMEOUT, client.batch_execute(&listen)).await.map_err(slow)?;
     let interval = if heard.is_ok() { LOOK_INTERVAL } else { POLL_INTERVAL };
     Ok(Listening { client, connection, interval })
 }

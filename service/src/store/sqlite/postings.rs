@@ -15,7 +15,7 @@ mod write;
 pub(super) use self::source::FENCE;
 pub(super) use self::{
     merge::{Merger, Step, take_up},
-    walk::{From, Walk},
+    walk::{From, Met, Walk},
     write::{append, fill},
 };
 use crate::store::Micros;

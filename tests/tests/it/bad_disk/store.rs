@@ -15,7 +15,7 @@ use super::{Books, SOME, flow, said};
 const EXIT_DISK: i32 = 74;
 
 async fn on(disk: &Disk) -> System {
-    Plan::new().returning().data_on(disk).start().await
+    Plan::new().returning().data_on(disk).adapter("--forward-deadline", "2s").start().await
 }
 
 /// Webhooks flow; the disk fails for a while, which is shown; then all goes on by itself.

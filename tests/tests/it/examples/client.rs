@@ -100,7 +100,7 @@ impl Handler for Scripted {
 
 /// The consumer with leases of a second, the shortest.
 fn consume(system: &System) -> Consume<Connection> {
-    let ack_wait = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    let ack_wait = Some(prost_types::Duration { seconds: 2, nanos: 0 });
     Consume::new(connection(system), TENANT, NAME).made_with(Consumer { ack_wait, ..Consumer::default() })
 }
 
@@ -136,7 +136,7 @@ async fn a_lease_lasts_as_long_as_the_work_and_a_stop_finishes_it() {
     let (ran, ()) = tokio::join!(consume.run(&scripted, async { drop(stopped.await) }), async {
         scripted.has_in_hand(2).await;
         // Longer than two leases: the time itself is what is tested.
-        sleep(Duration::from_millis(2_500)).await;
+        sleep(Duration::from_secs(5)).await;
         scripted.go_on.notify_one();
         scripted.has_in_hand(1).await;
         wait::until("the first is settled while the other is worked on", || async {
@@ -147,7 +147,7 @@ async fn a_lease_lasts_as_long_as_the_work_and_a_stop_finishes_it() {
         // From now on it takes nothing more, and lets what is in hand come to its end, beyond a lease again.
         stop.send(()).unwrap();
         book(&system, &["late"]).await;
-        sleep(Duration::from_millis(1_500)).await;
+        sleep(Duration::from_secs(3)).await;
         scripted.go_on.notify_one();
     });
     ran.unwrap();

@@ -27,7 +27,8 @@ fn private(uid: &str) -> Vec<u8> {
 async fn a_log_line_names_its_trace_and_no_person() {
     let collector = Collector::start();
     let everything = [("CALBRIDGE_LOG", "debug")];
-    let mut system = Plan::new().export(collector.grpc()).env(everything).start().await;
+    let plan = Plan::new().export(collector.grpc()).env(everything).adapter("--forward-deadline", "2s");
+    let mut system = plan.start().await;
     assert_eq!(send(&system, &private("loggedAA")).await.status, 200);
     assert_eq!(send(&system, &private("loggedAA")).await.outcome(), "duplicate");
     assert_eq!(system.sender().send(TENANT, "wrong-secret", private("loggedBB")).await.status, 401);

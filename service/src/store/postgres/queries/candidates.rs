@@ -1,12 +1,12 @@
 //! The statements of a list. The planner chooses the index by itself; the leading condition is the only one that it is
-//! told of, beside the bounds of the order, so that there is one to choose.
+//! told of, beside the Range of the order, so that there is one to choose.
 
 use bytes::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use crate::store::{
     BookingCursor, BookingOrder, BookingQuery, SORTED_ROWS_MAX,
-    candidates::{Lead, bounds},
+    candidates::{Lead, Range},
 };
 
 /// A statement and the values of its parameters.
@@ -43,7 +43,7 @@ pub(super) fn page(query: &BookingQuery, lead: Lead<'_>, after: Option<&BookingC
         // The other order's column must draw no index of its own in.
         (BookingOrder::UpdateTime, _) => ("b.update_time + 0", "b.uid"),
     };
-    for (comparison, bound) in bounds(query) {
+    for (comparison, bound) in Range::of(query).comparisons() {
         wanted.push(format!("{time} {} {}", comparison.as_str(), text.value(Value::Integer(bound))));
     }
     let (direction, beyond) = if query.descending { ("DESC", "<") } else { ("ASC", ">") };

@@ -19,6 +19,16 @@ pub(in crate::store::sqlite) enum From {
     Backward(Micros, Option<String>),
 }
 
+/// A booking that a term finds, or found once.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::store::sqlite) struct Met {
+    /// Under the term.
+    pub(in crate::store::sqlite) time: Micros,
+    pub(in crate::store::sqlite) uid: String,
+    /// It does so still. What is left of the others goes with a merge; until then it costs a look.
+    pub(in crate::store::sqlite) finds: bool,
+}
+
 /// What a term finds, in order.
 pub(in crate::store::sqlite) struct Walk<'c> {
     union: Union<'c>,
@@ -46,17 +56,10 @@ impl<'c> Walk<'c> {
         Ok(Self { union: Union::new(sources, direction)?, term })
     }
 
-    /// The next booking: its time under the term, and its uid.
-    pub(in crate::store::sqlite) fn next(&mut self) -> Result<Option<(Micros, String)>, StoreError> {
-        while let Some(Entry { posting, finds }) = self.union.next()? {
-            if posting.term != self.term {
-                break;
-            }
-            if finds {
-                return Ok(Some((posting.time, posting.uid)));
-            }
-        }
-        Ok(None)
+    /// The next booking.
+    pub(in crate::store::sqlite) fn next(&mut self) -> Result<Option<Met>, StoreError> {
+        let next = self.union.next()?.filter(|entry| entry.posting.term == self.term);
+        Ok(next.map(|Entry { posting, finds }| Met { time: posting.time, uid: posting.uid, finds }))
     }
 }
 

@@ -9,12 +9,12 @@ use super::{
     lineage::{Origins, origin},
 };
 use crate::store::{
-    BookingCursor, BookingOrder, BookingPage, BookingQuery, Comparison, LINEAGE_MAX, Micros, PAGE_BYTES_MAX,
-    PAGE_DECODED_MAX, PAGE_LOOKS_MAX, SORTED_ROWS_MAX, StoreError,
-    candidates::{Choice, Columns, Lead, bounds, may_match},
+    BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, Micros, PAGE_BYTES_MAX, PAGE_DECODED_MAX,
+    PAGE_LOOKS_MAX, SORTED_ROWS_MAX, StoreError,
+    candidates::{Choice, Columns, Lead, Range, may_match},
     found::FoundBooking,
     sqlite::{
-        postings::{From, Walk},
+        postings::{From, Met, Walk},
         reader::Snapshot,
     },
     terms, view,
@@ -80,12 +80,16 @@ fn by_start(
 ) -> Result<(), StoreError> {
     let range = Range::of(query);
     let mut walk = Walk::open(snapshot, term(&query.tenant, lead), range.from(query))?;
-    while let Some((time, uid)) = walk.next()? {
+    while let Some(Met { time, uid, finds }) = walk.next()? {
         if range.is_beyond(query, time) {
             break;
         }
-        let Some((columns, found)) = row(snapshot, &query.tenant, &uid)? else { continue };
-        if page.look(&columns, found)? {
+        let found = if finds { row(snapshot, &query.tenant, &uid)? } else { None };
+        let is_over = match found {
+            Some((columns, found)) => page.look(&columns, found)?,
+            None => page.pass(time, uid),
+        };
+        if is_over {
             break;
         }
     }
@@ -101,7 +105,10 @@ fn sorted(
 ) -> Result<(), StoreError> {
     let mut walk = Walk::open(snapshot, term(&query.tenant, lead), From::Onward(Micros::MIN, None))?;
     let mut rows = Vec::new();
-    while let Some((_, uid)) = walk.next()? {
+    while let Some(Met { uid, finds, .. }) = walk.next()? {
+        if !finds {
+            continue;
+        }
         let Some((columns, found)) = row(snapshot, &query.tenant, &uid)? else { continue };
         let place = (columns.update_time, found.uid.clone());
         let is_behind = query.after.as_ref().is_none_or(|after| {
@@ -160,12 +167,15 @@ fn term(tenant: &str, lead: Lead<'_>) -> i64 {
     }
 }
 
-/// How many bookings a term finds, or one more than are sorted.
+/// How many bookings a term finds, or one more than are sorted; that many also where it takes too long to say.
 fn count(connection: &Connection, term: i64) -> Result<usize, StoreError> {
     let mut walk = Walk::open(connection, term, From::Onward(Micros::MIN, None))?;
-    let mut rows = 0;
-    while rows <= SORTED_ROWS_MAX && walk.next()?.is_some() {
-        rows += 1;
+    let (mut rows, mut looks) = (0, 0);
+    while let Some(met) = walk.next()? {
+        (rows, looks) = (rows + usize::from(met.finds), looks + 1);
+        if rows > SORTED_ROWS_MAX || looks >= PAGE_LOOKS_MAX {
+            return Ok(SORTED_ROWS_MAX + 1);
+        }
     }
     Ok(rows)
 }
@@ -187,28 +197,7 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
     })
 }
 
-/// The times between which a list can have rows, in its order.
-struct Range {
-    least: Micros,
-    greatest: Micros,
-}
-
 impl Range {
-    fn of(query: &BookingQuery) -> Self {
-        let mut range = Self { least: Micros::MIN, greatest: Micros::MAX };
-        for (comparison, time) in bounds(query) {
-            match comparison {
-                Comparison::Equal => (range.least, range.greatest) = (range.least.max(time), range.greatest.min(time)),
-                Comparison::Less => range.greatest = range.greatest.min(time.saturating_sub(1)),
-                Comparison::LessOrEqual => range.greatest = range.greatest.min(time),
-                Comparison::Greater => range.least = range.least.max(time.saturating_add(1)),
-                Comparison::GreaterOrEqual => range.least = range.least.max(time),
-                Comparison::NotEqual => {}
-            }
-        }
-        range
-    }
-
     /// Where a page begins.
     fn from(&self, query: &BookingQuery) -> From {
         match (&query.after, query.descending) {
@@ -238,6 +227,16 @@ impl<'c> Page<'c> {
     fn new(snapshot: &'c Snapshot<'c>, query: &'c BookingQuery) -> Self {
         let origins = Origins::new(snapshot, &query.tenant);
         Self { query, origins, found: BookingPage::default(), looks: 0, decoded: 0, bytes: 0 }
+    }
+
+    /// Looks at what is no booking any more; true where the page ends behind it.
+    fn pass(&mut self, time: Micros, uid: String) -> bool {
+        self.looks += 1;
+        let is_over = self.looks >= PAGE_LOOKS_MAX;
+        if is_over {
+            self.found.next = Some(BookingCursor { time, uid });
+        }
+        is_over
     }
 
     /// Looks at the next row; true where the page ends behind it.
