@@ -22,9 +22,7 @@ use crate::{
     clock::Clock,
     metrics::Metrics,
     settings::{PURGE_INTERVAL, PURGE_PAUSE_MAX, PURGE_PAUSE_MIN, PURGE_REST, PURGE_RETRY},
-    store::{
-        Floors, LogKeepers, LogPurge, Micros, Position, Purge, Purgeable, Purged, RetentionPolicies, Store, StoreError,
-    },
+    store::{LogKeepers, LogPurge, Micros, Position, Purge, Purgeable, Purged, RetentionPolicies, Store, StoreError},
 };
 
 /// What the task needs.
@@ -86,25 +84,20 @@ impl<'a, S: Store> Run<'a, S> {
     }
 
     async fn purge_all(&mut self, walks: &mut Walks) -> Result<(), StoreError> {
-        let (mut behind, mut floors) = (String::new(), BTreeMap::new());
+        let mut behind = String::new();
         while let Some(tenant) = self.of.store.next_tenant(&behind).await? {
-            let read = self.of.store.floors(&tenant).await?;
             // Bodies before their deliveries: a chunk of those is bounded by what else goes with them.
             for what in Purgeable::ALL {
-                let done = self.purge(&tenant, what, read).await;
+                let done = self.purge(&tenant, what).await;
                 self.go_on(done);
                 if self.stopping.is_cancelled() {
                     return Ok(());
                 }
             }
-            if let Some(floor) = read.transitions {
-                floors.insert(tenant.clone(), floor);
-            }
             behind = tenant;
         }
-        let keepers = Arc::new(LogKeepers { policies: Arc::clone(&self.of.policies), floors });
-        for period in keepers.periods() {
-            let done = self.walk(period, &keepers, walks.entry(period).or_default()).await;
+        for period in self.keepers().await?.periods() {
+            let done = self.walk(period, walks.entry(period).or_default()).await;
             self.go_on(done);
             if self.stopping.is_cancelled() {
                 return Ok(());
@@ -113,12 +106,22 @@ impl<'a, S: Store> Run<'a, S> {
         self.failed.take().map_or(Ok(()), Err)
     }
 
+    /// As they are now: consumers come, and go back, while a run lasts.
+    async fn keepers(&self) -> Result<LogKeepers, StoreError> {
+        let floors = self.of.store.floors().await?;
+        let floors = floors.into_iter().filter_map(|(tenant, floors)| Some((tenant, floors.transitions?))).collect();
+        Ok(LogKeepers { policies: Arc::clone(&self.of.policies), floors })
+    }
+
     /// All of one kind, chunk by chunk.
-    async fn purge(&mut self, tenant: &str, what: Purgeable, read: Floors) -> Result<(), StoreError> {
+    async fn purge(&mut self, tenant: &str, what: Purgeable) -> Result<(), StoreError> {
         let Some(period) = what.period(self.of.policies.of(tenant)) else { return Ok(()) };
-        let floor = if what == Purgeable::Deliveries { read.deliveries } else { None };
         loop {
             let began = Instant::now();
+            let floor = match what {
+                Purgeable::Bodies => None,
+                Purgeable::Deliveries => self.of.store.floors().await?.get(tenant).and_then(|floors| floors.deliveries),
+            };
             let purge = Purge { tenant: tenant.into(), what, period, floor, now: self.now };
             let Purged { rows, more } = self.of.store.purge(purge).await?;
             let (kind, count) = match what {
@@ -134,16 +137,12 @@ impl<'a, S: Store> Run<'a, S> {
     }
 
     /// Along the log from where the run before came to.
-    async fn walk(
-        &mut self,
-        period: Duration,
-        keepers: &Arc<LogKeepers>,
-        start: &mut Position,
-    ) -> Result<(), StoreError> {
+    async fn walk(&mut self, period: Duration, start: &mut Position) -> Result<(), StoreError> {
         let (mut after, mut held) = (*start, None);
         loop {
             let began = Instant::now();
-            let purge = LogPurge { after, period, keepers: Arc::clone(keepers), now: self.now };
+            let keepers = Arc::new(self.keepers().await?);
+            let purge = LogPurge { after, period, keepers, now: self.now };
             let purged = self.of.store.purge_log(purge).await?;
             after = purged.through;
             // The next run begins before the first that waits for its reader.

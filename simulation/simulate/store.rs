@@ -1,6 +1,7 @@
 //! The store in memory, which a service may find slow, away, or gone before it has answered for what it did.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -120,7 +121,7 @@ impl Store for Moody {
         rows(tenant: Option<String>, after: Option<BookingKey>, limit: usize) -> RowPage;
         next_tenant(behind: &str) -> Option<String>;
         watermarks(tenant: &str) -> Watermarks;
-        floors(tenant: &str) -> Floors;
+        floors() -> BTreeMap<String, Floors>;
         consumer(key: ConsumerKey) -> Option<ConsumerStatus>;
         consumers(tenant: Option<String>, after: Option<ConsumerKey>, limit: usize) -> Vec<ConsumerStatus>;
         dead_letters(key: ConsumerKey, after: Position, limit: usize) -> Vec<DeadLetter>;

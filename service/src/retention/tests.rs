@@ -9,7 +9,7 @@ use crate::{
     clock::new_id,
     retype::retype,
     store::{
-        Batch, Micros, NewDelivery, Retention, Watermarks,
+        Batch, Consumer, ConsumerChoices, ConsumerCommand, Micros, NewDelivery, PURGE_ROWS_MAX, Retention, Watermarks,
         memory::{Memory, MemoryStore},
     },
 };
@@ -36,8 +36,13 @@ fn created(tenant: &str, uid: &str, now: Micros) -> NewDelivery {
 
 /// Takes in a booking of each tenant so many days ago.
 async fn commit(store: &MemoryStore, days: Micros, tenants: &[&str]) {
+    take_in(store, days, tenants.iter().map(|tenant| (*tenant, format!("u{days}")))).await;
+}
+
+/// Takes in these bookings so many days ago.
+async fn take_in(store: &MemoryStore, days: Micros, bookings: impl Iterator<Item = (&str, String)>) {
     let now = NOW - days * DAY;
-    let deliveries = tenants.iter().map(|tenant| created(tenant, &format!("u{days}"), now)).collect();
+    let deliveries = bookings.map(|(tenant, uid)| created(tenant, &uid, now)).collect();
     store.commit(Batch { deliveries, now, ..Batch::default() }).await.unwrap();
 }
 
@@ -47,6 +52,31 @@ fn purging(store: &Arc<MemoryStore>, clock: Clock) -> Purging<MemoryStore> {
     let tenants = [("long".to_owned(), own(Some(days(500)))), ("ever".to_owned(), own(None))].into();
     let policies = Arc::new(RetentionPolicies { otherwise: Retention::DEFAULT, tenants });
     Purging { store: Arc::clone(store), clock, policies, metrics: Arc::new(Metrics::new()) }
+}
+
+/// The one consumer of `a`, which reads transitions alone, has read so far.
+async fn read_to(store: &MemoryStore, cursor: Position) {
+    let key = (Arc::from("a"), "c".to_owned());
+    let choices = ConsumerChoices {
+        filter_text: String::new(),
+        filter: Arc::default(),
+        recorded: false,
+        max_in_flight: 1,
+        ack_wait: days(1),
+        backoff: Vec::new(),
+        max_deliveries: 1,
+        blocks: false,
+    };
+    let (paused, scanned, lease, etag) = (false, cursor, 0, 1);
+    let (create_time, update_time) = (NOW, NOW);
+    let consumer =
+        Consumer { key: key.clone(), choices, paused, cursor, scanned, lease, etag, create_time, update_time };
+    store.command_consumer(key.clone(), ConsumerCommand::Create(Box::new(consumer))).await.unwrap();
+    store.command_consumer(key, ConsumerCommand::Seek(cursor, NOW)).await.unwrap();
+}
+
+async fn run_once(of: Purging<MemoryStore>) -> [u64; 3] {
+    run(of, &mut Walks::new()).await
 }
 
 /// What a run takes away.
@@ -85,10 +115,9 @@ async fn a_walk_begins_again_before_what_waits_for_its_reader() {
     }
     let (of, stopping) = (purging(&store, || NOW), CancellationToken::new());
     let walk = async |floor: i64, start: &mut Position| {
-        let floors = [("a".to_owned(), Position(floor))].into();
-        let keepers = Arc::new(LogKeepers { policies: Arc::clone(&of.policies), floors });
+        read_to(&store, Position(floor)).await;
         let mut run = Run::begin(&of, &stopping, (of.clock)());
-        run.walk(days(90), &keepers, start).await.unwrap();
+        run.walk(days(90), start).await.unwrap();
         run.gone.transitions
     };
     let mut start = Position::default();
@@ -98,6 +127,21 @@ async fn a_walk_begins_again_before_what_waits_for_its_reader() {
     assert_eq!(store.watermarks("b").await.unwrap(), transitions(head));
     assert_eq!((walk(head.0, &mut start).await, start), (3, Position(head.0 - 1)), "b's last is gone already");
     assert_eq!(walk(head.0, &mut start).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_comes_while_a_run_lasts_keeps_what_is_there_still() {
+    let store = Arc::new(Memory::default().open());
+    take_in(&store, 100, (0..PURGE_ROWS_MAX * 2).map(|number| ("a", format!("u{number}")))).await;
+    let running = tokio::spawn(run_once(purging(&store, || NOW)));
+    while store.watermarks("a").await.unwrap().transitions == Position::default() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    read_to(&store, Position::default()).await;
+    let left = store.watermarks("a").await.unwrap();
+    running.await.unwrap();
+    assert!(left.transitions < store.head().await.unwrap());
+    assert_eq!(store.watermarks("a").await.unwrap().transitions, left.transitions);
 }
 
 /// A clock that somebody sets.

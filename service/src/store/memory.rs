@@ -11,9 +11,12 @@ mod log;
 mod retention;
 mod timeline;
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use calbridge_proto::v1;
@@ -183,8 +186,8 @@ impl Store for MemoryStore {
         Ok(self.kept()?.watermarks(tenant))
     }
 
-    async fn floors(&self, tenant: &str) -> Result<Floors, StoreError> {
-        Ok(self.kept()?.floors(tenant))
+    async fn floors(&self) -> Result<BTreeMap<String, Floors>, StoreError> {
+        Ok(self.kept()?.floors())
     }
 
     async fn command_consumer(

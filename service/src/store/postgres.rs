@@ -17,6 +17,7 @@ mod schema;
 mod write;
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     sync::{Arc, Mutex},
     time::Duration,
@@ -355,9 +356,8 @@ impl Store for PostgresStore {
         self.read(move |client| async move { retention::watermarks(client, &tenant).await }.boxed()).await
     }
 
-    async fn floors(&self, tenant: &str) -> Result<Floors, StoreError> {
-        let tenant = tenant.to_owned();
-        self.read(move |client| async move { consume::read::floors(client, &tenant).await }.boxed()).await
+    async fn floors(&self) -> Result<BTreeMap<String, Floors>, StoreError> {
+        self.read(|client| consume::read::floors(client).boxed()).await
     }
 
     async fn command_consumer(

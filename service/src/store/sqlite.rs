@@ -26,7 +26,7 @@ mod write;
 mod writer;
 mod young;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use calbridge_proto::v1;
 use tokio::sync::watch;
@@ -251,9 +251,8 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| retention::watermarks(connection, &tenant)).await
     }
 
-    async fn floors(&self, tenant: &str) -> Result<Floors, StoreError> {
-        let tenant = tenant.to_owned();
-        self.readers.read(move |connection| consume::floors(connection, &tenant)).await
+    async fn floors(&self) -> Result<BTreeMap<String, Floors>, StoreError> {
+        self.readers.read(|connection| consume::floors(connection)).await
     }
 
     async fn command_consumer(

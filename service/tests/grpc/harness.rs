@@ -1,6 +1,7 @@
 //! A running service on a port of its own, over a `SQLite` store that a test can make slow or fail.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -228,8 +229,8 @@ impl Store for Controlled {
         self.store.watermarks(tenant).await
     }
 
-    async fn floors(&self, tenant: &str) -> Result<Floors, StoreError> {
-        self.store.floors(tenant).await
+    async fn floors(&self) -> Result<BTreeMap<String, Floors>, StoreError> {
+        self.store.floors().await
     }
 
     async fn command_consumer(

@@ -201,7 +201,7 @@ impl<S: Store> Both<S> {
         let rows = ask!(self.purge(purge.clone())).rows;
         self.purged[usize::from(what == Purgeable::Deliveries)] += rows;
         ask!(self.watermarks(tenant));
-        ask!(self.floors(tenant));
+        ask!(self.floors());
     }
 
     /// From its beginning, or from anywhere.

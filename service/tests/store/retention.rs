@@ -1,12 +1,15 @@
 //! What is past its retention goes, in bounded chunks, and takes nothing else along.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use calbridge_proto::v1::{self, SubmitOutcome::*, TransitionSource};
 use calbridge_service::store::{
-    Batch, CONSUMER_LAG_MAX, ClockPolicies, ClockRound, Committed, Floors, LogKeepers, LogPurge, LogPurged,
-    NewDelivery, PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, Replay, Retention, RetentionPolicies, Store,
-    Watermarks,
+    Batch, CONSUMER_LAG_MAX, ClockPolicies, ClockRound, Committed, LogKeepers, LogPurge, LogPurged, NewDelivery,
+    PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, Replay, Retention, RetentionPolicies, Store, Watermarks,
 };
 
 use crate::support::*;
@@ -270,7 +273,7 @@ pub(crate) async fn transitions_wait_for_their_readers(backend: &impl Backend) {
     commit_aged(&store, 120, &[foreign]).await;
     let second = commit_aged(&store, 100, &[cancelled("u1", 2)]).await[0].first.position;
     commit_aged(&store, 80, &[created("u2", 2)]).await;
-    assert_eq!(store.floors(TENANT).await.unwrap(), Floors::default());
+    assert_eq!(store.floors().await.unwrap(), BTreeMap::new());
     let start = Position::default();
     let unread = |floor| log_past(TENANT, 90, start, &[(TENANT, floor)]);
     let year = LogPurge { period: CONSUMER_LAG_MAX, ..unread(start) };

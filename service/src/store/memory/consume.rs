@@ -33,10 +33,17 @@ struct KeptDead {
 }
 
 impl Kept {
-    pub(super) fn floors(&self, tenant: &str) -> Floors {
-        let of_tenant = self.consumers.values().map(|kept| &kept.consumer).filter(|of| *of.key.0 == *tenant);
-        let recorded = of_tenant.clone().filter(|of| of.choices.recorded);
-        Floors { transitions: of_tenant.map(|of| of.cursor).min(), deliveries: recorded.map(|of| of.cursor).min() }
+    pub(super) fn floors(&self) -> BTreeMap<String, Floors> {
+        let mut floors: BTreeMap<String, Floors> = BTreeMap::new();
+        let lower = |floor: Option<Position>, cursor| Some(floor.map_or(cursor, |floor| floor.min(cursor)));
+        for consumer in self.consumers.values().map(|kept| &kept.consumer) {
+            let of = floors.entry(consumer.key.0.to_string()).or_default();
+            of.transitions = lower(of.transitions, consumer.cursor);
+            if consumer.choices.recorded {
+                of.deliveries = lower(of.deliveries, consumer.cursor);
+            }
+        }
+        floors
     }
 
     pub(super) fn command_consumer(&mut self, key: ConsumerKey, command: &ConsumerCommand) -> ConsumerOutcome {

@@ -385,12 +385,13 @@ fn letter(row: &Row<'_>) -> Result<DeadLetter, StoreError> {
     })
 }
 
-/// Up to where every consumer of a tenant has read.
-pub(super) fn floors(connection: &Connection, tenant: &str) -> Result<Floors, StoreError> {
-    const SELECT: &str = "SELECT min(cursor), min(cursor) FILTER (WHERE recorded) FROM consumers WHERE tenant = ?1";
+/// Up to where all consumers of each tenant have read.
+pub(super) fn floors(connection: &Connection) -> Result<BTreeMap<String, Floors>, StoreError> {
+    const SELECT: &str = "SELECT tenant, min(cursor), min(cursor) FILTER (WHERE recorded) FROM consumers
+        GROUP BY tenant";
     let floor = |row: &Row<'_>, column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(Position));
-    let read = |row: &Row<'_>| Ok(Floors { transitions: floor(row, 0)?, deliveries: floor(row, 1)? });
-    Ok(connection.prepare_cached(SELECT)?.query_row([tenant], read)?)
+    let read = |row: &Row<'_>| Ok((row.get(0)?, Floors { transitions: floor(row, 1)?, deliveries: floor(row, 2)? }));
+    Ok(connection.prepare_cached(SELECT)?.query_map([], read)?.collect::<Result<_, _>>()?)
 }
 
 /// Behind where whatever was committed at a time or later lies.

@@ -201,13 +201,16 @@ pub(in crate::store::postgres) async fn dead_letters(
     }
 }
 
-/// Up to where every consumer of a tenant has read.
-pub(in crate::store::postgres) async fn floors(client: &ClientWrapper, tenant: &str) -> Result<Floors, StoreError> {
-    const SELECT: &str = "SELECT min(cursor), min(cursor) FILTER (WHERE recorded) FROM consumers WHERE tenant = $1";
+/// Up to where all consumers of each tenant have read.
+pub(in crate::store::postgres) async fn floors(client: &ClientWrapper) -> Result<BTreeMap<String, Floors>, StoreError> {
+    const SELECT: &str = "SELECT tenant, min(cursor), min(cursor) FILTER (WHERE recorded) FROM consumers
+        GROUP BY tenant";
     let select = client.prepare_cached(SELECT).await?;
-    let found = client.query_one(&select, &[&tenant]).await?;
-    let floor = |column| Ok::<_, Error>(found.try_get::<_, Option<i64>>(column)?.map(Position));
-    Ok(Floors { transitions: floor(0)?, deliveries: floor(1)? })
+    let floor = |row: &Row, column| Ok::<_, Error>(row.try_get::<_, Option<i64>>(column)?.map(Position));
+    let read = |row: &Row| -> Result<_, Error> {
+        Ok((row.try_get(0)?, Floors { transitions: floor(row, 1)?, deliveries: floor(row, 2)? }))
+    };
+    Ok(client.query(&select, &[]).await?.iter().map(read).collect::<Result<_, _>>()?)
 }
 
 /// Behind where whatever was committed at a time or later lies. A round trip for each halving of the log: some thirty.
