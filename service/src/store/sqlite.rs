@@ -69,7 +69,7 @@ impl SqliteStore {
     /// # Errors
     /// What keeps it from being opened, and how to mend it.
     pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
-        let (file, connection) = open::take(path, options)?;
+        let (file, connection) = open::take(path, options, schema::open)?;
         let database = file.path.clone();
         let failed = |why| OpenError::Store { path: database.clone(), why };
         let head = queries::head(&connection).map_err(failed)?;

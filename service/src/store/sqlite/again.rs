@@ -26,12 +26,16 @@ pub(super) fn write_again(database: &Path) -> Result<bool, OpenError> {
     let unwritable = |why| OpenError::Unwritable { path: log_path.clone(), why };
     // A start that was cut short may have left it.
     remove(&again_path).map_err(unwritable)?;
+    if !log_path.exists() {
+        return Ok(false);
+    }
+    let _alone = alone(database)?;
+    // Whoever had it may have moved it into the file and taken it away by now.
     let mut log = match File::open(&log_path) {
         Ok(log) => log,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(unwritable(error)),
     };
-    let _alone = alone(database)?;
     let bytes = log.metadata().map_err(unwritable)?.len();
     replace(&mut log, &again_path, &log_path).map_err(|error| {
         // It would take the room that is missing; should it stay, the next start removes it.

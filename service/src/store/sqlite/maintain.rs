@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, params};
 use tokio::task::spawn_blocking;
 
-use super::{Options, file::Claimed, open, queries, schema};
+use super::{OpenError, Options, file::Claimed, open, queries, schema};
 use crate::store::{
     StoreError,
     maintain::{Advanced, MaintainError, Stats, Vacuumed, step},
@@ -74,7 +74,11 @@ fn open_to_read(path: &Path) -> Result<Connection, MaintainError> {
 fn open_to_write(path: &Path) -> Result<(Claimed, Connection), MaintainError> {
     // Before anything is made beside what may be something else's.
     schema::version(path, &open_to_read(path)?)?;
-    let (claimed, connection) = open::take(path, Options::default())?;
+    // A schema of before is left as it is: bringing it up to date is a service's, and can't be undone.
+    let writer = |path: &Path, options| {
+        schema::writer(path, options).map_err(|why| OpenError::Store { path: path.to_owned(), why })
+    };
+    let (claimed, connection) = open::take(path, Options::default(), writer)?;
     // Nobody goes on after it.
     schema::move_log_at_close(&connection, true).map_err(failed(&claimed.path))?;
     Ok((claimed, connection))

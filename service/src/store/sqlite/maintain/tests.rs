@@ -136,3 +136,15 @@ async fn what_is_no_store_of_ours_is_left_as_it_is() {
     assert_eq!(fs::read(&path).unwrap(), before);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
+
+#[tokio::test]
+async fn a_store_of_an_earlier_release_stays_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("calbridge.db");
+    let raw = || Connection::open(&path).unwrap();
+    raw().execute_batch(include_str!("../../../../migrations/sqlite/0001_first.sql")).unwrap();
+    raw().execute_batch("PRAGMA application_id = 0x43414c42; PRAGMA user_version = 1").unwrap();
+    vacuum(&path).await.unwrap();
+    let version: i64 = raw().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 1, "bringing it up to date can't be undone");
+}
