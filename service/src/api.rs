@@ -1,6 +1,7 @@
 //! The gRPC surface: thin, and the only place that knows the wire's quirks. What is asked for is checked here, and
 //! every refusal is made in `errors.rs`.
 
+mod bells;
 mod booking;
 mod consume;
 mod consumer;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 use tracing::error;
 
-use self::{consume::Bells, errors::ApiError, places::Places};
+use self::{bells::Bells, errors::ApiError, places::Places};
 use crate::{
     auth::{Caller, Denied},
     clock::Clock,

@@ -6,7 +6,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::Arc,
     time::Duration,
 };
 
@@ -26,7 +26,9 @@ use tonic::{Status, Streaming};
 use tracing::Span;
 
 use super::{
-    Api, consumer,
+    Api,
+    bells::Bell,
+    consumer,
     errors::ApiError,
     mask,
     places::Place,
@@ -38,10 +40,7 @@ use super::{
 use crate::{
     auth::Caller,
     settings::{CONSUME_HEARD, CONSUME_INTERVAL, CONSUME_SPACING, HEARTBEAT_INTERVAL},
-    store::{
-        ConsumerKey, DeliveryOf, LogEntry, Micros, Outgoing, Position, Said, Store, TurnAnswer, TurnRequest,
-        time::timestamp,
-    },
+    store::{DeliveryOf, LogEntry, Micros, Outgoing, Position, Said, Store, TurnAnswer, TurnRequest, time::timestamp},
 };
 
 /// What a stream of responses is to tonic.
@@ -49,38 +48,6 @@ pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<ConsumeResponse, St
 
 /// A nack may not put an entry off for longer.
 const DELAY_MAX: Duration = Duration::from_hours(24);
-
-/// Who waits for a consumer in this process: what one client settles may be what another waits for.
-#[derive(Debug, Default)]
-pub(super) struct Bells(Mutex<HashMap<ConsumerKey, Weak<Bell>>>);
-
-/// It counts how often it was rung.
-type Bell = watch::Sender<u64>;
-
-impl Bells {
-    /// Wakes everybody who waits for this consumer.
-    pub(super) fn ring(&self, key: &ConsumerKey) {
-        if let Some(bell) = self.lock().get(key).and_then(Weak::upgrade) {
-            bell.send_modify(|rung| *rung += 1);
-        }
-    }
-
-    fn of(&self, key: &ConsumerKey) -> Arc<Bell> {
-        let mut bells = self.lock();
-        if let Some(bell) = bells.get(key).and_then(Weak::upgrade) {
-            return bell;
-        }
-        // Those of consumers that nobody waits for any more.
-        bells.retain(|_, bell| bell.strong_count() > 0);
-        let bell = Arc::new(Bell::new(0));
-        bells.insert(key.clone(), Arc::downgrade(&bell));
-        bell
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ConsumerKey, Weak<Bell>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl<S: Store> Api<S> {
     /// Begins to deliver: the first request says to whom.

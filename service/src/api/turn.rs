@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 use tracing::Span;
 
-use super::{consume::Bells, errors::ApiError, trace::read_under};
+use super::{bells::Bells, errors::ApiError, trace::read_under};
 use crate::{
     clock::Clock,
     store::{ConsumerCommand, ConsumerKey, ConsumerOutcome, DeliveryOf, Said, Store, TurnAnswer, TurnRequest},

@@ -22,6 +22,7 @@ mod replay;
 mod retention;
 mod schema;
 mod syncer;
+mod take;
 mod write;
 mod writer;
 mod young;
@@ -34,11 +35,7 @@ use uuid::Uuid;
 
 pub(super) use self::file::sync_folder;
 pub use self::open::{OpenError, Options, Synchronous};
-use self::{
-    reader::{Gate, Readers},
-    writer::Writer,
-    young::Young,
-};
+use self::{checkpoint::Gate, reader::Readers, writer::Writer, young::Young};
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand, ConsumerKey,
     ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, Floors, LineagePage, LogPage, LogPurge,
@@ -69,7 +66,7 @@ impl SqliteStore {
     /// # Errors
     /// What keeps it from being opened, and how to mend it.
     pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
-        let (file, connection) = open::take(path, options, schema::open)?;
+        let (file, connection) = take::take(path, options, schema::open)?;
         let database = file.path.clone();
         let failed = |why| OpenError::Store { path: database.clone(), why };
         let head = queries::head(&connection).map_err(failed)?;

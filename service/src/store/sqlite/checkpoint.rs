@@ -8,7 +8,10 @@ use std::{
     ffi::c_int,
     ops::Range,
     path::PathBuf,
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -19,9 +22,10 @@ use rusqlite::{
     ffi::SQLITE_IOERR_FSYNC,
     hooks::{CheckpointMode, Wal},
 };
+use tokio::sync::RwLock;
 use tracing::debug;
 
-use super::{Options, reader::Gate, schema, syncer};
+use super::{Options, schema, syncer};
 use crate::store::StoreError;
 
 /// After how many pages the writer moves the log into the file, so that it begins anew. Nearly all of it is moved aside
@@ -38,6 +42,9 @@ const URGENT: Range<i64> = CHECKPOINT_PAGES * 7 / 8..CHECKPOINT_PAGES;
 /// How long a cut of the log waits for a reader of another program's, while rounds wait for it: it is tried again when
 /// the log has grown as much once more.
 const CUT_PATIENCE: Duration = Duration::from_millis(200);
+
+/// What reads pass, and whoever cuts the log holds closed: reads under way are waited for, and no new one begins.
+pub(super) type Gate = Arc<RwLock<()>>;
 
 /// The thread. It ends when it is joined.
 #[derive(Debug)]

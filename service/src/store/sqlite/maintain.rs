@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, params};
 use tokio::task::spawn_blocking;
 
-use super::{OpenError, Options, file::Claimed, open, queries, schema};
+use super::{OpenError, Options, file::Claimed, queries, schema, take};
 use crate::store::{
     StoreError,
     maintain::{Advanced, MaintainError, Stats, Vacuumed, step},
@@ -78,7 +78,7 @@ fn open_to_write(path: &Path) -> Result<(Claimed, Connection), MaintainError> {
     let writer = |path: &Path, options| {
         schema::writer(path, options).map_err(|why| OpenError::Store { path: path.to_owned(), why })
     };
-    let (claimed, connection) = open::take(path, Options::default(), writer)?;
+    let (claimed, connection) = take::take(path, Options::default(), writer)?;
     // Nobody goes on after it.
     schema::move_log_at_close(&connection, true).map_err(failed(&claimed.path))?;
     Ok((claimed, connection))

@@ -9,12 +9,10 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tokio::{
-    sync::{RwLock, Semaphore},
-    task,
-};
+use tokio::{sync::Semaphore, task};
 
 use super::{
+    checkpoint::Gate,
     queries, schema,
     young::{View, Young},
 };
@@ -52,9 +50,6 @@ impl Deref for Snapshot<'_> {
         self.connection
     }
 }
-
-/// What reads pass, and whoever cuts the log holds closed: reads under way are waited for, and no new one begins.
-pub(super) type Gate = Arc<RwLock<()>>;
 
 /// Connections for reading, opened as they are needed.
 pub(super) struct Readers {

@@ -19,14 +19,13 @@ use tracing::error;
 
 use super::{
     OpenError, Options,
-    checkpoint::{self, Checkpointer},
+    checkpoint::{self, Checkpointer, Gate},
     clock,
     commit::{self, Done},
     consume,
     desk::Desk,
     file::Claimed,
     postings::{self, Merger, Step},
-    reader::Gate,
     replay, retention, schema,
     syncer::{self, Stored, Syncer},
     young::Young,
