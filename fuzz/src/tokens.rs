@@ -43,7 +43,8 @@ fn judge_text(text: &str) {
 /// Whatever is written is read again.
 fn judge_places(cut: &mut Cut<'_>) {
     let (one, other) = (cut.number(), cut.number());
-    let name = String::from_utf8_lossy(cut.rest()).into_owned();
+    // A NUL is in no name, and refused.
+    let name = String::from_utf8_lossy(cut.rest()).replace('\0', "");
     for position in [one, other].map(Position) {
         let read = Position::from_token(&position.to_token());
         assert_eq!(read, Some(position).filter(|position| position.0 >= 0));

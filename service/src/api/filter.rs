@@ -32,8 +32,9 @@ fn conditions<'a, T>(
     if text.len() > FILTER_BYTES {
         return Err(ApiError::InvalidField { field: "filter", why: "is longer than 8 KiB" });
     }
-    if text.contains('\0') {
-        return Err(ApiError::InvalidField { field: "filter", why: "must not hold a NUL" });
+    // No text of the store has one; PostgreSQL would take the question for damage.
+    if let Some(at) = text.find('\0') {
+        return Err(refused(text, at, "a text without a NUL"));
     }
     let mut reader = Reader { text, at: 0 };
     let mut conditions = Vec::new();
