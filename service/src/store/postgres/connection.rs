@@ -276,10 +276,13 @@ impl From<PoolError> for StoreError {
     }
 }
 
+/// For a dozen round trips to a server that may be far.
+const TELL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A server that lets us in and then says nothing must not hold up whoever waits for the connection.
 async fn tell_in_time(client: &ClientWrapper, role: Role) -> Result<(), HookError> {
     let slow = |_| Err(HookError::message("PostgreSQL does not answer"));
-    timeout(CONNECT_TIMEOUT, tell(client, role)).await.unwrap_or_else(slow)
+    timeout(TELL_TIMEOUT, tell(client, role)).await.unwrap_or_else(slow)
 }
 
 /// Tells a new connection what holds on it.

@@ -74,10 +74,12 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let closed = |_| StoreError::unavailable("closed");
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(closed)?;
-        let passed = Arc::clone(&self.gate).read_owned().await;
         let readers = Arc::clone(self);
         let stopped = |_| StoreError::unavailable("a read has stopped");
         task::spawn_blocking(move || {
+            // Waited for on this thread: a future that was let in, and that nobody polls any more, would keep the gate
+            // from ever closing again.
+            let passed = readers.gate.blocking_read();
             let done = readers.run(read);
             drop((passed, permit));
             done
