@@ -1,5 +1,5 @@
-//! A turn of a durable consumer, taken for a client that may go away meanwhile: it is taken to its end all the same,
-//! and what it hands out to nobody goes to others at once.
+//! A turn of a durable consumer, taken for a client that may go away meanwhile: it is waited for all the same, for as
+//! long as any read is, and what it hands out to nobody goes to others at once.
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use calbridge_e2e::wait;
-use calbridge_process::{Principal, Scope, Tenants};
+use calbridge_process::Scope;
 use calbridge_proto::v1::{
     ConsumeRequest, ConsumeResponse, Consumer, CreateConsumerRequest, DeadLetterPolicy, DeleteConsumerRequest,
     DeleteDeadLettersRequest, GetConsumerRequest, ListConsumersRequest, ListDeadLettersRequest, NackAction,
@@ -16,7 +16,6 @@ use calbridge_proto::v1::{
     seek_consumer_request::To,
 };
 use calbridge_service::Settings;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Channel};
@@ -24,7 +23,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     events::{created, event, golden},
-    harness::{Failure, Harness, settings},
+    harness::{Failure, Harness, allowed, bearing, settings},
 };
 
 const TENANT: &str = "acme";
@@ -264,23 +263,17 @@ async fn a_page_of_dead_letters_counts_what_its_reader_is_not_shown() {
         let item = worker.item().await;
         worker.nack(&item, NackAction::Park).await;
     }
-    wait::holds("all are dead letters", async || look(&service, "c").await.dead_letters == 45).await;
+    let are_dead = async || usize::try_from(look(&service, "c").await.dead_letters) == Ok(LETTERS);
+    wait::holds("all are dead letters", are_dead).await;
     drop(worker);
-    let reader = Principal {
-        name: "reader".to_owned(),
-        token_sha256: vec![Sha256::digest("known").into()],
-        certificates: Vec::new(),
-        scopes: [Scope::Consume].into_iter().collect(),
-        tenants: Tenants::Every,
-    };
-    let service = Harness::over(service.leave().await, Settings { principals: vec![reader], ..settings() }).await;
+    let principals = vec![allowed(Scope::Consume)];
+    let service = Harness::over(service.leave().await, Settings { principals, ..settings() }).await;
     let (tenant, consumer) = (TENANT.to_owned(), "c".to_owned());
     let mut request = ListDeadLettersRequest { tenant, consumer, page_size: 100, ..Default::default() };
     let mut seen = 0;
     loop {
-        let mut bearing = tonic::Request::new(request.clone());
-        bearing.metadata_mut().insert("authorization", "Bearer known".parse().unwrap());
-        let page = client(&service).list_dead_letters(bearing).await.unwrap().into_inner();
+        let asked = bearing("known", request.clone());
+        let page = client(&service).list_dead_letters(asked).await.unwrap().into_inner();
         let shown = page.dead_letters.iter().filter_map(|letter| letter.transition.as_ref()?.booking.as_ref());
         assert!(shown.into_iter().all(|booking| booking.description == "[masked]"));
         seen += page.dead_letters.len();

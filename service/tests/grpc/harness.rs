@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use calbridge_process::{Database, RedisSettings};
+use calbridge_process::{Database, Principal, RedisSettings, Scope, Tenants};
 use calbridge_proto::v1::{
     self, SubmitEventsRequest, SubmitEventsResponse, booking_service_client::BookingServiceClient,
     delivery_service_client::DeliveryServiceClient, ingest_service_client::IngestServiceClient,
@@ -20,13 +20,14 @@ use calbridge_service::{
     store::{
         Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand,
         ConsumerKey, ConsumerOutcome, ConsumerStatus, DeadLetter, DeliveryKey, FirstResult, Floors, LineagePage,
-        LogPage, LogPurge, LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, RowPage, Store,
-        StoreError, StoredRow, Watermarks,
+        LogPage, LogPurge, LogPurged, LogQuery, Micros, Position, Purge, Purged, Replay, Replayed, Retention,
+        RetentionPolicies, RowPage, Store, StoreError, StoredRow, Watermarks,
         sqlite::{Options, SqliteStore},
     },
     system_clock,
 };
 use calbridge_telemetry::Readiness;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::{
     net::TcpListener,
@@ -313,6 +314,24 @@ pub(crate) fn redis(urls: &[String]) -> Settings {
     Settings { redis: Some(RedisSettings { urls, ttl: Duration::from_mins(10), tls: None }), ..settings() }
 }
 
+/// Whoever bears the token `known` may do this, everywhere, and nothing else.
+pub(crate) fn allowed(scope: Scope) -> Principal {
+    Principal {
+        name: "reader".to_owned(),
+        token_sha256: vec![Sha256::digest("known").into()],
+        certificates: Vec::new(),
+        scopes: [scope].into_iter().collect(),
+        tenants: Tenants::Every,
+    }
+}
+
+/// As whoever bears this token.
+pub(crate) fn bearing<T>(token: &str, message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
+}
+
 impl Harness {
     pub(crate) async fn start() -> Self {
         Self::with(settings()).await
@@ -385,6 +404,12 @@ impl Harness {
         self.shutdown.cancel();
         self.served.await.unwrap().unwrap();
         self.folder
+    }
+
+    /// Starts again and keeps for so long.
+    pub(crate) async fn keeping(self, otherwise: Retention) -> Self {
+        let retention = Arc::new(RetentionPolicies { otherwise, ..RetentionPolicies::default() });
+        Self::over(self.leave().await, Settings { retention, ..settings() }).await
     }
 
     /// Waits for the service to end by itself.

@@ -1,26 +1,22 @@
 //! Every reason for which a call is refused, over the wire: its code, the one `ErrorInfo` that names it, and what the
 //! caller is told besides.
 
-use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, pin::Pin, time::Duration};
 
 use calbridge_e2e::wait;
-use calbridge_process::{Principal, Scope, Tenants};
+use calbridge_process::Scope;
 use calbridge_proto::v1::{
     Consumer, CreateConsumerRequest, GetBookingRequest, GetConsumerRequest, GetDeliveryRequest, ListBookingsRequest,
     PauseConsumerRequest, RefoldDeliveriesRequest, ReplayDeliveryRequest, UpdateConsumerRequest,
     WatchTransitionsRequest, consume_request, consumer_service_client::ConsumerServiceClient,
 };
-use calbridge_service::{
-    Settings,
-    store::{Retention, RetentionPolicies},
-};
-use sha2::{Digest, Sha256};
-use tonic::{Code, Request, Status};
+use calbridge_service::{Settings, store::Retention};
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::{
     events::created,
-    harness::{Failure, Harness, settings},
+    harness::{Failure, Harness, allowed, bearing, settings},
 };
 
 const TENANT: &str = "acme";
@@ -114,9 +110,7 @@ async fn purged() -> (Harness, String, [String; 2]) {
     let delivery_id = kept[0].delivery_id.clone();
     let positions = [0, 1].map(|at: usize| kept[at].booking.as_ref().unwrap().position.clone());
     let at_once = Some(Duration::ZERO);
-    let otherwise = Retention { bodies: at_once, transitions: at_once, ..Retention::default() };
-    let retention = Arc::new(RetentionPolicies { otherwise, ..RetentionPolicies::default() });
-    let service = Harness::over(service.leave().await, Settings { retention, ..settings() }).await;
+    let service = service.keeping(Retention { bodies: at_once, transitions: at_once, ..Retention::default() }).await;
     wait::holds("the log is purged", async || service.timeline("u2").await[0].transition.is_none()).await;
     (service, delivery_id, positions)
 }
@@ -252,21 +246,10 @@ async fn check_what_passes(service: Harness) -> BTreeSet<&'static str> {
 
 /// What depends on who calls.
 async fn check_who_calls() -> BTreeSet<&'static str> {
-    let reader = Principal {
-        name: "reader".to_owned(),
-        token_sha256: vec![Sha256::digest("known").into()],
-        certificates: Vec::new(),
-        scopes: [Scope::Read].into_iter().collect(),
-        tenants: Tenants::Every,
-    };
-    let guarded = Harness::with(Settings { principals: vec![reader], ..settings() }).await;
+    let guarded = Harness::with(Settings { principals: vec![allowed(Scope::Read)], ..settings() }).await;
     let (mut nobody, mut stranger) = (guarded.bookings(), guarded.bookings());
     let mut consumers = ConsumerServiceClient::new(guarded.channel.clone());
-    let bearing = |token: &str| format!("Bearer {token}").parse().unwrap();
-    let mut unknown = Request::new(booking("u1"));
-    unknown.metadata_mut().insert("authorization", bearing("guessed"));
-    let mut beyond = Request::new(create("c"));
-    beyond.metadata_mut().insert("authorization", bearing("known"));
+    let (unknown, beyond) = (bearing("guessed", booking("u1")), bearing("known", create("c")));
     let scope = Besides::Metadata("scope", "consume".to_owned());
     let seen = check(vec![
         row("TOKEN_MISSING", Code::Unauthenticated, Besides::Nothing, nobody.get_booking(booking("u1"))),

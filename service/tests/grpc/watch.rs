@@ -1,15 +1,12 @@
 //! Following the log over gRPC.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use calbridge_e2e::wait;
 use calbridge_proto::v1::{
     Trigger, WatchTransitionsRequest, WatchTransitionsResponse, watch_transitions_response::Entry,
 };
-use calbridge_service::{
-    Settings,
-    store::{Retention, RetentionPolicies},
-};
+use calbridge_service::store::Retention;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
@@ -174,9 +171,7 @@ async fn a_cursor_behind_which_something_is_purged_has_expired() {
     let (first, _) = told(&mut stream).await;
     let (last, _) = told(&mut stream).await;
     let at_once = Some(Duration::ZERO);
-    let otherwise = Retention { transitions: at_once, ..Retention::default() };
-    let retention = Arc::new(RetentionPolicies { otherwise, ..RetentionPolicies::default() });
-    let service = Harness::over(service.leave().await, Settings { retention, ..settings() }).await;
+    let service = service.keeping(Retention { transitions: at_once, ..Retention::default() }).await;
     wait::holds("the log is purged", async || service.timeline("u2").await[0].transition.is_none()).await;
 
     let expired = watch(&service, WatchTransitionsRequest { after_position: first, ..request() }).await.unwrap_err();
@@ -198,9 +193,7 @@ async fn a_cursor_behind_which_deliveries_are_purged_has_expired_for_who_reads_t
     let mut stream = watch(&service, request()).await.unwrap();
     let (first, _) = told(&mut stream).await;
     let at_once = Some(Duration::ZERO);
-    let otherwise = Retention { bodies: at_once, deliveries: at_once, transitions: None };
-    let retention = Arc::new(RetentionPolicies { otherwise, ..RetentionPolicies::default() });
-    let service = Harness::over(service.leave().await, Settings { retention, ..settings() }).await;
+    let service = service.keeping(Retention { bodies: at_once, deliveries: at_once, transitions: None }).await;
     wait::holds("they are purged", async || service.timeline("u2").await[0].delivery_id.is_empty()).await;
 
     let behind =

@@ -21,17 +21,22 @@ use tokio::{
 
 use crate::{postgres::Server, support::*};
 
+/// From now on the server refuses this where a setting has another value.
+fn demand(server: &Server, what: &str, (setting, value): (&str, &str)) {
+    let _ = server.0.query(&format!(
+        "CREATE FUNCTION demand() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF current_setting('{setting}') <> '{value}' THEN RAISE '{setting} is not {value}'; END IF;
+            RETURN NEW; END $$;
+        CREATE TRIGGER demand BEFORE {what} FOR EACH ROW EXECUTE FUNCTION demand()"
+    ));
+}
+
 #[tokio::test]
 async fn commits_are_synchronous_where_the_database_says_otherwise() {
     let server = Server::default();
     let _ = server.0.query("ALTER DATABASE postgres SET synchronous_commit = off");
     let store = server.open().await;
-    let _ = server.0.query(
-        "CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-            IF current_setting('synchronous_commit') <> 'on' THEN RAISE 'not synchronous'; END IF;
-            RETURN NEW; END $$;
-        CREATE TRIGGER told BEFORE INSERT ON deliveries FOR EACH ROW EXECUTE FUNCTION told()",
-    );
+    demand(&server, "INSERT ON deliveries", ("synchronous_commit", "on"));
     assert_eq!(outcomes(&commit(&store, &[created("u1", 1)]).await), [Applied]);
 }
 
@@ -41,12 +46,7 @@ async fn commits_stay_synchronous_when_the_server_changes_its_mind() {
     let store = server.open().await;
     commit(&store, &[created("u1", 1)]).await;
     server.0.set(&[("synchronous_commit", "off")]).await;
-    let _ = server.0.query(
-        "CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-            IF current_setting('synchronous_commit') <> 'on' THEN RAISE 'not synchronous'; END IF;
-            RETURN NEW; END $$;
-        CREATE TRIGGER told BEFORE INSERT ON deliveries FOR EACH ROW EXECUTE FUNCTION told()",
-    );
+    demand(&server, "INSERT ON deliveries", ("synchronous_commit", "on"));
     assert_eq!(outcomes(&commit(&store, &[created("u2", 1)]).await), [Applied], "on a connection of before");
 }
 
@@ -54,12 +54,9 @@ async fn commits_stay_synchronous_when_the_server_changes_its_mind() {
 async fn a_probe_writes_as_a_round_does() {
     let server = Server::default();
     let store = server.open().await;
+    demand(&server, "UPDATE ON probe", ("transaction_isolation", "read committed"));
     let _ = server.0.query(
-        "CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-            IF current_setting('transaction_isolation') <> 'read committed' THEN RAISE 'not as a round'; END IF;
-            RETURN NEW; END $$;
-        CREATE TRIGGER told BEFORE UPDATE ON probe FOR EACH ROW EXECUTE FUNCTION told();
-        ALTER DATABASE postgres SET default_transaction_isolation = serializable;
+        "ALTER DATABASE postgres SET default_transaction_isolation = serializable;
         ALTER DATABASE postgres SET default_transaction_read_only = on",
     );
     // What is said of a database holds for new connections.

@@ -1,15 +1,13 @@
 use super::*;
 
+fn query(conditions: &[Condition], order: BookingOrder) -> BookingQuery {
+    let filter = Filter(conditions.to_vec());
+    BookingQuery { tenant: "acme".into(), order, descending: false, filter, after: None, limit: 10 }
+}
+
 /// Which index leads where so many rows are behind each of two terms.
 fn lead_of(conditions: &[Condition], order: BookingOrder, rows: &[usize]) -> &'static str {
-    let query = BookingQuery {
-        tenant: "acme".into(),
-        order,
-        descending: false,
-        filter: Filter(conditions.to_vec()),
-        after: None,
-        limit: 10,
-    };
+    let query = query(conditions, order);
     let mut choice = Choice::new(&query);
     let mut counts = rows.iter();
     while choice.to_count().is_some() {
@@ -36,12 +34,6 @@ fn the_narrowest_index_leads_and_a_broad_one_is_not_sorted() {
 
 #[test]
 fn however_many_times_are_named_two_are_compared() {
-    let between = |conditions: Vec<Condition>| {
-        let filter = Filter(conditions);
-        let order = BookingOrder::StartTime;
-        let query = BookingQuery { tenant: "acme".into(), order, descending: false, filter, after: None, limit: 10 };
-        Range::of(&query).comparisons().collect::<Vec<_>>()
-    };
     let all = [
         (Comparison::GreaterOrEqual, 3),
         (Comparison::Greater, 4),
@@ -52,7 +44,8 @@ fn however_many_times_are_named_two_are_compared() {
     ];
     let told = |these: &[(Comparison, Micros)]| {
         let conditions = these.iter().map(|(comparison, time)| Condition::StartTime(*comparison, *time));
-        between(conditions.chain([Condition::UpdateTime(Comparison::Less, 1)]).collect())
+        let conditions: Vec<_> = conditions.chain([Condition::UpdateTime(Comparison::Less, 1)]).collect();
+        Range::of(&query(&conditions, BookingOrder::StartTime)).comparisons().collect::<Vec<_>>()
     };
     let (from, to) = (Comparison::GreaterOrEqual, Comparison::LessOrEqual);
     assert_eq!(told(&all[..5]), [(from, 5), (to, 8)]);

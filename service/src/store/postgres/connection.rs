@@ -34,6 +34,8 @@ use crate::store::StoreError;
 
 /// For a connection to be made: TCP, TLS, password.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For a new connection to be told what holds on it: a dozen round trips to a server that may be far.
+const TELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a free connection of a pool. A round that waits longer helps no caller.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two tries of the first connection.
@@ -275,9 +277,6 @@ impl From<PoolError> for StoreError {
         }
     }
 }
-
-/// For a dozen round trips to a server that may be far.
-const TELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server that lets us in and then says nothing must not hold up whoever waits for the connection.
 async fn tell_in_time(client: &ClientWrapper, role: Role) -> Result<(), HookError> {

@@ -43,7 +43,8 @@ const URGENT: Range<i64> = CHECKPOINT_PAGES * 7 / 8..CHECKPOINT_PAGES;
 /// the log has grown as much once more.
 const CUT_PATIENCE: Duration = Duration::from_millis(200);
 
-/// What reads pass, and whoever cuts the log holds closed: reads under way are waited for, and no new one begins.
+/// What reads pass, and whoever cuts the log holds closed: reads under way are waited for, and no new one begins. It is
+/// fair, or reads that overlap would keep it open.
 pub(super) type Gate = Arc<RwLock<()>>;
 
 /// The thread. It ends when it is joined.
