@@ -30,9 +30,7 @@ use super::{
     bells::Bell,
     consumer,
     errors::ApiError,
-    mask,
-    places::Place,
-    read,
+    mask, read,
     trace::Outlet,
     turn::{Turns, released},
     watch::recorded,
@@ -87,6 +85,7 @@ impl<S: Store> Api<S> {
                 bells: Arc::clone(&self.bells),
                 key,
                 clock: self.replays.clock,
+                _place: place,
             }),
             requests,
             reading: true,
@@ -101,7 +100,6 @@ impl<S: Store> Api<S> {
             cursor: kept.cursor,
             silent_since: Instant::now(),
             stopping: self.stopping.clone(),
-            _place: place,
         };
         Ok(stream::unfold(Some(client), step).boxed())
     }
@@ -135,7 +133,6 @@ struct Client<S: Store> {
     cursor: Position,
     silent_since: Instant,
     stopping: CancellationToken,
-    _place: Place,
 }
 
 /// The next response; none at the end, and none behind a refusal.

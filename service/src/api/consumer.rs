@@ -74,9 +74,12 @@ impl<S: Store> Api<S> {
     }
 
     async fn show(&self, key: ConsumerKey) -> Result<v1::Consumer, ApiError> {
+        self.status(key).await.map(shown)
+    }
+
+    async fn status(&self, key: ConsumerKey) -> Result<ConsumerStatus, ApiError> {
         let name = key.1.clone();
-        let status = read(self.store.consumer(key)).await?.ok_or(ApiError::ConsumerNotFound { name })?;
-        Ok(shown(status))
+        read(self.store.consumer(key)).await?.ok_or(ApiError::ConsumerNotFound { name })
     }
 
     async fn count(&self, key: ConsumerKey, command: ConsumerCommand) -> Result<i32, ApiError> {
@@ -87,9 +90,11 @@ impl<S: Store> Api<S> {
     }
 
     /// Behind which position a consumer is to go on.
-    async fn place(&self, whose: &str, recorded: bool, to: Option<To>) -> Result<Position, ApiError> {
+    async fn place(&self, whose: &str, choices: &ConsumerChoices, to: Option<To>) -> Result<Position, ApiError> {
         match to {
-            Some(To::AfterPosition(position)) => whole_log(&*self.store, whose, (&position, recorded)).await,
+            Some(To::AfterPosition(position)) => {
+                whole_log(&*self.store, whose, (&position, choices.means_recorded())).await
+            }
             Some(To::Time(time)) => read(self.store.position_before(micros(&time))).await,
             Some(To::Head(true)) => read(self.store.head()).await,
             Some(To::Beginning(true)) => Ok(Position(0)),
@@ -121,7 +126,7 @@ impl<S: Store> ConsumerService for Api<S> {
                 return Err(ApiError::InvalidField { field: "after_position", why }.into());
             }
         };
-        let cursor = self.place(&asked.tenant, choices.recorded, Some(to)).await?;
+        let cursor = self.place(&asked.tenant, &choices, Some(to)).await?;
         let now = (self.replays.clock)();
         let consumer = Consumer {
             key: key.clone(),
@@ -197,8 +202,8 @@ impl<S: Store> ConsumerService for Api<S> {
     ) -> Result<Response<SeekConsumerResponse>, Status> {
         let (caller, SeekConsumerRequest { tenant, name, to }) = open(request);
         let key = key(&caller, &tenant, &name)?;
-        let recorded = self.show(key.clone()).await?.include_recorded;
-        let to = self.place(&key.0, recorded, to).await?;
+        let choices = self.status(key.clone()).await?.consumer.choices;
+        let to = self.place(&key.0, &choices, to).await?;
         let consumer = self.change(key, ConsumerCommand::Seek(to, (self.replays.clock)())).await?;
         Ok(Response::new(SeekConsumerResponse { consumer }))
     }

@@ -1,15 +1,17 @@
-//! A turn of a durable consumer, taken for a client that may go away meanwhile: it is waited for all the same, for as
-//! long as any read is, and what it hands out to nobody goes to others at once.
+//! A turn of a durable consumer, taken for a client that may go away meanwhile, or that has waited long enough: it is
+//! taken to its end all the same, and what it hands out to nobody goes to others at once.
 
 use std::sync::Arc;
 
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
-use tracing::Span;
+use tracing::{Instrument, Span};
 
-use super::{bells::Bells, errors::ApiError, trace::read_under};
+use super::{bells::Bells, errors::ApiError, places::Place, trace::read_under};
 use crate::{
     clock::Clock,
-    store::{ConsumerCommand, ConsumerKey, ConsumerOutcome, DeliveryOf, Said, Store, TurnAnswer, TurnRequest},
+    store::{
+        ConsumerCommand, ConsumerKey, ConsumerOutcome, DeliveryOf, Said, Store, StoreError, TurnAnswer, TurnRequest,
+    },
 };
 
 /// Where the turns of one consumer are taken for one of its clients.
@@ -18,6 +20,8 @@ pub(super) struct Turns<S> {
     pub(super) bells: Arc<Bells>,
     pub(super) key: ConsumerKey,
     pub(super) clock: Clock,
+    /// The client's, until nothing of it is under way: so there are no more of these than there are places.
+    pub(super) _place: Place,
 }
 
 /// An answer on its way. Dropped before it is taken, it lets go of what it hands out.
@@ -34,19 +38,20 @@ impl<S: Store> Turns<S> {
         request: TurnRequest,
     ) -> Result<Option<TurnAnswer>, ApiError> {
         let (answer, answered) = oneshot::channel();
-        let (turns, span) = (Arc::clone(self), span.clone());
-        tokio::spawn(async move {
+        let turns = Arc::clone(self);
+        let turn = async move {
             let command = ConsumerCommand::Turn(request);
-            let done = read_under(&span, turns.store.command_consumer(turns.key.clone(), command)).await;
+            let done = turns.store.command_consumer(turns.key.clone(), command).await;
             let done = done.map(|outcome| match outcome {
                 ConsumerOutcome::Turned(taken) => Some(Answer { turns, taken: Some(taken) }),
                 _ => None,
             });
             // Where nobody waits any more it is dropped.
             let _ = answer.send(done);
-        });
-        // The runtime ends.
-        let done = answered.await.unwrap_or(Err(ApiError::ShuttingDown))?;
+        };
+        tokio::spawn(turn.instrument(span.clone()));
+        let ending = |_| Err(StoreError::unavailable("the service is ending"));
+        let done = read_under(span, async { answered.await.unwrap_or_else(ending) }).await?;
         Ok(done.and_then(|mut answer| answer.taken.take()))
     }
 

@@ -43,11 +43,13 @@ impl<S: Store> Api<S> {
         let place = self.places.take(&caller)?;
         // Before the head is asked for: what comes in between is told.
         let head = self.store.follow();
-        let (begin, newest) = self.begin(whose, &request).await?;
-        let query = LogQuery { tenant: Arc::from(whose), after: begin, filter, recorded: request.include_recorded };
+        let tenant = Arc::from(whose);
+        let mut query = LogQuery { tenant, after: Position(0), filter, recorded: request.include_recorded };
+        let newest = read(self.store.head()).await?;
+        query.after = self.begin(&query, &request, newest).await?;
         // A cursor that is named has seen what was there: nothing behind it may be gone.
         let purged = match request.after_position.as_str() {
-            "" => read(self.store.watermarks(whose)).await?.of_log(request.include_recorded),
+            "" => read(self.store.watermarks(whose)).await?.of_log(query.means_recorded()),
             _ => Position(0),
         };
         let watch = Watch {
@@ -61,7 +63,7 @@ impl<S: Store> Api<S> {
             end: request.stop_at_head.then_some(newest),
             purged,
             waiting: VecDeque::new(),
-            due: request.from_head.then_some(begin),
+            due: request.from_head.then_some(newest),
             silent_since: Instant::now(),
             heartbeat: None,
             stopping: self.stopping.clone(),
@@ -70,15 +72,17 @@ impl<S: Store> Api<S> {
         Ok(stream::unfold(Some(watch), step).boxed())
     }
 
-    /// Behind which position a watch begins, and where the log stands.
-    async fn begin(&self, whose: &str, request: &WatchTransitionsRequest) -> Result<(Position, Position), ApiError> {
-        let newest = read(self.store.head()).await?;
-        match (request.after_position.is_empty(), request.from_head) {
-            (true, from_head) => Ok((if from_head { newest } else { Position(0) }, newest)),
-            (false, false) => {
-                Ok((whole_log(&*self.store, whose, (&request.after_position, request.include_recorded)).await?, newest))
-            }
-            (false, true) => {
+    /// Behind which position a watch begins, of a log that stands at `newest`.
+    async fn begin(
+        &self,
+        query: &LogQuery,
+        request: &WatchTransitionsRequest,
+        newest: Position,
+    ) -> Result<Position, ApiError> {
+        match (request.after_position.as_str(), request.from_head) {
+            ("", from_head) => Ok(if from_head { newest } else { Position(0) }),
+            (position, false) => whole_log(&*self.store, &query.tenant, (position, query.means_recorded())).await,
+            (_, true) => {
                 let why = "must be empty where from_head is set";
                 Err(ApiError::InvalidField { field: "after_position", why })
             }
@@ -208,18 +212,18 @@ pub(super) async fn recorded(position: Position, delivery: Delivery) -> Result<R
     Ok(RecordedDelivery { position: position.to_token(), delivery: Some(delivery), event })
 }
 
-/// A position that a caller names, behind which nothing of a tenant's log is purged, with the deliveries that change no
-/// booking or without them.
+/// A position that a caller names, behind which nothing is purged of a tenant's log that it means: with deliveries that
+/// change no booking or without them.
 pub(super) async fn whole_log<S: Store>(
     store: &S,
     tenant: &str,
-    (position, recorded): (&str, bool),
+    (position, means_recorded): (&str, bool),
 ) -> Result<Position, ApiError> {
     let invalid = |why| ApiError::InvalidField { field: "after_position", why };
     let after = Position::from_token(position).ok_or(invalid("must be a position that this service answered"))?;
     if after > read(store.head()).await? {
         return Err(invalid("lies behind the end of this log: is it of another store, or of before a restore?"));
     }
-    let earliest = read(store.watermarks(tenant)).await?.of_log(recorded);
+    let earliest = read(store.watermarks(tenant)).await?.of_log(means_recorded);
     if after < earliest { Err(ApiError::CursorExpired { earliest }) } else { Ok(after) }
 }

@@ -52,6 +52,13 @@ pub struct ConsumerChoices {
     pub blocks: bool,
 }
 
+impl ConsumerChoices {
+    /// Whether it means deliveries that change no booking at all: they were asked for, and the filter leaves some.
+    pub(crate) fn means_recorded(&self) -> bool {
+        self.recorded && self.filter.means_recorded()
+    }
+}
+
 /// A consumer as it is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Consumer {

@@ -75,6 +75,13 @@ pub enum LogCondition {
     Uid(String),
 }
 
+impl LogQuery {
+    /// Whether it means deliveries that change no booking at all: they were asked for, and the filter leaves some.
+    pub(crate) fn means_recorded(&self) -> bool {
+        self.recorded && self.filter.means_recorded()
+    }
+}
+
 impl LogEntry {
     /// The booking that it speaks of; empty where it speaks of none.
     #[must_use]

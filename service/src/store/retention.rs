@@ -12,7 +12,7 @@ pub use calbridge_process::Retention;
 use uuid::Uuid;
 
 pub use self::log::{CONSUMER_LAG_MAX, LogKeepers, LogPurge, LogPurged};
-use super::{Micros, Position, clock::SKEW, mentioned};
+use super::{LogFilter, Micros, Position, clock::SKEW, mentioned};
 
 /// Rows of one chunk: some milliseconds of a writer, which ingest waits behind.
 pub const PURGE_ROWS_MAX: usize = 256;
@@ -59,7 +59,7 @@ pub struct Purge {
 pub struct Floors {
     /// Of those that read transitions, which all do.
     pub transitions: Option<Position>,
-    /// Of those that read deliveries which change no booking as well.
+    /// Of those that mean deliveries which change no booking as well.
     pub deliveries: Option<Position>,
 }
 
@@ -201,10 +201,28 @@ pub(crate) fn timelines(gone: &[Candidate]) -> Vec<&str> {
     uids
 }
 
+impl Floors {
+    /// With one more consumer, or several alike, that have read up to `cursor`.
+    pub(crate) fn held_at(self, cursor: Position, means_recorded: bool) -> Self {
+        let lower = |floor: Option<Position>| Some(floor.map_or(cursor, |floor| floor.min(cursor)));
+        Self {
+            transitions: lower(self.transitions),
+            deliveries: if means_recorded { lower(self.deliveries) } else { self.deliveries },
+        }
+    }
+
+    /// The same for consumers as a store keeps them: the text of their filter, and whether deliveries were asked for.
+    /// What can't be read may mean all there is.
+    pub(crate) fn held_as_kept(self, cursor: Position, filter: &str, recorded: bool) -> Self {
+        let means_recorded = LogFilter::decode(filter).is_none_or(|filter| filter.means_recorded());
+        self.held_at(cursor, recorded && means_recorded)
+    }
+}
+
 impl Watermarks {
     /// Up to where a reader of the log finds less than was in it.
-    pub(crate) fn of_log(self, recorded: bool) -> Position {
-        if recorded { self.transitions.max(self.deliveries) } else { self.transitions }
+    pub(crate) fn of_log(self, means_recorded: bool) -> Position {
+        if means_recorded { self.transitions.max(self.deliveries) } else { self.transitions }
     }
 
     pub(crate) fn of(self, what: Purgeable) -> Position {

@@ -1,5 +1,7 @@
 //! Durable consumers over gRPC.
 
+mod untold;
+
 use std::time::Duration;
 
 use calbridge_e2e::wait;
@@ -225,26 +227,6 @@ async fn what_fails_too_often_is_a_dead_letter_that_can_be_replayed_or_deleted()
         now.dead_letters + now.in_flight + now.waiting == 0
     })
     .await;
-}
-
-#[tokio::test]
-async fn what_is_handed_to_a_client_that_has_gone_meanwhile_goes_to_others_at_once() {
-    let service = Harness::start().await;
-    let ack_wait = Some(prost_types::Duration { seconds: 600, nanos: 0 });
-    make(&service, Consumer { ack_wait, ..named("c") }).await.unwrap();
-    service.submit(created("u1")).await.unwrap();
-    service.control.telling.send_replace(false);
-    let gone = Worker::open(&service, "c", 1).await;
-    wait::holds("it is out", async || look(&service, "c").await.in_flight == 1).await;
-    drop(gone);
-    // On the same connection: the service hears of the end first.
-    for _ in 0..20 {
-        look(&service, "c").await;
-    }
-    service.control.telling.send_replace(true);
-    let mut other = Worker::open(&service, "c", 1).await;
-    let item = wait::within("the entry, before its lease has ended", other.item()).await;
-    assert_eq!((uid(&item), item.delivery_count), ("u1", 2));
 }
 
 #[tokio::test]

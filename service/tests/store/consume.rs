@@ -313,6 +313,9 @@ pub(crate) async fn the_floor_is_the_least_cursor(backend: &impl Backend) {
     assert_eq!(floors(TENANT).await, of(first, Some(first)));
     let _ = command(&store, "d", ConsumerCommand::Delete(None)).await;
     assert_eq!(floors(TENANT).await, of(store.head().await.unwrap(), None));
+    let filter = Arc::new(LogFilter(vec![LogCondition::EventTypeId(7)]));
+    create(&store, "e", ConsumerChoices { recorded: true, filter, ..choices() }).await;
+    assert_eq!(floors(TENANT).await, of(Position(0), None), "what its filter means of deliveries is none");
     assert_eq!(floors("other").await, Floors::default());
 }
 

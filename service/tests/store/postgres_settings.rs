@@ -127,3 +127,23 @@ async fn a_server_that_lets_in_and_says_nothing_more_holds_nobody_up_for_long() 
     stalls.store(false, Ordering::SeqCst);
     assert_eq!(outcomes(&commit(&store, &[cancelled("u1", 2)]).await), [Applied]);
 }
+
+#[tokio::test]
+async fn a_host_that_falls_silent_is_left_for_the_next() {
+    let server = Server::default();
+    let silent = [false, true].map(|stalls| Arc::new(AtomicBool::new(stalls)));
+    let first = stalling(server.0.address(), Arc::clone(&silent[0])).await;
+    let second = stalling(server.0.address(), Arc::clone(&silent[1])).await;
+    let url = server.0.url_by(first).replacen(&first.to_string(), &format!("{first},{second}"), 1);
+    let store = PostgresStore::open(&url, Options::default()).await.unwrap();
+    commit(&store, &[created("u1", 1)]).await;
+    for (time, which) in (2..).zip([0, 1, 0]) {
+        silent[which].store(true, Ordering::SeqCst);
+        silent[1 - which].store(false, Ordering::SeqCst);
+        server.0.cut_connections();
+        // The first round may meet the end of its connection.
+        let _ = store.commit(batch(&[created(&format!("cut{time}"), time)])).await;
+        let uid = format!("u{time}");
+        assert_eq!(outcomes(&commit(&store, &[created(&uid, time)]).await), [Applied], "{which} is silent");
+    }
+}

@@ -35,13 +35,9 @@ struct KeptDead {
 impl Kept {
     pub(super) fn floors(&self) -> BTreeMap<String, Floors> {
         let mut floors: BTreeMap<String, Floors> = BTreeMap::new();
-        let lower = |floor: Option<Position>, cursor| Some(floor.map_or(cursor, |floor| floor.min(cursor)));
         for consumer in self.consumers.values().map(|kept| &kept.consumer) {
             let of = floors.entry(consumer.key.0.to_string()).or_default();
-            of.transitions = lower(of.transitions, consumer.cursor);
-            if consumer.choices.recorded {
-                of.deliveries = lower(of.deliveries, consumer.cursor);
-            }
+            *of = of.held_at(consumer.cursor, consumer.choices.means_recorded());
         }
         floors
     }

@@ -16,13 +16,13 @@ impl Kept {
         let behind = |end| (Bound::Excluded(query.after), Bound::Included(end));
         let made = self.transitions.range(behind(end));
         let transitions = read(made.map(|(position, made)| (*position, self.meant(query, *position, made))), end);
-        let recorded = (query.recorded && query.filter.means_recorded()).then(|| {
+        let recorded = query.means_recorded().then(|| {
             let kept = self.deliveries.range(behind(transitions.through));
             let of_tenant = kept.filter(|(_, delivery)| delivery.shown.tenant == *query.tenant);
             let entries = of_tenant.map(|(position, delivery)| (*position, self.recorded(query, *position, delivery)));
             read(entries, transitions.through)
         });
-        log::page(end, transitions, recorded, self.watermarks(&query.tenant).of_log(query.recorded))
+        log::page(end, transitions, recorded, self.watermarks(&query.tenant).of_log(query.means_recorded()))
     }
 
     /// What stands at a position, whosesoever.

@@ -3,13 +3,9 @@
 //! A connection goes back to its pool only when its work ended well. One whose work failed, or was given up half way,
 //! is closed: the server then undoes what it had begun.
 
-use std::{
-    fmt, fs,
-    ops::Deref,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+mod hosts;
+
+use std::{fmt, fs, ops::Deref, sync::Arc, time::Duration};
 
 use deadpool_postgres::{
     ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod,
@@ -20,20 +16,14 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::{
-    AsyncMessage, Client, Config, Connection, Error, NoTls, Socket,
-    config::Host,
-    error::SqlState,
-    tls::{MakeTlsConnect, NoTlsStream},
-};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{Config, config::Host, error::SqlState};
 use tracing::warn;
 
+pub(super) use self::hosts::Stream;
+use self::hosts::{HOSTS_MAX, Hosts, Pooled};
 use super::{OpenError, error};
 use crate::store::StoreError;
 
-/// For a connection to be made: TCP, TLS, password.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For a new connection to be told what holds on it: a dozen round trips to a server that may be far.
 const TELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a free connection of a pool. A round that waits longer helps no caller.
@@ -77,19 +67,13 @@ pub(super) struct Address {
     pub(super) config: Config,
     /// What the URL says of TLS, where connections are to have it.
     pub(super) said: Option<Tls>,
-    tls: Option<Arc<ClientConfig>>,
+    pub(super) hosts: Arc<Hosts>,
 }
 
 /// Connections for one kind of work.
 #[derive(Clone)]
 pub(super) struct Connections {
     pool: Pool,
-}
-
-/// What comes in on a connection of nobody's pool.
-pub(super) enum Stream {
-    Plain(Box<Connection<Socket, NoTlsStream>>),
-    Tls(Box<Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>>),
 }
 
 /// A connection on loan.
@@ -108,15 +92,14 @@ impl Address {
         if config.get_hosts().is_empty() {
             return Err(refuse("it names no host"));
         }
+        if config.get_hosts().len() > HOSTS_MAX {
+            return Err(refuse("it names more than four hosts"));
+        }
         // Credentials end at the first @: what is behind it of a password would be shown as the server's name.
         if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
             return Err(refuse("a host has an @ in its name; write %40 for each @ of a user's name or password"));
         }
-        config
-            .application_name("calbridge-service")
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_user_timeout(USER_TIMEOUT)
-            .keepalives_idle(USER_TIMEOUT);
+        config.application_name("calbridge-service").tcp_user_timeout(USER_TIMEOUT).keepalives_idle(USER_TIMEOUT);
         let is_far = config.get_hosts().iter().any(|host| !is_here(host));
         let tls = match said.mode.as_deref() {
             Some("disable") => None,
@@ -130,7 +113,7 @@ impl Address {
             Some(_) => tokio_postgres::config::SslMode::Require,
             None => tokio_postgres::config::SslMode::Disable,
         });
-        Ok(Self { config, said: tls.is_some().then_some(said), tls })
+        Ok(Self { said: tls.is_some().then_some(said), hosts: Arc::new(Hosts::of(&config, tls)), config })
     }
 
     /// `database|schema` as telemetry has it; the schema is the one that the connection finds first.
@@ -149,50 +132,21 @@ impl Address {
         (host, self.config.get_ports().first().copied().unwrap_or(5432))
     }
 
-    /// A connection that belongs to no pool, and the stream that whoever holds it must drive.
-    pub(super) async fn connect(&self) -> Result<(Client, Stream), StoreError> {
-        let slow = |_| StoreError::unavailable("PostgreSQL does not answer");
-        if let Some(tls) = &self.tls {
-            let connector = MakeRustlsConnect::new(tls.as_ref().clone());
-            let connected = timeout(CONNECT_TIMEOUT, self.config.connect(connector)).await.map_err(slow)?;
-            let (client, stream) = connected?;
-            return Ok((client, Stream::Tls(Box::new(stream))));
-        }
-        let (client, stream) = timeout(CONNECT_TIMEOUT, self.config.connect(NoTls)).await.map_err(slow)??;
-        Ok((client, Stream::Plain(Box::new(stream))))
-    }
-
     /// A pool of at most so many connections, opened as they are needed.
     pub(super) fn connections(&self, role: Role, most: usize) -> Result<Connections, OpenError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = match &self.tls {
-            Some(tls) => {
-                let connector = MakeRustlsConnect::new(tls.as_ref().clone());
-                Manager::from_config(self.config.clone(), connector, recycling)
-            }
-            None => Manager::from_config(self.config.clone(), NoTls, recycling),
-        };
+        let manager = Manager::from_connect(self.config.clone(), Pooled(Arc::clone(&self.hosts)), recycling);
         let pool = Pool::builder(manager)
             .max_size(most)
             // The one that was used last: what its server process needs is in the caches.
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT_TIMEOUT))
-            .create_timeout(Some(CONNECT_TIMEOUT))
+            .create_timeout(Some(self.hosts.limit()))
             .post_create(Hook::async_fn(move |client: &mut ClientWrapper, _| Box::pin(tell_in_time(client, role))))
             .build()
             .map_err(|error| OpenError::Address { why: error.to_string() })?;
         Ok(Connections { pool })
-    }
-}
-
-impl Stream {
-    /// The next message that nobody asked for; none at the end.
-    pub(super) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<AsyncMessage, Error>>> {
-        match self {
-            Self::Plain(stream) => stream.poll_message(context),
-            Self::Tls(stream) => stream.poll_message(context),
-        }
     }
 }
 
@@ -267,13 +221,12 @@ impl fmt::Debug for Connections {
 impl From<PoolError> for StoreError {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => error.into(),
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
             PoolError::Closed => Self::unavailable("closed"),
             PoolError::Timeout(TimeoutType::Wait) => Self::unavailable("every connection to PostgreSQL is taken"),
             PoolError::Timeout(_) => Self::unavailable("PostgreSQL does not answer"),
-            PoolError::PostCreateHook(_) | PoolError::NoRuntimeSpecified => {
-                Self::unavailable("a new connection to PostgreSQL failed")
-            }
+            PoolError::PostCreateHook(HookError::Message(why)) => Self::unavailable(why),
+            PoolError::NoRuntimeSpecified => Self::unavailable("a new connection to PostgreSQL failed"),
         }
     }
 }

@@ -133,7 +133,7 @@ impl Drop for Aborting {
 }
 
 async fn listen(address: &Address, told: &Arc<Notify>) -> Result<Listening, StoreError> {
-    let (client, stream) = address.connect().await?;
+    let (client, stream) = address.hosts.open().await?;
     let connection = Aborting(tokio::spawn(hear(stream, Arc::clone(told))));
     let listen = format!("LISTEN {CHANNEL}");
     let slow = |_| StoreError::unavailable("PostgreSQL does not answer");

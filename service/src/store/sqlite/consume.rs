@@ -387,11 +387,16 @@ fn letter(row: &Row<'_>) -> Result<DeadLetter, StoreError> {
 
 /// Up to where all consumers of each tenant have read.
 pub(super) fn floors(connection: &Connection) -> Result<BTreeMap<String, Floors>, StoreError> {
-    const SELECT: &str = "SELECT tenant, min(cursor), min(cursor) FILTER (WHERE recorded) FROM consumers
-        GROUP BY tenant";
-    let floor = |row: &Row<'_>, column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(Position));
-    let read = |row: &Row<'_>| Ok((row.get(0)?, Floors { transitions: floor(row, 1)?, deliveries: floor(row, 2)? }));
-    Ok(connection.prepare_cached(SELECT)?.query_map([], read)?.collect::<Result<_, _>>()?)
+    const SELECT: &str = "SELECT tenant, min(cursor), filter, recorded FROM consumers
+        GROUP BY tenant, filter, recorded";
+    let mut select = connection.prepare_cached(SELECT)?;
+    let mut rows = select.query([])?;
+    let mut floors: BTreeMap<String, Floors> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let of = floors.entry(row.get(0)?).or_default();
+        *of = of.held_as_kept(Position(row.get(1)?), &row.get::<_, String>(2)?, row.get(3)?);
+    }
+    Ok(floors)
 }
 
 /// Behind where whatever was committed at a time or later lies.

@@ -18,7 +18,7 @@ fn tls_is_needed_beyond_this_machine_unless_it_is_declined() {
         ("postgres://u@localhost/d?sslmode=verify-full&connect_timeout=3", true),
         ("postgresql://u@localhost/d?sslmode=require", true),
     ] {
-        assert_eq!(Address::read(url).unwrap().tls.is_some(), tls, "{url}");
+        assert_eq!(Address::read(url).unwrap().said.is_some(), tls, "{url}");
     }
 }
 
@@ -34,6 +34,7 @@ fn what_is_no_address_is_refused_without_being_repeated() {
         "postgres://u:hunter2@localhost/d?sslmode=verify-full&sslrootcert=/is/not/there",
         "postgres://u:hunter2@localhost/d?sslmode=verify-full&sslcert=/is/not/there",
         "postgres:///d",
+        "postgres://u:hunter2@localhost,localhost,localhost,localhost,localhost/d",
     ] {
         let why = refused(url);
         assert!(why.starts_with("--database-url"), "{url}: {why}");

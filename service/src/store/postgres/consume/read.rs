@@ -203,14 +203,15 @@ pub(in crate::store::postgres) async fn dead_letters(
 
 /// Up to where all consumers of each tenant have read.
 pub(in crate::store::postgres) async fn floors(client: &ClientWrapper) -> Result<BTreeMap<String, Floors>, StoreError> {
-    const SELECT: &str = "SELECT tenant, min(cursor), min(cursor) FILTER (WHERE recorded) FROM consumers
-        GROUP BY tenant";
+    const SELECT: &str = "SELECT tenant, min(cursor), filter, recorded FROM consumers
+        GROUP BY tenant, filter, recorded";
     let select = client.prepare_cached(SELECT).await?;
-    let floor = |row: &Row, column| Ok::<_, Error>(row.try_get::<_, Option<i64>>(column)?.map(Position));
-    let read = |row: &Row| -> Result<_, Error> {
-        Ok((row.try_get(0)?, Floors { transitions: floor(row, 1)?, deliveries: floor(row, 2)? }))
-    };
-    Ok(client.query(&select, &[]).await?.iter().map(read).collect::<Result<_, _>>()?)
+    let mut floors: BTreeMap<String, Floors> = BTreeMap::new();
+    for row in client.query(&select, &[]).await? {
+        let of = floors.entry(row.try_get(0)?).or_default();
+        *of = of.held_as_kept(Position(row.try_get(1)?), row.try_get(2)?, row.try_get(3)?);
+    }
+    Ok(floors)
 }
 
 /// Behind where whatever was committed at a time or later lies. A round trip for each halving of the log: some thirty.

@@ -34,7 +34,7 @@ const CHUNK: usize = 64;
 /// The page behind a position.
 pub(in crate::store::postgres) async fn page(client: &ClientWrapper, query: &LogQuery) -> Result<LogPage, StoreError> {
     super::at_once(client, async {
-        let purged = retention::watermarks(client, &query.tenant).await?.of_log(query.recorded);
+        let purged = retention::watermarks(client, &query.tenant).await?.of_log(query.means_recorded());
         let end = super::head(client).await?;
         Ok(LogPage { purged, ..within(client, query, end).await? })
     })
@@ -50,11 +50,8 @@ pub(in crate::store::postgres) async fn within(
 ) -> Result<LogPage, StoreError> {
     let end = end.max(query.after);
     let transitions = transitions(client, query, reach(client, query.after, end).await?).await?;
-    let recorded = if query.recorded && query.filter.means_recorded() {
-        Some(recorded(client, query, transitions.through).await?)
-    } else {
-        None
-    };
+    let recorded =
+        if query.means_recorded() { Some(recorded(client, query, transitions.through).await?) } else { None };
     Ok(log::page(end, transitions, recorded, Position::default()))
 }
 

@@ -26,11 +26,11 @@ pub(in crate::store::sqlite) fn page(
     query: &LogQuery,
     through: Position,
 ) -> Result<LogPage, StoreError> {
-    let purged = retention::watermarks(snapshot, &query.tenant)?.of_log(query.recorded);
+    let purged = retention::watermarks(snapshot, &query.tenant)?.of_log(query.means_recorded());
     let end = through.min(snapshot.head).max(query.after);
     let transitions = transitions(snapshot, query, end)?;
-    let recorded = query.recorded && query.filter.means_recorded();
-    let recorded = recorded.then(|| recorded_deliveries(snapshot, query, transitions.through)).transpose()?;
+    let recorded =
+        query.means_recorded().then(|| recorded_deliveries(snapshot, query, transitions.through)).transpose()?;
     Ok(log::page(end, transitions, recorded, purged))
 }
 

@@ -1,0 +1,191 @@
+//! Connecting to one of the hosts that a URL names: whichever takes writes. Each is tried by itself, with a time of its
+//! own: the client knows no bound for one that takes a connection and then says nothing.
+
+use std::{
+    future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use deadpool_postgres::Connect;
+use futures_util::{FutureExt, future::BoxFuture};
+use rustls::ClientConfig;
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_postgres::{
+    AsyncMessage, Client, Config, Connection, Error, NoTls, Socket,
+    config::{Host, TargetSessionAttrs},
+    tls::{MakeTlsConnect, NoTlsStream},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::warn;
+
+use crate::store::StoreError;
+
+/// For a connection to be made to one of them: TCP, TLS, password.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Hosts of one URL.
+pub(super) const HOSTS_MAX: usize = 4;
+
+/// Where the database may be.
+pub(in crate::store::postgres) struct Hosts {
+    /// A configuration for each.
+    each: Vec<Config>,
+    tls: Option<Arc<ClientConfig>>,
+    /// The one that took the last connection; behind it, where it took none.
+    first: AtomicUsize,
+}
+
+/// As a pool connects to them.
+pub(super) struct Pooled(pub(super) Arc<Hosts>);
+
+/// What comes in on a connection of nobody's pool.
+pub(in crate::store::postgres) enum Stream {
+    Plain(Box<Connection<Socket, NoTlsStream>>),
+    Tls(Box<Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>>),
+}
+
+impl Hosts {
+    /// Those of a configuration.
+    pub(super) fn of(config: &Config, tls: Option<Arc<ClientConfig>>) -> Self {
+        let each = match config.get_hosts() {
+            // As it is: it may name an address beside its host.
+            [_] => vec![config.clone()],
+            hosts => (0..hosts.len()).map(|index| alone(config, index)).collect(),
+        };
+        Self { each, tls, first: AtomicUsize::new(0) }
+    }
+
+    /// For a connection to be made, whichever host takes it.
+    pub(super) fn limit(&self) -> Duration {
+        CONNECT_TIMEOUT * u32::try_from(self.each.len()).unwrap_or(u32::MAX)
+    }
+
+    /// A connection that belongs to no pool, and the stream that whoever holds it must drive.
+    pub(in crate::store::postgres) async fn open(&self) -> Result<(Client, Stream), StoreError> {
+        let slow = |_| StoreError::unavailable("PostgreSQL does not answer");
+        Ok(timeout(self.limit(), self.first_of_them()).await.map_err(slow)??)
+    }
+
+    /// Where all are silent it ends with its caller's own limit.
+    async fn first_of_them(&self) -> Result<(Client, Stream), Error> {
+        let count = self.each.len();
+        let first = self.first.load(Ordering::Relaxed);
+        let mut refused = None;
+        for index in (first..first + count).map(|index| index % count) {
+            // Before the look: whoever waits may have less time than all of them take.
+            self.first.store(index + 1, Ordering::Relaxed);
+            match timeout(CONNECT_TIMEOUT, self.connect(&self.each[index])).await {
+                Ok(Ok(connected)) => {
+                    self.first.store(index, Ordering::Relaxed);
+                    return Ok(connected);
+                }
+                Ok(Err(error)) => refused = Some(error),
+                Err(_) => {}
+            }
+        }
+        match refused {
+            Some(error) => Err(error),
+            None => future::pending().await,
+        }
+    }
+
+    async fn connect(&self, config: &Config) -> Result<(Client, Stream), Error> {
+        if let Some(tls) = &self.tls {
+            let (client, stream) = config.connect(MakeRustlsConnect::new(tls.as_ref().clone())).await?;
+            return Ok((client, Stream::Tls(Box::new(stream))));
+        }
+        let (client, stream) = config.connect(NoTls).await?;
+        Ok((client, Stream::Plain(Box::new(stream))))
+    }
+}
+
+impl Connect for Pooled {
+    fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
+        async move {
+            let (client, stream) = self.0.first_of_them().await?;
+            let driven = tokio::spawn(async move {
+                if let Err(error) = stream.drive().await {
+                    warn!(%error, "a connection to PostgreSQL broke");
+                }
+            });
+            Ok((client, driven))
+        }
+        .boxed()
+    }
+}
+
+impl Stream {
+    /// The next message that nobody asked for; none at the end.
+    pub(in crate::store::postgres) fn poll_message(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<AsyncMessage, Error>>> {
+        match self {
+            Self::Plain(stream) => stream.poll_message(context),
+            Self::Tls(stream) => stream.poll_message(context),
+        }
+    }
+
+    /// Until its client is gone.
+    async fn drive(self) -> Result<(), Error> {
+        match self {
+            Self::Plain(stream) => stream.await,
+            Self::Tls(stream) => stream.await,
+        }
+    }
+}
+
+/// The configuration with one of its hosts, which must take writes: one of several may be a standby.
+fn alone(of: &Config, index: usize) -> Config {
+    let mut config = Config::new();
+    match &of.get_hosts()[index] {
+        Host::Tcp(name) => config.host(name),
+        #[cfg(unix)]
+        Host::Unix(path) => config.host_path(path),
+    };
+    if let Some(address) = of.get_hostaddrs().get(index) {
+        config.hostaddr(*address);
+    }
+    if let Some(port) = of.get_ports().get(index).or(of.get_ports().first()) {
+        config.port(*port);
+    }
+    if let Some(user) = of.get_user() {
+        config.user(user);
+    }
+    if let Some(password) = of.get_password() {
+        config.password(password);
+    }
+    if let Some(name) = of.get_dbname() {
+        config.dbname(name);
+    }
+    if let Some(options) = of.get_options() {
+        config.options(options);
+    }
+    if let Some(name) = of.get_application_name() {
+        config.application_name(name);
+    }
+    if let Some(limit) = of.get_connect_timeout() {
+        config.connect_timeout(*limit);
+    }
+    if let Some(limit) = of.get_tcp_user_timeout() {
+        config.tcp_user_timeout(*limit);
+    }
+    if let Some(interval) = of.get_keepalives_interval() {
+        config.keepalives_interval(interval);
+    }
+    if let Some(retries) = of.get_keepalives_retries() {
+        config.keepalives_retries(retries);
+    }
+    config
+        .ssl_mode(of.get_ssl_mode())
+        .ssl_negotiation(of.get_ssl_negotiation())
+        .keepalives(of.get_keepalives())
+        .keepalives_idle(of.get_keepalives_idle())
+        .channel_binding(of.get_channel_binding())
+        .target_session_attrs(TargetSessionAttrs::ReadWrite);
+    config
+}
