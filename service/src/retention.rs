@@ -108,7 +108,7 @@ impl<'a, S: Store> Run<'a, S> {
 
     /// As they are now: consumers come, and go back, while a run lasts.
     async fn keepers(&self) -> Result<LogKeepers, StoreError> {
-        let floors = self.of.store.floors().await?;
+        let floors = self.of.store.floors(None).await?;
         let floors = floors.into_iter().filter_map(|(tenant, floors)| Some((tenant, floors.transitions?))).collect();
         Ok(LogKeepers { policies: Arc::clone(&self.of.policies), floors })
     }
@@ -120,7 +120,9 @@ impl<'a, S: Store> Run<'a, S> {
             let began = Instant::now();
             let floor = match what {
                 Purgeable::Bodies => None,
-                Purgeable::Deliveries => self.of.store.floors().await?.get(tenant).and_then(|floors| floors.deliveries),
+                Purgeable::Deliveries => {
+                    self.of.store.floors(Some(tenant)).await?.get(tenant).and_then(|floors| floors.deliveries)
+                }
             };
             let purge = Purge { tenant: tenant.into(), what, period, floor, now: self.now };
             let Purged { rows, more } = self.of.store.purge(purge).await?;

@@ -250,8 +250,9 @@ pub trait Store: Send + Sync + 'static {
     /// What is gone of a tenant's.
     fn watermarks(&self, tenant: &str) -> impl Future<Output = Result<Watermarks, StoreError>> + Send;
 
-    /// Up to where all consumers of each tenant have read; those without one are left out.
-    fn floors(&self) -> impl Future<Output = Result<BTreeMap<String, Floors>, StoreError>> + Send;
+    /// Up to where all consumers of each tenant have read, or of the one that is named; tenants without any are left out.
+    fn floors(&self, tenant: Option<&str>)
+    -> impl Future<Output = Result<BTreeMap<String, Floors>, StoreError>> + Send;
 
     /// Does what is asked of a consumer, in one transaction. What it hands out is on stable storage; what it was told
     /// need not be yet: of that a crash may take back the last moment, and it is handed out again.

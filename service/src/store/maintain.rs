@@ -184,6 +184,18 @@ pub enum MaintainError {
         /// What is wrong, and the mend.
         why: String,
     },
+    /// The server would pass over our tables, and call that a success.
+    #[error(
+        "{place}: user {user} may not vacuum {tables}; run this as their owner (from version 17 on MAINTAIN is enough)"
+    )]
+    NotTheirs {
+        /// Which database.
+        place: String,
+        /// As whom it was asked.
+        user: String,
+        /// Their names.
+        tables: String,
+    },
     /// The head can't be moved so far.
     #[error("--by = {by}: a head moves by 1 to {HEAD_STEP_MAX} at a time, and this one stands at {head}")]
     Step {

@@ -186,8 +186,8 @@ impl Store for MemoryStore {
         Ok(self.kept()?.watermarks(tenant))
     }
 
-    async fn floors(&self) -> Result<BTreeMap<String, Floors>, StoreError> {
-        Ok(self.kept()?.floors())
+    async fn floors(&self, tenant: Option<&str>) -> Result<BTreeMap<String, Floors>, StoreError> {
+        Ok(self.kept()?.floors(tenant))
     }
 
     async fn command_consumer(

@@ -356,8 +356,9 @@ impl Store for PostgresStore {
         self.read(move |client| async move { retention::watermarks(client, &tenant).await }.boxed()).await
     }
 
-    async fn floors(&self) -> Result<BTreeMap<String, Floors>, StoreError> {
-        self.read(|client| consume::read::floors(client).boxed()).await
+    async fn floors(&self, tenant: Option<&str>) -> Result<BTreeMap<String, Floors>, StoreError> {
+        let tenant = tenant.map(str::to_owned);
+        self.read(move |client| async move { consume::read::floors(client, tenant.as_deref()).await }.boxed()).await
     }
 
     async fn command_consumer(

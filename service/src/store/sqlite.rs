@@ -248,8 +248,9 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| retention::watermarks(connection, &tenant)).await
     }
 
-    async fn floors(&self) -> Result<BTreeMap<String, Floors>, StoreError> {
-        self.readers.read(|connection| consume::floors(connection)).await
+    async fn floors(&self, tenant: Option<&str>) -> Result<BTreeMap<String, Floors>, StoreError> {
+        let tenant = tenant.map(str::to_owned);
+        self.readers.read(move |connection| consume::floors(connection, tenant.as_deref())).await
     }
 
     async fn command_consumer(

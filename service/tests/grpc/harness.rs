@@ -230,8 +230,8 @@ impl Store for Controlled {
         self.store.watermarks(tenant).await
     }
 
-    async fn floors(&self) -> Result<BTreeMap<String, Floors>, StoreError> {
-        self.store.floors().await
+    async fn floors(&self, tenant: Option<&str>) -> Result<BTreeMap<String, Floors>, StoreError> {
+        self.store.floors(tenant).await
     }
 
     async fn command_consumer(

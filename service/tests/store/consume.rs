@@ -298,7 +298,12 @@ pub(crate) async fn a_deleted_consumer_leaves_nothing(backend: &impl Backend) {
 
 pub(crate) async fn the_floor_is_the_least_cursor(backend: &impl Backend) {
     let store = backend.open().await;
-    let floors = async |tenant: &str| store.floors().await.unwrap().get(tenant).copied().unwrap_or_default();
+    let floors = async |tenant: &str| {
+        let (all, one) = (store.floors(None).await.unwrap(), store.floors(Some(tenant)).await.unwrap());
+        let of_all: BTreeMap<_, _> = all.into_iter().filter(|(whose, _)| whose == tenant).collect();
+        assert_eq!(one, of_all);
+        one.get(tenant).copied().unwrap_or_default()
+    };
     assert_eq!(floors(TENANT).await, Floors::default());
     commit(&store, &[created("u1", 1), created("u2", 2)]).await;
     create(&store, "c", choices()).await;

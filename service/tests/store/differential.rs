@@ -201,7 +201,8 @@ impl<S: Store> Both<S> {
         let rows = ask!(self.purge(purge.clone())).rows;
         self.purged[usize::from(what == Purgeable::Deliveries)] += rows;
         ask!(self.watermarks(tenant));
-        ask!(self.floors());
+        ask!(self.floors(None::<&str>));
+        ask!(self.floors(Some(tenant)));
     }
 
     /// From its beginning, or from anywhere.

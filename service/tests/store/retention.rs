@@ -273,7 +273,7 @@ pub(crate) async fn transitions_wait_for_their_readers(backend: &impl Backend) {
     commit_aged(&store, 120, &[foreign]).await;
     let second = commit_aged(&store, 100, &[cancelled("u1", 2)]).await[0].first.position;
     commit_aged(&store, 80, &[created("u2", 2)]).await;
-    assert_eq!(store.floors().await.unwrap(), BTreeMap::new());
+    assert_eq!(store.floors(None).await.unwrap(), BTreeMap::new());
     let start = Position::default();
     let unread = |floor| log_past(TENANT, 90, start, &[(TENANT, floor)]);
     let year = LogPurge { period: CONSUMER_LAG_MAX, ..unread(start) };

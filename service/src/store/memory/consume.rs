@@ -33,9 +33,10 @@ struct KeptDead {
 }
 
 impl Kept {
-    pub(super) fn floors(&self) -> BTreeMap<String, Floors> {
+    pub(super) fn floors(&self, tenant: Option<&str>) -> BTreeMap<String, Floors> {
         let mut floors: BTreeMap<String, Floors> = BTreeMap::new();
-        for consumer in self.consumers.values().map(|kept| &kept.consumer) {
+        let consumers = self.consumers.values().map(|kept| &kept.consumer);
+        for consumer in consumers.filter(|consumer| tenant.is_none_or(|tenant| *consumer.key.0 == *tenant)) {
             let of = floors.entry(consumer.key.0.to_string()).or_default();
             *of = of.held_at(consumer.cursor, consumer.choices.means_recorded());
         }

@@ -62,6 +62,9 @@ pub(in crate::store) async fn backup(
 pub(in crate::store) async fn vacuum(url: &str) -> Result<Vacuumed, MaintainError> {
     let desk = Desk::open(url, Role::Reader).await?;
     desk.unbind().await?;
+    if let Some((user, tables)) = measure::closed_to_vacuum(&desk.lease).await.map_err(|why| desk.failed(why))? {
+        return Err(MaintainError::NotTheirs { place: desk.place, user, tables });
+    }
     let work = async {
         let before = measure::on_disk(&desk.lease).await?;
         for table in measure::tables(&desk.lease).await? {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use calbridge_process::crash::{self, Point};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params, params_from_iter};
 
 use super::{
     desk::Desk,
@@ -385,12 +385,14 @@ fn letter(row: &Row<'_>) -> Result<DeadLetter, StoreError> {
     })
 }
 
-/// Up to where all consumers of each tenant have read.
-pub(super) fn floors(connection: &Connection) -> Result<BTreeMap<String, Floors>, StoreError> {
-    const SELECT: &str = "SELECT tenant, min(cursor), filter, recorded FROM consumers
+/// Up to where all consumers of each tenant have read, or of the one that is named.
+pub(super) fn floors(connection: &Connection, tenant: Option<&str>) -> Result<BTreeMap<String, Floors>, StoreError> {
+    const ALL: &str = "SELECT tenant, min(cursor), filter, recorded FROM consumers
         GROUP BY tenant, filter, recorded";
-    let mut select = connection.prepare_cached(SELECT)?;
-    let mut rows = select.query([])?;
+    const OF_ONE: &str = "SELECT tenant, min(cursor), filter, recorded FROM consumers WHERE tenant = ?1
+        GROUP BY tenant, filter, recorded";
+    let mut select = connection.prepare_cached(if tenant.is_some() { OF_ONE } else { ALL })?;
+    let mut rows = select.query(params_from_iter(tenant))?;
     let mut floors: BTreeMap<String, Floors> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let of = floors.entry(row.get(0)?).or_default();

@@ -201,13 +201,21 @@ pub(in crate::store::postgres) async fn dead_letters(
     }
 }
 
-/// Up to where all consumers of each tenant have read.
-pub(in crate::store::postgres) async fn floors(client: &ClientWrapper) -> Result<BTreeMap<String, Floors>, StoreError> {
-    const SELECT: &str = "SELECT tenant, min(cursor), filter, recorded FROM consumers
+/// Up to where all consumers of each tenant have read, or of the one that is named.
+pub(in crate::store::postgres) async fn floors(
+    client: &ClientWrapper,
+    tenant: Option<&str>,
+) -> Result<BTreeMap<String, Floors>, StoreError> {
+    const ALL: &str = "SELECT tenant, min(cursor), filter, recorded FROM consumers
         GROUP BY tenant, filter, recorded";
-    let select = client.prepare_cached(SELECT).await?;
+    const OF_ONE: &str = "SELECT tenant, min(cursor), filter, recorded FROM consumers WHERE tenant = $1
+        GROUP BY tenant, filter, recorded";
+    let rows = match &tenant {
+        Some(tenant) => client.query(&client.prepare_cached(OF_ONE).await?, &[tenant]).await?,
+        None => client.query(&client.prepare_cached(ALL).await?, &[]).await?,
+    };
     let mut floors: BTreeMap<String, Floors> = BTreeMap::new();
-    for row in client.query(&select, &[]).await? {
+    for row in rows {
         let of = floors.entry(row.try_get(0)?).or_default();
         *of = of.held_as_kept(Position(row.try_get(1)?), row.try_get(2)?, row.try_get(3)?);
     }

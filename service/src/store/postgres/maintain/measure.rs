@@ -56,6 +56,21 @@ pub(super) async fn tables(client: &ClientWrapper) -> Result<Vec<String>, StoreE
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
+/// Who we are, and those of our tables that we may not vacuum, if there are any: the server only warns of them.
+pub(super) async fn closed_to_vacuum(client: &ClientWrapper) -> Result<Option<(String, String)>, StoreError> {
+    const SELECT: &str = "SELECT current_user::text, string_agg(c.relname, ', ' ORDER BY c.relname)
+        FROM pg_class c, pg_database d
+        WHERE c.relnamespace = (SELECT current_schema()::regnamespace) AND c.relname = ANY($1) AND c.relkind = 'r'
+            AND d.datname = current_database()
+            AND NOT pg_has_role(c.relowner, 'USAGE') AND NOT pg_has_role(d.datdba, 'USAGE')
+            AND CASE WHEN current_setting('server_version_num')::int < 170000 THEN true
+                ELSE NOT has_table_privilege(c.oid, 'MAINTAIN') END
+        HAVING count(*) > 0";
+    let tables: Vec<_> = schema::tables().collect();
+    let found = client.query_opt(SELECT, &[&tables]).await?;
+    found.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+}
+
 /// Our tables, with what they keep out of line, and their indexes; the largest first.
 async fn relations(client: &ClientWrapper) -> Result<Vec<Relation>, StoreError> {
     const SELECT: &str = "WITH ours AS (
