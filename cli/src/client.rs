@@ -1,6 +1,6 @@
 //! The gRPC connection of the reading commands, and their errors in words that say what to do.
 
-use std::{path::PathBuf, time::Duration};
+use std::{error::Error as _, path::PathBuf, time::Duration};
 
 use anyhow::anyhow;
 use calbridge_process::{Access, Credentials, ServiceOptions, is_https, service_access};
@@ -11,7 +11,7 @@ use calbridge_proto::v1::{
 use clap::{Args, builder::BoolishValueParser};
 use http::{Uri, header::AUTHORIZATION};
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
@@ -193,10 +193,25 @@ fn bounded(endpoint: Endpoint) -> Endpoint {
     endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT)
 }
 
-/// The service's refusal in one line: its message, and the reason that scripts can match.
+/// The service's refusal in one line: its message, and the reason that scripts can match. What no service has said, but
+/// whatever lies between, is told with its causes.
 pub(crate) fn refused(status: &Status) -> anyhow::Error {
-    match status.get_details_error_info() {
-        Some(info) => anyhow!("{} ({})", status.message(), info.reason),
-        None => anyhow!("{} ({:?})", status.message(), status.code()),
+    if let Some(info) = status.get_details_error_info() {
+        return anyhow!("{} ({})", status.message(), info.reason);
     }
+    let mut why = format!("{} ({:?})", status.message(), status.code());
+    let mut said = status.message().to_owned();
+    let mut cause = status.source();
+    while let Some(of_it) = cause {
+        // A cause often says what is said already.
+        if of_it.to_string() != said {
+            said = of_it.to_string();
+            why = format!("{why}: {said}");
+        }
+        cause = of_it.source();
+    }
+    if status.code() == Code::Unknown {
+        why.push_str("; if that port speaks TLS, --service must begin with https://");
+    }
+    anyhow!(why)
 }

@@ -121,7 +121,7 @@ impl Store for Moody {
         rows(tenant: Option<String>, after: Option<BookingKey>, limit: usize) -> RowPage;
         next_tenant(behind: &str) -> Option<String>;
         watermarks(tenant: &str) -> Watermarks;
-        floors() -> BTreeMap<String, Floors>;
+        floors(tenant: Option<&str>) -> BTreeMap<String, Floors>;
         consumer(key: ConsumerKey) -> Option<ConsumerStatus>;
         consumers(tenant: Option<String>, after: Option<ConsumerKey>, limit: usize) -> Vec<ConsumerStatus>;
         dead_letters(key: ConsumerKey, after: Position, limit: usize) -> Vec<DeadLetter>;

@@ -132,6 +132,12 @@ async fn a_token_is_made_kept_as_a_hash_and_used() {
         .run()
         .await;
     assert!(doubted.code == Some(1) && doubted.stderr.contains("certificate"), "{}", doubted.stderr);
+    let in_the_clear = Start::new("calbridge")
+        .arg("list")
+        .env("CALBRIDGE_SERVICE", format!("http://{}", service.listening().grpc()))
+        .run()
+        .await;
+    assert!(in_the_clear.code == Some(1) && in_the_clear.stderr.contains("https://"), "{}", in_the_clear.stderr);
     service.stop().await;
 }
 
