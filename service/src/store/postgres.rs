@@ -95,12 +95,12 @@ impl PostgresStore {
         let address = Address::read(url)?;
         let (host, port) = address.server();
         let server = format!("{host}:{port}");
-        let place = Place::of_server(address.database(), host, port);
         // A pool of its own: a migration takes off the bounds that hold on a connection.
         let first = address.connections(Role::Reader, 1)?;
         let lease = first.first(options.patience, &server).await?;
         open::check_durability(&lease).await;
         schema::migrate(&lease, &server).await?;
+        let place = Place::of_server(&open::namespace(&lease, address.database()).await, host, port);
         Ok(Self {
             readers: address.connections(Role::Reader, options.readers)?,
             confirmers: address.connections(Role::Reader, CONFIRMERS)?,

@@ -147,3 +147,11 @@ async fn a_host_that_falls_silent_is_left_for_the_next() {
         assert_eq!(outcomes(&commit(&store, &[created(&uid, time)]).await), [Applied], "{which} is silent");
     }
 }
+
+#[tokio::test]
+async fn telemetry_names_the_schema_that_is_worked_in() {
+    let server = Server::default();
+    let _ = server.0.query("CREATE SCHEMA bookings; ALTER DATABASE postgres SET search_path = bookings");
+    let shown = format!("{:?}", server.open().await);
+    assert!(shown.contains("namespace: \"postgres|bookings\""), "{shown}");
+}

@@ -116,7 +116,7 @@ impl Address {
         Ok(Self { said: tls.is_some().then_some(said), hosts: Arc::new(Hosts::of(&config, tls)), config })
     }
 
-    /// `database|schema` as telemetry has it; the schema is the one that the connection finds first.
+    /// The database's name.
     pub(super) fn database(&self) -> &str {
         self.config.get_dbname().or(self.config.get_user()).unwrap_or_default()
     }

@@ -68,6 +68,13 @@ pub enum OpenError {
     },
 }
 
+/// `database|schema`, as telemetry has it; the schema is the one that connections find first.
+pub(super) async fn namespace(client: &ClientWrapper, database: &str) -> String {
+    let found =
+        client.query_one("SELECT current_schema()::text", &[]).await.and_then(|row| row.try_get::<_, String>(0));
+    found.map_or_else(|_| database.to_owned(), |schema| format!("{database}|{schema}"))
+}
+
 /// Says what would make a commit less than stable storage.
 pub(super) async fn check_durability(client: &ClientWrapper) {
     let ask = async |name: &str| -> Option<String> {
