@@ -35,7 +35,8 @@ pub(crate) struct Origin {
     pub(crate) void: bool,
 }
 
-/// The origin of `uid`'s lineage, where `link` reads the link of a booking: as far back as [`LINEAGE_MAX`] steps lead.
+/// The origin of `uid`'s lineage, where `link` reads the link of a booking: the farthest of [`LINEAGE_MAX`] bookings,
+/// itself among them.
 ///
 /// A cycle has no booking that no other precedes; all that lead into it then answer its least uid, whichever they
 /// entered it by.
@@ -54,7 +55,8 @@ pub(crate) fn origin<E>(uid: &str, mut link: impl FnMut(&str) -> Result<Option<L
             let least = path.drain(entered..).min().unwrap_or(link.uid);
             return Ok(Origin { uid: least, void });
         }
-        if path.len() > LINEAGE_MAX {
+        // As many as a page of them holds: so a booking stands in its own lineage.
+        if path.len() == LINEAGE_MAX {
             return Ok(Origin { uid: path.swap_remove(here), void });
         }
         places.insert(link.uid.clone(), path.len());
@@ -101,8 +103,8 @@ mod tests {
     fn the_walk_is_bounded() {
         let link = |n: usize| link(&format!("{}", n - 1), LinkEvidence::RescheduleUid, false);
         let links = (1..3_000).map(|n| (format!("{n}"), link(n))).collect();
-        assert_eq!(origin_of(&links, "1000"), "0");
-        assert_eq!(origin_of(&links, "2999"), format!("{}", 2_999 - LINEAGE_MAX));
+        assert_eq!(origin_of(&links, "999"), "0");
+        assert_eq!(origin_of(&links, "2999"), format!("{}", 3_000 - LINEAGE_MAX));
     }
 
     #[test]

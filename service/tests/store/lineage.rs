@@ -162,4 +162,20 @@ pub(crate) async fn a_lineage_is_bounded(backend: &impl Backend) {
         commit(&store, round).await;
     }
     assert_eq!(store.lineage(TENANT, "u00007", 0).await.unwrap().bookings.len(), LINEAGE_MAX);
+    // And so is a chain, of whose last nothing behind it is in sight.
+    let name = |n: usize| format!("c{n:05}");
+    let told: Vec<_> =
+        (0..LINEAGE_MAX + 1).map(|n| rescheduled(&name(n + 1), &name(n), i64::try_from(count + n).unwrap())).collect();
+    for round in told.chunks(200) {
+        commit(&store, round).await;
+    }
+    let mut shown = Vec::new();
+    loop {
+        let page = store.lineage(TENANT, &name(LINEAGE_MAX + 1), shown.len()).await.unwrap();
+        shown.extend(page.bookings.into_iter().map(|booking| booking.uid));
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(shown, (2..=LINEAGE_MAX + 1).map(name).collect::<Vec<_>>(), "itself among them");
 }
