@@ -34,6 +34,8 @@ pub enum Outcome {
     Half,
     /// Files may grow by so many bytes more, then there is no space on the disk.
     Full(u64),
+    /// It begins when the misfortune is over.
+    Stall,
     /// It fails with this number.
     Error(nix::errno::Errno),
 }
@@ -90,6 +92,7 @@ impl Fault {
         let (outcome, room) = match self.outcome {
             Outcome::Half => (-1, 0),
             Outcome::Full(room) => (-2, room),
+            Outcome::Stall => (-3, 0),
             Outcome::Error(number) => (i64::from(number as i32), 0),
         };
         let mut rest = outcome.to_le_bytes().to_vec();

@@ -38,6 +38,7 @@ enum {
 enum {
     HALF = -1, /* of what is to be written or read only a part is */
     FULL = -2, /* files may grow by `room` bytes more, then there is no space */
+    STALL = -3, /* it begins when there is no such rule any more */
 };
 
 /* One misfortune. Of no kind of calls: none. */
@@ -147,14 +148,32 @@ static int ends(const char *path, const char *ending) {
     return length <= path_length && strcmp(path + path_length - length, ending) == 0;
 }
 
+/* Waits until no rule has a call stand still. */
+static void stand_still(int call, const char *path) {
+    for (int waited = 0, waits = 1; waits; waited = 1) {
+        pthread_mutex_lock(&lock);
+        waits = 0;
+        for (int at = 0; at < RULES; at++) {
+            struct rule *rule = &control->rules[at];
+            if (!(__atomic_load_n(&rule->calls, __ATOMIC_ACQUIRE) & call) || !ends(path, rule->ending)) continue;
+            if (rule->outcome != STALL) continue;
+            if (!waited) rule->hits++;
+            waits = 1;
+        }
+        pthread_mutex_unlock(&lock);
+        if (waits) usleep(1000);
+    }
+}
+
 /* What is to become of a call: 0 where nothing is to. Of HALF and FULL `count` says how much may be done. */
 static int misfortune(int call, const char *path, uint64_t growth, size_t *count) {
     int outcome = 0;
+    stand_still(call, path);
     pthread_mutex_lock(&lock);
     for (int at = 0; at < RULES && outcome == 0; at++) {
         struct rule *rule = &control->rules[at];
         if (!(__atomic_load_n(&rule->calls, __ATOMIC_ACQUIRE) & call) || !ends(path, rule->ending)) continue;
-        if (rule->times == 0 || (rule->outcome == HALF && *count < 2)) continue;
+        if (rule->outcome == STALL || rule->times == 0 || (rule->outcome == HALF && *count < 2)) continue;
         if (rule->spared > 0) {
             rule->spared--;
             continue;

@@ -1,15 +1,25 @@
 //! `SQLite`'s disk. There is no spool behind it here: what the store does not keep is refused.
 
+use std::time::Duration;
+
 use calbridge_e2e::{
     chance::{self, Chance},
     disk::{Call, Disk, Fault, Outcome},
-    system::{Plan, System, TENANT, readiness_of},
-    v1::ListBookingsRequest,
+    system::{Plan, SECRET, System, TENANT, readiness_of},
+    v1::{
+        ConsumeRequest, Consumer, CreateConsumerRequest, ListBookingsRequest, WatchTransitionsRequest,
+        consume_request::{Open, Request},
+        consume_response::Response,
+        consumer_service_client::ConsumerServiceClient,
+        watch_transitions_response::Entry,
+    },
     wait,
 };
 use nix::errno::Errno;
+use tokio::time::timeout;
+use tokio_stream::StreamExt as _;
 
-use super::{Books, SOME, flow, said};
+use super::{Books, SOME, flow, flow::created, said};
 
 /// Ends a program whose disk did not take what it was to keep.
 const EXIT_DISK: i32 = 74;
@@ -98,6 +108,45 @@ async fn a_database_that_can_t_be_written_costs_no_webhook_while_its_log_can() {
     let mut books = Books::default();
     books.enter(flow.stop().await);
     books.close(system).await;
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_to_the_disk_is_told_to_nobody() {
+    /// Longer than a service waits before it looks whether a consumer has something new.
+    const LOOK: Duration = Duration::from_secs(2);
+    let disk = Disk::new(Chance::new(1));
+    let plan = Plan::new().data_on(&disk).adapter("--forward-deadline", "20s").adapter("--shutdown-grace", "30s");
+    let system = plan.start().await;
+    let consumer = Consumer { tenant: TENANT.to_owned(), name: "c".to_owned(), ..Consumer::default() };
+    let mut consumers = ConsumerServiceClient::new(system.api().channel());
+    let made = CreateConsumerRequest { consumer: Some(consumer), from_head: true, ..CreateConsumerRequest::default() };
+    consumers.create_consumer(made).await.unwrap();
+    let open = Open { tenant: TENANT.to_owned(), consumer: "c".to_owned(), max_in_flight: 0 };
+    let open = ConsumeRequest { request: Some(Request::Open(open)) };
+    let requests = tokio_stream::iter([open]).chain(tokio_stream::pending());
+    let consumed = consumers.consume(requests).await.unwrap().into_inner();
+    let mut consumed = consumed.filter_map(|answer| match answer.unwrap().response {
+        Some(Response::Item(item)) => Some(item.transition.unwrap().uid),
+        _ => None,
+    });
+    let stall = disk.strike(&Fault::of(&[Call::SyncFile], Outcome::Stall).at("-wal"));
+    let sender = system.sender();
+    let sending = tokio::spawn(async move { sender.send(TENANT, SECRET, created("u1")).await.outcome() });
+    wait::until("it is written", || std::future::ready((stall.hits() > 0).then_some(()))).await;
+    let request = WatchTransitionsRequest { tenant: TENANT.to_owned(), ..WatchTransitionsRequest::default() };
+    let watched = system.api().bookings().watch_transitions(request).await.unwrap().into_inner();
+    let mut watched = watched.filter_map(|answer| match answer.unwrap().entry {
+        Some(Entry::Transition(transition)) => Some(transition.uid),
+        _ => None,
+    });
+    let told = timeout(LOOK, async {
+        tokio::select! { watched = watched.next() => watched, consumed = consumed.next() => consumed }
+    });
+    assert!(told.await.is_err() && !sending.is_finished(), "a power cut could still take it back");
+    drop(stall);
+    assert_eq!(wait::within("its answer", sending).await.unwrap(), "applied");
+    assert_eq!(wait::within("the watch", watched.next()).await.as_deref(), Some("u1"));
+    assert_eq!(wait::within("the consumer", consumed.next()).await.as_deref(), Some("u1"));
 }
 
 /// The disk does not take what it is to keep, once, and says so. The service ends and says why. Whoever starts it again
