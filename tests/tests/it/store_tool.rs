@@ -156,7 +156,7 @@ async fn a_vacuum_gives_room_back() {
     let Kind::Postgres(postgres) = &server else { panic!("a server") };
     let analyzed = "SELECT count(*) FROM pg_class WHERE relname = 'deliveries' AND reltuples = 1";
     assert_eq!(postgres.query(analyzed), "1", "the planner knows the tables");
-    postgres.query("CREATE ROLE worker LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO worker");
+    let _ = postgres.query("CREATE ROLE worker LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO worker");
     let url = server.url(FIRST).replacen("://postgres@", "://worker@", 1);
     let refused = tool(&url, "vacuum").run().await;
     assert_eq!(refused.code, Some(1), "the server would only warn");

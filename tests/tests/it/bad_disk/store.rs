@@ -124,8 +124,8 @@ async fn what_is_on_its_way_to_the_disk_is_told_to_nobody() {
     let open = Open { tenant: TENANT.to_owned(), consumer: "c".to_owned(), max_in_flight: 0 };
     let open = ConsumeRequest { request: Some(Request::Open(open)) };
     let requests = tokio_stream::iter([open]).chain(tokio_stream::pending());
-    let consumed = consumers.consume(requests).await.unwrap().into_inner();
-    let mut consumed = consumed.filter_map(|answer| match answer.unwrap().response {
+    let handed_out = consumers.consume(requests).await.unwrap().into_inner();
+    let mut handed_out = handed_out.filter_map(|answer| match answer.unwrap().response {
         Some(Response::Item(item)) => Some(item.transition.unwrap().uid),
         _ => None,
     });
@@ -140,13 +140,13 @@ async fn what_is_on_its_way_to_the_disk_is_told_to_nobody() {
         _ => None,
     });
     let told = timeout(LOOK, async {
-        tokio::select! { watched = watched.next() => watched, consumed = consumed.next() => consumed }
+        tokio::select! { uid = watched.next() => uid, uid = handed_out.next() => uid }
     });
     assert!(told.await.is_err() && !sending.is_finished(), "a power cut could still take it back");
     drop(stall);
     assert_eq!(wait::within("its answer", sending).await.unwrap(), "applied");
     assert_eq!(wait::within("the watch", watched.next()).await.as_deref(), Some("u1"));
-    assert_eq!(wait::within("the consumer", consumed.next()).await.as_deref(), Some("u1"));
+    assert_eq!(wait::within("the consumer", handed_out.next()).await.as_deref(), Some("u1"));
 }
 
 /// The disk does not take what it is to keep, once, and says so. The service ends and says why. Whoever starts it again
