@@ -250,7 +250,7 @@ pub trait Store: Send + Sync + 'static {
     /// What is gone of a tenant's.
     fn watermarks(&self, tenant: &str) -> impl Future<Output = Result<Watermarks, StoreError>> + Send;
 
-    /// Up to where all consumers of each tenant have read, or of the one that is named; tenants without any are left out.
+    /// Up to where all consumers of each tenant have read, or of the one that is named; those without any are left out.
     fn floors(&self, tenant: Option<&str>)
     -> impl Future<Output = Result<BTreeMap<String, Floors>, StoreError>> + Send;
 

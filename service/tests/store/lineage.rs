@@ -165,7 +165,7 @@ pub(crate) async fn a_lineage_is_bounded(backend: &impl Backend) {
     // And so is a chain, of whose last nothing behind it is in sight.
     let name = |n: usize| format!("c{n:05}");
     let told: Vec<_> =
-        (0..LINEAGE_MAX + 1).map(|n| rescheduled(&name(n + 1), &name(n), i64::try_from(count + n).unwrap())).collect();
+        (0..=LINEAGE_MAX).map(|n| rescheduled(&name(n + 1), &name(n), i64::try_from(count + n).unwrap())).collect();
     for round in told.chunks(200) {
         commit(&store, round).await;
     }
