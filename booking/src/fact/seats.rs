@@ -56,13 +56,13 @@ pub(super) fn movers(payload: &BookingPayload) -> impl Iterator<Item = Email> {
 
 /// Who takes a seat, with its reference. Where `attendeeSeatId` names the only one it is that of the first listed, for
 /// Cal.com's direct path lists those who sit there already behind. The queue says beside each person which seat is
-/// whose.
+/// whose, and whose the named one is may have left before the queue looked.
 fn sitters(payload: &BookingPayload) -> Vec<(Email, &str)> {
     let (mut people, named) = (listed(payload), payload.attendee_seat_id.as_str());
     if named.is_empty() {
         return people;
     }
-    if people.iter().any(|(_, seat)| *seat == named) {
+    if people.iter().any(|(_, seat)| !seat.is_empty()) {
         people.retain(|(_, seat)| !seat.is_empty());
         return people;
     }

@@ -190,6 +190,23 @@ fn the_queue_gives_each_seat_to_whose_it_is() {
     assert_eq!(seats(&world, "u2"), pairs(&[two[0], ("b@a.example", "s3")]), "and nobody has the seat of another");
 }
 
+/// The queue looks when it sends: by then whoever took the seat may have left, and others sit there.
+#[test]
+fn the_queue_gives_nobody_the_seat_of_who_has_left() {
+    let sits = |email: &str, seat: &str| vec![PersonPayload { seat_uid: seat.into(), ..person(email) }];
+    let first =
+        tell(BookingCreated, 1, BookingPayload { attendees: sits("a@a.example", "s1"), ..seat("u1", "", "s1") });
+    let gone = tell(BookingCreated, 2, BookingPayload { attendees: sits("a@a.example", "s1"), ..seat("u1", "", "s2") });
+    assert_eq!(seats(&ends(&[first.clone(), gone]), "u1"), pairs(&[("a@a.example", "s1")]));
+
+    let mover =
+        BookingPayload { attendees: sits("c@a.example", "s7"), reschedule_uid: "u1".into(), ..seat("u2", "", "s9") };
+    let told = [first, tell(BookingCreated, 2, seat("u1", "c@a.example", "s3")), tell(BookingRescheduled, 3, mover)];
+    let world = ends(&told);
+    assert_eq!(seats(&world, "u1"), pairs(&[("a@a.example", "s1"), ("c@a.example", "s3")]), "nobody known moved");
+    assert_eq!(seats(&world, "u2"), pairs(&[("c@a.example", "s7")]));
+}
+
 #[test]
 fn a_seat_that_moves_brings_no_row_number_along() {
     let target = BookingPayload { booking_id: Some(40), ..seat("u2", "b@a.example", "s3") };

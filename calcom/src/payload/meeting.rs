@@ -1,6 +1,6 @@
 //! `MEETING_STARTED` and `MEETING_ENDED`: the row of a booking, frozen when its timer was set.
 
-use calbridge_proto::v1::MeetingPayload;
+use calbridge_proto::v1::{MeetingPayload, PersonPayload};
 use serde::de::MapAccess;
 
 use super::person::PersonObject;
@@ -11,13 +11,17 @@ use crate::{
 
 /// A booking's row. Its keys stand at the top of the body, or in an envelope's payload, where they are the same.
 #[derive(Default)]
-pub(crate) struct MeetingObject(MeetingPayload);
+pub(crate) struct MeetingObject {
+    row: MeetingPayload,
+    /// The organizer's, as the row itself keeps it.
+    primary_email: String,
+}
 
 impl<'de> Object<'de> for MeetingObject {
     type Message = MeetingPayload;
 
     fn field<A: MapAccess<'de>>(&mut self, key: &str, slot: Slot<'_, A>) -> Result<(), A::Error> {
-        let meeting = &mut self.0;
+        let meeting = &mut self.row;
         match key {
             "uid" => meeting.uid = slot.text()?,
             "id" => meeting.booking_id = slot.int()?,
@@ -31,6 +35,7 @@ impl<'de> Object<'de> for MeetingObject {
             "eventType" => meeting.event_type_slug = slot.read::<EventType>()?.unwrap_or_default(),
             "createdAt" => meeting.row_create_time = slot.time()?,
             "updatedAt" => meeting.row_update_time = slot.time()?,
+            "userPrimaryEmail" => self.primary_email = slot.text()?,
             "user" => meeting.organizer = slot.read::<PersonObject>()?,
             "attendees" => meeting.attendees = slot.list::<PersonObject, _>()?,
             "iCalUID" => meeting.ical_uid = slot.text()?,
@@ -49,8 +54,12 @@ impl<'de> Object<'de> for MeetingObject {
         Ok(())
     }
 
-    fn finish(self) -> Option<MeetingPayload> {
-        Some(self.0)
+    fn finish(mut self) -> Option<MeetingPayload> {
+        // A timer that was set for a subscription added later has the bare row, without its user.
+        if self.row.organizer.is_none() && !self.primary_email.is_empty() {
+            self.row.organizer = Some(PersonPayload { email: self.primary_email, ..PersonPayload::default() });
+        }
+        Some(self.row)
     }
 }
 

@@ -224,6 +224,19 @@ fn a_meeting_is_flat_or_enveloped() {
 }
 
 #[test]
+fn a_row_without_its_user_names_the_organizer_s_address() {
+    for (keys, email) in [
+        (r#""userPrimaryEmail":"a@x.example""#, "a@x.example"),
+        (r#""user":null,"userPrimaryEmail":"a@x.example""#, "a@x.example"),
+        (r#""userPrimaryEmail":"a@x.example","user":{"email":"b@x.example"}"#, "b@x.example"),
+    ] {
+        let body = format!(r#"{{"triggerEvent":"MEETING_STARTED","uid":"u1",{keys}}}"#);
+        let Some(Payload::Meeting(meeting)) = type_body(body.as_bytes()).payload else { panic!("a meeting") };
+        assert_eq!(meeting.organizer.expect("a host").email, email, "{body}");
+    }
+}
+
+#[test]
 fn a_booking_is_named_by_uid_or_by_booking_uid() {
     for (keys, uid) in [
         (r#""uid":"u1","bookingUid":"u2""#, "u1"),
