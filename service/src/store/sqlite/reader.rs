@@ -10,6 +10,7 @@ use std::{
 
 use rusqlite::Connection;
 use tokio::{sync::Semaphore, task};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     checkpoint::Gate,
@@ -72,20 +73,22 @@ impl Readers {
         self: &Arc<Self>,
         read: impl FnOnce(&Snapshot<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let closed = |_| StoreError::unavailable("closed");
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(closed)?;
         let readers = Arc::clone(self);
         let stopped = |_| StoreError::unavailable("a read has stopped");
-        task::spawn_blocking(move || {
-            // Waited for on this thread: a future that was let in, and that nobody polls any more, would keep the gate
-            // from ever closing again.
-            let passed = readers.gate.blocking_read();
-            let done = readers.run(read);
-            drop((passed, permit));
-            done
-        })
-        .await
-        .map_err(stopped)?
+        let turn = async move {
+            let closed = |_| StoreError::unavailable("closed");
+            let permit = Arc::clone(&readers.permits).acquire_owned().await.map_err(closed)?;
+            let reading = task::spawn_blocking(move || {
+                let passed = readers.gate.blocking_read();
+                let done = readers.run(read);
+                drop((passed, permit));
+                done
+            });
+            reading.await.map_err(stopped)?
+        };
+        // A task of its own, and for the gate a thread: a caller that nobody polls, as those of a connection that takes
+        // nothing, would keep its turn from all others, and the gate from ever closing again.
+        AbortOnDropHandle::new(task::spawn(turn)).await.map_err(stopped)?
     }
 
     /// Waits for the reads under way. There are none after it.
@@ -119,5 +122,47 @@ impl Readers {
 impl fmt::Debug for Readers {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Readers").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{Future as _, poll_fn},
+        pin::pin,
+        sync::mpsc,
+        task::Poll,
+    };
+
+    use calbridge_e2e::wait;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::store::sqlite::{Options, SqliteStore};
+
+    #[tokio::test]
+    async fn a_read_that_nobody_looks_at_keeps_no_other_from_its_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("calbridge.db"), Options::default()).unwrap();
+        let (begun, has_begun) = oneshot::channel();
+        let (end, ended) = mpsc::channel();
+        let readers = Arc::clone(&store.confirmers);
+        let first = tokio::spawn(async move {
+            let work = move |_: &Snapshot<'_>| {
+                begun.send(()).unwrap();
+                ended.recv().unwrap();
+                Ok(())
+            };
+            readers.read(work).await
+        });
+        has_begun.await.unwrap();
+        let mut second = pin!(store.confirmers.read(|_| Ok(())));
+        let waits = poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending())).await;
+        assert!(waits, "one at a time");
+        // It stands in line by now.
+        tokio::task::yield_now().await;
+        end.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        wait::within("the third", store.confirmers.read(|_| Ok(()))).await.unwrap();
     }
 }
