@@ -18,10 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::output::{Format, plain, print, print_value};
 
-/// How far the head moves where nobody says: more positions than a store hands out in two years of full load, and there
-/// are eight million times as many.
-const STEP: u64 = 1 << 40;
-
 /// `calbridge store`.
 #[derive(Args)]
 pub(crate) struct Store {
@@ -91,7 +87,7 @@ struct Vacuum {
 #[derive(Args)]
 struct AdvanceHead {
     /// By how many positions
-    #[arg(long, value_name = "COUNT", default_value_t = STEP)]
+    #[arg(long, value_name = "COUNT", default_value_t = maintain::HEAD_STEP)]
     by: u64,
     #[command(flatten)]
     place: Place,

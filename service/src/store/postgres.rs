@@ -94,10 +94,11 @@ impl PostgresStore {
     pub async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
         let address = Address::read(url)?;
         let (host, port) = address.server();
-        let server = format!("{host}:{port}");
+        let server = address.servers();
         // A pool of its own: a migration takes off the bounds that hold on a connection.
-        let first = address.connections(Role::Reader, 1)?;
+        let first = address.connections(Role::Operator, 1)?;
         let lease = first.first(options.patience, &server).await?;
+        open::check_encoding(&lease, &server).await?;
         open::check_durability(&lease).await;
         schema::migrate(&lease, &server).await?;
         let place = Place::of_server(&open::namespace(&lease, address.database()).await, host, port);

@@ -21,6 +21,7 @@ mod order;
 mod pages;
 mod postgres;
 mod postgres_consume;
+mod postgres_copies;
 mod postgres_settings;
 mod replay;
 mod retention;

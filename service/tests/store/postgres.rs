@@ -185,7 +185,7 @@ async fn replicas_that_start_at_once_make_one_schema() {
     for store in opened.collect::<Vec<_>>() {
         store.await.unwrap().unwrap().probe().await.unwrap();
     }
-    assert_eq!(server.0.query("SELECT count(*), max(version) FROM calbridge_schema"), "1|4");
+    assert_eq!(server.0.query("SELECT count(*), max(version) FROM calbridge_schema"), "1|5");
     assert_eq!(server.0.query("SELECT count FROM probe"), "4");
 }
 

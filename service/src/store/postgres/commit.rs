@@ -31,7 +31,8 @@ use crate::store::{
     view::LoadedRow,
 };
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+/// As it is meant whatever the database's own default is.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const LOCK_HEAD: &str = "SELECT position FROM head FOR UPDATE";
 /// By the place of the key in the question.
 const FIRST_RESULTS: &str = "SELECT k.n, d.delivery_id, d.position, d.booking_uid

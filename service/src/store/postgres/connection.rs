@@ -4,6 +4,8 @@
 //! is closed: the server then undoes what it had begun.
 
 mod hosts;
+mod origin;
+mod tell;
 
 use std::{fmt, fs, ops::Deref, sync::Arc, time::Duration};
 
@@ -15,50 +17,38 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::{Config, config::Host, error::SqlState};
+use tokio::time::{Instant, sleep};
+use tokio_postgres::{Config, config::Host};
 use tracing::warn;
 
-pub(super) use self::hosts::Stream;
-use self::hosts::{HOSTS_MAX, Hosts, Pooled};
+pub(super) use self::{
+    hosts::Stream,
+    tell::{ASYNCHRONOUS, STANDBY, is_standby},
+};
+use self::{
+    hosts::{HOSTS_MAX, Hosts, Pooled},
+    tell::tell_in_time,
+};
 use super::{OpenError, error};
 use crate::store::StoreError;
 
-/// For a new connection to be told what holds on it: a dozen round trips to a server that may be far.
-const TELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a free connection of a pool. A round that waits longer helps no caller.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Where a URL names no port.
+const DEFAULT_PORT: u16 = 5432;
 /// Between two tries of the first connection.
 const START_PAUSE: Duration = Duration::from_millis(500);
 /// For the server's machine to confirm what was sent; then the connection counts as dead.
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What every connection is told. The planner sees tables that were empty a minute ago: where an index is there it is
-/// to be walked, and the joins are of some hundred keys with a table. A server that does not know one of them has other
-/// means, so its refusal is no failure; that a timeout came first is one.
-const SETTINGS: [&str; 7] = [
-    "SET enable_seqscan = off",
-    "SET enable_bitmapscan = off",
-    "SET enable_hashjoin = off",
-    "SET enable_mergejoin = off",
-    "SET jit = off",
-    // A replica that stops in the middle of a round holds the head; the others must not wait for it for long.
-    "SET idle_in_transaction_session_timeout = '2s'",
-    "SET lock_timeout = '2s'",
-];
-
-/// For one statement of a writer, and of a reader: beyond it nobody waits any more.
-const STATEMENT_TIMEOUT: [(Role, &str); 2] =
-    [(Role::Writer, "SET statement_timeout = '5s'"), (Role::Reader, "SET statement_timeout = '10s'")];
-
-/// `synchronous_commit` that loses what was committed when the server's machine fails.
-pub(super) const ASYNCHRONOUS: &str = "off";
-
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
+    /// Rounds, and what consumers say.
     Writer,
     Reader,
+    /// What an operator asks for, and the start.
+    Operator,
 }
 
 /// Where the database is, read from a URL.
@@ -121,15 +111,18 @@ impl Address {
         self.config.get_dbname().or(self.config.get_user()).unwrap_or_default()
     }
 
-    /// The first host and its port.
+    /// All hosts with their ports, as messages have them.
+    pub(super) fn servers(&self) -> String {
+        let ports = self.config.get_ports();
+        let port = |index| ports.get(index).or(ports.first()).copied().unwrap_or(DEFAULT_PORT);
+        let named = self.config.get_hosts().iter().enumerate();
+        named.map(|(index, host)| format!("{}:{}", name(host), port(index))).collect::<Vec<_>>().join(",")
+    }
+
+    /// The first host and its port, as telemetry has them.
     pub(super) fn server(&self) -> (String, u16) {
-        let host = match self.config.get_hosts().first() {
-            Some(Host::Tcp(host)) => host.clone(),
-            #[cfg(unix)]
-            Some(Host::Unix(path)) => path.display().to_string(),
-            None => String::new(),
-        };
-        (host, self.config.get_ports().first().copied().unwrap_or(5432))
+        let host = self.config.get_hosts().first().map(name).unwrap_or_default();
+        (host, self.config.get_ports().first().copied().unwrap_or(DEFAULT_PORT))
     }
 
     /// A pool of at most so many connections, opened as they are needed.
@@ -231,33 +224,12 @@ impl From<PoolError> for StoreError {
     }
 }
 
-/// A server that lets us in and then says nothing must not hold up whoever waits for the connection.
-async fn tell_in_time(client: &ClientWrapper, role: Role) -> Result<(), HookError> {
-    let slow = |_| Err(HookError::message("PostgreSQL does not answer"));
-    timeout(TELL_TIMEOUT, tell(client, role)).await.unwrap_or_else(slow)
-}
-
-/// Tells a new connection what holds on it.
-async fn tell(client: &ClientWrapper, role: Role) -> Result<(), HookError> {
-    let timeouts = STATEMENT_TIMEOUT.iter().filter(|(of, _)| *of == role).map(|(_, setting)| *setting);
-    // First the timeouts: the operator's own may be too short for the rest.
-    for setting in timeouts.chain(SETTINGS) {
-        if let Err(error) = client.batch_execute(setting).await
-            && error.code().is_none_or(|code| *code == SqlState::QUERY_CANCELED)
-        {
-            return Err(HookError::Backend(error));
-        }
+fn name(host: &Host) -> String {
+    match host {
+        Host::Tcp(name) => name.clone(),
+        #[cfg(unix)]
+        Host::Unix(path) => path.display().to_string(),
     }
-    if role == Role::Writer
-        && let Ok(row) = client.query_one("SHOW synchronous_commit", &[]).await
-        && let Ok(said) = row.try_get::<_, String>(0)
-    {
-        // A 2xx means stored, whatever the database's own default is, or becomes while the connection lives.
-        let ours = if said == ASYNCHRONOUS { "on" } else { &said };
-        let pin = "SELECT set_config('synchronous_commit', $1, false)";
-        client.query_one(pin, &[&ours]).await.map_err(HookError::Backend)?;
-    }
-    Ok(())
 }
 
 fn is_here(host: &Host) -> bool {

@@ -55,7 +55,7 @@ fn is_of_the_network(error: &io::Error) -> bool {
 }
 
 /// "error performing TLS handshake" alone helps nobody.
-fn with_causes(error: &Error) -> String {
+pub(super) fn with_causes(error: &Error) -> String {
     causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_postgres::{AsyncMessage, Client};
 use tracing::debug;
 
-use super::connection::{Address, Stream};
+use super::connection::{Address, STANDBY, Stream, is_standby};
 use crate::store::{Position, StoreError};
 
 /// The channel that writers tell.
@@ -137,6 +137,9 @@ async fn listen(address: &Address, told: &Arc<Notify>) -> Result<Listening, Stor
     let connection = Aborting(tokio::spawn(hear(stream, Arc::clone(told))));
     let listen = format!("LISTEN {CHANNEL}");
     let slow = |_| StoreError::unavailable("PostgreSQL does not answer");
+    if timeout(LOOK_TIMEOUT, is_standby(&client)).await.map_err(slow)?? {
+        return Err(StoreError::unavailable(STANDBY));
+    }
     let heard = timeout(LOOK_TIMEOUT, client.batch_execute(&listen)).await.map_err(slow)?;
     let interval = if heard.is_ok() { LOOK_INTERVAL } else { POLL_INTERVAL };
     Ok(Listening { client, connection, interval })

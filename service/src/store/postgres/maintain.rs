@@ -36,7 +36,7 @@ struct Desk {
 
 /// What the database holds.
 pub(in crate::store) async fn stats(url: &str, exact: bool) -> Result<Stats, MaintainError> {
-    let desk = Desk::open(url, Role::Reader).await?;
+    let desk = Desk::open(url).await?;
     if exact {
         desk.unbind().await?;
     }
@@ -51,7 +51,7 @@ pub(in crate::store) async fn backup(
     programs: Programs<'_>,
     stop: &CancellationToken,
 ) -> Result<Backup, MaintainError> {
-    let desk = Desk::open(url, Role::Reader).await?;
+    let desk = Desk::open(url).await?;
     desk.unbind().await?;
     let snapshot = dump::snapshot(&desk.lease).await.map_err(|why| desk.failed(why))?;
     let backup = dump::dump(&desk.address, &snapshot, to, programs, stop).await?;
@@ -60,7 +60,7 @@ pub(in crate::store) async fn backup(
 
 /// Lets our tables use the room of removed rows again, and the planner know them.
 pub(in crate::store) async fn vacuum(url: &str) -> Result<Vacuumed, MaintainError> {
-    let desk = Desk::open(url, Role::Reader).await?;
+    let desk = Desk::open(url).await?;
     desk.unbind().await?;
     if let Some((user, tables)) = measure::closed_to_vacuum(&desk.lease).await.map_err(|why| desk.failed(why))? {
         return Err(MaintainError::NotTheirs { place: desk.place, user, tables });
@@ -81,7 +81,7 @@ pub(in crate::store) async fn vacuum(url: &str) -> Result<Vacuumed, MaintainErro
 pub(in crate::store) async fn advance_head(url: &str, by: u64) -> Result<Advanced, MaintainError> {
     const LOCK: &str = "SELECT position FROM head FOR UPDATE";
     const MOVE: &str = "UPDATE head SET position = $1";
-    let desk = Desk::open(url, Role::Writer).await?;
+    let desk = Desk::open(url).await?;
     let failed = |error: tokio_postgres::Error| desk.failed(error.into());
     desk.lease.batch_execute("BEGIN").await.map_err(failed)?;
     let row = desk.lease.query_one(LOCK, &[]).await.map_err(failed)?;
@@ -92,13 +92,12 @@ pub(in crate::store) async fn advance_head(url: &str, by: u64) -> Result<Advance
 }
 
 impl Desk {
-    async fn open(url: &str, role: Role) -> Result<Self, MaintainError> {
+    async fn open(url: &str) -> Result<Self, MaintainError> {
         let address = Address::read(url)?;
-        let (host, port) = address.server();
-        let server = format!("{host}:{port}");
+        let server = address.servers();
         let place = format!("postgresql://{server}/{}", address.database());
         // Who types a command does not wait for a server that is not there.
-        let lease = address.connections(role, 1)?.first(Duration::ZERO, &server).await?;
+        let lease = address.connections(Role::Operator, 1)?.first(Duration::ZERO, &server).await?;
         match schema::found(&lease, &server).await? {
             Some(schema_version) => Ok(Self { address, place, schema_version, lease }),
             None => Err(MaintainError::Absent { place }),

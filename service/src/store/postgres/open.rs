@@ -55,6 +55,30 @@ pub enum OpenError {
         /// Host and port.
         server: String,
     },
+    /// A schema that comes first hides the store.
+    #[error(
+        "the database at {server} has a store in schema {there}, and connections find schema {here} first, which has \
+        none; say which one is meant: --database-url …?options=-csearch_path%3D{there}, or ALTER ROLE … SET search_path"
+    )]
+    Elsewhere {
+        /// Host and port.
+        server: String,
+        /// The schema that connections find first.
+        here: String,
+        /// The one with the store.
+        there: String,
+    },
+    /// Not every text can be kept in it.
+    #[error(
+        "the database at {server} has the encoding {found}, and what Cal.com sends may be written in any script; make \
+        one with ENCODING 'UTF8'"
+    )]
+    Encoding {
+        /// Host and port.
+        server: String,
+        /// Its encoding.
+        found: String,
+    },
     /// The database refused, or does not answer.
     #[error(
         "cannot open the database at {server}: {why}; check that it runs, and user, database, sslmode and \
@@ -73,6 +97,18 @@ pub(super) async fn namespace(client: &ClientWrapper, database: &str) -> String 
     let found =
         client.query_one("SELECT current_schema()::text", &[]).await.and_then(|row| row.try_get::<_, String>(0));
     found.map_or_else(|_| database.to_owned(), |schema| format!("{database}|{schema}"))
+}
+
+/// Refuses a database that can't keep every text.
+pub(super) async fn check_encoding(client: &ClientWrapper, server: &str) -> Result<(), OpenError> {
+    let Ok(row) = client.query_one("SHOW server_encoding", &[]).await else { return Ok(()) };
+    match row.try_get::<_, String>(0) {
+        // The second takes bytes as they come.
+        Ok(found) if !["UTF8", "SQL_ASCII"].contains(&found.as_str()) => {
+            Err(OpenError::Encoding { server: server.to_owned(), found })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says what would make a commit less than stable storage.

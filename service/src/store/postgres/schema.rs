@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0002_retention.sql"),
     include_str!("../../../migrations/postgres/0003_consumers.sql"),
     include_str!("../../../migrations/postgres/0004_rows.sql"),
+    include_str!("../../../migrations/postgres/0005_origin.sql"),
 ];
 
 /// Where the version stands. Whoever migrates locks its row, so that replicas that start together take turns.
@@ -36,6 +37,9 @@ pub(super) async fn migrate(client: &Lease, server: &str) -> Result<(), OpenErro
     {
         // Not every server knows all of them.
         let _ = client.batch_execute(setting).await;
+    }
+    if let Some((here, there)) = is_elsewhere(client).await.map_err(failed)? {
+        return Err(OpenError::Elsewhere { server: server.to_owned(), here, there });
     }
     if is_foreign(client).await.map_err(failed)? {
         return Err(OpenError::Foreign { server: server.to_owned() });
@@ -82,6 +86,18 @@ pub(super) fn tables() -> impl Iterator<Item = &'static str> {
         Some(name)
     });
     made.chain(["calbridge_schema"])
+}
+
+/// The schema that comes first, and the one that has a store, where those are two: the first would hide the other.
+async fn is_elsewhere(client: &Lease) -> Result<Option<(String, String)>, StoreError> {
+    const SELECT: &str = "SELECT current_schema()::text, n.nspname::text FROM pg_class c, pg_namespace n
+        WHERE c.oid = to_regclass('calbridge_schema') AND n.oid = c.relnamespace AND n.nspname <> current_schema()";
+    match client.query_opt(SELECT, &[]).await {
+        Ok(found) => Ok(found.map(|row| Ok::<_, StoreError>((row.try_get(0)?, row.try_get(1)?))).transpose()?),
+        // Not every server can tell.
+        Err(error) if error.as_db_error().is_some() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Something else has tables of our names here.

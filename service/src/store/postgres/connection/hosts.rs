@@ -23,7 +23,7 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::warn;
 
-use crate::store::StoreError;
+use crate::store::{StoreError, postgres::error::with_causes};
 
 /// For a connection to be made to one of them: TCP, TLS, password.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -83,8 +83,11 @@ impl Hosts {
                     self.first.store(index, Ordering::Relaxed);
                     return Ok(connected);
                 }
-                Ok(Err(error)) => refused = Some(error),
-                Err(_) => {}
+                // What a server itself says is worth more than that another is not there.
+                Ok(Err(error)) if refused.as_ref().is_none_or(|before: &Error| before.as_db_error().is_none()) => {
+                    refused = Some(error);
+                }
+                Ok(Err(_)) | Err(_) => {}
             }
         }
         match refused {
@@ -109,7 +112,7 @@ impl Connect for Pooled {
             let (client, stream) = self.0.first_of_them().await?;
             let driven = tokio::spawn(async move {
                 if let Err(error) = stream.drive().await {
-                    warn!(%error, "a connection to PostgreSQL broke");
+                    warn!(error = with_causes(&error), "a connection to PostgreSQL broke");
                 }
             });
             Ok((client, driven))

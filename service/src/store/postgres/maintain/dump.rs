@@ -136,12 +136,15 @@ async fn first_lines(errors: Option<ChildStderr>) -> String {
 /// The connection as libpq reads it.
 fn environment(address: &Address, pg_dump: &PgDump) -> Result<Vec<(&'static str, OsString)>, MaintainError> {
     let config = &address.config;
+    // As we were let in: by the one that takes writes.
+    let wanted = if config.get_hosts().len() > 1 { "read-write" } else { "any" };
     let hosts: Vec<String> = config.get_hosts().iter().map(host).collect();
     let ports: Vec<String> = config.get_ports().iter().map(u16::to_string).collect();
     let mut variables: Vec<(&'static str, OsString)> = vec![
         ("PGHOST", hosts.join(",").into()),
         ("PGDATABASE", address.database().into()),
         ("PGAPPNAME", "calbridge store backup".into()),
+        ("PGTARGETSESSIONATTRS", wanted.into()),
         ("PGCONNECT_TIMEOUT", "10".into()),
         ("PGGSSENCMODE", "disable".into()),
     ];
