@@ -37,8 +37,8 @@ pub(super) async fn check(client: &ClientWrapper) -> Result<(), Error> {
             found,
             here,
             position,
-            "this database is a copy of the one that handed out the positions so far: a standby that was promoted, or a \
-            backup that was restored. Positions go on behind a step; what the copy lacks is gone"
+            "this database is a copy of the one that handed out the positions so far (a standby that was promoted, a \
+             backup that was restored): positions go on behind a step, and what it lacks is gone"
         );
     }
     Ok(())
