@@ -96,7 +96,7 @@ impl PostgresStore {
         let (host, port) = address.server();
         let server = address.servers();
         // A pool of its own: a migration takes off the bounds that hold on a connection.
-        let first = address.connections(Role::Operator, 1)?;
+        let first = address.connections(Role::Reader, 1)?;
         let lease = first.first(options.patience, &server).await?;
         open::check_encoding(&lease, &server).await?;
         open::check_durability(&lease).await;

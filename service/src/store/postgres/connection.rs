@@ -47,7 +47,7 @@ pub(super) enum Role {
     /// Rounds, and what consumers say.
     Writer,
     Reader,
-    /// What an operator asks for, and the start.
+    /// What an operator asks for: of a standby as well, and of a copy that is to stay as it is.
     Operator,
 }
 

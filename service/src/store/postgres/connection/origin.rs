@@ -6,7 +6,7 @@
 //! same of both.
 
 use deadpool_postgres::ClientWrapper;
-use tokio_postgres::Error;
+use tokio_postgres::{Error, error::SqlState};
 use tracing::warn;
 
 use crate::store::{maintain::HEAD_STEP, postgres::commit::BEGIN};
@@ -47,7 +47,10 @@ pub(super) async fn check(client: &ClientWrapper) -> Result<(), Error> {
 async fn ask(client: &ClientWrapper, question: &str) -> Result<Option<String>, Error> {
     match client.query_one(question, &[]).await {
         Ok(row) => row.try_get(0).map(Some),
-        Err(error) if error.as_db_error().is_some() => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => match error.code() {
+            // It was not answered in time.
+            None | Some(&SqlState::QUERY_CANCELED | &SqlState::LOCK_NOT_AVAILABLE) => Err(error),
+            Some(_) => Ok(None),
+        },
     }
 }

@@ -47,7 +47,7 @@ async fn tell(client: &ClientWrapper, role: Role) -> Result<(), HookError> {
             return Err(HookError::Backend(error));
         }
     }
-    if is_standby(client).await.map_err(HookError::Backend)? {
+    if role != Role::Operator && is_standby(client).await.map_err(HookError::Backend)? {
         return Err(HookError::message(STANDBY));
     }
     if role != Role::Reader
