@@ -10,11 +10,13 @@ use calbridge_proto::v1::{
 };
 use clap::{Args, builder::BoolishValueParser};
 use http::{Uri, header::AUTHORIZATION};
+use tokio::time::timeout;
 use tonic::{
     Code, Request, Status,
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
 use crate::output::Format;
@@ -158,7 +160,10 @@ pub(crate) async fn channel(services: &[String], access: &Access) -> anyhow::Res
     let mut refused = Vec::new();
     for service in services {
         match reach(service, &credentials).await {
-            Ok(channel) => return Ok(InterceptedService::new(channel, Bearer(credentials))),
+            Ok(channel) if answers(channel.clone()).await => {
+                return Ok(InterceptedService::new(channel, Bearer(credentials)));
+            }
+            Ok(_) => refused.push(format!("{service}: it takes a connection and does not answer")),
             // Where nobody listens there is nothing more to say; what TLS says of a certificate is worth knowing.
             Err(failure) if is_https(service) => refused.push(format!("{service}: {failure:#}")),
             Err(_) => {}
@@ -173,6 +178,13 @@ pub(crate) async fn channel(services: &[String], access: &Access) -> anyhow::Res
         why.push_str(&refused);
     }
     Err(anyhow!(why))
+}
+
+/// Whether there is somebody behind a connection: the system takes one for a process that hangs as well. Whatever is
+/// said is an answer, and so is a connection that breaks: the call itself then says why.
+async fn answers(channel: Channel) -> bool {
+    let mut health = HealthClient::new(channel);
+    timeout(CONNECT_TIMEOUT, health.check(HealthCheckRequest::default())).await.is_ok()
 }
 
 async fn reach(service: &str, credentials: &Credentials) -> anyhow::Result<Channel> {

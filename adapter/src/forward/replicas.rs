@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::pending,
+    io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -19,7 +20,7 @@ use http::Uri;
 use tokio::{
     select,
     sync::Notify,
-    task::{AbortHandle, JoinSet},
+    task::{AbortHandle, JoinHandle, JoinSet},
     time::{self, Instant, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
@@ -49,8 +50,8 @@ const LOOKUP_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two look-ups at the least, however often streams break.
 const LOOKUP_PAUSE: Duration = Duration::from_millis(250);
 
-/// For one look-up; another name must not wait for a name server that is gone. The system's resolver goes on in a
-/// thread until it gives up by itself, half a minute at the most, so only few of them ever run.
+/// That a round waits for a look-up; another name must not wait for a name server that is gone. The system's resolver
+/// goes on in a thread, to the second server or until it gives up, half a minute at the most.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One address of the service as the operator wrote it.
@@ -66,6 +67,9 @@ pub(crate) struct Target {
     addresses: Vec<SocketAddr>,
     /// The newest look-up gave no address.
     failing: bool,
+    /// One under way. Behind a name server that is dead it takes longer than a round waits for it; given up and begun
+    /// anew it would never end.
+    asked: Option<JoinHandle<io::Result<Vec<SocketAddr>>>>,
 }
 
 #[derive(Debug)]
@@ -111,14 +115,21 @@ impl Target {
             Ok(ip) => (Host::Literal, vec![SocketAddr::new(ip, port)]),
             Err(_) => (Host::Name(host.to_owned()), Vec::new()),
         };
-        Ok(Self { origin, secured, host, port, addresses, failing: false })
+        Ok(Self { origin, secured, host, port, addresses, failing: false, asked: None })
     }
 
     /// Asks for the name's addresses again.
     async fn look_up(&mut self, resolver: &Resolver) {
         let Host::Name(name) = &self.host else { return };
-        let answer = time::timeout(LOOKUP_TIMEOUT, resolver.lookup(name, self.port)).await;
-        let why = match answer {
+        let asked = self.asked.get_or_insert_with(|| {
+            let (resolver, name, port) = (resolver.clone(), name.clone(), self.port);
+            tokio::spawn(async move { resolver.lookup(&name, port).await })
+        });
+        let answer = time::timeout(LOOKUP_TIMEOUT, asked).await;
+        if answer.is_ok() {
+            self.asked = None;
+        }
+        let why = match answer.map(|done| done.unwrap_or_else(|ended| Err(ended.into()))) {
             Ok(Ok(found)) if !found.is_empty() => {
                 // In one order, so that of too many the same ones are taken every time.
                 let found: BTreeSet<SocketAddr> = found.into_iter().collect();

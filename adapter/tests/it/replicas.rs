@@ -224,6 +224,7 @@ struct Name(Arc<Mutex<Answer>>);
 struct Answer {
     addresses: Vec<SocketAddr>,
     fails: bool,
+    takes: Duration,
     asked: usize,
 }
 
@@ -251,7 +252,11 @@ impl Name {
             answer.asked += 1;
             let said =
                 if answer.fails { Err(io::Error::other("no name server")) } else { Ok(answer.addresses.clone()) };
-            async move { said }
+            let takes = answer.takes;
+            async move {
+                tokio::time::sleep(takes).await;
+                said
+            }
         })
     }
 
@@ -316,6 +321,18 @@ async fn a_name_that_can_not_be_looked_up_keeps_its_addresses() {
     let before = services[1].arrivals().len();
     one_by_one(&adapter, "moved", 4).await;
     assert_eq!(services[1].arrivals().len(), before + 4);
+}
+
+/// As it does where the first of two name servers is dead.
+#[tokio::test]
+async fn an_answer_that_takes_longer_than_a_look_is_taken_when_it_comes() {
+    let service = Service::start().await;
+    let name = Name::default();
+    name.says(&[service.address]);
+    name.0.lock().unwrap().takes = Duration::from_secs(3);
+    let adapter = name.adapter().await;
+    one_by_one(&adapter, "late", 4).await;
+    assert_eq!(service.arrivals().len(), 4);
 }
 
 #[tokio::test]

@@ -100,6 +100,7 @@ impl PostgresStore {
         let lease = first.first(options.patience, &server).await?;
         open::check_encoding(&lease, &server).await?;
         open::check_durability(&lease).await;
+        open::check_clock(&lease).await;
         schema::migrate(&lease, &server).await?;
         let place = Place::of_server(&open::namespace(&lease, address.database()).await, host, port);
         Ok(Self {

@@ -227,6 +227,7 @@ impl State {
                 replica.unable(tick, leaving);
                 self.refused(id.slot, sequence, refused);
             }
+            Verdict::NotHere(refused) => self.refused(id.slot, sequence, refused),
             Verdict::Final(refused) => {
                 if self.waiting.get(&sequence).is_some_and(|waiting| waiting.at == Some(id.slot)) {
                     self.settle(sequence, id.slot, Err(refused));

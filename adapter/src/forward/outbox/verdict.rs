@@ -20,6 +20,9 @@ pub(super) enum Verdict {
         /// It takes nothing more on this stream.
         leaving: bool,
     },
+    /// The replica will not take it, and is none the worse for that; one with other principals, or of another release,
+    /// may.
+    NotHere(Refused),
     /// Any other replica would say the same.
     Final(Refused),
 }
@@ -30,7 +33,8 @@ pub(super) fn judge(answer: SubmitEventsResponse) -> Verdict {
         return match refused.reason {
             "overloaded" | "store_unavailable" => Verdict::Unable { refused, leaving: false },
             "shutting_down" => Verdict::Unable { refused, leaving: true },
-            _ => Verdict::Final(refused),
+            "invalid_field" => Verdict::Final(refused),
+            _ => Verdict::NotHere(refused),
         };
     }
     let accepted = |outcome| Accepted { outcome, delivery_id: answer.delivery_id };
@@ -74,9 +78,9 @@ mod tests {
         assert_eq!(said(0, None), Verdict::Final(Refused::away("no_outcome")));
         assert_eq!(said(SubmitOutcome::Unparsed.into(), None), committed(SubmitOutcome::Unparsed));
         assert_eq!(said(99, None), committed(SubmitOutcome::Recorded));
-        assert_eq!(said(0, Some("")), Verdict::Final(Refused::busy("_OTHER")));
+        assert_eq!(said(0, Some("")), Verdict::NotHere(Refused::busy("_OTHER")));
         assert_eq!(said(0, Some("INVALID_FIELD")), Verdict::Final(Refused::busy("invalid_field")));
-        assert_eq!(said(0, Some("SCOPE_MISSING")), Verdict::Final(Refused::busy("scope_missing")));
+        assert_eq!(said(0, Some("SCOPE_MISSING")), Verdict::NotHere(Refused::busy("scope_missing")));
         let applied = SubmitOutcome::Applied.into();
         for (word, reason, leaving) in [
             ("OVERLOADED", "overloaded", false),

@@ -17,7 +17,10 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    select,
+    time::{Instant, sleep},
+};
 use tokio_postgres::{Config, config::Host};
 use tracing::warn;
 
@@ -34,6 +37,8 @@ use crate::store::StoreError;
 
 /// For a free connection of a pool. A round that waits longer helps no caller.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For a connection to be made: each step of it has a time of its own, and this ends all of them.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where a URL names no port.
 const DEFAULT_PORT: u16 = 5432;
 /// Between two tries of the first connection.
@@ -64,6 +69,7 @@ pub(super) struct Address {
 #[derive(Clone)]
 pub(super) struct Connections {
     pool: Pool,
+    hosts: Arc<Hosts>,
 }
 
 /// A connection on loan.
@@ -135,11 +141,11 @@ impl Address {
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT_TIMEOUT))
-            .create_timeout(Some(self.hosts.limit()))
+            .create_timeout(Some(CREATE_TIMEOUT))
             .post_create(Hook::async_fn(move |client: &mut ClientWrapper, _| Box::pin(tell_in_time(client, role))))
             .build()
             .map_err(|error| OpenError::Address { why: error.to_string() })?;
-        Ok(Connections { pool })
+        Ok(Connections { pool, hosts: Arc::clone(&self.hosts) })
     }
 }
 
@@ -171,7 +177,11 @@ impl Connections {
     }
 
     async fn try_lease(&self) -> Result<Lease, PoolError> {
-        Ok(Lease { object: Some(self.pool.get().await?) })
+        select! {
+            biased;
+            object = self.pool.get() => Ok(Lease { object: Some(object?) }),
+            () = self.hosts.silent.notified() => Err(PoolError::Timeout(TimeoutType::Create)),
+        }
     }
 
     /// No connection is given out any more.

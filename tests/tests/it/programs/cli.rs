@@ -85,3 +85,20 @@ async fn a_webhook_is_sent_and_read_back() {
     }
     up.stop().await;
 }
+
+#[tokio::test]
+async fn a_service_that_hangs_is_passed_over_for_the_next() {
+    let folder = TempDir::new().unwrap();
+    let mut up = system::up(folder.path()).env("CALCOM_WEBHOOK_SECRET", SECRET).serve();
+    wait::until("it serves", || async { up.stdout().contains("/webhooks/calcom").then_some(()) }).await;
+    // The system takes its connections.
+    let hangs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hanging = format!("http://{}", hangs.local_addr().unwrap());
+    let both = format!("{hanging},http://{}", up.listening().grpc());
+    let listed = Start::new("calbridge").arg("list").flag("--service", both).run().await;
+    assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+    let refused = Start::new("calbridge").arg("list").flag("--service", &hanging).run().await;
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("does not answer"), "{}", refused.stderr);
+    up.stop().await;
+}

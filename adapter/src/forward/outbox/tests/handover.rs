@@ -163,6 +163,24 @@ fn a_refusal_that_another_may_not_share_is_tried_there() {
 }
 
 #[test]
+fn a_tenant_that_one_replica_does_not_know_yet_is_tried_at_the_others() {
+    let mut rig = Rig::open(3, 100);
+    rig.prove();
+    let mut ticket = rig.submit("x");
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(settled(&mut ticket), None, "another is asked first");
+        let at = (0..3).find(|at| rig.sent(*at) == [ticket.sequence]).unwrap();
+        seen.push(at);
+        rig.refuse(at, ticket.sequence, "SCOPE_MISSING");
+        assert_eq!(rig.standing(at), Standing::Fit, "it takes what is not of that tenant");
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 1, 2], "each once");
+    assert_eq!(reason(&mut ticket), "scope_missing");
+}
+
+#[test]
 fn one_that_refuses_is_passed_over_then_tried_with_one() {
     let mut rig = Rig::open(2, 100);
     rig.prove();

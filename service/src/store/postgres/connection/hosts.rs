@@ -1,8 +1,9 @@
-//! Connecting to one of the hosts that a URL names: whichever takes writes. Each is tried by itself, with a time of its
-//! own: the client knows no bound for one that takes a connection and then says nothing.
+//! Connecting to one of the hosts that a URL names: whichever takes writes. Each address is tried by itself, with a time
+//! of its own: the client knows no bound for one that takes a connection and then says nothing.
 
 use std::{
     future,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +15,7 @@ use std::{
 use deadpool_postgres::Connect;
 use futures_util::{FutureExt, future::BoxFuture};
 use rustls::ClientConfig;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{net::lookup_host, sync::Notify, task::JoinHandle, time::timeout};
 use tokio_postgres::{
     AsyncMessage, Client, Config, Connection, Error, NoTls, Socket,
     config::{Host, TargetSessionAttrs},
@@ -23,10 +24,16 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::warn;
 
+use super::DEFAULT_PORT;
 use crate::store::{StoreError, postgres::error::with_causes};
 
-/// For a connection to be made to one of them: TCP, TLS, password.
+/// For a connection to be made to one address: TCP, TLS, password.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For a name to be looked up: a system's resolver asks the second name server when the first has been silent for five
+/// seconds.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(6);
+/// Addresses of one host.
+const ADDRESSES_MAX: usize = 8;
 /// Hosts of one URL.
 pub(super) const HOSTS_MAX: usize = 4;
 
@@ -37,6 +44,8 @@ pub(in crate::store::postgres) struct Hosts {
     tls: Option<Arc<ClientConfig>>,
     /// The one that took the last connection; behind it, where it took none.
     first: AtomicUsize,
+    /// Told when none of them answered.
+    pub(super) silent: Notify,
 }
 
 /// As a pool connects to them.
@@ -56,44 +65,37 @@ impl Hosts {
             [_] => vec![config.clone()],
             hosts => (0..hosts.len()).map(|index| alone(config, index)).collect(),
         };
-        Self { each, tls, first: AtomicUsize::new(0) }
-    }
-
-    /// For a connection to be made, whichever host takes it.
-    pub(super) fn limit(&self) -> Duration {
-        CONNECT_TIMEOUT * u32::try_from(self.each.len()).unwrap_or(u32::MAX)
+        Self { each, tls, first: AtomicUsize::new(0), silent: Notify::new() }
     }
 
     /// A connection that belongs to no pool, and the stream that whoever holds it must drive.
     pub(in crate::store::postgres) async fn open(&self) -> Result<(Client, Stream), StoreError> {
-        let slow = |_| StoreError::unavailable("PostgreSQL does not answer");
-        Ok(timeout(self.limit(), self.first_of_them()).await.map_err(slow)??)
+        self.first_of_them().await?.ok_or_else(|| StoreError::unavailable("PostgreSQL does not answer"))
     }
 
-    /// Where all are silent it ends with its caller's own limit.
-    async fn first_of_them(&self) -> Result<(Client, Stream), Error> {
+    /// None where nobody answers.
+    async fn first_of_them(&self) -> Result<Option<(Client, Stream)>, Error> {
         let count = self.each.len();
         let first = self.first.load(Ordering::Relaxed);
         let mut refused = None;
         for index in (first..first + count).map(|index| index % count) {
             // Before the look: whoever waits may have less time than all of them take.
             self.first.store(index + 1, Ordering::Relaxed);
-            match timeout(CONNECT_TIMEOUT, self.connect(&self.each[index])).await {
-                Ok(Ok(connected)) => {
-                    self.first.store(index, Ordering::Relaxed);
-                    return Ok(connected);
+            for address in addresses(&self.each[index]).await {
+                match timeout(CONNECT_TIMEOUT, self.connect(&address)).await {
+                    Ok(Ok(connected)) => {
+                        self.first.store(index, Ordering::Relaxed);
+                        return Ok(Some(connected));
+                    }
+                    // What a server itself says is worth more than that another is not there.
+                    Ok(Err(error)) if refused.as_ref().is_none_or(|before: &Error| before.as_db_error().is_none()) => {
+                        refused = Some(error);
+                    }
+                    Ok(Err(_)) | Err(_) => {}
                 }
-                // What a server itself says is worth more than that another is not there.
-                Ok(Err(error)) if refused.as_ref().is_none_or(|before: &Error| before.as_db_error().is_none()) => {
-                    refused = Some(error);
-                }
-                Ok(Err(_)) | Err(_) => {}
             }
         }
-        match refused {
-            Some(error) => Err(error),
-            None => future::pending().await,
-        }
+        refused.map_or(Ok(None), Err)
     }
 
     async fn connect(&self, config: &Config) -> Result<(Client, Stream), Error> {
@@ -109,7 +111,11 @@ impl Hosts {
 impl Connect for Pooled {
     fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
         async move {
-            let (client, stream) = self.0.first_of_them().await?;
+            let Some((client, stream)) = self.0.first_of_them().await? else {
+                // The client has no word for it: whoever waits for a connection hears of it beside the pool.
+                self.0.silent.notify_waiters();
+                return future::pending().await;
+            };
             let driven = tokio::spawn(async move {
                 if let Err(error) = stream.drive().await {
                     warn!(error = with_causes(&error), "a connection to PostgreSQL broke");
@@ -139,6 +145,27 @@ impl Stream {
             Self::Plain(stream) => stream.await,
             Self::Tls(stream) => stream.await,
         }
+    }
+}
+
+/// The configuration for each address of its one host, so that one that is silent does not hide the next.
+async fn addresses(config: &Config) -> Vec<Config> {
+    let name = match config.get_hosts() {
+        [Host::Tcp(name)] if config.get_hostaddrs().is_empty() => name,
+        _ => return vec![config.clone()],
+    };
+    let port = config.get_ports().first().copied().unwrap_or(DEFAULT_PORT);
+    match timeout(LOOKUP_TIMEOUT, lookup_host((name.as_str(), port))).await {
+        Ok(Ok(found)) => {
+            // In the system's order, which knows whether there is a way.
+            let mut found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+            found.dedup();
+            let at = |address| config.clone().hostaddr(address).clone();
+            found.into_iter().take(ADDRESSES_MAX).map(at).collect()
+        }
+        // The client looks it up again, and says what is wrong.
+        Ok(Err(_)) => vec![config.clone()],
+        Err(_) => Vec::new(),
     }
 }
 
