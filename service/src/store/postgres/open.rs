@@ -117,8 +117,8 @@ pub(super) async fn check_encoding(client: &ClientWrapper, server: &str) -> Resu
     }
 }
 
-/// Says where this machine's clock is not the server's. Replicas read each other's times: when the lease of a consumer's
-/// entry ends, and whether a booking is over.
+/// Says where this machine's clock is not the server's. Replicas read each other's times: when the lease of a
+/// consumer's entry ends, and whether a booking is over.
 pub(super) async fn check_clock(client: &ClientWrapper) {
     if let Some(ahead) = ahead(client, system_clock).await
         && ahead.abs() > SKEW_MAX

@@ -1,5 +1,5 @@
-//! Connecting to one of the hosts that a URL names: whichever takes writes. Each address is tried by itself, with a time
-//! of its own: the client knows no bound for one that takes a connection and then says nothing.
+//! Connecting to one of the hosts that a URL names: whichever takes writes. Each address is tried by itself, with a
+//! time of its own: the client knows no bound for one that takes a connection and then says nothing.
 
 use std::{
     future,
