@@ -6,7 +6,10 @@ mod show;
 use std::{path::PathBuf, process::ExitCode};
 
 use calbridge_process::{Database, environment};
-use calbridge_service::store::maintain::{self, Advanced, Backup, Programs, Vacuumed};
+use calbridge_service::store::{
+    HEAD_STEP,
+    maintain::{self, Advanced, Backup, Programs, Vacuumed},
+};
 use clap::{Args, Subcommand};
 use secrecy::SecretString;
 use serde_json::json;
@@ -87,7 +90,7 @@ struct Vacuum {
 #[derive(Args)]
 struct AdvanceHead {
     /// By how many positions
-    #[arg(long, value_name = "COUNT", default_value_t = maintain::HEAD_STEP)]
+    #[arg(long, value_name = "COUNT", default_value_t = HEAD_STEP)]
     by: u64,
     #[command(flatten)]
     place: Place,

@@ -85,6 +85,10 @@ pub const PAGE_DECODED_MAX: usize = 5_000;
 /// behind it.
 pub const SORTED_ROWS_MAX: usize = 5_000;
 
+/// How far the head of a copy is moved: more positions than a store hands out in two years of full load, so beyond all
+/// that were since the copy was made. There are eight million times as many.
+pub const HEAD_STEP: u64 = 1 << 40;
+
 /// How many steps along the links of a lineage are taken, and how many bookings a lineage is read to. Each step is one
 /// indexed read; nobody moves a booking a thousand times.
 pub const LINEAGE_MAX: usize = 1_000;

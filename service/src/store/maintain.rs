@@ -22,10 +22,6 @@ pub(super) use self::draft::Draft;
 /// Up to this many rows are counted one by one unless everything is to be: some milliseconds.
 pub(super) const COUNTED_ROWS: u64 = 100_000;
 
-/// How far the head of a copy is moved: more positions than a store hands out in two years of full load, so beyond all
-/// that were since the copy was made. There are eight million times as many.
-pub const HEAD_STEP: u64 = 1 << 40;
-
 /// The furthest that the head may be moved at a time: a store can be restored eight thousand times before half of all
 /// positions are gone.
 pub const HEAD_STEP_MAX: u64 = 1 << 49;

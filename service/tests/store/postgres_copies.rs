@@ -5,8 +5,7 @@ use std::time::Duration;
 use calbridge_e2e::wait;
 use calbridge_proto::v1::SubmitOutcome::*;
 use calbridge_service::store::{
-    Position, Store,
-    maintain::HEAD_STEP,
+    HEAD_STEP, Position, Store,
     postgres::{OpenError, Options, PostgresStore},
 };
 

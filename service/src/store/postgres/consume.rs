@@ -16,7 +16,7 @@ use calbridge_process::crash::{self, Point};
 use deadpool_postgres::ClientWrapper;
 
 use self::write::Statements;
-use super::queries::log;
+use super::{commit::BEGIN, queries::log};
 use crate::store::{
     Consumer, ConsumerCommand, ConsumerKey, ConsumerOutcome, ConsumerState, LogEntry, Position, StoreError,
     TurnRequest,
@@ -26,7 +26,6 @@ use crate::store::{
     },
 };
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const BEGIN_TURN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = off";
 const HEAD: &str = "SELECT position FROM head";
 

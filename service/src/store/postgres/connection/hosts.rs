@@ -160,7 +160,15 @@ async fn addresses(config: &Config) -> Vec<Config> {
             // In the system's order, which knows whether there is a way.
             let mut found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
             found.dedup();
-            let at = |address| config.clone().hostaddr(address).clone();
+            let several = found.len() > 1;
+            let at = |address| {
+                let mut config = config.clone();
+                config.hostaddr(address);
+                if several {
+                    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+                }
+                config
+            };
             found.into_iter().take(ADDRESSES_MAX).map(at).collect()
         }
         // The client looks it up again, and says what is wrong.
