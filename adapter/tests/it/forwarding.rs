@@ -104,8 +104,8 @@ async fn a_refusal_of_the_service_is_a_503_with_its_time() {
         ("OVERLOADED", delay(2, 1), 3),
         ("STORE_UNAVAILABLE", delay(0, 1), 1),
         ("STORE_UNAVAILABLE", delay(-5, 0), 1),
-        ("SHUTTING_DOWN", None, 1),
-        ("SHUTTING_DOWN", delay(86_400, 0), 60),
+        ("STORE_UNAVAILABLE", None, 1),
+        ("OVERLOADED", delay(86_400, 0), 60),
         ("a reason of tomorrow", delay(0, 0), 1),
     ] {
         let error = SubmitError { code: 14, reason: reason.to_owned(), message: String::new(), retry_delay };

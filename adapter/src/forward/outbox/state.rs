@@ -225,9 +225,9 @@ impl State {
             }
             Verdict::Unable { refused, leaving } => {
                 replica.unable(tick, leaving);
-                self.refused(id.slot, sequence, refused);
+                self.refused(id.slot, sequence, refused, leaving);
             }
-            Verdict::NotHere(refused) => self.refused(id.slot, sequence, refused),
+            Verdict::NotHere(refused) => self.refused(id.slot, sequence, refused, false),
             Verdict::Final(refused) => {
                 if self.waiting.get(&sequence).is_some_and(|waiting| waiting.at == Some(id.slot)) {
                     self.settle(sequence, id.slot, Err(refused));

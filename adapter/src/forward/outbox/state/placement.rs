@@ -70,13 +70,15 @@ impl State {
         forget_gone(unplaced, *capacity, |sequence| waiting.contains_key(sequence));
     }
 
-    /// The replica was not able to take the event: another is asked that has not been, as long as there is one.
-    pub(super) fn refused(&mut self, slot: usize, sequence: u64, refused: Refused) {
+    /// The replica was not able to take the event: another is asked that has not been, as long as there is one. Where
+    /// the only one is about to go, the event waits for what comes in its place.
+    pub(super) fn refused(&mut self, slot: usize, sequence: u64, refused: Refused, leaving: bool) {
         let Some(waiting) = self.waiting.get_mut(&sequence).filter(|waiting| waiting.at == Some(slot)) else { return };
         waiting.refused_by |= 1 << slot;
         let refused_by = waiting.refused_by;
         match self.choose(refused_by, Standing::Doubtful) {
             Some(other) => self.give(sequence, Some(other)),
+            None if leaving && self.choose(1 << slot, Standing::Last).is_none() => self.give(sequence, None),
             None => self.settle(sequence, slot, Err(refused)),
         }
     }

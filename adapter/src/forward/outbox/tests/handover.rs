@@ -212,6 +212,22 @@ fn one_that_is_about_to_go_gets_nothing_more() {
 }
 
 #[test]
+fn what_the_only_one_refuses_when_it_goes_waits_for_its_successor() {
+    let mut rig = Rig::open(1, 100);
+    rig.prove();
+    let mut ticket = rig.submit("x");
+    assert_eq!(rig.sent(0), [ticket.sequence]);
+    rig.refuse(0, ticket.sequence, "SHUTTING_DOWN");
+    assert_eq!(settled(&mut ticket), None);
+    assert_eq!(rig.sent(0), [0; 0], "not to the one that goes");
+    rig.close(0);
+    rig.stream(0);
+    assert_eq!(rig.sent(0), [ticket.sequence]);
+    assert!(!rig.commit(0, ticket.sequence));
+    assert!(settled(&mut ticket).unwrap().is_ok());
+}
+
+#[test]
 fn one_that_is_drained_finishes_what_it_has() {
     let mut rig = Rig::open(2, 100);
     rig.prove();
