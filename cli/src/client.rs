@@ -222,7 +222,8 @@ pub(crate) fn refused(status: &Status) -> anyhow::Error {
         }
         cause = of_it.source();
     }
-    if status.code() == Code::Unknown {
+    // As the client takes it: an answer that is no HTTP/2, or a connection that breaks.
+    if matches!(status.code(), Code::Unknown | Code::Internal | Code::Unavailable) {
         why.push_str("; if that port speaks TLS, --service must begin with https://");
     }
     anyhow!(why)
