@@ -12,7 +12,7 @@ use clap::{Args, builder::BoolishValueParser};
 use http::{Uri, header::AUTHORIZATION};
 use tokio::time::timeout;
 use tonic::{
-    Code, Request, Status,
+    Request, Status,
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
@@ -160,10 +160,13 @@ pub(crate) async fn channel(services: &[String], access: &Access) -> anyhow::Res
     let mut refused = Vec::new();
     for service in services {
         match reach(service, &credentials).await {
-            Ok(channel) if answers(channel.clone()).await => {
-                return Ok(InterceptedService::new(channel, Bearer(credentials)));
-            }
-            Ok(_) => refused.push(format!("{service}: it takes a connection and does not answer")),
+            Ok(channel) => match answers(channel.clone()).await {
+                Ok(()) => return Ok(InterceptedService::new(channel, Bearer(credentials))),
+                Err(failure) if is_https(service) => refused.push(format!("{service}: {failure}")),
+                Err(failure) => {
+                    refused.push(format!("{service}: {failure}; if that port speaks TLS, it must begin with https://"));
+                }
+            },
             // Where nobody listens there is nothing more to say; what TLS says of a certificate is worth knowing.
             Err(failure) if is_https(service) => refused.push(format!("{service}: {failure:#}")),
             Err(_) => {}
@@ -180,11 +183,16 @@ pub(crate) async fn channel(services: &[String], access: &Access) -> anyhow::Res
     Err(anyhow!(why))
 }
 
-/// Whether there is somebody behind a connection: the system takes one for a process that hangs as well. Whatever is
-/// said is an answer, and so is a connection that breaks: the call itself then says why.
-async fn answers(channel: Channel) -> bool {
+/// Whether a service is behind a connection: the system takes one for a process that hangs as well, and a port may
+/// speak something else. Whatever a service says is an answer.
+async fn answers(channel: Channel) -> anyhow::Result<()> {
     let mut health = HealthClient::new(channel);
-    timeout(CONNECT_TIMEOUT, health.check(HealthCheckRequest::default())).await.is_ok()
+    let asked = timeout(CONNECT_TIMEOUT, health.check(HealthCheckRequest::default())).await;
+    match asked.map_err(|_| anyhow!("it takes a connection and does not answer"))? {
+        // What a service says has no cause on this side.
+        Err(status) if status.source().is_some() => Err(refused(&status)),
+        _ => Ok(()),
+    }
 }
 
 async fn reach(service: &str, credentials: &Credentials) -> anyhow::Result<Channel> {
@@ -221,10 +229,6 @@ pub(crate) fn refused(status: &Status) -> anyhow::Error {
             why = format!("{why}: {said}");
         }
         cause = of_it.source();
-    }
-    // As the client takes it: an answer that is no HTTP/2, or a connection that breaks.
-    if matches!(status.code(), Code::Unknown | Code::Internal | Code::Unavailable) {
-        why.push_str("; if that port speaks TLS, --service must begin with https://");
     }
     anyhow!(why)
 }

@@ -115,28 +115,18 @@ async fn a_token_is_made_kept_as_a_hash_and_used() {
     let principal = format!("[[principal]]\nname = \"me\"\n{}scopes = [\"read\"]\ntenants = \"*\"\n", ended.stdout);
     house.file("calbridge.toml", &principal);
     let mut service = house.secured_service().serve();
-    let list = || {
-        let address = format!("https://{}", service.listening().grpc());
-        Start::new("calbridge")
-            .arg("list")
-            .env("CALBRIDGE_SERVICE", address)
-            .env("CALBRIDGE_SERVICE_CA", text(&house.authority.file()))
+    let list_by = |scheme: &str| {
+        let address = format!("{scheme}://{}", service.listening().grpc());
+        Start::new("calbridge").arg("list").env("CALBRIDGE_SERVICE", address)
     };
+    let list = || list_by("https").env("CALBRIDGE_SERVICE_CA", text(&house.authority.file()));
     let listed = list().env("CALBRIDGE_SERVICE_TOKEN_FILE", text(&file)).run().await;
     assert_eq!(listed.code, Some(0), "{}", listed.stderr);
     let refused = list().run().await;
     assert!(refused.code == Some(1) && refused.stderr.contains("TOKEN_MISSING"), "{}", refused.stderr);
-    let doubted = Start::new("calbridge")
-        .arg("list")
-        .env("CALBRIDGE_SERVICE", format!("https://{}", service.listening().grpc()))
-        .run()
-        .await;
+    let doubted = list_by("https").run().await;
     assert!(doubted.code == Some(1) && doubted.stderr.contains("certificate"), "{}", doubted.stderr);
-    let in_the_clear = Start::new("calbridge")
-        .arg("list")
-        .env("CALBRIDGE_SERVICE", format!("http://{}", service.listening().grpc()))
-        .run()
-        .await;
+    let in_the_clear = list_by("http").run().await;
     assert!(in_the_clear.code == Some(1) && in_the_clear.stderr.contains("https://"), "{}", in_the_clear.stderr);
     service.stop().await;
 }

@@ -141,13 +141,11 @@ fn a_long_silence_ends_the_stream_where_there_are_others() {
     }
 }
 
-#[test]
-fn a_refusal_that_another_may_not_share_is_tried_there() {
-    let mut rig = Rig::open(3, 100);
-    rig.prove();
+/// An event that each of three replicas is asked for in turn, and refuses with one of these words.
+fn refused_by_each(rig: &mut Rig, words: [&str; 3]) -> Ticket {
     let mut ticket = rig.submit("x");
     let mut seen = Vec::new();
-    for word in ["OVERLOADED", "STORE_UNAVAILABLE", "SHUTTING_DOWN"] {
+    for word in words {
         assert_eq!(settled(&mut ticket), None, "another is asked first");
         let at = (0..3).find(|at| rig.sent(*at) == [ticket.sequence]).unwrap();
         seen.push(at);
@@ -155,6 +153,14 @@ fn a_refusal_that_another_may_not_share_is_tried_there() {
     }
     seen.sort_unstable();
     assert_eq!(seen, [0, 1, 2], "each once");
+    ticket
+}
+
+#[test]
+fn a_refusal_that_another_may_not_share_is_tried_there() {
+    let mut rig = Rig::open(3, 100);
+    rig.prove();
+    let mut ticket = refused_by_each(&mut rig, ["OVERLOADED", "STORE_UNAVAILABLE", "SHUTTING_DOWN"]);
     assert_eq!(reason(&mut ticket), "shutting_down");
     let mut invalid = rig.submit("x");
     let at = (0..3).find(|at| !rig.sent(*at).is_empty()).unwrap();
@@ -166,18 +172,9 @@ fn a_refusal_that_another_may_not_share_is_tried_there() {
 fn a_tenant_that_one_replica_does_not_know_yet_is_tried_at_the_others() {
     let mut rig = Rig::open(3, 100);
     rig.prove();
-    let mut ticket = rig.submit("x");
-    let mut seen = Vec::new();
-    for _ in 0..3 {
-        assert_eq!(settled(&mut ticket), None, "another is asked first");
-        let at = (0..3).find(|at| rig.sent(*at) == [ticket.sequence]).unwrap();
-        seen.push(at);
-        rig.refuse(at, ticket.sequence, "SCOPE_MISSING");
-        assert_eq!(rig.standing(at), Standing::Fit, "it takes what is not of that tenant");
-    }
-    seen.sort_unstable();
-    assert_eq!(seen, [0, 1, 2], "each once");
+    let mut ticket = refused_by_each(&mut rig, ["SCOPE_MISSING"; 3]);
     assert_eq!(reason(&mut ticket), "scope_missing");
+    assert_eq!([0, 1, 2].map(|at| rig.standing(at)), [Standing::Fit; 3], "they take what is not of that tenant");
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) async fn check(client: &ClientWrapper) -> Result<(), Error> {
     if here == found {
         return Ok(());
     }
-    let step = i64::try_from(HEAD_STEP).unwrap_or(i64::MAX);
+    let step = HEAD_STEP.cast_signed();
     client.batch_execute(BEGIN).await?;
     let moved = client.query_opt(MOVE, &[&step, &here]).await?;
     client.batch_execute("COMMIT").await?;
