@@ -19,6 +19,11 @@ use crate::{
     time::timestamp,
 };
 
+/// Bytes of metadata, and of answers, that a booking shows: with its people and texts it is then less than the 4 MiB
+/// that a client of gRPC takes unless told otherwise, and nobody who books can stop a reader of the log.
+const MAX_METADATA_SHOWN: usize = 512 * 1024;
+const MAX_ANSWERS_SHOWN: usize = 1024 * 1024;
+
 /// A booking as its row has it, with the rule that decided its status.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Derived {
@@ -124,15 +129,17 @@ fn number(row: &Row, field: Field) -> Option<i64> {
     }
 }
 
+/// Metadata and answers, in the order of their keys, without those for which there is no more room.
 fn answers(row: &Row) -> (BTreeMap<String, String>, Struct) {
     let mut metadata = BTreeMap::new();
     let mut responses = Struct::default();
+    let (mut metadata_room, mut answers_room) = (MAX_METADATA_SHOWN, MAX_ANSWERS_SHOWN);
     for (key, entry) in row.registers() {
         match (key, &entry.value) {
-            (Key::Metadata(name), Value::Text(text)) => {
+            (Key::Metadata(name), Value::Text(text)) if takes(&mut metadata_room, name.len() + text.len()) => {
                 metadata.insert(name.clone(), text.clone());
             }
-            (Key::Response(slug), Value::Answer(bytes)) => {
+            (Key::Response(slug), Value::Answer(bytes)) if takes(&mut answers_room, slug.len() + bytes.len()) => {
                 // Bytes that are no value were never written by `facts`; such an answer is not shown.
                 if let Ok(answer) = prost_types::Value::decode(bytes.as_slice()) {
                     responses.fields.insert(slug.clone(), answer);
@@ -142,6 +149,11 @@ fn answers(row: &Row) -> (BTreeMap<String, String>, Struct) {
         }
     }
     (metadata, responses)
+}
+
+/// Whether there is room for so many bytes, which is then so much less.
+fn takes(room: &mut usize, bytes: usize) -> bool {
+    room.checked_sub(bytes).map(|left| *room = left).is_some()
 }
 
 /// Cal.com keeps the reason of a reschedule among the form's answers.

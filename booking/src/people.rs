@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use calbridge_proto::v1::{Attendee, Organizer};
 
 use crate::{
-    register::{Detail, Email, Entry, Field, Key, Role, Stamp, Value},
+    register::{Detail, Email, Entry, Field, Key, Rank, Role, Stamp, Value},
     row::Row,
 };
 
@@ -58,13 +58,18 @@ pub(crate) fn hosts(row: &Row) -> (Option<Organizer>, Vec<Organizer>) {
     (organizer.map(|email| host(row, &email)), hosts)
 }
 
-/// The seats that stand, by address, then by id; `None` where no seat was ever taken. An adding without an id shows
-/// only where its address has no standing seat with one: it speaks of the same seat.
+/// The seats that stand, by address, then by id; `None` where no seat was ever taken, or nothing says that there are
+/// any. An adding without an id shows only where its address has no standing seat with one: it speaks of the same seat.
 fn standing_seats(row: &Row) -> Option<Vec<(&Email, &str)>> {
+    row.field(Field::SeatsPerTimeSlot)?;
     let mut by_email: BTreeMap<&Email, Vec<&str>> = BTreeMap::new();
     let mut any = false;
     for (key, entry) in row.registers() {
         let Key::SeatTaken(email, id) = key else { continue };
+        if entry.stamp.rank == Rank::Fill && list(row, Field::Team).contains(email) {
+            // Let in with the guests, and a host all the same.
+            continue;
+        }
         any = true;
         if stands(row, email, &entry.stamp) {
             by_email.entry(email).or_default().push(id);

@@ -219,7 +219,8 @@ pub(crate) enum Key {
     Successor(String),
     Person(Role, Email, Detail),
     NoShow(Role, Email),
-    /// A seat under its attendee: its newest adding. The id is empty where the sender named none.
+    /// A seat under its attendee: its newest adding. The id is empty where the sender named none, and the rank a fill
+    /// where it did not even say that there are seats.
     SeatTaken(Email, String),
     /// The newest leaving of all seats under one address.
     SeatLeft(Email),

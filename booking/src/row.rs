@@ -10,11 +10,16 @@ use std::{cmp::Ordering, mem, sync::Arc};
 pub use self::codec::DecodeError;
 use crate::register::{Entry, Evidence, Field, Key};
 
+/// Metadata keys, and form fields, of a booking. The least keys stay: one that is not among the least of some events is
+/// not among the least of more, so what is dropped never would have come back.
+pub(crate) const MAX_KEYS: usize = 256;
+
 /// The registers of one booking. Starts empty; facts are merged in, in any order and any number of times.
 ///
-/// A row has one register for each field and each kind of evidence, and one for each person, seat, successor, metadata
-/// key and form field that an event ever named. What one event can add is bounded (see [`crate::facts`]); what all
-/// events together can add is not, for dropping registers would make the result depend on the order of arrival.
+/// A row has one register for each field and each kind of evidence, and one for each person, seat and successor that an
+/// event ever named: people come and go, and whoever came last may be first again. Of the metadata keys and form fields
+/// it has the least [`MAX_KEYS`], whatever the order in which they were told, for whoever books may name as many as they
+/// like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// In the order of their keys, each key once. A row is read and written as a whole far more often than searched,
@@ -49,6 +54,8 @@ impl Row {
             // The stable sort finds two long runs in order and merges them: many new people cost no insertion each.
             registers.append(&mut unheard);
             registers.sort_by(|(one, _), (other, _)| one.cmp(other));
+            drop_greatest(registers, |key| matches!(key, Key::Metadata(_)));
+            drop_greatest(registers, |key| matches!(key, Key::Response(_)));
         }
     }
 
@@ -130,4 +137,18 @@ impl Row {
     pub(crate) fn registers_from<'r>(&'r self, first: &Key) -> impl Iterator<Item = &'r (Key, Entry)> + use<'r> {
         self.registers[self.registers.partition_point(|(key, _)| key < first)..].iter()
     }
+}
+
+/// Leaves [`MAX_KEYS`] of the registers of one kind, which stand side by side.
+fn drop_greatest(registers: &mut Vec<(Key, Entry)>, is_of_kind: impl Fn(&Key) -> bool) {
+    if registers.len() <= MAX_KEYS {
+        return;
+    }
+    let mut left = MAX_KEYS;
+    registers.retain(|(key, _)| {
+        let of_kind = is_of_kind(key);
+        let stays = !of_kind || left > 0;
+        left -= usize::from(of_kind && stays);
+        stays
+    });
 }

@@ -3,7 +3,7 @@
 
 use calbridge_proto::v1::BookingPayload;
 
-use super::draft::Draft;
+use super::{draft::Draft, seats};
 use crate::register::Evidence;
 
 /// The booking waits for the payment, whatever `status` says: Cal.com sends ACCEPTED here and stores PENDING.
@@ -14,6 +14,10 @@ pub(super) fn tell_initiated(own: &mut Draft) {
 
 pub(super) fn tell_paid(payload: &BookingPayload, own: &mut Draft) {
     own.evidence(Evidence::Paid);
+    if payload.status == "ACCEPTED" {
+        // The host approved before the payment came: nothing else is ever sent.
+        seats::let_in(payload, own);
+    }
     own.evidence(match payload.status.as_str() {
         "ACCEPTED" => Evidence::Accepted,
         "REJECTED" => Evidence::Rejected,

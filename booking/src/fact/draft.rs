@@ -11,16 +11,18 @@ use prost_types::{Timestamp, value::Kind};
 use super::Fact;
 use crate::{
     register::{Detail, Email, Entry, Evidence, Field, Key, Rank, Role, Stamp, Value, cut},
-    row::Row,
+    row::{MAX_KEYS, Row},
     time::micros,
 };
 
-/// Longest text of a register, in bytes. Notes of 64 KiB occur; a body holds 1 MiB.
+/// Longest description or answer, in bytes. Notes of 64 KiB occur; a body holds 1 MiB.
 const MAX_TEXT: usize = 256 * 1024;
+/// Longest of the other texts, in bytes: titles, places, reasons, values of metadata.
+const MAX_LINE: usize = 16 * 1024;
+/// Longest detail of a person, in bytes. A thousand people with four of them are still less than a message holds.
+const MAX_DETAIL: usize = 256;
 /// Longest metadata key, form slug or seat reference, in bytes: far beyond any that a form editor offers.
 const MAX_KEY: usize = 256;
-/// Metadata keys, and answers, that one event may add. The least keys are taken, so the choice is the body's own.
-const MAX_KEYS: usize = 256;
 /// People that one list may name: Cal.com's seats end at 1,000.
 pub(super) const MAX_PEOPLE: usize = 1_000;
 /// Registers that an event about one host and one guest tells of its own booking, rounded up.
@@ -130,7 +132,8 @@ pub(super) struct Pen<'d> {
 
 impl Pen<'_> {
     pub(super) fn text(&mut self, field: Field, text: &str) {
-        self.put_text(Key::Field(field), text);
+        let max = if field == Field::Description { MAX_TEXT } else { MAX_LINE };
+        self.put_text(Key::Field(field), cut(text, max));
     }
 
     pub(super) fn number(&mut self, field: Field, number: Option<i64>) {
@@ -153,7 +156,7 @@ impl Pen<'_> {
 
     pub(super) fn metadata(&mut self, metadata: &BTreeMap<String, String>) {
         for (name, text) in metadata.iter().take(MAX_KEYS) {
-            self.put_text(Key::Metadata(cut(name, MAX_KEY).to_owned()), text);
+            self.put_text(Key::Metadata(cut(name, MAX_KEY).to_owned()), cut(text, MAX_LINE));
         }
     }
 
@@ -191,7 +194,7 @@ impl Pen<'_> {
         ];
         for (detail, text) in texts {
             if !text.is_empty() {
-                note(detail, Value::Text(cut(text, MAX_TEXT).to_owned()));
+                note(detail, Value::Text(cut(text, MAX_DETAIL).to_owned()));
             }
         }
         if let Some(minutes) = person.utc_offset_minutes {
@@ -202,7 +205,7 @@ impl Pen<'_> {
             Role::Attendee => (Detail::PhoneNumber, &person.phone_number),
         };
         if !text.is_empty() {
-            note(own, Value::Text(cut(text, MAX_TEXT).to_owned()));
+            note(own, Value::Text(cut(text, MAX_DETAIL).to_owned()));
         }
         if let (Role::Host, Some(id)) = (role, person.id) {
             note(Detail::Id, Value::Number(id));
@@ -235,7 +238,7 @@ impl Pen<'_> {
 
     fn put_text(&mut self, key: Key, text: &str) {
         if !text.is_empty() {
-            self.put(key, Value::Text(cut(text, MAX_TEXT).to_owned()));
+            self.put(key, Value::Text(text.to_owned()));
         }
     }
 

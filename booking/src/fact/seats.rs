@@ -38,12 +38,23 @@ pub(super) fn list_is_of_seats(trigger: Trigger, payload: &BookingPayload) -> bo
 
 /// Adds the seats of `BOOKING_CREATED` and `BOOKING_RESCHEDULED`.
 pub(super) fn take(payload: &BookingPayload, own: &mut Draft) {
-    if !is_seated(payload) {
-        return;
+    if is_seated(payload) {
+        let mut pen = own.at(Rank::Write);
+        for (email, seat) in sitters(payload) {
+            pen.seat_taken(email, seat);
+        }
+    } else if payload.ical_uid.is_empty() {
+        // Approval and payment leave both out; every other path without seats has the `iCalUID`.
+        let_in(payload, own);
     }
-    let mut pen = own.at(Rank::Write);
-    for (email, seat) in sitters(payload) {
-        pen.seat_taken(email, seat);
+}
+
+/// Whoever a host's approval or a payment lets in: those webhooks do not say whether there are seats, and name none.
+/// It counts where another webhook says that there are.
+pub(super) fn let_in(payload: &BookingPayload, own: &mut Draft) {
+    let mut pen = own.at(Rank::Fill);
+    for (email, _) in listed(payload) {
+        pen.seat_taken(email, "");
     }
 }
 

@@ -1,9 +1,9 @@
 //! Seats: many attendees under one uid, who come, move and go one by one.
 
 use calbridge_proto::v1::{
-    BookingPayload, BookingStatus, MeetingPayload, PersonPayload,
+    BookingPayload, BookingStatus, MeetingPayload, PersonPayload, TeamPayload,
     Trigger::{
-        BookingCancelled, BookingCreated, BookingLocationUpdated, BookingNoShowUpdated, BookingRequested,
+        BookingCancelled, BookingCreated, BookingLocationUpdated, BookingNoShowUpdated, BookingPaid, BookingRequested,
         BookingRescheduled, MeetingEnded, MeetingStarted,
     },
 };
@@ -279,6 +279,46 @@ fn a_list_is_shown_while_no_seat_is_known() {
     assert_eq!((world.status("u1"), world.attendees("u1")), (BookingStatus::Requested, vec!["a@a.example".into()]));
     let world = ends(&[requested, tell(BookingCreated, 2, seat("u1", "a@a.example", "s1")), place]);
     assert_eq!(seats(&world, "u1"), pairs(&[("a@a.example", "s1")]));
+}
+
+/// What approval or payment lets through has no `iCalUID`, and nothing says that there are seats.
+fn let_through(uid: &str, listed: &[&str]) -> BookingPayload {
+    let attendees = listed.iter().map(|email| person(email)).collect();
+    BookingPayload { attendees, ical_uid: String::new(), ..payload(uid) }
+}
+
+#[test]
+fn whom_approval_or_payment_lets_in_has_a_seat() {
+    let (ann, bob) = ("ann@a.example", "bob@a.example");
+    let asked = tell(BookingRequested, 1, BookingPayload { status: "PENDING".into(), ..seat("u1", ann, "") });
+    let approved = tell(BookingCreated, 2, let_through("u1", &[ann]));
+    let paid = BookingPayload { status: "ACCEPTED".into(), ..let_through("u1", &[ann]) };
+    let waits = BookingPayload { status: "PENDING".into(), ..let_through("u1", &[ann]) };
+    let second = tell(BookingCreated, 3, seat("u1", bob, "s2"));
+    for lets_in in [approved.clone(), tell(BookingPaid, 2, paid)] {
+        let mut told = vec![asked.clone(), lets_in, second.clone()];
+        assert_eq!(seats(&ends(&told), "u1"), pairs(&[(ann, ""), (bob, "s2")]));
+        told.push(tell(BookingCancelled, 4, leave("u1", bob)));
+        let world = ends(&told);
+        assert_eq!((world.status("u1"), seats(&world, "u1")), (BookingStatus::Scheduled, pairs(&[(ann, "")])));
+        told.push(tell(BookingCancelled, 5, leave("u1", ann)));
+        assert_eq!(ends(&told).get("u1").rule.as_str(), "no_seat_left");
+        told.push(tell(BookingCreated, 6, let_through("u1", &[ann])));
+        assert_eq!(seats(&ends(&told), "u1"), pairs(&[(ann, "")]), "and may come again");
+    }
+    let told = [second, tell(BookingPaid, 2, waits)];
+    assert_eq!(seats(&ends(&told), "u1"), pairs(&[(bob, "s2")]), "ann is not let in yet");
+
+    let alone = ends(std::slice::from_ref(&approved)).get("u1").booking;
+    assert_eq!((alone.attendees.len(), &*alone.attendees[0].seat_uid, alone.seats_per_time_slot), (1, "", None));
+}
+
+#[test]
+fn a_host_who_is_let_in_with_the_guests_has_no_seat() {
+    let team = TeamPayload { members: vec![person("host2@a.example")], ..Default::default() };
+    let approved = BookingPayload { team: Some(team), ..let_through("u1", &["host2@a.example", "ann@a.example"]) };
+    let told = [tell(BookingCreated, 2, approved), tell(BookingCreated, 3, seat("u1", "bob@a.example", "s2"))];
+    assert_eq!(seats(&ends(&told), "u1"), pairs(&[("ann@a.example", ""), ("bob@a.example", "s2")]));
 }
 
 #[test]

@@ -136,10 +136,15 @@ impl CalCom {
         }
     }
 
-    /// `BOOKING_CREATED` when the host or a payment lets a booking through: less is sent than when it is made.
+    /// `BOOKING_CREATED` when the host or a payment lets a booking through: less is sent than when it is made. Nothing
+    /// says that there are seats; the queue sends the same as ever.
     pub(super) fn tell_let_through(&mut self, place: usize, recurring: bool) {
+        let queue = self.is_queue();
         self.tell(Trigger::BookingCreated, place, move |payload| {
-            payload.ical_uid.clear();
+            if !queue {
+                payload.ical_uid.clear();
+                payload.seats_per_time_slot = None;
+            }
             payload.recurring = recurring;
         });
     }
