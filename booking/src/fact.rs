@@ -40,9 +40,9 @@ pub struct Fact {
 ///
 /// `body_sha256` is the digest of the raw body; it parts two events of the same millisecond.
 ///
-/// One event adds at most 1,000 people a list, 256 metadata keys and 256 answers. A description or an answer longer than
-/// 256 KiB is cut, a nested answer longer than that left out; any other text is cut at 16 KiB, a detail of a person at
-/// 256 bytes. The raw body has all of it.
+/// One event adds at most 1,000 people a list, 256 metadata keys and 256 answers. A description or an answer longer
+/// than 256 KiB is cut, a nested answer longer than that left out; any other text is cut at 16 KiB, a detail of a
+/// person at 256 bytes. The raw body has all of it.
 #[must_use]
 pub fn facts(event: &BookingEvent, body_sha256: &[u8; 32]) -> Vec<Fact> {
     let Some(Statement { uid, trigger, said }) = Statement::of(event) else { return Vec::new() };

@@ -16,10 +16,10 @@ pub(crate) const MAX_KEYS: usize = 256;
 
 /// The registers of one booking. Starts empty; facts are merged in, in any order and any number of times.
 ///
-/// A row has one register for each field and each kind of evidence, and one for each person, seat and successor that an
-/// event ever named: people come and go, and whoever came last may be first again. Of the metadata keys and form fields
-/// it has the least [`MAX_KEYS`], whatever the order in which they were told, for whoever books may name as many as they
-/// like.
+/// A row has one register for each field and each kind of evidence, and one for each person, seat and successor that
+/// an event ever named: people come and go, and whoever came last may be first again. Of the metadata keys and form
+/// fields it has the least [`MAX_KEYS`], whatever the order in which they were told, for whoever books may name as
+/// many as they like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// In the order of their keys, each key once. A row is read and written as a whole far more often than searched,
