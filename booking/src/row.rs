@@ -18,7 +18,7 @@ pub(crate) const MAX_KEYS: usize = 256;
 ///
 /// A row has one register for each field and each kind of evidence, and one for each person, seat and successor that
 /// an event ever named: people come and go, and whoever came last may be first again. Of the metadata keys and form
-/// fields it has the least [`MAX_KEYS`], whatever the order in which they were told, for whoever books may name as
+/// fields it has the least `MAX_KEYS`, whatever the order in which they were told, for whoever books may name as
 /// many as they like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {

@@ -105,6 +105,11 @@ pub(crate) fn refusal(denied: Denied) -> Status {
     }
 }
 
+/// What a caller is told whose call took longer than it, or this service, waits.
+pub(crate) fn out_of_time() -> Status {
+    ApiError::OutOfTime.into()
+}
+
 /// The services over one store.
 #[derive(Debug)]
 pub(crate) struct Api<S> {

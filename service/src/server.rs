@@ -3,6 +3,7 @@
 //! The order of the end: health says `NOT_SERVING`, nothing more is taken in, what was taken is committed and answered,
 //! connections close, the store closes.
 
+mod deadline;
 mod health;
 mod incoming;
 
@@ -24,7 +25,7 @@ use tonic_reflection::server::Builder as Reflection;
 use tower::util::MapRequestLayer;
 use tracing::{info, warn};
 
-use self::{health::Health, incoming::incoming};
+use self::{deadline::Deadline, health::Health, incoming::incoming};
 use crate::{
     Error, Settings,
     api::{Api, METHODS, Replays},
@@ -37,8 +38,8 @@ use crate::{
     metrics::Metrics,
     retention::Purging,
     settings::{
-        CALL_TIMEOUT, CONNECTION_CALLS, CONNECTION_WINDOW, HEADER_LIST_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
-        MESSAGE_BYTES, STREAM_WINDOW,
+        CONNECTION_CALLS, CONNECTION_WINDOW, HEADER_LIST_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_BYTES,
+        STREAM_WINDOW,
     },
     store::Store,
 };
@@ -88,6 +89,7 @@ pub(crate) async fn serve<S: Store, L: Listener>(
             .layer(MapRequestLayer::new(move |request| porter.meet(request)))
             .layer(rpc_layer(METHODS))
             .layer(Door)
+            .layer(Deadline)
             .add_routes(routes)
             .serve_with_incoming_shutdown(connections, stopping.clone().cancelled_owned())
     );
@@ -126,7 +128,6 @@ pub(crate) async fn serve<S: Store, L: Listener>(
 /// tonic has no limits of its own.
 fn limits(server: Server) -> Server {
     server
-        .timeout(CALL_TIMEOUT)
         .max_concurrent_streams(CONNECTION_CALLS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

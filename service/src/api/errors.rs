@@ -77,6 +77,8 @@ pub(super) enum ApiError {
     NotThereYet,
     /// The service is about to end. Nothing was committed.
     ShuttingDown,
+    /// The call took longer than its caller, or this service, waits. What it asked for may still be done.
+    OutOfTime,
     /// Nothing says who calls.
     TokenMissing,
     /// Nobody has the token.
@@ -103,6 +105,7 @@ impl ApiError {
             Self::CursorExpired { .. } => Code::OutOfRange,
             Self::Overloaded => Code::ResourceExhausted,
             Self::StoreUnavailable | Self::NotThereYet | Self::ShuttingDown => Code::Unavailable,
+            Self::OutOfTime => Code::DeadlineExceeded,
             Self::TokenMissing | Self::TokenInvalid => Code::Unauthenticated,
             Self::ScopeMissing { .. } => Code::PermissionDenied,
         }
@@ -124,6 +127,7 @@ impl ApiError {
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable | Self::NotThereYet => "STORE_UNAVAILABLE",
             Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::OutOfTime => "DEADLINE_EXCEEDED",
             Self::TokenMissing => "TOKEN_MISSING",
             Self::TokenInvalid => "TOKEN_INVALID",
             Self::ScopeMissing { .. } => "SCOPE_MISSING",
@@ -161,6 +165,9 @@ impl ApiError {
             Self::Overloaded => "too much is waiting or running: try again later",
             Self::StoreUnavailable => "the store is unavailable and nothing was committed: try again",
             Self::ShuttingDown => "the service is shutting down and nothing was committed: try again",
+            Self::OutOfTime => {
+                "this took longer than grpc-timeout, or 30 s: what was asked for may have been done all the same"
+            }
         };
         fixed.to_owned()
     }
@@ -295,6 +302,7 @@ mod tests {
             (ApiError::StoreUnavailable, Code::Unavailable, "STORE_UNAVAILABLE", true, None, None),
             (ApiError::NotThereYet, Code::Unavailable, "STORE_UNAVAILABLE", true, None, None),
             (ApiError::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN", true, None, None),
+            (ApiError::OutOfTime, Code::DeadlineExceeded, "DEADLINE_EXCEEDED", false, None, None),
             (ApiError::TokenMissing, Code::Unauthenticated, "TOKEN_MISSING", false, None, None),
             (ApiError::TokenInvalid, Code::Unauthenticated, "TOKEN_INVALID", false, None, None),
             (scope, Code::PermissionDenied, "SCOPE_MISSING", false, None, None),
