@@ -107,6 +107,19 @@ impl Service {
         Ok(Self { settings, store })
     }
 
+    /// The same unless `shutdown` fires before: opening takes as long as a database is silent, or a file is brought to a
+    /// new schema. What is given up was written in transactions, and the next start begins where they ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::open`].
+    pub async fn open_until(settings: Settings, shutdown: &CancellationToken) -> Result<Option<Self>, Error> {
+        tokio::select! {
+            opened = Self::open(settings) => opened.map(Some),
+            () = shutdown.cancelled() => Ok(None),
+        }
+    }
+
     /// Serves gRPC on the listener until `shutdown` fires, then finishes what was taken in and closes the store, within
     /// the grace of the settings. The readiness check `store` says whether the store can write.
     ///
@@ -183,7 +196,7 @@ pub fn check_database(config: &Config) -> Result<(), ConfigError> {
     }
 }
 
-/// Opens and serves, in one.
+/// Opens and serves, in one, until `shutdown` fires.
 ///
 /// # Errors
 ///
@@ -194,7 +207,10 @@ pub async fn run(
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    Service::open(settings).await?.serve(listener, readiness, shutdown).await
+    match Service::open_until(settings, &shutdown).await? {
+        Some(service) => service.serve(listener, readiness, shutdown).await,
+        None => Ok(()),
+    }
 }
 
 /// Serves any store with any clock on any network, as [`Service::serve`] does with its own: for tests, and for stores

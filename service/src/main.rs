@@ -32,13 +32,20 @@ async fn run(config: Config, process: Process) -> anyhow::Result<()> {
     calbridge_service::check_database(&config)?;
     let admin = listen("--admin", &config.admin).await?;
     let admin_address = admin.local_addr()?;
-    let service = Service::open(Settings::from(&config)).await?;
 
-    // The admin listener outlives the drain, so that `/readyz` can say so.
+    // The admin listener is there before the store, which may take its time (a server that is silent, a new schema), and
+    // outlives the drain: `/readyz` says so.
     let admin_stop = CancellationToken::new();
     let page = tokio::spawn(admin::serve(admin, process.readiness.clone(), process.metrics, admin_stop.clone()));
-    announce(&[("grpc", address), ("admin", admin_address)]);
-    let served = service.serve(grpc, process.readiness, process.shutdown).await;
+    let _named_at_once = process.readiness.check("store");
+    let served = async {
+        let Some(service) = Service::open_until(Settings::from(&config), &process.shutdown).await? else {
+            return Ok(());
+        };
+        announce(&[("grpc", address), ("admin", admin_address)]);
+        service.serve(grpc, process.readiness, process.shutdown).await
+    };
+    let served = served.await;
     admin_stop.cancel();
     page.await?;
     Ok(served?)

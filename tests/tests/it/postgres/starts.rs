@@ -1,18 +1,28 @@
 //! Replicas that come and go: four at once on an empty database, one more under load, one that is killed.
 
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::{Duration, Instant},
+};
+
 use calbridge_e2e::{
     fleet::{Fleet, Load, Plan},
+    port,
     postgres::{Durability, Postgres},
     program::Start,
     redis_server::RedisServer,
     system::readiness_of,
     wait,
+    webhook::Sender,
 };
+use tokio::net::TcpStream;
 
 use super::{DEADLINE, ENOUGH, SENDERS, bodies, created, errors, is_there_once, services_say, told};
 
 /// Far above what any answer takes, so that a late one is told from a refused one.
 const PATIENT: &str = "10s";
+/// How long one try at a connection lasts.
+const SILENCE: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn four_services_that_start_at_once_make_one_schema() {
@@ -82,6 +92,29 @@ async fn a_service_more_and_one_less_under_load_cost_nothing() {
     println!("{fresh} of {} were applied, the others had been when their replica died", bodies(&sent).len());
     is_there_once(&fleet, &postgres, &sent).await;
     fleet.stop().await;
+}
+
+/// A probe must tell a start that takes its time from one that hangs, and whoever ends it must not wait.
+#[tokio::test]
+async fn a_start_that_waits_for_a_silent_database_is_seen_and_can_be_ended() {
+    let (silent, folder) = (TcpListener::bind("127.0.0.1:0").unwrap(), tempfile::TempDir::new().unwrap());
+    let admin = SocketAddr::from(([127, 0, 0, 1], port::free()));
+    let mut service = Start::new("calbridge-service")
+        .flag("--grpc", "127.0.0.1:0")
+        .flag("--admin", admin.to_string())
+        .flag("--data-dir", folder.path())
+        .flag("--database-url", format!("postgres://postgres@{}/postgres", silent.local_addr().unwrap()))
+        .spawn();
+    let listens = || async { TcpStream::connect(admin).await.ok() };
+    wait::until("the admin listener is there", listens).await;
+    let page = Sender::new(admin);
+    assert_eq!(page.get("/healthz").await.status, 200);
+    let ready = page.get("/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert!(String::from_utf8_lossy(&ready.body).contains("store"), "{:?}", ready.body);
+    let told = Instant::now();
+    service.stop().await;
+    assert!(told.elapsed() < SILENCE, "{:?}", told.elapsed());
 }
 
 #[tokio::test]
