@@ -74,7 +74,17 @@ pub(crate) struct Edge {
     budget: Arc<Semaphore>,
     copies: Copies,
     metrics: Arc<Metrics>,
-    refusals: Throttle,
+    /// One for each kind of line: what strangers can cause must not hold back that webhooks are lost.
+    said: Said,
+}
+
+/// Lines about refusals, by kind.
+#[derive(Default)]
+struct Said {
+    undurable: Throttle,
+    crowded: Throttle,
+    full: Throttle,
+    often: Throttle,
 }
 
 /// A request as it has come, and the keys that count for it.
@@ -121,7 +131,7 @@ impl Edge {
             settings,
             copies: Copies::new(),
             metrics,
-            refusals: Throttle::new(),
+            said: Said::default(),
         }
     }
 
@@ -314,7 +324,7 @@ impl Edge {
                 Answer::Processed { event: name, outcome: accepted.outcome, delivery_id: accepted.delivery_id }
             }
             Err(refused) => {
-                if let Some(more) = self.refusals.pass() {
+                if let Some(more) = self.said.undurable.pass() {
                     warn!(
                         { semconv::TENANT_ID } = route.tenant,
                         { semconv::ERROR_TYPE } = refused.reason,
@@ -353,14 +363,14 @@ impl Edge {
     /// A connection was closed to make room for another.
     pub(crate) fn crowded(&self) {
         self.metrics.refused(semconv::LIMIT_CONNECTIONS);
-        if let Some(more) = self.refusals.pass() {
+        if let Some(more) = self.said.crowded.pass() {
             warn!(more, "as many connections are open as may be; one that was waited for made room for another");
         }
     }
 
     fn full(&self, of: &'static str) -> Answer {
         self.metrics.refused(of);
-        if let Some(more) = self.refusals.pass() {
+        if let Some(more) = self.said.full.pass() {
             warn!(of, more, "as much is in flight as may be; a webhook was answered 503");
         }
         Answer::Unavailable { retry_after: RETRY_AFTER_FULL }
@@ -368,7 +378,7 @@ impl Edge {
 
     fn often(&self, limit: &'static str, retry_after: Duration) -> Answer {
         self.metrics.refused(limit);
-        if let Some(more) = self.refusals.pass() {
+        if let Some(more) = self.said.often.pass() {
             warn!(limit, more, "more requests come than may; one was refused");
         }
         match self.settings.limits.rate_status {

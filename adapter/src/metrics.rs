@@ -1,6 +1,7 @@
 //! The adapter's instruments, made once. No attribute has a value that a sender chooses.
 
 mod requests;
+mod streams;
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,11 +11,15 @@ use calbridge_telemetry::{
 };
 use opentelemetry::{
     KeyValue, StringValue,
-    metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter},
+    metrics::{Counter, Gauge, Histogram, Meter},
 };
 
-pub(crate) use self::requests::{Active, Requests};
-use crate::peer::Peer;
+use self::streams::Streams;
+pub(crate) use self::{
+    requests::{Active, Requests},
+    streams::Counted,
+};
+use crate::{peer::Peer, spool::Amount};
 
 /// Sets of attributes that an instrument finds without a search: more than there are methods, and than one adapter
 /// usually has routes, replicas or secrets in use.
@@ -30,13 +35,14 @@ pub(crate) struct Metrics {
     verifications: Bound<Counter<u64>, (&'static str, Arc<str>), PLACES>,
     unsigned_tenants: Gauge<u64>,
     refusals: Counter<u64>,
-    streams: UpDownCounter<i64>,
+    streams: Streams,
     reconnects: Counter<u64>,
     reroutes: Counter<u64>,
     stream_duration: Histogram<f64>,
     sent: Bound<Counter<u64>, Peer, PLACES>,
     send_duration: Bound<Histogram<f64>, Peer, PLACES>,
     spool_depth: Gauge<u64>,
+    spool_aside: Gauge<u64>,
     spool_oldest_age: Gauge<f64>,
     spool_bytes: Gauge<u64>,
     spool_fsync: Histogram<f64>,
@@ -67,11 +73,7 @@ impl Metrics {
                 .with_unit(unit::REQUESTS)
                 .build(),
             reconnects: count(metric::FORWARD_RECONNECTS, "Streams to the service that ended, or did not open").build(),
-            streams: meter
-                .i64_up_down_counter(metric::FORWARD_STREAMS)
-                .with_unit(unit::STREAMS)
-                .with_description("Open streams to the service, one to each replica")
-                .build(),
+            streams: Streams::shown(),
             reroutes: count(metric::FORWARD_REROUTES, "Events that went on from one replica to another")
                 .with_unit(unit::MESSAGES)
                 .build(),
@@ -90,10 +92,17 @@ impl Metrics {
                 .with_unit(unit::MESSAGES)
                 .with_description("Events in the spool")
                 .build(),
+            spool_aside: meter
+                .u64_gauge(metric::SPOOL_ASIDE)
+                .with_unit(unit::MESSAGES)
+                .with_description("Events in the spool that the service will not take")
+                .build(),
             spool_oldest_age: meter
                 .f64_gauge(metric::SPOOL_OLDEST_AGE)
                 .with_unit(unit::SECONDS)
-                .with_description("Since the oldest event in the spool was received")
+                .with_description(
+                    "Since the oldest event in the spool was received, those that the service will not take included",
+                )
                 .build(),
             spool_bytes: meter
                 .u64_gauge(metric::SPOOL_BYTES)
@@ -157,9 +166,10 @@ impl Metrics {
     }
 
     /// So much is in the spool, and its oldest event is so old.
-    pub(crate) fn spool_holds(&self, events: usize, bytes: u64, age: Duration) {
-        self.spool_depth.record(events as u64, &[]);
-        self.spool_bytes.record(bytes, &[]);
+    pub(crate) fn spool_holds(&self, amount: Amount, age: Duration) {
+        self.spool_depth.record(amount.records as u64, &[]);
+        self.spool_aside.record(amount.aside as u64, &[]);
+        self.spool_bytes.record(amount.bytes, &[]);
         self.spool_oldest_age.record(age.as_secs_f64(), &[]);
     }
 
@@ -221,9 +231,9 @@ impl Metrics {
         }
     }
 
-    /// So many more streams to this replica are open.
-    pub(crate) fn streams(&self, peer: &Peer, more: i64) {
-        self.streams.add(more, &replica(peer));
+    /// A link to this replica begins.
+    pub(crate) fn link(&self, peer: &Arc<Peer>) -> Counted {
+        self.streams.link(peer)
     }
 
     /// So many events went on to another replica.

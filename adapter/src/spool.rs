@@ -161,14 +161,14 @@ impl Spool {
         self.inner.shared.lock().amount()
     }
 
-    /// Looks whether what is in it has grown too old by `now`, in microseconds since 1970-01-01T00:00:00Z. How much
-    /// there is, and how old.
+    /// Looks whether what waits in it has grown too old by `now`, in microseconds since 1970-01-01T00:00:00Z. How much
+    /// there is, and how old the oldest of all is, those aside included.
     pub(crate) fn look(&self, now: i64) -> (Amount, Duration) {
         let amount = self.amount();
-        let age = amount.oldest.map_or(0, |oldest| u64::try_from(now.saturating_sub(oldest)).unwrap_or(0));
-        let age = Duration::from_micros(age);
-        self.inner.is_aged.store(age > self.inner.bounds.age, Ordering::Relaxed);
-        (amount, age)
+        let since = |time: i64| Duration::from_micros(u64::try_from(now.saturating_sub(time)).unwrap_or(0));
+        let waited = amount.oldest.map_or(Duration::ZERO, since);
+        self.inner.is_aged.store(waited > self.inner.bounds.age, Ordering::Relaxed);
+        (amount, waited.max(amount.oldest_aside.map_or(Duration::ZERO, since)))
     }
 
     fn has_room(&self, bytes: usize) -> bool {

@@ -8,20 +8,18 @@ use tokio::time::{Duration, Instant};
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Lets one line through in each period.
+#[derive(Default)]
 pub(crate) struct Throttle {
     state: Mutex<State>,
 }
 
+#[derive(Default)]
 struct State {
     last: Option<Instant>,
     held_back: u64,
 }
 
 impl Throttle {
-    pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State { last: None, held_back: 0 }) }
-    }
-
     /// Whether this line may be written, and how many were held back since the last one.
     pub(crate) fn pass(&self) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,7 +38,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_is_one_line_a_second_that_says_how_many() {
-        let throttle = Throttle::new();
+        let throttle = Throttle::default();
         assert_eq!(throttle.pass(), Some(0));
         for _ in 0..41 {
             assert_eq!(throttle.pass(), None);

@@ -315,13 +315,15 @@ pub mod metric {
     pub const EDGE_REFUSALS: &str = "calbridge.edge.refusals";
     /// Counter by status: streams from the adapter to the service that ended or did not open.
     pub const FORWARD_RECONNECTS: &str = "calbridge.forward.reconnects";
-    /// Up-down counter by replica: open streams from the adapter to the service.
+    /// Up-down counter by replica: open streams from the adapter to the service; 0 where there is none.
     pub const FORWARD_STREAMS: &str = "calbridge.forward.streams";
     /// Counter: events that went on from one replica of the service to another.
     pub const FORWARD_REROUTES: &str = "calbridge.forward.reroutes";
     /// Gauge: events in the spool.
     pub const SPOOL_DEPTH: &str = "calbridge.spool.depth";
-    /// Gauge, seconds: since the oldest of them was received; 0 where there is none.
+    /// Gauge: events in the spool that the service will not take; they are tried again every minute.
+    pub const SPOOL_ASIDE: &str = "calbridge.spool.aside";
+    /// Gauge, seconds: since the oldest in the spool was received, those aside included; 0 where there is none.
     pub const SPOOL_OLDEST_AGE: &str = "calbridge.spool.oldest_age";
     /// Gauge, bytes: of the spool's files.
     pub const SPOOL_BYTES: &str = "calbridge.spool.bytes";

@@ -4,7 +4,7 @@
 //! It decides nothing about events: which of them are sent, where, and again, is the outbox's business.
 
 use std::{
-    collections::hash_map::RandomState,
+    collections::{BTreeSet, hash_map::RandomState},
     hash::{BuildHasher as _, Hasher as _},
     sync::Arc,
     time::Duration,
@@ -88,7 +88,9 @@ impl Link {
             is_open,
             Arc::clone(&self.outbox),
         )));
+        let counted = self.metrics.link(&self.peer);
         let mut failures = 0_u32;
+        let mut said = BTreeSet::new();
         while !self.stop.is_cancelled() {
             let span = self.stream_span();
             let began = Instant::now();
@@ -101,18 +103,21 @@ impl Link {
                 Ok(answers) => {
                     self.outbox.opened(id);
                     open.send_replace(Some(id));
-                    self.metrics.streams(&self.peer, 1);
+                    counted.set(true);
                     self.say_open(failures + 1);
                     let end = self.serve(id, answers, &over).await;
                     open.send_replace(None);
                     self.place.close();
-                    self.metrics.streams(&self.peer, -1);
-                    failures = if began.elapsed() >= STABLE { 0 } else { failures };
+                    counted.set(false);
+                    if began.elapsed() >= STABLE {
+                        failures = 0;
+                        said.clear();
+                    }
                     end
                 }
                 Err(status) => End::Broken(status),
             };
-            let code = self.conclude(&span, &end, began, failures);
+            let code = self.conclude(&span, &end, began, failures, &mut said);
             if matches!(end, End::Stopped) {
                 break;
             }
@@ -209,8 +214,15 @@ impl Link {
         )
     }
 
-    /// Writes down how the stream ended; its code's name.
-    fn conclude(&self, span: &Span, end: &End, began: Instant, failures: u32) -> &'static str {
+    /// Writes down how the stream ended; its code's name. What was `said` of this outage is not said again.
+    fn conclude(
+        &self,
+        span: &Span,
+        end: &End,
+        began: Instant,
+        failures: u32,
+        said: &mut BTreeSet<&'static str>,
+    ) -> &'static str {
         let code = match end {
             End::Stopped | End::Closed => Code::Ok,
             End::Broken(status) => status.code(),
@@ -232,8 +244,9 @@ impl Link {
                     "the stream to the booking service is closed"
                 );
             }
-            // An outage is told once, when it begins; the tries in between are for whoever looks closer.
-            End::Closed | End::Broken(_) if failures > 0 => {
+            // An outage is told when it begins, and once for each cause that shows later: what is left when a service is
+            // there may be our token. The tries in between are for whoever looks closer.
+            End::Closed | End::Broken(_) if !said.insert(name) => {
                 debug!(
                     { semconv::SERVER_ADDRESS } = %host,
                     { semconv::SERVER_PORT } = port,

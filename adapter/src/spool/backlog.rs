@@ -59,6 +59,8 @@ pub(crate) struct Amount {
     pub(crate) bytes: u64,
     /// When the oldest of them was received, but for those aside, in microseconds since 1970-01-01T00:00:00Z.
     pub(crate) oldest: Option<i64>,
+    /// The same of those aside.
+    pub(crate) oldest_aside: Option<i64>,
 }
 
 impl Backlog {
@@ -152,8 +154,10 @@ impl Backlog {
     pub(super) fn amount(&self) -> Amount {
         let fronts = self.waiting.values().filter_map(VecDeque::front);
         let oldest = fronts.chain(self.out.values().map(|(_, entry)| entry)).map(|entry| entry.time).min();
+        // In the order in which they were written, which is that of their times but for moments.
+        let oldest_aside = self.aside.values().next().map(|(_, entry)| entry.time);
         let (records, bytes) = self.size();
-        Amount { records, aside: self.aside.len(), bytes, oldest }
+        Amount { records, aside: self.aside.len(), bytes, oldest, oldest_aside }
     }
 
     fn count(&mut self, entry: Entry) {
@@ -203,8 +207,8 @@ mod tests {
         backlog.set_aside(entry(1, 2));
         assert_eq!(
             backlog.amount(),
-            Amount { records: 5, aside: 5, bytes: 0, oldest: None },
-            "and what is aside does not"
+            Amount { records: 5, aside: 5, bytes: 0, oldest: None, oldest_aside: Some(0) },
+            "what is aside is told apart"
         );
     }
 
@@ -217,7 +221,7 @@ mod tests {
         backlog.add(&tenant, entry(1, 7));
         let taken = backlog.take(u64::MAX).unwrap().1;
         backlog.give_up(taken);
-        assert_eq!(backlog.amount(), Amount { records: 1, aside: 0, bytes: 100, oldest: Some(7) });
+        assert_eq!(backlog.amount(), Amount { records: 1, bytes: 100, oldest: Some(7), ..Amount::default() });
         let last = backlog.take(u64::MAX).unwrap().1;
         assert!(!backlog.settle(last), "its segment is kept");
         assert_eq!((backlog.amount().records, backlog.amount().oldest), (0, None));
@@ -242,14 +246,14 @@ mod tests {
         backlog.add(&tenant, entry(1, 0));
         backlog.add_out(&tenant, entry(1, 7));
         backlog.add_out(&tenant, entry(2, 0));
-        assert_eq!(backlog.amount(), Amount { records: 3, aside: 0, bytes: 150, oldest: Some(0) });
+        assert_eq!(backlog.amount(), Amount { records: 3, bytes: 150, oldest: Some(0), ..Amount::default() });
         assert!(!backlog.settle(entry(1, 0)), "it is not out");
         backlog.take(u64::MAX).unwrap();
         assert!(!backlog.settle(entry(1, 0)) && !backlog.settle(entry(1, 0)));
         assert_eq!(backlog.amount().oldest, Some(0), "one of the other segment");
         assert!(backlog.settle(entry(1, 7)) && !backlog.settle(entry(2, 0)), "what can't be read is kept");
         backlog.forget(1);
-        assert_eq!(backlog.amount(), Amount { records: 0, aside: 0, bytes: 50, oldest: None });
+        assert_eq!(backlog.amount(), Amount { records: 0, bytes: 50, oldest: None, ..Amount::default() });
     }
 
     proptest! {

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     Moment,
-    forward::{Forwarder, Refused, pause, random},
+    forward::{Forwarder, Refused, Ticket, pause, random},
     metrics::Metrics,
     throttle::Throttle,
 };
@@ -82,7 +82,7 @@ struct Course {
 
 impl Course {
     fn begin(ack: Ack, now: Instant) -> Self {
-        let (pace, warnings) = (Pace::new(ack, now), Throttle::new());
+        let (pace, warnings) = (Pace::new(ack, now), Throttle::default());
         let (aside, in_vain) = (VecDeque::new(), BTreeMap::new());
         Self { pace, out: 0, out_bytes: 0, failures: 0, not_before: now, aside, in_vain, warnings }
     }
@@ -166,7 +166,7 @@ impl Drain {
 
     fn look(&self, now: i64) {
         let (amount, age) = self.spool.look(now);
-        self.metrics.spool_holds(amount.records, amount.bytes, age);
+        self.metrics.spool_holds(amount, age);
     }
 
     /// What was aside for long enough waits again.
@@ -199,7 +199,7 @@ impl Drain {
     }
 
     fn send(&self, entry: Entry, event: Read) -> impl Future<Output = (Entry, Sent)> + use<> {
-        let forwarder = self.forwarder.clone();
+        let (forwarder, metrics) = (self.forwarder.clone(), Arc::clone(&self.metrics));
         async move {
             let event = match event {
                 Ok(Some(event)) => event,
@@ -207,12 +207,16 @@ impl Drain {
                 Err(_) => return (entry, Sent::Later(Refused::busy("spool_unreadable"))),
             };
             crash::at(Point::DrainSend);
+            let (began, mut ticket) = (Instant::now(), None);
             let answered = async {
-                let mut ticket = forwarder.submit(event)?;
+                let ticket: &mut Ticket = ticket.insert(forwarder.submit(event)?);
                 let late = |_| Err(Refused::away("deadline_exceeded"));
                 timeout(DEADLINE, ticket.answer()).await.unwrap_or_else(late)
             };
-            let sent = match answered.await {
+            let answered = answered.await;
+            let (peer, error) = (ticket.as_mut().and_then(Ticket::end), answered.as_ref().err());
+            metrics.sent(peer.as_deref(), error.map(|refused| refused.reason), began.elapsed());
+            let sent = match answered {
                 Ok(_) => Sent::Committed,
                 Err(refused) if refused.passes() => Sent::Later(refused),
                 Err(refused) => Sent::Aside(refused.reason),

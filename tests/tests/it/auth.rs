@@ -1,5 +1,6 @@
 //! Who may call: the built programs with principals, tokens and certificates.
 
+mod aside;
 mod consuming;
 mod matrix;
 mod rules;

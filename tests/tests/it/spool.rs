@@ -239,6 +239,18 @@ async fn the_age_of_what_waits_is_shown() {
 }
 
 #[tokio::test]
+async fn what_the_spool_sends_is_counted_as_sent() {
+    let mut system = Plan::new().with_spool().adapter("--ack", "spooled").start().await;
+    let kept = send(&system, "first", 5).await;
+    all_arrive_once(&system, &kept).await;
+    let page = system.adapter_metrics().await;
+    let counted = ["sent_messages_total", "operation_duration_seconds_count"];
+    let counted = counted.map(|name| page.sum(&format!("messaging_client_{name}"), &[]).to_string());
+    assert_eq!(counted, ["5", "5"], "{}", page.text());
+    system.stop().await;
+}
+
+#[tokio::test]
 async fn an_operator_sees_what_waits_and_sends_it_on_without_an_adapter() {
     let mut system = Plan::new().returning().with_spool().start().await;
     let service = format!("http://{}", system.service.listening().grpc());
