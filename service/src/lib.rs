@@ -107,8 +107,8 @@ impl Service {
         Ok(Self { settings, store })
     }
 
-    /// The same unless `shutdown` fires before: opening takes as long as a database is silent, or a file is brought to a
-    /// new schema. What is given up was written in transactions, and the next start begins where they ended.
+    /// The same unless `shutdown` fires before: opening takes as long as a database is silent, or a file is brought to
+    /// a new schema. What is given up was written in transactions, and the next start begins where they ended.
     ///
     /// # Errors
     ///

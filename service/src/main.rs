@@ -33,8 +33,8 @@ async fn run(config: Config, process: Process) -> anyhow::Result<()> {
     let admin = listen("--admin", &config.admin).await?;
     let admin_address = admin.local_addr()?;
 
-    // The admin listener is there before the store, which may take its time (a server that is silent, a new schema), and
-    // outlives the drain: `/readyz` says so.
+    // The admin listener is there before the store, which may take its time (a server that is silent, a new schema),
+    // and outlives the drain: `/readyz` says so.
     let admin_stop = CancellationToken::new();
     let page = tokio::spawn(admin::serve(admin, process.readiness.clone(), process.metrics, admin_stop.clone()));
     let _named_at_once = process.readiness.check("store");

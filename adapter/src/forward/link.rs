@@ -244,8 +244,8 @@ impl Link {
                     "the stream to the booking service is closed"
                 );
             }
-            // An outage is told when it begins, and once for each cause that shows later: what is left when a service is
-            // there may be our token. The tries in between are for whoever looks closer.
+            // An outage is told when it begins, and once for each cause that shows later: what is left when a service
+            // is there may be our token. The tries in between are for whoever looks closer.
             End::Closed | End::Broken(_) if !said.insert(name) => {
                 debug!(
                     { semconv::SERVER_ADDRESS } = %host,

@@ -1,7 +1,7 @@
 //! The end of a call's time: a tower layer that answers what takes longer than its caller, or this service, waits.
 //!
-//! tonic ends such calls by itself, outside of all layers: the call is then given up within, told as one that its caller
-//! cancelled, and refused without an `ErrorInfo`. This layer is asked before it, and its time began before.
+//! tonic ends such calls by itself, outside of all layers: the call is then given up within, told as one that its
+//! caller cancelled, and refused without an `ErrorInfo`. This layer is asked before it, and its time began before.
 
 use std::{
     pin::Pin,
