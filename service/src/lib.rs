@@ -5,6 +5,7 @@
 //! to look first and lets the store decide. Nothing is answered before it is on stable storage.
 
 mod api;
+mod audit;
 mod auth;
 mod clock;
 mod completion;

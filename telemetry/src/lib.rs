@@ -19,6 +19,7 @@ mod setup;
 pub mod testing;
 
 pub use crate::bound::{Bind, Bound};
+pub use crate::logs::AUDIT;
 pub use crate::metrics::{MetricsPage, meter};
 pub use crate::readiness::{Check, Readiness};
 pub use crate::setup::{SHUTDOWN_TIMEOUT, Telemetry, init, log_lines};

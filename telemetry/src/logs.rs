@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::Filter;
 use tracing_subscriber::registry::LookupSpan;
@@ -20,6 +20,9 @@ mod format;
 /// Ours from `info`, everybody else's from `warn`. The exporters' own words about a failure are left out: they come
 /// with every try, and `otlp` says the same once.
 const FILTER_DEFAULT: &str = "warn,calbridge=info,opentelemetry-otlp=off";
+
+/// The module whose lines say who read personal data: no filter leaves them out.
+pub const AUDIT: &str = "calbridge_service::audit";
 
 /// Every target of ours begins with this.
 const OURS: &str = "calbridge";
@@ -65,11 +68,13 @@ fn is_of_exporters(metadata: &Metadata<'_>) -> bool {
     EXPORTERS.iter().any(|target| metadata.target().starts_with(target))
 }
 
-fn filter(settings: &Settings) -> Result<EnvFilter, InitError> {
+fn filter<S: Subscriber>(settings: &Settings) -> Result<impl Filter<S> + use<S>, InitError> {
     let directives = settings.log_filter.as_deref().unwrap_or(FILTER_DEFAULT);
-    EnvFilter::builder()
+    let filter = EnvFilter::builder()
         .parse(directives)
-        .map_err(|error| InitError::LogFilter { filter: directives.to_owned(), reason: error.to_string() })
+        .map_err(|error| InitError::LogFilter { filter: directives.to_owned(), reason: error.to_string() })?;
+    let audit = Targets::new().with_target(AUDIT, Level::INFO);
+    Ok(filter.or(audit))
 }
 
 /// `NO_COLOR` (no-color.org) is how people ask for none.

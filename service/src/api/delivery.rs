@@ -7,10 +7,9 @@ use calbridge_proto::v1::{
     GetDeliveryRequest, GetDeliveryResponse, ListDeliveriesRequest, ListDeliveriesResponse, RefoldDeliveriesRequest,
     RefoldDeliveriesResponse, ReplayDeliveryRequest, ReplayDeliveryResponse, delivery_service_server::DeliveryService,
 };
-use calbridge_telemetry::semconv;
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, async_trait};
-use tracing::{Span, error, info};
+use tracing::{Span, error};
 use uuid::Uuid;
 
 use super::{
@@ -21,7 +20,7 @@ use super::{
     read, tenant,
 };
 use crate::{
-    auth::Caller,
+    audit,
     ingest::{kept_id, record_transitions},
     refold::Refold,
     retype::retype,
@@ -62,7 +61,7 @@ impl<S: Store> DeliveryService for Api<S> {
         let id = delivery(&delivery_id)?;
         if include_raw_body {
             demand(&caller, &[Scope::Admin], "include_raw_body")?;
-            audit(&caller, &asked, id);
+            audit::raw_body(&caller, &asked, id);
         }
         let delivery = read(self.store.delivery(whose, id, include_raw_body)).await?;
         let delivery = delivery.ok_or(ApiError::DeliveryNotFound { delivery_id: id.to_string() })?;
@@ -126,16 +125,6 @@ impl<S: Store> DeliveryService for Api<S> {
         });
         Ok(Response::new(steps.boxed()))
     }
-}
-
-/// For whoever has to know who read personal data in the clear: who, of whom, what; nothing of what is in it.
-fn audit(caller: &Caller, tenant: &str, delivery_id: Uuid) {
-    info!(
-        { semconv::PRINCIPAL } = caller.name(),
-        { semconv::TENANT_ID } = tenant,
-        { semconv::DELIVERY_ID } = %delivery_id,
-        "audit: the raw body of a delivery was asked for"
-    );
 }
 
 fn delivery(id: &str) -> Result<Uuid, ApiError> {

@@ -95,6 +95,17 @@ fn the_filter_is_about_lines_not_about_traces() {
 }
 
 #[test]
+fn no_filter_leaves_out_who_read_personal_data() {
+    for filter in ["off", "error", "calbridge=off", "calbridge_service::audit=off"] {
+        let text = lines(LogFormat::Json, Some(filter), || {
+            tracing::info!(target: AUDIT, "who");
+            tracing::info!(target: "calbridge_service::api", "what");
+        });
+        assert_eq!((text.lines().count(), text.contains("who")), (1, true), "{filter}: {text}");
+    }
+}
+
+#[test]
 fn text_can_not_be_forged() {
     let text = lines(LogFormat::Text, None, || {
         let span = tracing::info_span!("work");

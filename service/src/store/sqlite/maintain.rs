@@ -94,11 +94,14 @@ fn truncate_log(connection: &Connection) -> Result<(), StoreError> {
     Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
 }
 
-/// A full disk is what a vacuum fails by.
+/// A full disk is what a vacuum fails by, or a place for temporary files that nothing can be written to.
 fn explained(error: StoreError) -> StoreError {
     match error {
         StoreError::Unavailable { why, code } => {
-            let why = format!("{why}; a vacuum needs room of twice the file, beside it and for temporary files");
+            let why = format!(
+                "{why}; a vacuum needs room of twice the file, beside it and for temporary files, which lie where \
+                 SQLITE_TMPDIR says, else in /var/tmp or /tmp"
+            );
             StoreError::Unavailable { why, code }
         }
         damaged @ StoreError::Damaged { .. } => damaged,

@@ -135,7 +135,7 @@ async fn a_token_is_made_kept_as_a_hash_and_used() {
 async fn whoever_reads_a_raw_body_is_written_down() {
     let auditor = Who::new("auditor", &["ingest", "read", "admin"], &["acme"]);
     let house = House::new(&principals(&[auditor, Who::new("reader", &["read"], &["acme"])]));
-    let mut service = house.service().flag("--log-format", "json").serve();
+    let mut service = house.service().flag("--log-format", "json").flag("--log", "error").serve();
     let channel = plain(service.listening().grpc());
     let [auditor, reader] = ["auditor", "reader"].map(token_of);
     let submitted = SubmitEventRequest { event: Some(event("acme", "auditUid")) };
