@@ -132,6 +132,31 @@ async fn too_many_waiting_events_are_refused_and_the_rest_is_kept() {
     assert!(kept >= 4096, "{kept} kept");
 }
 
+/// As many of the longest bodies as make 256 MiB; beyond them nothing is taken in, and the queue has room.
+#[tokio::test]
+async fn more_bytes_than_may_wait_are_refused() {
+    const FIT: u64 = 64;
+    let service = Harness::start().await;
+    service.control.open.send_replace(false);
+    let (requests, mut answers) = service.stream().await;
+    for sequence in 1..=FIT + 1 {
+        let event = Some(received(vec![b'x'; 4 * 1024 * 1024]));
+        requests.send(SubmitEventsRequest { sequence, event }).await.unwrap();
+    }
+    // Nothing is committed, so whatever is answered first is a refusal.
+    let refused = wait::within("a refusal", answers.message()).await.unwrap().unwrap();
+    assert_eq!((refused.sequence, refused.error.unwrap().reason.as_str()), (FIT + 1, "OVERLOADED"));
+    service.control.open.send_replace(true);
+    drop(requests);
+    let mut kept = 0;
+    while let Some(answer) = answers.message().await.unwrap() {
+        assert_eq!(answer.outcome(), SubmitOutcome::Unparsed, "{answer:?}");
+        kept += 1;
+    }
+    assert_eq!(kept, FIT, "what they held is given back as they are answered");
+    service.submit(created("u1")).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_caller_who_leaves_takes_nothing_back() {
     let service = Harness::start().await;
