@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, ConfigError, Environment, Options, Program, resolve};
+use crate::{Config, ConfigError, Environment, Options, Program, panics, resolve};
 
 /// `EX_CONFIG` of `sysexits.h`.
 pub(crate) const EXIT_CONFIG: u8 = 78;
@@ -108,6 +108,7 @@ where
             environment,
         })?
     };
+    panics::tell(program.name());
     let shutdown = CancellationToken::new();
     let process = Process {
         shutdown: shutdown.clone(),
@@ -121,6 +122,10 @@ where
         tokio::spawn(watch_signals(shutdown)?);
         run(config, process).await
     });
+    if let Err(error) = &ended {
+        // Exported with what led to it, and a line like all others; the one on the terminal comes besides.
+        tracing::error!(error = format!("{error:#}"), "the program can't go on");
+    }
     telemetry.shutdown();
     runtime.shutdown_timeout(RUNTIME_STOP);
     ended

@@ -14,6 +14,7 @@ mod frame;
 mod limits;
 mod network;
 mod options;
+mod panics;
 mod period;
 mod principal;
 mod proxies;

@@ -1,14 +1,16 @@
 //! Log lines: JSON where nobody watches, with the trace they belong to, and without anything that is nobody's business.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::TcpListener};
 
 use calbridge_calcom::golden::{self, Golden, Person};
 use calbridge_e2e::{
-    collector::{Collector, Kind, Span},
+    collector::{Collector, Kind, Seen, Span},
+    program::Start,
     system::{Plan, SECRET, TENANT, readiness_of},
     v1::Trigger,
 };
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::{golden as golden_of, send};
 
@@ -64,6 +66,23 @@ async fn a_log_line_names_its_trace_and_no_person() {
     assert_eq!(failed[0].text("error.type"), "503");
     assert!(traces.contains(&failed[0].trace_id), "a line tells of the failure: {traces:?}");
     is_private(&collector);
+}
+
+#[tokio::test]
+async fn why_a_program_can_not_go_on_is_exported() {
+    let (collector, taken) = (Collector::start(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let start = Start::new("calbridge-service")
+        .flag("--grpc", taken.local_addr().unwrap().to_string())
+        .flag("--data-dir", TempDir::new().unwrap().path());
+    let start = collector.grpc().into_iter().fold(start, |start, (name, value)| start.env(name, value));
+    let ended = start.run().await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("calbridge-service: --grpc"), "for people: {}", ended.stderr);
+    let line = ended.stderr.lines().next().unwrap();
+    let line: Value = serde_json::from_str(line).unwrap_or_else(|why| panic!("{line} is no JSON: {why}"));
+    assert!(line["fields"]["error"].as_str().unwrap().contains("--grpc"), "for programs: {line}");
+    let told = |seen: &Seen| seen.logs.iter().any(|log| log.body.contains("can't go on")).then_some(());
+    collector.wait("its last word", told).await;
 }
 
 fn is_private(collector: &Collector) {
