@@ -186,6 +186,8 @@ pub(crate) const HEARTBEAT_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) const CONSUME_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two turns that nobody but the log's end asks for.
 pub(crate) const CONSUME_SPACING: Duration = Duration::from_millis(10);
+/// How many times as long as its last turn took a client rests before another that it has no need of itself.
+pub(crate) const CONSUME_REST_TIMES: u32 = 4;
 /// Acks, nacks and extensions that are heard before they are written: a client that floods is not read meanwhile.
 pub(crate) const CONSUME_HEARD: usize = 4_096;
 

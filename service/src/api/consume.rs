@@ -25,19 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::Span;
 
-use super::{
-    Api,
-    bells::Bell,
-    consumer,
-    errors::ApiError,
-    mask, read,
-    trace::Outlet,
-    turn::{Turns, released},
-    watch::recorded,
-};
+use super::{Api, bells::Bell, consumer, errors::ApiError, mask, read, trace::Outlet, turn::Turns, watch::recorded};
 use crate::{
     auth::Caller,
-    settings::{CONSUME_HEARD, CONSUME_INTERVAL, CONSUME_SPACING, HEARTBEAT_INTERVAL},
+    settings::{CONSUME_HEARD, CONSUME_INTERVAL, CONSUME_REST_TIMES, CONSUME_SPACING, HEARTBEAT_INTERVAL},
     store::{DeliveryOf, LogEntry, Micros, Outgoing, Position, Said, Store, TurnAnswer, TurnRequest, time::timestamp},
 };
 
@@ -96,7 +87,9 @@ impl<S: Store> Api<S> {
             waiting: VecDeque::new(),
             turn_is_due: true,
             last_turn: Instant::now(),
+            rests_until: Instant::now(),
             next_turn: Instant::now(),
+            scan_kept: Instant::now(),
             cursor: kept.cursor,
             silent_since: Instant::now(),
             stopping: self.stopping.clone(),
@@ -128,8 +121,13 @@ struct Client<S: Store> {
     /// Something was said, or there may be something for it.
     turn_is_due: bool,
     last_turn: Instant,
+    /// Before which nobody else's doing asks for another: turns of all consumers share their store with every webhook,
+    /// so each rests for longer than it took, waiting included.
+    rests_until: Instant,
     /// When to ask again in any case.
     next_turn: Instant,
+    /// When it was last written down how far the log was scanned, whatever was found.
+    scan_kept: Instant,
     cursor: Position,
     silent_since: Instant,
     stopping: CancellationToken,
@@ -175,7 +173,7 @@ impl<S: Store> Client<S> {
     /// any more.
     async fn release(&mut self) -> Result<(), Status> {
         if !self.out.is_empty() {
-            self.said.extend(released(self.out.keys().copied()));
+            self.said.extend(self.out.keys().map(|delivery| (*delivery, Said::Release)));
             self.turn().await?;
             self.out.clear();
         }
@@ -196,9 +194,9 @@ impl<S: Store> Client<S> {
             moved = self.head.changed(), if has_room => {
                 moved.map_err(|_| ApiError::ShuttingDown)?;
                 // Most of what is committed may be nothing for this consumer.
-                self.next_turn = self.next_turn.min(self.last_turn + CONSUME_SPACING);
+                self.next_turn = self.next_turn.min(self.rests_until.max(self.last_turn + CONSUME_SPACING));
             }
-            _ = self.rung.changed(), if has_room => self.turn_is_due = true,
+            _ = self.rung.changed(), if has_room => self.next_turn = self.next_turn.min(self.rests_until),
             () = sleep_until(self.next_turn.min(silence)) => {
                 self.turn_is_due |= self.next_turn <= Instant::now();
                 if silence <= Instant::now() {
@@ -268,13 +266,19 @@ impl<S: Store> Client<S> {
             said.iter().filter(|(_, said)| *said == Said::Extend).map(|(delivery, _)| *delivery).collect();
         let hears = !said.is_empty();
         let span = if hears { self.outlet.ack_span(said.len()) } else { self.outlet.send_span() };
-        let request = TurnRequest { said, room: self.room(), now, asked: Some(self.last_turn) };
+        let keeps_scan = self.scan_kept.elapsed() >= CONSUME_INTERVAL;
+        if keeps_scan {
+            self.scan_kept = self.last_turn;
+        }
+        let request = TurnRequest { said, room: self.room(), now, asked: Some(self.last_turn), keeps_scan };
         if hears {
             crash::at(Point::ConsumerHeard);
         }
         let Some(answer) = self.turns.take(&span, request).await? else {
             return Err(ApiError::ConsumerNotFound { name: self.turns.key.1.clone() }.into());
         };
+        let rest = (CONSUME_REST_TIMES * self.last_turn.elapsed()).min(CONSUME_INTERVAL);
+        self.rests_until = Instant::now() + rest;
         // Before anything is waited for: what is out goes back with this client.
         self.out.extend(answer.out.iter().map(|out| (out.delivery, out.expires)));
         if settles {
@@ -333,7 +337,13 @@ impl<S: Store> Client<S> {
 impl<S: Store> Drop for Client<S> {
     fn drop(&mut self) {
         let mut said = std::mem::take(&mut self.said);
-        said.extend(released(self.out.drain().map(|(delivery, _)| delivery)));
+        let unsent = self.waiting.iter().filter_map(|response| match response {
+            Response::Item(item) => read_id(&item.id),
+            _ => None,
+        });
+        let unsent: HashSet<DeliveryOf> = unsent.collect();
+        let gone = |delivery| if unsent.contains(&delivery) { Said::Return } else { Said::Release };
+        said.extend(self.out.drain().map(|(delivery, _)| (delivery, gone(delivery))));
         if !said.is_empty() {
             self.turns.leave(self.outlet.ack_span(said.len()), said);
         }

@@ -60,7 +60,8 @@ impl<S: Store> Turns<S> {
     pub(super) fn leave(self: &Arc<Self>, span: Span, said: Vec<(DeliveryOf, Said)>) {
         let (false, Ok(runtime)) = (said.is_empty(), Handle::try_current()) else { return };
         let turns = Arc::clone(self);
-        let request = TurnRequest { said, room: 0, now: (turns.clock)(), asked: Some(Instant::now()) };
+        let now = (turns.clock)();
+        let request = TurnRequest { said, room: 0, now, asked: Some(Instant::now()), keeps_scan: false };
         runtime.spawn(async move {
             let command = ConsumerCommand::Turn(request);
             let done = read_under(&span, turns.store.command_consumer(turns.key.clone(), command)).await;
@@ -71,14 +72,10 @@ impl<S: Store> Turns<S> {
     }
 }
 
-/// What is said of deliveries that nobody has any more.
-pub(super) fn released(deliveries: impl IntoIterator<Item = DeliveryOf>) -> Vec<(DeliveryOf, Said)> {
-    deliveries.into_iter().map(|delivery| (delivery, Said::Release)).collect()
-}
-
 impl<S: Store> Drop for Answer<S> {
     fn drop(&mut self) {
         let out = self.taken.take().map(|taken| taken.out).unwrap_or_default();
-        self.turns.leave(Span::none(), released(out.iter().map(|out| out.delivery)));
+        let said = out.iter().map(|out| (out.delivery, Said::Return)).collect();
+        self.turns.leave(Span::none(), said);
     }
 }

@@ -22,7 +22,8 @@ use super::{LogEntry, LogFilter, Micros, Position};
 /// Entries that a consumer holds between its cursor and its scan, at the most: beyond it nothing more is scanned, so
 /// that entries behind one that can't be settled don't pile up.
 pub const CONSUMER_ITEMS_MAX: usize = 4_096;
-/// Entries that one turn hands out, at the most.
+/// Entries that one turn hands out, at the most. So many dead letters find room for a replay though a consumer is full,
+/// as long as it holds no more than twice [`CONSUMER_ITEMS_MAX`]: it may be full of what waits behind them.
 pub const CONSUMER_TURN_MAX: usize = 256;
 
 /// Dead letters that one command replays or lists, at the most.
@@ -145,6 +146,8 @@ pub enum Said {
     Extend,
     /// The client has gone.
     Release,
+    /// It never went out: the client had gone before. It counts as not delivered.
+    Return,
 }
 
 /// What a client asks of its consumer.
@@ -158,6 +161,8 @@ pub struct TurnRequest {
     pub now: Micros,
     /// The same moment for who measures how long the turn waited for others. A test that tells the time leaves it out.
     pub asked: Option<Instant>,
+    /// How far the log was scanned is to be written down, though nothing was found.
+    pub keeps_scan: bool,
 }
 
 impl TurnRequest {

@@ -62,7 +62,9 @@ pub(crate) async fn turn(
     room: usize,
     now: i64,
 ) -> TurnAnswer {
-    match command(store, name, ConsumerCommand::Turn(TurnRequest { said, room, now, asked: None })).await {
+    match command(store, name, ConsumerCommand::Turn(TurnRequest { said, room, now, asked: None, keeps_scan: false }))
+        .await
+    {
         ConsumerOutcome::Turned(answer) => answer,
         other => unreachable!("{other:?}"),
     }

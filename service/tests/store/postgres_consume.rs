@@ -104,7 +104,7 @@ async fn a_turn_that_waits_for_another_gives_whole_leases() {
     let other = client.transaction().await.unwrap();
     other.query_one("SELECT cursor FROM consumers FOR UPDATE", &[]).await.unwrap();
     let asked = Instant::now();
-    let request = TurnRequest { said: Vec::new(), room: 1, now: NOW, asked: Some(asked) };
+    let request = TurnRequest { said: Vec::new(), room: 1, now: NOW, asked: Some(asked), keeps_scan: false };
     let taking = tokio::spawn({
         let store = Arc::clone(&store);
         async move { store.command_consumer(key("c"), ConsumerCommand::Turn(request)).await }
@@ -128,7 +128,13 @@ async fn a_connection_that_is_cut_in_a_turn_undoes_it() {
     let look = raw(&server).await;
     let other = client.transaction().await.unwrap();
     other.query_one("SELECT cursor FROM consumers FOR UPDATE", &[]).await.unwrap();
-    let asked = ConsumerCommand::Turn(TurnRequest { said: say(&first, &Said::Ack), room: 1, now: NOW, asked: None });
+    let asked = ConsumerCommand::Turn(TurnRequest {
+        said: say(&first, &Said::Ack),
+        room: 1,
+        now: NOW,
+        asked: None,
+        keeps_scan: false,
+    });
     let taking = tokio::spawn({
         let (store, asked) = (Arc::clone(&store), asked.clone());
         async move { store.command_consumer(key("c"), asked).await }
@@ -152,7 +158,8 @@ async fn a_killed_server_loses_nothing_of_what_was_handed_out() {
         had = turn(&store, "c", say(&had, &Said::Ack), 5, now).await.out;
         seen.extend(had.iter().map(|out| out.entry.uid().to_owned()));
         stop(&mut server.0);
-        let asked = ConsumerCommand::Turn(TurnRequest { said: Vec::new(), room: 5, now, asked: None });
+        let asked =
+            ConsumerCommand::Turn(TurnRequest { said: Vec::new(), room: 5, now, asked: None, keeps_scan: false });
         assert!(store.command_consumer(key("c"), asked).await.is_err());
         server.0.restart();
         now += 31 * SECOND;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CONSUMER_ITEMS_MAX, Consumer, ConsumerCommand, ConsumerItem, ConsumerOutcome, ConsumerState, ItemState,
+    CONSUMER_ITEMS_MAX, CONSUMER_TURN_MAX, Consumer, ConsumerCommand, ConsumerItem, ConsumerOutcome, ConsumerState,
+    ItemState,
     turn::{Parked, TurnChanges},
 };
 use crate::store::{Micros, Position};
@@ -37,17 +38,20 @@ pub(crate) struct Written {
     pub(crate) forgotten: Vec<Position>,
 }
 
-/// Positions that are scanned again rather than written down with each turn.
-const SCANS_REPEATED: i64 = 4_096;
+/// Positions that are scanned again rather than written down with each turn: to look at a few costs less than a write,
+/// and turns of a store may have but one writer.
+const SCANS_REPEATED: i64 = 64;
 
 impl Written {
     /// What a turn has changed of a consumer that had scanned to `before`.
     ///
-    /// Where nothing but the scan has moved, and not far, nothing is written: it is scanned again.
+    /// Where nothing but the scan has moved, and not far, nothing is written: it is scanned again, until a turn
+    /// `keeps_scan`. What is known of a consumer is what is written: how far it is behind, and what may be purged.
     pub(crate) fn of_turn(before: Position, state: &ConsumerState, changes: TurnChanges) -> Self {
-        let TurnChanges { changed, settled, parked, is_cut } = changes;
+        let TurnChanges { changed, settled, parked, is_cut, keeps_scan } = changes;
         let moved = state.consumer.scanned.0 - before.0;
-        if changed.is_empty() && settled.is_empty() && !is_cut && moved < SCANS_REPEATED {
+        let is_far = moved >= if keeps_scan { 1 } else { SCANS_REPEATED };
+        if changed.is_empty() && settled.is_empty() && !is_cut && !is_far {
             return Self::default();
         }
         let item = |position: Position| state.items.get(&position).map(|item| (position, item.clone()));
@@ -94,7 +98,8 @@ pub(crate) fn apply(command: &ConsumerCommand, loaded: Loaded) -> (ConsumerOutco
             let again = |(position, uid): (Position, String)| {
                 (position, ConsumerItem { uid, deliveries: 0, state: ItemState::Waiting { due: *now } })
             };
-            let room = CONSUMER_ITEMS_MAX.saturating_sub(items.len());
+            let spare = (2 * CONSUMER_ITEMS_MAX).saturating_sub(items.len()).min(CONSUMER_TURN_MAX);
+            let room = CONSUMER_ITEMS_MAX.saturating_sub(items.len()).max(spare);
             // Behind a seek it may be an item already, and even out: that one is the delivery of it.
             let (there, gone): (Vec<_>, Vec<_>) =
                 dead.into_iter().partition(|(position, _)| items.contains_key(position));

@@ -58,6 +58,8 @@ pub(crate) struct TurnChanges {
     pub(crate) parked: Vec<Parked>,
     /// The log was read to a bound and not to its end: the next turn must go on there.
     pub(crate) is_cut: bool,
+    /// As its request has it.
+    pub(crate) keeps_scan: bool,
 }
 
 /// Deliveries that were chosen, and those entries among them that the scan did not read.
@@ -172,7 +174,9 @@ impl<'a> Turn<'a> {
         self.changed.retain(|position| items.contains_key(position));
         let is_cut = self.pages > 0 && !self.at_end;
         let (cursor, paused, parked) = (consumer.cursor, consumer.paused, self.parked.len());
-        let changes = TurnChanges { changed: self.changed, settled: self.settled, parked: self.parked, is_cut };
+        let keeps_scan = self.request.keeps_scan;
+        let changes =
+            TurnChanges { changed: self.changed, settled: self.settled, parked: self.parked, is_cut, keeps_scan };
         (TurnAnswer { out, lost: self.lost, due, more, cursor, paused, extended, parked }, changes)
     }
 
@@ -181,8 +185,8 @@ impl<'a> Turn<'a> {
         let is_out =
             item.is_some_and(|item| matches!(item.state, ItemState::Out { lease, .. } if lease == delivery.lease));
         if !is_out {
-            // Nobody waits for an answer to a release.
-            if *said != Said::Release {
+            // Nobody waits for an answer to these.
+            if !matches!(said, Said::Release | Said::Return) {
                 self.lost.push(delivery);
             }
             return;
@@ -196,7 +200,20 @@ impl<'a> Turn<'a> {
                 let expires = self.after(self.state.consumer.choices.ack_wait);
                 self.becomes(position, ItemState::Out { lease: delivery.lease, expires });
             }
-            Said::Release => self.fail(position, Pause::Of(Duration::ZERO), CLIENT_GONE),
+            Said::Release => {
+                // To others at once, but not again and again: what ends each client must not use up all tries of what
+                // was out beside it within seconds.
+                let is_first = self.state.items.get(&position).is_some_and(|item| item.deliveries <= 1);
+                let pause = if is_first { Pause::Of(Duration::ZERO) } else { Pause::Ladder };
+                self.fail(position, pause, CLIENT_GONE);
+            }
+            Said::Return => {
+                let now = self.now;
+                if let Some(item) = self.state.items.get_mut(&position) {
+                    item.deliveries = item.deliveries.saturating_sub(1);
+                }
+                self.becomes(position, ItemState::Waiting { due: now });
+            }
         }
     }
 

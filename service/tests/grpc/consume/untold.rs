@@ -1,7 +1,7 @@
 //! What is handed out where nobody hears of it.
 
 use calbridge_e2e::wait;
-use calbridge_proto::v1::Consumer;
+use calbridge_proto::v1::{BookingEvent, Consumer};
 use tonic::Code;
 
 use super::{Worker, look, make, named, reason, uid};
@@ -21,7 +21,7 @@ async fn told_to_another(service: &Harness) {
     service.control.telling.send_replace(true);
     let mut other = Worker::open(service, "c", 1).await;
     let item = wait::within("the entry, before its lease has ended", other.item()).await;
-    assert_eq!((uid(&item), item.delivery_count), ("u1", 2));
+    assert_eq!((uid(&item), item.delivery_count), ("u1", 1), "nobody had it before");
 }
 
 #[tokio::test]
@@ -44,4 +44,42 @@ async fn what_is_handed_out_after_the_time_of_a_read_goes_to_others_at_once() {
     let refused = late.next().await.unwrap_err();
     assert_eq!(reason(&refused), (Code::Unavailable, "STORE_UNAVAILABLE".to_owned()));
     told_to_another(&service).await;
+}
+
+/// A consumer that finds nothing writes nothing down for it, and yet has caught up.
+#[tokio::test]
+async fn whoever_means_none_of_it_is_not_behind() {
+    let service = Harness::start().await;
+    make(&service, Consumer { filter: "status = CANCELLED".to_owned(), ..named("c") }).await.unwrap();
+    let _worker = Worker::open(&service, "c", 1).await;
+    service.submit(created("u1")).await.unwrap();
+    let theirs = BookingEvent { tenant: "other".to_owned(), ..created("u2") };
+    let head = service.submit(theirs).await.unwrap().position;
+    wait::holds("it has caught up", async || {
+        let consumer = look(&service, "c").await;
+        consumer.behind_since_time.is_none() && consumer.cursor >= head
+    })
+    .await;
+}
+
+/// What a client ends by is parked in the end, and what it never got is not.
+#[tokio::test]
+async fn what_was_never_sent_uses_up_no_try() {
+    const WAITING: usize = 600;
+    let service = Harness::start().await;
+    let all = i32::try_from(WAITING).unwrap();
+    make(&service, Consumer { max_in_flight: all, ..named("c") }).await.unwrap();
+    let booked = (0..WAITING).map(|number| service.submit(created(&format!("u{number}"))));
+    futures_util::future::try_join_all(booked.collect::<Vec<_>>()).await.unwrap();
+    for broken in 0..3 {
+        let mut worker = Worker::open(&service, "c", 0).await;
+        worker.item().await;
+        wait::holds("much is out", async || look(&service, "c").await.in_flight > 200).await;
+        drop(worker);
+        let back = async || look(&service, "c").await.in_flight == 0;
+        wait::holds(&format!("all is back after {broken}"), back).await;
+    }
+    let parked = look(&service, "c").await.dead_letters;
+    println!("{parked} of {WAITING} are dead letters");
+    assert!((1..WAITING / 3).contains(&usize::try_from(parked).unwrap()), "{parked}");
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::store::{
     LogFilter,
-    consume::{Consumer, ConsumerChoices},
+    consume::{Consumer, ConsumerChoices, ConsumerCommand, ConsumerOutcome, Loaded, Written, apply},
 };
 
 const SECOND: Micros = 1_000_000;
@@ -74,11 +74,11 @@ impl Log<'_> {
 }
 
 fn wants(room: usize, now: Micros) -> TurnRequest {
-    TurnRequest { said: Vec::new(), room, now, asked: None }
+    TurnRequest { said: Vec::new(), room, now, asked: None, keeps_scan: false }
 }
 
 fn says(said: Vec<(DeliveryOf, Said)>, room: usize, now: Micros) -> TurnRequest {
-    TurnRequest { said, room, now, asked: None }
+    TurnRequest { said, room, now, asked: None, keeps_scan: false }
 }
 
 fn positions(answer: &TurnAnswer) -> Vec<i64> {
@@ -177,12 +177,70 @@ fn a_lease_ends_is_extended_and_fences_off_what_comes_late() {
     assert_ne!(again.out[0].delivery, delivery);
     let (late, changes) = log.turn(&mut state, &says(vec![(delivery, Said::Ack)], 8, 51 * SECOND));
     assert_eq!((late.lost, changes.settled.len()), (vec![delivery], 0));
-    let gone = vec![(again.out[0].delivery, Said::Release)];
-    let (released, _) = log.turn(&mut state, &says(gone, 8, 52 * SECOND));
-    assert_eq!((positions(&released), released.out[0].deliveries), (vec![1], 3));
-    let (parked, changes) = log.turn(&mut state, &wants(8, 82 * SECOND));
+    let (waits, _) = log.turn(&mut state, &says(vec![(again.out[0].delivery, Said::Release)], 8, 52 * SECOND));
+    assert_eq!((positions(&waits), waits.more), (vec![], false), "not again and again at once");
+    let (last, _) = log.turn(&mut state, &wants(8, 62 * SECOND));
+    assert_eq!((positions(&last), last.out[0].deliveries), (vec![1], 3));
+    let (parked, changes) = log.turn(&mut state, &wants(8, 92 * SECOND));
     assert_eq!((positions(&parked), changes.parked[0].reason.as_str()), (vec![], NO_ANSWER));
     assert_eq!(parked.cursor, Position(1));
+}
+
+#[test]
+fn what_a_client_had_goes_to_others_at_once_and_what_it_never_had_does_not_count() {
+    let log = Log(&["a"]);
+    let mut state = state(choices());
+    let (first, _) = log.turn(&mut state, &wants(8, 0));
+    let (second, _) = log.turn(&mut state, &says(vec![(first.out[0].delivery, Said::Release)], 8, 0));
+    assert_eq!((positions(&second), second.out[0].deliveries), (vec![1], 2));
+    let mut out = second.out[0].delivery;
+    for _ in 0..5 {
+        let (again, changes) = log.turn(&mut state, &says(vec![(out, Said::Return)], 8, 0));
+        assert_eq!((positions(&again), again.out[0].deliveries, changes.parked.len()), (vec![1], 2, 0));
+        out = again.out[0].delivery;
+    }
+    let (late, _) = log.turn(&mut state, &says(vec![(first.out[0].delivery, Said::Return)], 8, 0));
+    assert_eq!((late.lost.len(), late.out.len()), (0, 0), "of an earlier delivery it says nothing");
+}
+
+#[test]
+fn a_scan_that_found_nothing_is_written_down_when_it_is_far_or_asked_for() {
+    let log = Log(&["a"; 100]);
+    for (through, keeps_scan, is_written) in [(0, true, false), (1, false, false), (1, true, true), (99, false, true)] {
+        let mut state = state(choices());
+        state.consumer.scanned = Position(100 - through);
+        let request = TurnRequest { keeps_scan, ..wants(8, 0) };
+        let mut turn = Turn::begin(&mut state, &request);
+        while let Some(query) = turn.wants() {
+            turn.scan(LogPage { entries: Vec::new(), ..log.page(&query) }, []);
+        }
+        let chosen = turn.choose();
+        let changes = turn.finish(chosen, BTreeMap::new()).1;
+        let written = Written::of_turn(Position(100 - through), &state, changes);
+        assert_eq!(written.consumer.is_some(), is_written, "{through} {keeps_scan}");
+    }
+}
+
+/// A consumer that is full of what waits behind a dead letter.
+#[test]
+fn a_dead_letter_has_room_though_its_consumer_is_full() {
+    let mut state = state(ConsumerChoices { blocks: true, ..choices() });
+    let waits = |uid: &str| ConsumerItem { uid: uid.to_owned(), deliveries: 0, state: ItemState::Waiting { due: 0 } };
+    for position in 0..CONSUMER_ITEMS_MAX + 200 {
+        state.items.insert(Position(1_000 + i64::try_from(position).unwrap()), waits("a"));
+    }
+    let replay = |state: &ConsumerState| {
+        let dead = (1..=500).map(|position| (Position(position), "a".to_owned())).collect();
+        let loaded = Loaded { state: Some(state.clone()), dead };
+        apply(&ConsumerCommand::ReplayDeadLetters(Vec::new(), 0), loaded)
+    };
+    let (outcome, written) = replay(&state);
+    assert_eq!(outcome, ConsumerOutcome::Counted(CONSUMER_TURN_MAX));
+    assert_eq!(written.items.first().unwrap().0, Position(1), "the oldest, which all wait for");
+    for position in 0..CONSUMER_ITEMS_MAX {
+        state.items.insert(Position(100_000 + i64::try_from(position).unwrap()), waits("a"));
+    }
+    assert_eq!(replay(&state).0, ConsumerOutcome::Counted(0), "and that has an end, too");
 }
 
 #[test]
