@@ -25,13 +25,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 use tracing::error;
 
-use self::{bells::Bells, errors::ApiError, places::Places};
+pub(crate) use self::places::Places;
+use self::{bells::Bells, errors::ApiError};
 use crate::{
     auth::{Caller, Denied},
     clock::Clock,
     ingest::{Ingest, check_tenant},
     metrics::Metrics,
-    settings::READ_TIMEOUT,
+    settings::{READ_TIMEOUT, WATCHES, WATCHES_OF_ONE},
     store::{ClockPolicies, Store, StoreError},
 };
 
@@ -89,6 +90,19 @@ const NEEDS: &[(&str, &[Scope])] = &[
     ("calbridge.v1.DeliveryService/RefoldDeliveries", &[Scope::Admin]),
 ];
 
+/// Methods that answer with more than one message.
+const STREAMS: [&str; 4] = [
+    "calbridge.v1.IngestService/SubmitEvents",
+    "calbridge.v1.BookingService/WatchTransitions",
+    "calbridge.v1.ConsumerService/Consume",
+    "calbridge.v1.DeliveryService/RefoldDeliveries",
+];
+
+/// Whether the method at this path is one of them.
+pub(crate) fn is_stream(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|method| STREAMS.contains(&method))
+}
+
 /// The row of a method; nothing for one that is not ours.
 pub(crate) fn needs(method: &str) -> Option<&'static [Scope]> {
     NEEDS.iter().find(|(name, _)| *name == method).map(|(_, scopes)| *scopes)
@@ -103,6 +117,11 @@ pub(crate) fn refusal(denied: Denied) -> Status {
         // As tonic has it, without a word.
         Denied::Unknown => Status::unimplemented(""),
     }
+}
+
+/// What a caller is told that has taken too little of what it was answered before.
+pub(crate) fn overloaded() -> Status {
+    ApiError::Overloaded.into()
 }
 
 /// What a caller is told whose call took longer than it, or this service, waits.
@@ -150,7 +169,8 @@ impl<S: Store> Api<S> {
         metrics: Arc<Metrics>,
         stopping: CancellationToken,
     ) -> Self {
-        Self { store, ingest, replays, places: Arc::default(), bells: Arc::default(), metrics, stopping }
+        let places = Arc::new(Places::new(WATCHES, WATCHES_OF_ONE));
+        Self { store, ingest, replays, places, bells: Arc::default(), metrics, stopping }
     }
 }
 

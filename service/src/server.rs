@@ -3,6 +3,7 @@
 //! The order of the end: health says `NOT_SERVING`, nothing more is taken in, what was taken is committed and answered,
 //! connections close, the store closes.
 
+mod answers;
 mod deadline;
 mod health;
 mod incoming;
@@ -25,7 +26,7 @@ use tonic_reflection::server::Builder as Reflection;
 use tower::util::MapRequestLayer;
 use tracing::{info, warn};
 
-use self::{deadline::Deadline, health::Health, incoming::incoming};
+use self::{answers::Answers, deadline::Deadline, health::Health, incoming::incoming};
 use crate::{
     Error, Settings,
     api::{Api, METHODS, Replays},
@@ -89,6 +90,7 @@ pub(crate) async fn serve<S: Store, L: Listener>(
             .layer(MapRequestLayer::new(move |request| porter.meet(request)))
             .layer(rpc_layer(METHODS))
             .layer(Door)
+            .layer(Answers::new())
             .layer(Deadline)
             .add_routes(routes)
             .serve_with_incoming_shutdown(connections, stopping.clone().cancelled_owned())

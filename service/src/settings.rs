@@ -176,6 +176,10 @@ pub(crate) const PAGE_BYTES: usize = 3 * 1024 * 1024;
 pub(crate) const WATCHES: usize = 256;
 /// And those of one principal.
 pub(crate) const WATCHES_OF_ONE: usize = 128;
+/// Bytes of answers, but for those of streams, that are made and not yet taken. A page is 3 MiB at the most.
+pub(crate) const ANSWER_BYTES: usize = 256 * 1024 * 1024;
+/// And those of one principal.
+pub(crate) const ANSWER_BYTES_OF_ONE: usize = 128 * 1024 * 1024;
 /// Silence after which a watch says how far the log goes: below what networks between take for a dead connection.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two heartbeats while the log is read and nothing of it is meant.

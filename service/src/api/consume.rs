@@ -50,7 +50,7 @@ impl<S: Store> Api<S> {
             return Err(ApiError::InvalidField { field: "open", why: "must be the first request" }.into());
         };
         let key = consumer::key(&caller, &tenant, &name)?;
-        let place = self.places.take(&caller)?;
+        let place = self.places.take(&caller, 1).ok_or(ApiError::Overloaded)?;
         let head = self.store.follow();
         let status = read(self.store.consumer(key.clone())).await?;
         let kept = status.ok_or(ApiError::ConsumerNotFound { name })?.consumer;

@@ -1,5 +1,6 @@
-//! Places for the calls that last: watches, and clients of consumers. Each may hold a page of the log, so there are so
-//! many; and no principal has them all, or one that forgets to end its calls would shut everybody out.
+//! Places for what lasts as long as its caller likes: watches, and clients of consumers, each of which may hold a page
+//! of the log; and bytes of answers that are not taken. There are so many, and no principal has them all, or one that
+//! forgets to end its calls would shut everybody out.
 
 use std::{
     collections::HashMap,
@@ -8,42 +9,39 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::errors::ApiError;
-use crate::{
-    auth::Caller,
-    settings::{WATCHES, WATCHES_OF_ONE},
-};
+use crate::auth::Caller;
 
 /// All that there are.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     all: Arc<Semaphore>,
+    of_one: usize,
     /// By name; there are no more than are configured.
     principals: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// One of them, free again when it is dropped.
+/// Some of them, free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     _of_all: OwnedSemaphorePermit,
     _of_one: Option<OwnedSemaphorePermit>,
 }
 
-impl Default for Places {
-    fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(WATCHES)), principals: Mutex::default() }
-    }
-}
-
 impl Places {
-    /// One for this caller. Where nobody is configured callers can't be told apart, and share them all.
-    pub(super) fn take(&self, caller: &Caller) -> Result<Place, ApiError> {
-        let take = |places: Arc<Semaphore>| places.try_acquire_owned().map_err(|_| ApiError::Overloaded);
+    /// So many, and so many for one principal.
+    pub(crate) fn new(all: usize, of_one: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all)), of_one, principals: Mutex::default() }
+    }
+
+    /// So many for this caller, if there are. Where nobody is configured callers can't be told apart, and share them all.
+    pub(crate) fn take(&self, caller: &Caller, count: usize) -> Option<Place> {
+        let count = u32::try_from(count).ok()?;
+        let take = |places: Arc<Semaphore>| places.try_acquire_many_owned(count).ok();
         let of_one = match caller {
             Caller::Known(principal) => Some(take(self.of(&principal.name))?),
             Caller::Anybody | Caller::Nobody => None,
         };
-        Ok(Place { _of_one: of_one, _of_all: take(Arc::clone(&self.all))? })
+        Some(Place { _of_one: of_one, _of_all: take(Arc::clone(&self.all))? })
     }
 
     fn of(&self, principal: &str) -> Arc<Semaphore> {
@@ -51,7 +49,7 @@ impl Places {
         if let Some(places) = principals.get(principal) {
             return Arc::clone(places);
         }
-        let places = Arc::new(Semaphore::new(WATCHES_OF_ONE));
+        let places = Arc::new(Semaphore::new(self.of_one));
         principals.insert(principal.to_owned(), Arc::clone(&places));
         places
     }
@@ -62,6 +60,7 @@ mod tests {
     use calbridge_process::{Principal, Tenants};
 
     use super::*;
+    use crate::settings::{WATCHES, WATCHES_OF_ONE};
 
     #[test]
     fn nobody_can_take_them_all_from_the_others() {
@@ -74,20 +73,20 @@ mod tests {
                 tenants: Tenants::Every,
             }))
         };
-        let (places, greedy, other) = (Places::default(), known("greedy"), known("other"));
-        let mut taken: Vec<Place> = (0..WATCHES_OF_ONE).map(|_| places.take(&greedy).unwrap()).collect();
-        assert!(matches!(places.take(&greedy), Err(ApiError::Overloaded)));
-        let mut others: Vec<Place> = (WATCHES_OF_ONE..WATCHES).map(|_| places.take(&other).unwrap()).collect();
-        assert!(matches!(places.take(&known("third")), Err(ApiError::Overloaded)), "there are no more");
+        let (places, greedy, other) = (Places::new(WATCHES, WATCHES_OF_ONE), known("greedy"), known("other"));
+        let mut taken: Vec<Place> = (0..WATCHES_OF_ONE).map(|_| places.take(&greedy, 1).unwrap()).collect();
+        assert!(places.take(&greedy, 1).is_none());
+        let mut others: Vec<Place> = (WATCHES_OF_ONE..WATCHES).map(|_| places.take(&other, 1).unwrap()).collect();
+        assert!(places.take(&known("third"), 1).is_none(), "there are no more");
         others.pop();
-        assert!(matches!(places.take(&greedy), Err(ApiError::Overloaded)));
+        assert!(places.take(&greedy, 1).is_none());
         taken.pop();
-        places.take(&greedy).unwrap();
+        places.take(&greedy, 1).unwrap();
 
-        let places = Places::default();
-        let all: Vec<Place> = (0..WATCHES).map(|_| places.take(&Caller::Anybody).unwrap()).collect();
-        assert!(matches!(places.take(&Caller::Anybody), Err(ApiError::Overloaded)));
+        let places = Places::new(WATCHES, WATCHES_OF_ONE);
+        let all: Vec<Place> = (0..WATCHES).map(|_| places.take(&Caller::Anybody, 1).unwrap()).collect();
+        assert!(places.take(&Caller::Anybody, 1).is_none());
         drop(all);
-        places.take(&Caller::Anybody).unwrap();
+        places.take(&Caller::Anybody, 1).unwrap();
     }
 }

@@ -40,7 +40,7 @@ impl<S: Store> Api<S> {
     pub(super) async fn watch(&self, caller: Caller, request: WatchTransitionsRequest) -> Result<Entries, ApiError> {
         let whose = tenant(&caller, &request.tenant)?;
         let filter = Arc::new(filter::parse_log(&request.filter)?);
-        let place = self.places.take(&caller)?;
+        let place = self.places.take(&caller, 1).ok_or(ApiError::Overloaded)?;
         // Before the head is asked for: what comes in between is told.
         let head = self.store.follow();
         let tenant = Arc::from(whose);

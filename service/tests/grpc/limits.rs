@@ -4,20 +4,15 @@ use std::time::Duration;
 
 use calbridge_e2e::wait;
 use calbridge_proto::v1::{self, SubmitEventRequest};
-use http_body_util::Full;
-use hyper::{Request, client::conn::http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use prost::Message;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 use tokio_stream::StreamExt;
-use tonic::{Code, Status};
+use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::{v1 as reflection, v1alpha as reflection_alpha};
-use tonic_types::StatusExt;
 
 use crate::{
     events::created,
@@ -34,32 +29,6 @@ async fn a_message_beyond_the_bound_is_refused_and_the_service_goes_on() {
     let status = service.ingest().submit_event(SubmitEventRequest { event: Some(large) }).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     service.submit(created("u1")).await.unwrap();
-}
-
-/// By a client that waits longer than it says: those of gRPC give up by themselves in the same moment.
-#[tokio::test]
-async fn a_call_that_takes_longer_than_its_caller_waits_is_told_why() {
-    let service = Harness::start().await;
-    service.control.open.send_replace(false);
-    let stream = TcpStream::connect(service.address).await.unwrap();
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let message = SubmitEventRequest { event: Some(created("u1")) }.encode_to_vec();
-    let framed = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), &message].concat();
-    let request = Request::post(format!("http://{}/calbridge.v1.IngestService/SubmitEvent", service.address))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("grpc-timeout", "50m")
-        .body(Full::<bytes::Bytes>::from(framed))
-        .unwrap();
-    let response = wait::within("the refusal", sender.send_request(request)).await.unwrap();
-    let status = Status::from_header_map(response.headers()).unwrap();
-    let info = status.get_details_error_info().map(|info| info.reason);
-    assert_eq!((status.code(), info.as_deref()), (Code::DeadlineExceeded, Some("DEADLINE_EXCEEDED")), "{status:?}");
-    service.control.open.send_replace(true);
-    drop(sender);
-    connection.await.unwrap().unwrap();
-    service.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod ingest;
 mod limits;
 mod outage;
 mod query;
+mod raw;
 mod read;
 mod reasons;
 mod redis_server;

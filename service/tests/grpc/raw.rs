@@ -1,0 +1,123 @@
+//! Callers that no library of gRPC makes: one that waits longer than it says, and one that does not read.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use calbridge_e2e::wait;
+use calbridge_process::{Principal, Scope};
+use calbridge_proto::v1::{GetBookingRequest, ListBookingsRequest, SubmitEventRequest, Trigger};
+use calbridge_service::Settings;
+use http_body_util::Full;
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    client::conn::http2::{Builder, SendRequest},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
+use tokio::{net::TcpStream, task::JoinHandle};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::{
+    events::{created, event, golden},
+    harness::{Harness, allowed, settings},
+};
+
+/// A connection of ours.
+struct Raw {
+    sender: SendRequest<Full<Bytes>>,
+    connection: JoinHandle<hyper::Result<()>>,
+    address: SocketAddr,
+}
+
+impl Raw {
+    /// With room for so many bytes of each answer, until they are read.
+    async fn connect(service: &Harness, window: u32) -> Self {
+        let stream = TcpStream::connect(service.address).await.unwrap();
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(window);
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+        Self { sender, connection: tokio::spawn(connection), address: service.address }
+    }
+
+    /// The answer as far as it comes by itself: its headers.
+    async fn call(&mut self, method: &str, header: (&str, &str), message: &impl Message) -> Response<Incoming> {
+        let message = message.encode_to_vec();
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        let framed = [&[0][..], &length, &message].concat();
+        let request = Request::post(format!("http://{}/calbridge.v1.{method}", self.address))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header(header.0, header.1)
+            .body(Full::from(framed))
+            .unwrap();
+        wait::within(method, self.sender.send_request(request)).await.unwrap()
+    }
+
+    /// All that was not read is given up.
+    async fn end(self) {
+        drop(self.sender);
+        let _ = self.connection.await.unwrap();
+    }
+}
+
+/// Code and reason, where the headers hold a refusal.
+fn refusal(answer: &Response<Incoming>) -> Option<(Code, String)> {
+    let status = Status::from_header_map(answer.headers())?;
+    let reason = status.get_details_error_info().map(|info| info.reason);
+    Some((status.code(), reason.unwrap_or_default()))
+}
+
+#[tokio::test]
+async fn a_call_that_takes_longer_than_its_caller_waits_is_told_why() {
+    let service = Harness::start().await;
+    service.control.open.send_replace(false);
+    let mut caller = Raw::connect(&service, 65_535).await;
+    let submit = SubmitEventRequest { event: Some(created("u1")) };
+    let answer = caller.call("IngestService/SubmitEvent", ("grpc-timeout", "50m"), &submit).await;
+    assert_eq!(refusal(&answer), Some((Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned())));
+    service.control.open.send_replace(true);
+    caller.end().await;
+    service.stop().await.unwrap();
+}
+
+/// Half of the 256 MiB are one principal's, a page is 3 MiB, and its last entry may lie beyond.
+#[tokio::test]
+async fn who_does_not_read_is_not_answered_without_end() {
+    const CALLS: usize = 80;
+    let scopes = [Scope::Ingest, Scope::Read, Scope::ReadPii].into_iter().collect();
+    let reader = Principal { scopes, ..allowed(Scope::Read) };
+    let service = Harness::with(Settings { principals: vec![reader], ..settings() }).await;
+    let bearer = ("authorization", "Bearer known");
+    let mut caller = Raw::connect(&service, 0).await;
+    for number in 0..6 {
+        let mut long = golden(&format!("u{number}"), 0);
+        long.notes = "n".repeat(240_000);
+        let submit = SubmitEventRequest { event: Some(event(Trigger::BookingCreated, &long)) };
+        assert_eq!(refusal(&caller.call("IngestService/SubmitEvent", bearer, &submit).await), None);
+    }
+
+    let list = ListBookingsRequest { tenant: "acme".to_owned(), ..ListBookingsRequest::default() };
+    let mut unread = Vec::new();
+    for _ in 0..CALLS {
+        unread.push(caller.call("BookingService/ListBookings", bearer, &list).await);
+    }
+    let refused: Vec<_> = unread.iter().filter_map(refusal).collect();
+    assert!(refused.iter().all(|refused| *refused == (Code::ResourceExhausted, "OVERLOADED".to_owned())));
+    let given = CALLS - refused.len();
+    println!("{given} answers of {CALLS} wait for their reader");
+    assert!((128 / 4..CALLS).contains(&given), "{given}");
+
+    drop(unread);
+    caller.end().await;
+    let mut caller = Raw::connect(&service, 65_535).await;
+    let get = GetBookingRequest { tenant: "acme".to_owned(), uid: "u1".to_owned(), ..GetBookingRequest::default() };
+    wait::holds("what it did not read is let go of", async || {
+        refusal(&caller.call("BookingService/ListBookings", bearer, &list).await).is_none()
+    })
+    .await;
+    assert_eq!(refusal(&caller.call("BookingService/GetBooking", bearer, &get).await), None);
+    caller.end().await;
+    service.stop().await.unwrap();
+}
