@@ -33,7 +33,7 @@ impl Places {
         Self { all: Arc::new(Semaphore::new(all)), of_one, principals: Mutex::default() }
     }
 
-    /// So many for this caller, if there are. Where nobody is configured callers can't be told apart, and share them all.
+    /// So many for this caller, if there are. Where nobody is configured callers can't be told apart, and share all.
     pub(crate) fn take(&self, caller: &Caller, count: usize) -> Option<Place> {
         let count = u32::try_from(count).ok()?;
         let take = |places: Arc<Semaphore>| places.try_acquire_many_owned(count).ok();
