@@ -42,7 +42,7 @@ impl<S: Store> Lag<S> {
     pub(crate) async fn run(self, stopping: CancellationToken) {
         let shown = Shown::default();
         show(&shown);
-        let mut failing = false;
+        let (mut failing, mut crowded) = (false, false);
         while !stopping.is_cancelled() {
             // A look every few seconds is no trace worth keeping.
             let measured = self.measure().with_subscriber(NoSubscriber::new()).await;
@@ -55,6 +55,10 @@ impl<S: Store> Lag<S> {
             failing = measured.is_err();
             // What was true is better than nothing: an alert must not end because the store is away.
             if let Ok(measured) = measured {
+                if measured.len() >= LAG_CONSUMERS && !crowded {
+                    warn!(most = LAG_CONSUMERS, "there are more consumers than are measured: delete what nobody uses");
+                }
+                crowded = measured.len() >= LAG_CONSUMERS;
                 *shown.lock().unwrap_or_else(PoisonError::into_inner) = measured;
             }
             tokio::select! {
