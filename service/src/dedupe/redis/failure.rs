@@ -12,6 +12,8 @@ const CODE_BYTES: usize = 32;
 const TLS_BYTES: usize = 256;
 /// The client tells the failures of a cluster's nodes as text. This is how the text of rustls begins.
 const TLS_WORDS: [&str; 2] = ["invalid peer certificate", "received fatal alert"];
+/// So the client tells that a connection was refused its database; of which kind is not said otherwise.
+const SELECT_REFUSED: &str = "Redis server refused to switch database";
 /// A server that answers reads and takes no keys: its memory is full, or its disk refuses the copy it has to keep.
 const FULL: [&str; 2] = ["OOM", "MISCONF"];
 /// Of a cluster's node that does not have the key's slot, or will soon not, or is asked for several at once.
@@ -28,6 +30,8 @@ pub(super) enum Failure {
     Tls(String),
     /// It knows no such user, or another password.
     Credentials,
+    /// It does not have the database that the address names, or does not let this user have it.
+    Database,
     /// It answered with an error of this code.
     Refused(String),
     /// It takes no keys for now, by this code. It may be asked all the same.
@@ -46,6 +50,7 @@ impl Failure {
             Self::Connection(_) => "connection",
             Self::Tls(_) => "tls",
             Self::Credentials => "authentication",
+            Self::Database => "database",
             Self::Refused(_) => "refused",
             Self::Full(_) => "full",
             Self::Moved => "moved",
@@ -85,6 +90,9 @@ impl fmt::Display for Failure {
             Self::Connection(Some(kind)) => write!(formatter, "no connection: {kind}"),
             Self::Tls(why) => write!(formatter, "TLS: {why}"),
             Self::Credentials => formatter.write_str("the user or the password in --redis-url is wrong"),
+            Self::Database => formatter.write_str(
+                "it has no such database as --redis-url names, or the user there lacks the right to SELECT it",
+            ),
             Self::Refused(code) if code == "NOAUTH" => formatter.write_str("NOAUTH: --redis-url needs a password"),
             Self::Refused(code) if code == "NOPERM" => {
                 formatter.write_str("NOPERM: the user in --redis-url lacks a right")
@@ -107,6 +115,7 @@ impl From<redis::RedisError> for Failure {
         }
         match (error.kind(), error.code()) {
             (ErrorKind::AuthenticationFailed, _) => Self::Credentials,
+            _ if error.to_string().starts_with(SELECT_REFUSED) => Self::Database,
             (ErrorKind::Io, _) => connection(&error),
             (ErrorKind::ClusterConnectionNotFound, _) => Self::Connection(None),
             (_, Some(code)) => Self::of_code(code),

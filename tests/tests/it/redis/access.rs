@@ -83,6 +83,29 @@ async fn an_absent_password_is_an_outage_of_one_line() {
 }
 
 #[tokio::test]
+async fn a_database_that_is_not_there_or_not_allowed_is_an_outage_of_one_line() {
+    let collector = Collector::start();
+    let redis = RedisServer::start();
+    let user = |rights: &[&str]| {
+        let mut command = redis::cmd("ACL");
+        command.arg("SETUSER").arg("calbridge").arg("reset").arg("on").arg(format!(">{PASSWORD}")).arg(rights);
+        command.exec(&mut redis.connection()).unwrap();
+    };
+    user(&RIGHTS);
+    let reason = "it has no such database as --redis-url names, or the user there lacks the right to SELECT it";
+    let others = format!("redis://calbridge:{PASSWORD}@127.0.0.1:{}/1", redis.port());
+    for url in [format!("{}/99", redis.url()), others.clone()] {
+        let system = start(&collector, url).await;
+        is_away(&system, &redis, reason).await;
+        says_no(system, &collector, &[PASSWORD]).await;
+    }
+    user(&[&RIGHTS[..], &["+select"]].concat());
+    let system = start(&collector, others).await;
+    is_asked(&system).await;
+    says_no(system, &collector, &[PASSWORD]).await;
+}
+
+#[tokio::test]
 async fn a_user_needs_two_commands_and_its_keys() {
     let collector = Collector::start();
     let redis = RedisServer::start();
