@@ -1,3 +1,4 @@
+mod damage;
 mod spare;
 
 use std::{
