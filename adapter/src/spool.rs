@@ -7,6 +7,7 @@
 //! One process has a directory at a time, by a lock on a file in it.
 
 mod backlog;
+mod course;
 mod disk;
 mod drain;
 mod empty;
@@ -243,6 +244,11 @@ impl Shared {
 
     fn give_back(&self, entry: Entry) {
         self.lock().give_back(entry);
+        self.changed.notify_one();
+    }
+
+    fn put_behind(&self, entry: Entry) {
+        self.lock().put_behind(entry);
         self.changed.notify_one();
     }
 

@@ -250,7 +250,7 @@ fn record(number: u64, kind: u8, tenant: &[u8], time: i64, event: &[u8]) -> Vec<
 
 /// Of one tenant the oldest comes first; between two there is no order.
 fn by_tenant(mut events: Vec<Event>) -> Vec<Event> {
-    events.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+    events.sort_by(|(one, since, ..), (other, after, ..)| (one, since).cmp(&(other, after)));
     events
 }
 

@@ -143,6 +143,24 @@ async fn what_can_not_be_committed_again_and_again_holds_nobody_up() {
     stop(adapter).await;
 }
 
+/// The others of their tenant are not to wait for each of them.
+#[tokio::test]
+async fn however_many_can_not_be_committed_the_others_go_on() {
+    let (folder, address) = (TempDir::new().unwrap(), nobody().await);
+    let adapter = start(with_spool(address, folder.path())).await;
+    for _ in 0..100 {
+        assert_eq!(status(&adapter, "uid-bad").await, 202);
+    }
+    assert_eq!(status(&adapter, "uid-1").await, 202);
+    let service = Service::start_on(address).await;
+    service.refuse_always(created("uid-bad"), unable());
+    let arrived = |uid: &str| service.events().iter().any(|event| event.raw_body == created(uid));
+    wait::holds("the other has gone on", async || arrived("uid-1")).await;
+    let tries = service.arrivals().len();
+    assert!(tries < 400, "{tries} tries of others went before");
+    stop(adapter).await;
+}
+
 /// What the service has committed is answered, whatever becomes of the disk.
 #[tokio::test]
 async fn a_commit_that_comes_while_the_disk_hangs_is_an_answer() {
