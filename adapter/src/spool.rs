@@ -7,6 +7,7 @@
 //! One process has a directory at a time, by a lock on a file in it.
 
 mod backlog;
+mod compaction;
 mod course;
 mod disk;
 mod drain;
@@ -261,6 +262,12 @@ impl Shared {
         crowd
     }
 
+    /// A copy of so many bytes waits for the disk: it is no webhook that came.
+    fn copying(&self, bytes: usize) {
+        self.queued.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.crowd.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// So many, of so many bytes, do not any more.
     fn written(&self, webhooks: usize, bytes: usize) {
         self.queued.fetch_sub(bytes as u64, Ordering::Relaxed);
@@ -275,6 +282,11 @@ impl Shared {
 
     fn read(&self, entry: Entry) -> io::Result<Option<Bytes>> {
         read(&*self.file(entry.segment)?, entry)
+    }
+
+    /// What stands in a record, as it was written.
+    fn read_record(&self, entry: Entry) -> io::Result<Option<(Option<Kind>, Vec<u8>)>> {
+        segment::read(&*self.file(entry.segment)?, entry.segment, entry.offset, entry.length)
     }
 
     fn file(&self, number: u64) -> io::Result<Arc<File>> {

@@ -10,6 +10,8 @@ use std::{
     sync::Arc,
 };
 
+use super::writer::{RECLAIM_BYTES, SEGMENT_BYTES};
+
 /// Where a record stands, and since when it is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -41,6 +43,8 @@ pub(super) struct Backlog {
     behind_ages: BTreeSet<Age>,
     aside_ages: BTreeSet<Age>,
     segments: BTreeMap<u64, Segment>,
+    /// The one that was begun last.
+    newest: u64,
     records: usize,
 }
 
@@ -60,10 +64,15 @@ struct Lines {
 struct Segment {
     /// Records that are not settled.
     records: usize,
+    /// Of those, how many are aside, and their bytes.
+    aside: usize,
+    aside_bytes: u64,
     /// Of the whole file.
     bytes: u64,
     /// Something stands in it that this release can't read: it is kept.
     kept: bool,
+    /// Something in it can't be copied.
+    left: bool,
 }
 
 /// How much there is.
@@ -87,6 +96,12 @@ impl Backlog {
         let segment = self.segments.entry(number).or_default();
         segment.bytes = bytes;
         segment.kept |= kept;
+    }
+
+    /// A segment was begun: no other is added to.
+    pub(super) fn begin(&mut self, number: u64, bytes: u64) {
+        self.segment(number, bytes, false);
+        self.newest = number;
     }
 
     /// A record was made durable; it waits.
@@ -135,9 +150,41 @@ impl Backlog {
     /// What was out is not taken, and waits for somebody to change something.
     pub(super) fn set_aside(&mut self, entry: Entry) {
         if let Some(record) = self.out.remove(&entry.place()) {
+            let segment = self.segments.entry(entry.segment).or_default();
+            segment.aside += 1;
+            segment.aside_bytes += u64::from(entry.length);
             self.aside_ages.insert(record.1.age());
             self.aside.insert(entry.place(), record);
         }
+    }
+
+    /// The first of what is aside in a segment that is there for its sake alone, and mostly of no use: so many at the
+    /// most, and so many bytes or one that is longer.
+    pub(super) fn stuck(&self, most: usize, mut bytes: u64) -> Vec<(Arc<str>, Entry)> {
+        // The newest is still added to, unless it is full.
+        let is_over = |number, segment: &Segment| number != self.newest || segment.bytes >= SEGMENT_BYTES;
+        let stuck = self.segments.iter().find(|(number, segment)| segment.is_stuck() && is_over(**number, segment));
+        let Some((number, _)) = stuck else { return Vec::new() };
+        let mut records = Vec::new();
+        for (_, (tenant, entry)) in self.aside.range((*number, 0)..=(*number, u32::MAX)).take(most) {
+            let left = bytes.checked_sub(u64::from(entry.length));
+            if left.is_none() && !records.is_empty() {
+                break;
+            }
+            bytes = left.unwrap_or(0);
+            records.push((Arc::clone(tenant), *entry));
+        }
+        records
+    }
+
+    /// What was aside stands elsewhere as well, where it is out, and is aside there from now on. False, and nothing is
+    /// changed, where it was not aside any more.
+    pub(super) fn move_aside(&mut self, from: Entry, to: Entry) -> bool {
+        let Some(record) = self.remove_aside(from) else { return false };
+        self.out.insert(from.place(), record);
+        self.settle(from);
+        self.set_aside(to);
+        true
     }
 
     /// What was out is committed; whether its segment has no other record.
@@ -155,6 +202,11 @@ impl Backlog {
     pub(super) fn give_up(&mut self, entry: Entry) {
         self.settle(entry);
         self.segments.entry(entry.segment).or_default().kept = true;
+    }
+
+    /// A record that is aside can't be copied: nothing more of its segment is, so that others have their turn.
+    pub(super) fn leave(&mut self, number: u64) {
+        self.segments.entry(number).or_default().left = true;
     }
 
     /// Nothing that is needed stands in it, and nothing that can't be read.
@@ -196,6 +248,10 @@ impl Backlog {
     fn remove_aside(&mut self, entry: Entry) -> Option<(Arc<str>, Entry)> {
         let record = self.aside.remove(&entry.place())?;
         self.aside_ages.remove(&record.1.age());
+        if let Some(segment) = self.segments.get_mut(&entry.segment) {
+            segment.aside -= 1;
+            segment.aside_bytes -= u64::from(entry.length);
+        }
         Some(record)
     }
 
@@ -207,6 +263,14 @@ impl Backlog {
         line_up(&mut lines, entry);
         self.waiting.insert(Arc::clone(tenant), lines);
         self.turns.push_back(Arc::clone(tenant));
+    }
+}
+
+impl Segment {
+    /// It is large, and all that is needed of it is aside and less than half of it: a copy is worth it.
+    fn is_stuck(&self) -> bool {
+        let is_aside = self.aside > 0 && self.aside == self.records;
+        is_aside && !self.kept && !self.left && self.bytes >= RECLAIM_BYTES && self.aside_bytes <= self.bytes / 2
     }
 }
 
@@ -244,180 +308,4 @@ impl Entry {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn entry(segment: u64, offset: u32) -> Entry {
-        Entry { segment, offset, length: 1, time: i64::from(offset) }
-    }
-
-    #[test]
-    fn tenants_take_turns_and_each_one_s_oldest_comes_first() {
-        let mut backlog = Backlog::default();
-        let [busy, quiet]: [Arc<str>; 2] = ["busy".into(), "quiet".into()];
-        for offset in 0..4 {
-            backlog.add(&busy, entry(1, offset));
-        }
-        backlog.add(&quiet, entry(1, 9));
-        let taken: Vec<_> = std::iter::from_fn(|| backlog.take(u64::MAX)).map(|(_, entry)| entry.offset).collect();
-        assert_eq!(taken, [0, 9, 1, 2, 3]);
-        assert_eq!(backlog.amount().oldest, Some(0), "what is out counts");
-        backlog.give_back(entry(1, 2));
-        backlog.give_back(entry(1, 1));
-        assert_eq!(backlog.take(u64::MAX).unwrap().1.offset, 1, "what comes back stands where it stood");
-        backlog.take(u64::MAX).unwrap();
-        for offset in [3, 9, 0, 2, 1] {
-            backlog.set_aside(entry(1, offset));
-        }
-        assert_eq!(
-            backlog.amount(),
-            Amount { records: 5, aside: 5, bytes: 0, oldest: None, oldest_aside: Some(0) },
-            "what is aside is told apart"
-        );
-    }
-
-    #[test]
-    fn what_was_tried_in_vain_takes_turns_with_all_others_of_its_tenant() {
-        let mut backlog = Backlog::default();
-        let [one, other]: [Arc<str>; 2] = ["one".into(), "other".into()];
-        for offset in 0..3 {
-            backlog.add(&one, entry(1, offset));
-            backlog.take(u64::MAX).unwrap();
-        }
-        backlog.set_aside(entry(1, 0));
-        for offset in 0..3 {
-            backlog.put_behind(entry(1, offset));
-        }
-        for offset in 3..5 {
-            backlog.add(&one, entry(1, offset));
-        }
-        backlog.add(&other, entry(1, 9));
-        assert_eq!(backlog.amount().oldest, Some(0));
-        let taken: Vec<_> = std::iter::from_fn(|| backlog.take(u64::MAX)).map(|(_, entry)| entry.offset).collect();
-        assert_eq!(taken, [3, 9, 0, 4, 1, 2]);
-        assert!(taken.iter().all(|offset| !backlog.settle(entry(1, *offset)) || backlog.records == 0));
-        assert_eq!(backlog.amount(), Amount::default());
-    }
-
-    /// A store that hangs has each webhook wait here after its deadline, the last one last.
-    #[test]
-    fn the_oldest_is_known_whatever_comes_back_when() {
-        let (mut backlog, tenant) = (Backlog::default(), Arc::from("acme"));
-        for offset in 0..4 {
-            backlog.add_out(&tenant, entry(1, offset));
-        }
-        for offset in [1, 3, 0, 2] {
-            backlog.give_back(entry(1, offset));
-            assert_eq!(backlog.amount().oldest, Some(0));
-        }
-        backlog.add(&tenant, Entry { time: -1, ..entry(2, 0) });
-        assert_eq!(backlog.amount().oldest, Some(-1), "a moment before, or by a clock that was set back");
-        let times: Vec<_> = std::iter::from_fn(|| backlog.take(u64::MAX)).map(|(_, entry)| entry.time).collect();
-        assert_eq!(times, [-1, 0, 1, 2, 3]);
-    }
-
-    /// It would age for ever, and nothing more be taken in.
-    #[test]
-    fn what_is_damaged_waits_for_nobody_and_keeps_its_file() {
-        let (mut backlog, tenant) = (Backlog::default(), Arc::from("acme"));
-        backlog.segment(1, 100, false);
-        backlog.add(&tenant, entry(1, 0));
-        backlog.add(&tenant, entry(1, 7));
-        let taken = backlog.take(u64::MAX).unwrap().1;
-        backlog.give_up(taken);
-        assert_eq!(backlog.amount(), Amount { records: 1, bytes: 100, oldest: Some(7), ..Amount::default() });
-        let last = backlog.take(u64::MAX).unwrap().1;
-        assert!(!backlog.settle(last), "its segment is kept");
-        assert_eq!((backlog.amount().records, backlog.amount().oldest), (0, None));
-    }
-
-    #[test]
-    fn what_is_too_long_now_keeps_its_turn() {
-        let mut backlog = Backlog::default();
-        let [one, other]: [Arc<str>; 2] = ["one".into(), "other".into()];
-        backlog.add(&one, Entry { length: 7, ..entry(1, 0) });
-        backlog.add(&other, entry(1, 9));
-        assert_eq!(backlog.take(6), None);
-        assert_eq!((backlog.waiting(), backlog.take(7).unwrap().1.offset), (2, 0));
-    }
-
-    #[test]
-    fn a_segment_is_done_when_nothing_of_it_is_needed() {
-        let mut backlog = Backlog::default();
-        let tenant: Arc<str> = "acme".into();
-        backlog.segment(1, 100, false);
-        backlog.segment(2, 50, true);
-        backlog.add(&tenant, entry(1, 0));
-        backlog.add_out(&tenant, entry(1, 7));
-        backlog.add_out(&tenant, entry(2, 0));
-        assert_eq!(backlog.amount(), Amount { records: 3, bytes: 150, oldest: Some(0), ..Amount::default() });
-        assert!(!backlog.settle(entry(1, 0)), "it is not out");
-        backlog.take(u64::MAX).unwrap();
-        assert!(!backlog.settle(entry(1, 0)) && !backlog.settle(entry(1, 0)));
-        assert_eq!(backlog.amount().oldest, Some(0), "one of the other segment");
-        assert!(backlog.settle(entry(1, 7)) && !backlog.settle(entry(2, 0)), "what can't be read is kept");
-        backlog.forget(1);
-        assert_eq!(backlog.amount(), Amount { records: 0, bytes: 50, oldest: None, ..Amount::default() });
-    }
-
-    proptest! {
-        /// Whatever is done: each record is settled once, in turn or not, and none is lost or sent twice at a time.
-        #[test]
-        fn every_record_comes_out_until_it_is_settled(steps in prop::collection::vec((0..6_u8, 0..3_u64), 0..200)) {
-            let (mut backlog, mut next, mut settled) = (Backlog::default(), 0_u32, 0);
-            let (mut out, mut aside): (Vec<Entry>, Vec<Entry>) = (Vec::new(), Vec::new());
-            let mut left = BTreeSet::new();
-            for (step, number) in steps {
-                let tenant: Arc<str> = format!("t{number}").into();
-                match step {
-                    0 => {
-                        backlog.add(&tenant, entry(number, next));
-                        left.insert(next);
-                        next += 1;
-                    }
-                    1 => {
-                        if let Some((_, taken)) = backlog.take(u64::MAX) {
-                            prop_assert!(!out.contains(&taken));
-                            out.push(taken);
-                        }
-                    }
-                    2 => out.pop().into_iter().for_each(|last| backlog.give_back(last)),
-                    3 => out.pop().or_else(|| aside.pop()).into_iter().for_each(|last| backlog.put_behind(last)),
-                    4 => {
-                        if let Some(last) = out.pop() {
-                            backlog.set_aside(last);
-                            aside.push(last);
-                        }
-                    }
-                    _ => {
-                        if let Some(last) = out.pop() {
-                            backlog.settle(last);
-                            left.remove(&last.offset);
-                            settled += 1;
-                        }
-                    }
-                }
-                let is_aside = |offset: &&u32| aside.iter().any(|entry| entry.offset == **offset);
-                let oldest = |is: bool| left.iter().find(|offset| is_aside(offset) == is).copied().map(i64::from);
-                let amount = backlog.amount();
-                prop_assert_eq!((amount.records, amount.aside), (left.len(), aside.len()));
-                prop_assert_eq!((amount.oldest, amount.oldest_aside), (oldest(false), oldest(true)));
-            }
-            for left in aside {
-                backlog.put_behind(left);
-            }
-            for left in out {
-                backlog.give_back(left);
-            }
-            while let Some((_, taken)) = backlog.take(u64::MAX) {
-                backlog.settle(taken);
-                settled += 1;
-            }
-            prop_assert_eq!(settled, usize::try_from(next).unwrap());
-            prop_assert_eq!(backlog.amount().records, 0);
-            prop_assert!((0..3).all(|number| backlog.is_done(number) || !backlog.segments.contains_key(&number)));
-        }
-    }
-}
+mod tests;

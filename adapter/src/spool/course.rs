@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     backlog::Entry,
+    compaction::Compacted,
     pace::{Load, Pace, Rush},
 };
 use crate::{
@@ -24,6 +25,8 @@ use crate::{
 
 /// How long what the service will not take is left alone.
 const ASIDE: Duration = Duration::from_mins(1);
+/// How often it is looked what can be compacted.
+const COMPACTION: Duration = Duration::from_secs(1);
 /// Tries of one record in vain, from which on it is set aside after each. They take some ten seconds: a store that
 /// restarts is back by then.
 const TRIES_MOST: u32 = 16;
@@ -54,6 +57,8 @@ pub(super) struct Course {
     in_vain: BTreeMap<(u64, u32), InVain>,
     /// Records that were taken.
     commits: u64,
+    /// When it makes sense to look for what can be compacted.
+    pub(super) next_compaction: Instant,
     pub(super) warnings: Throttle,
 }
 
@@ -91,6 +96,7 @@ impl Course {
             cleared: VecDeque::new(),
             in_vain: BTreeMap::new(),
             commits: 0,
+            next_compaction: now,
             warnings: Throttle::default(),
         }
     }
@@ -111,7 +117,7 @@ impl Course {
         let next = if now < self.not_before {
             Some(self.not_before)
         } else if self.failures > 0 || waiting == 0 {
-            // Where the probes are out their answers are what there is to wait for, and where nothing waits, what comes.
+            // Where the probes are out, their answers are waited for, and where nothing waits, what comes.
             None
         } else {
             self.pace.next()
@@ -175,6 +181,22 @@ impl Course {
         Next::Aside
     }
 
+    /// Some records that are aside stand elsewhere now. Where they stood before is known to nobody else any more.
+    pub(super) fn compacted(&mut self, Compacted { moved, has_failed }: Compacted, now: Instant) {
+        self.next_compaction = now
+            + match (has_failed, moved.is_empty()) {
+                (true, _) => ASIDE,
+                (false, true) => COMPACTION,
+                (false, false) => Duration::ZERO,
+            };
+        for (from, to) in moved {
+            self.set_aside(to, now);
+            if let Some(in_vain) = self.in_vain.remove(&from.place()) {
+                self.in_vain.insert(to.place(), in_vain);
+            }
+        }
+    }
+
     /// Lets pass a while before the next tries, so many. What was on its way when the while began makes it no longer.
     fn pause(&mut self, now: Instant, probes: usize) {
         if now >= self.not_before {
@@ -236,6 +258,21 @@ mod tests {
         assert_eq!(course.bring_back(now + ASIDE), Some(entry(0)));
         course.committed(entry(0));
         assert_eq!(course.failed(entry(0), &unable(), now), Next::Rest, "another that stands there begins anew");
+    }
+
+    #[test]
+    fn what_was_moved_is_tried_where_it_stands() {
+        let (mut course, mut now) = begin();
+        wear_out(&mut course, entry(0), &mut now);
+        let to = Entry { segment: 2, ..entry(9) };
+        course.compacted(Compacted { moved: vec![(entry(0), to)], has_failed: false }, now);
+        assert_eq!(course.next_compaction, now, "there may be more");
+        course.committed(entry(5));
+        now += ASIDE;
+        assert_eq!([course.bring_back(now), course.bring_back(now)], [Some(entry(0)), Some(to)]);
+        assert_eq!(course.failed(to, &unable(), now), Next::Aside, "its tries count");
+        course.compacted(Compacted { moved: vec![], has_failed: true }, now);
+        assert_eq!(course.next_compaction, now + ASIDE);
     }
 
     #[test]

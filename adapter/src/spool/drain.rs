@@ -65,6 +65,8 @@ impl Drain {
     /// Runs until `stop`, then for as long as what is on its way may take.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let (mut reading, mut sending) = (FuturesUnordered::new(), FuturesUnordered::new());
+        // One at a time.
+        let mut compacting = FuturesUnordered::new();
         let began = Instant::now();
         let mut course = Course::begin(self.ack, began);
         let (mut ages, mut next_look) = (Ages::begin((self.moment)().micros()), began);
@@ -75,6 +77,9 @@ impl Drain {
                 next_look = now + LOOK;
             }
             self.bring_back(&mut course, now);
+            if compacting.is_empty() && course.next_compaction <= now {
+                compacting.push(self.spool.compact());
+            }
             let waiting = self.spool.inner.shared.lock().waiting();
             let entries = self.take(&mut course, now, waiting);
             for part in entries.chunks(READ_AT_ONCE) {
@@ -89,6 +94,7 @@ impl Drain {
                     let more = iter::from_fn(|| sending.next().now_or_never().flatten());
                     self.hear(iter::once(first).chain(more), &mut course);
                 }
+                Some(compacted) = compacting.next() => course.compacted(compacted, Instant::now()),
                 () = self.spool.inner.shared.changed.notified() => {}
                 () = sleep_until(wake) => {}
                 () = stop.cancelled() => {}

@@ -161,6 +161,27 @@ async fn however_many_can_not_be_committed_the_others_go_on() {
     stop(adapter).await;
 }
 
+/// A file is much larger than what of it is not taken.
+#[tokio::test]
+async fn what_the_service_will_not_take_does_not_fill_the_spool() {
+    let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
+    let settings = with_spool(service.address, folder.path());
+    let limits = Limits { body_bytes: 1 << 22, in_flight_bytes: 1 << 24, ..settings.limits };
+    let adapter = start(Settings { ack: Ack::Spooled, limits, ..settings }).await;
+    let missing = SubmitError { code: 7, reason: "SCOPE_MISSING".to_owned(), ..SubmitError::default() };
+    service.refuse_always(created("uid-bad"), missing);
+    assert_eq!(status(&adapter, "uid-bad").await, 202);
+    let large = "x".repeat(1 << 19);
+    // More than a file holds.
+    for number in 0..40 {
+        assert_eq!(status(&adapter, &format!("{large}-{number}")).await, 202);
+    }
+    let spool = folder.path().join("spool");
+    let look = || inspect_spool(&spool, |_| {}).unwrap();
+    wait::holds("it alone is left, with little else", async || look().events() == 1 && look().bytes < 1 << 20).await;
+    stop(adapter).await;
+}
+
 /// What the service has committed is answered, whatever becomes of the disk.
 #[tokio::test]
 async fn a_commit_that_comes_while_the_disk_hangs_is_an_answer() {
