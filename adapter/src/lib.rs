@@ -57,8 +57,8 @@ pub use self::{
     forward::{AddressError, MAX_EVENT_BYTES},
     moment::Moment,
     quarantine::{
-        InQuarantine, QuarantineError, QuarantineSummary, Replayed, Verdicts, inspect_quarantine, replay_quarantine,
-        verify_quarantine,
+        InQuarantine, QuarantineError, QuarantineSummary, Replayed, Verdicts, Verified, inspect_quarantine,
+        replay_quarantine, verify_quarantine,
     },
     resolve::Resolver,
     rotation::Reload,

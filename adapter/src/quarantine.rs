@@ -21,7 +21,7 @@ mod webhook;
 use std::{
     io,
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -41,7 +41,7 @@ use crate::{Moment, metrics::Metrics, segment, spool::SpoolError};
 
 pub use self::{
     look::{InQuarantine, QuarantineSummary, inspect_quarantine},
-    replay::{Replayed, Verdicts, replay_quarantine, verify_quarantine},
+    replay::{Replayed, Verdicts, Verified, replay_quarantine, verify_quarantine},
 };
 
 /// Webhooks on their way to the keeper. It takes a microsecond for one that is over the budget, so that a flood fills
@@ -59,14 +59,32 @@ pub enum QuarantineError {
         /// The directory.
         directory: PathBuf,
     },
-    /// The file system says no.
+    /// It is another user's.
     #[error("{}: {why}; run this as the user that the adapter runs as, who alone may read there", directory.display())]
+    Closed {
+        /// The directory.
+        directory: PathBuf,
+        /// What the file system says.
+        why: io::Error,
+    },
+    /// The file system says no.
+    #[error("{}: {why}", directory.display())]
     Unusable {
         /// The directory.
         directory: PathBuf,
         /// What it says.
         why: io::Error,
     },
+}
+
+impl QuarantineError {
+    fn of(directory: &Path, why: io::Error) -> Self {
+        let directory = directory.to_owned();
+        match why.kind() {
+            io::ErrorKind::PermissionDenied => Self::Closed { directory, why },
+            _ => Self::Unusable { directory, why },
+        }
+    }
 }
 
 /// A handle for the edge.

@@ -29,6 +29,10 @@ const FILE_MODE: u32 = 0o600;
 const MARK_BYTES: u64 = 4;
 /// So much of a spare is written at once.
 const SPARE_STEP_BYTES: usize = 256 * 1024;
+/// So much is looked through at once for a record behind a tear.
+const BEHIND_STEP_BYTES: usize = 256 * 1024;
+/// And so many bytes at the most are checked of what looks like one: bytes that somebody made up could go on for ever.
+const BEHIND_CHECKED_MOST: u64 = 256 * 1024 * 1024;
 /// The greatest number of a segment. Counting does not come here; with a file that somebody named so it would end.
 const NUMBER_MOST: u64 = u64::MAX / 2;
 
@@ -313,6 +317,67 @@ pub(crate) fn scan(path: &Path, number: u64, mut each: impl FnMut(Found<'_>)) ->
         }
         at += whole;
     }
+}
+
+/// Whether a whole record of this segment stands anywhere behind a place, or may. What was torn while it was written
+/// has none behind it, so what has was damaged later. It may be a body that looks like one: nothing more can be read
+/// from it.
+pub(crate) fn may_have_records_behind(path: &Path, number: u64, place: u64) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let (mut step, mut at, mut checked) = (vec![0; BEHIND_STEP_BYTES], place, 0);
+    loop {
+        let bytes = read_up_to(&file, &mut step, at)?;
+        for begin in 0..bytes.len().saturating_sub(RECORD_HEAD_BYTES) {
+            let Head::Record { length, .. } = record::head(&bytes[begin..], number) else { continue };
+            checked += length as u64;
+            // A segment is far below what 32 bits hold.
+            let (Ok(offset), Ok(whole)) = (u32::try_from(at + begin as u64), u32::try_from(RECORD_HEAD_BYTES + length))
+            else {
+                return Ok(true);
+            };
+            match read(&file, number, offset, whole) {
+                Ok(None) if checked <= BEHIND_CHECKED_MOST => {}
+                Err(why) if why.kind() == io::ErrorKind::UnexpectedEof && checked <= BEHIND_CHECKED_MOST => {}
+                Ok(_) => return Ok(true),
+                Err(why) => return Err(why),
+            }
+        }
+        if bytes.len() < BEHIND_STEP_BYTES {
+            return Ok(false);
+        }
+        // A head may stand across the end of this step.
+        at += (BEHIND_STEP_BYTES - RECORD_HEAD_BYTES) as u64;
+    }
+}
+
+/// Whether anything but zeros stands behind the head of a segment.
+pub(crate) fn has_bytes_behind_head(path: &Path) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let (mut step, mut at) = (vec![0; BEHIND_STEP_BYTES], SEGMENT_HEAD_BYTES as u64);
+    loop {
+        let bytes = read_up_to(&file, &mut step, at)?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(true);
+        }
+        if bytes.len() < BEHIND_STEP_BYTES {
+            return Ok(false);
+        }
+        at += bytes.len() as u64;
+    }
+}
+
+/// What stands at a place, fewer bytes only at the end of the file.
+fn read_up_to<'a>(file: &File, into: &'a mut [u8], place: u64) -> io::Result<&'a [u8]> {
+    let mut filled = 0;
+    while filled < into.len() {
+        match file.read_at(&mut into[filled..], place + filled as u64) {
+            Ok(0) => break,
+            Ok(bytes) => filled += bytes,
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(&into[..filled])
 }
 
 /// The offsets of the records that are settled.

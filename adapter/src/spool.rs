@@ -7,6 +7,8 @@
 //! One process has a directory at a time, by a lock on a file in it.
 
 mod backlog;
+mod compaction;
+mod course;
 mod disk;
 mod drain;
 mod empty;
@@ -246,6 +248,11 @@ impl Shared {
         self.changed.notify_one();
     }
 
+    fn put_behind(&self, entry: Entry) {
+        self.lock().put_behind(entry);
+        self.changed.notify_one();
+    }
+
     /// A webhook of so many bytes waits for the disk; how many do now.
     fn coming(&self, bytes: usize) -> usize {
         self.queued.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -253,6 +260,12 @@ impl Shared {
         self.crowd_most.fetch_max(crowd, Ordering::Relaxed);
         self.came.fetch_add(1, Ordering::Relaxed);
         crowd
+    }
+
+    /// A copy of so many bytes waits for the disk: it is no webhook that came.
+    fn copying(&self, bytes: usize) {
+        self.queued.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.crowd.fetch_add(1, Ordering::Relaxed);
     }
 
     /// So many, of so many bytes, do not any more.
@@ -269,6 +282,11 @@ impl Shared {
 
     fn read(&self, entry: Entry) -> io::Result<Option<Bytes>> {
         read(&*self.file(entry.segment)?, entry)
+    }
+
+    /// What stands in a record, as it was written.
+    fn read_record(&self, entry: Entry) -> io::Result<Option<(Option<Kind>, Vec<u8>)>> {
+        segment::read(&*self.file(entry.segment)?, entry.segment, entry.offset, entry.length)
     }
 
     fn file(&self, number: u64) -> io::Result<Arc<File>> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use calbridge_adapter::{Replayed, Verdicts, inspect_quarantine, replay_quarantine, verify_quarantine};
+use calbridge_adapter::{Replayed, Verdicts, Verified, inspect_quarantine, replay_quarantine, verify_quarantine};
 use calbridge_process::{QuarantineSettings, environment, webhook_tenants};
 use clap::{Args, Subcommand};
 use prost_types::Timestamp;
@@ -94,7 +94,7 @@ impl Look {
         }
         print(format_args!("{place}: {kept} webhooks, in {} files of {} bytes", summary.segments, summary.bytes))?;
         if summary.unreadable > 0 {
-            print(format_args!("{} records can't be read by this release", summary.unreadable))?;
+            print(format_args!("{} records or files can't be read", summary.unreadable))?;
         }
         let mut lines = table(["tenant", "from", "webhooks", "first received", "last received"]);
         for ((tenant, source), webhooks) in summary.webhooks.iter().take(LINES) {
@@ -107,12 +107,19 @@ impl Look {
     async fn verify(self) -> anyhow::Result<()> {
         let tenants = webhook_tenants(self.config.clone(), &environment)?;
         let directory = directory(self.place, self.config)?;
-        let verdicts = verify_quarantine(&directory, &tenants).await?;
+        let Verified { tenants, unreadable } = verify_quarantine(&directory, &tenants).await?;
+        if unreadable > 0 {
+            report_unreadable(unreadable);
+        }
         match self.output {
-            Format::Json => print_value(&verdicts.iter().map(of_verdicts).collect()),
-            Format::Table => print_verdicts(&directory, &verdicts),
+            Format::Json => print_value(&tenants.iter().map(of_verdicts).collect()),
+            Format::Table => print_verdicts(&directory, &tenants),
         }
     }
+}
+
+fn report_unreadable(count: usize) {
+    report(format_args!("{count} webhooks or files can't be read, and were left out"));
 }
 
 fn of_verdicts((tenant, verdicts): (&String, &Verdicts)) -> serde_json::Value {
@@ -168,22 +175,26 @@ impl Replay {
             }
         });
         let names = services.join(" or ");
-        let told = |Replayed { admitted, left, is_linked, .. }: Replayed| {
+        let told = |Replayed { admitted, refused, left, is_linked, .. }: Replayed| {
             if is_linked {
-                report(format_args!("{admitted} admitted, {left} to go"));
+                report(format_args!("{admitted} admitted, {} refused, {left} to go", refused.values().sum::<usize>()));
             } else {
                 report(format_args!("{left} wait: no booking service at {names} takes them; trying on"));
             }
         };
         let replayed = replay_quarantine(&directory, tenants, services, access, stop, told).await?;
-        let Replayed { admitted, known, unverified, refused, left, .. } = replayed;
+        let Replayed { admitted, known, unverified, refused, unreadable, left, .. } = replayed;
         print(format_args!("{admitted} admitted ({known} were known already), {unverified} do not verify and stay"))?;
-        if refused > 0 {
-            report(format_args!("{refused} verify, but the service will not take them: its log says why; they stay"));
+        for (reason, count) in &refused {
+            report(format_args!("{count} verify, but the service does not take them ({reason}): its log says why"));
+        }
+        if unreadable > 0 {
+            report_unreadable(unreadable);
         }
         if left > 0 {
             report(format_args!("{left} were not looked at; say it again to go on"));
         }
-        Ok(if refused + left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let is_through = refused.is_empty() && unreadable + left == 0;
+        Ok(if is_through { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -112,7 +112,6 @@ impl Look {
                 "in_use": summary.is_taken,
                 "events": summary.events(),
                 "bytes": summary.bytes,
-                "bytes_most": spool.bytes,
                 "unreadable": summary.unreadable,
                 "tenants": summary.tenants.iter().map(|(tenant, (events, oldest))| json!({
                     "tenant": tenant, "events": events, "oldest_receive_time": rfc3339(*oldest),
@@ -120,12 +119,11 @@ impl Look {
             })),
             Format::Table => {
                 print(format_args!(
-                    "{}: {} webhooks wait, in {} files of {} bytes (at most {}){}",
+                    "{}: {} webhooks wait, in {} files of {} bytes, as the adapter's --spool-bytes counts{}",
                     spool.directory.display(),
                     summary.events(),
                     summary.segments,
                     summary.bytes,
-                    spool.bytes,
                     if summary.is_taken { "; an adapter sends them on" } else { "; no adapter has it" },
                 ))?;
                 if summary.unreadable > 0 {

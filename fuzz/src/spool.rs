@@ -60,6 +60,8 @@ struct Read {
     sure: usize,
     /// What is unreadable before it.
     unreadable_before: usize,
+    /// Somewhere behind it a record stands that is one: what is between them was damaged, and is no tear.
+    is_followed: bool,
 }
 
 pub(crate) fn judge(input: &[u8]) {
@@ -125,23 +127,24 @@ fn judge_inspection(folder: &Path, wanted: &[Kept], read: &Read, is_strange: boo
 /// Of what was not read nothing is gone, but for a tail that nobody was answered for.
 fn judge_what_is_left(path: &Path, bytes: &[u8], read: &Read, is_newest: bool) {
     let left = fs::read(path).ok();
+    let is_cut = is_newest && !read.is_followed;
     let kept = match read.whole {
-        Some(_) if is_newest => &bytes[..read.sure],
+        Some(_) if is_cut => &bytes[..read.sure],
         _ => bytes,
     };
     let is_torn = read.whole.is_some_and(|whole| whole < bytes.len());
     // Begun and not finished, or all of it settled.
     let is_done = match read.whole {
         None => is_newest && is_unfinished(bytes),
-        Some(_) if is_newest => read.events.is_empty() && read.unreadable_before == 0,
+        Some(_) if is_cut => read.events.is_empty() && read.unreadable_before == 0,
         Some(_) => read.events.is_empty() && read.unreadable == 0 && !is_torn,
     };
     assert_eq!(left.as_deref(), (!is_done).then_some(kept), "what is left of {bytes:?}");
 }
 
-/// A head that its process did not come to write.
+/// A head that its process did not come to write, and nothing behind it.
 fn is_unfinished(bytes: &[u8]) -> bool {
-    bytes.len() < HEAD_BYTES || bytes[..HEAD_BYTES].iter().all(|byte| *byte == 0)
+    bytes.len() < HEAD_BYTES || bytes.iter().all(|byte| *byte == 0)
 }
 
 /// The steps of an input: a segment, and which places of it are marked as settled.
@@ -205,7 +208,14 @@ fn read(bytes: &[u8], number: u64) -> Read {
         (read.sure, read.unreadable_before) = (at, read.unreadable);
     }
     read.whole = Some(at);
+    read.is_followed = (read.sure..bytes.len()).any(|begin| is_record(&bytes[begin..], number));
     read
+}
+
+/// Whether a whole record begins here.
+fn is_record(bytes: &[u8], number: u64) -> bool {
+    let body = length(bytes, number).and_then(|length| bytes.get(RECORD_HEAD_BYTES..RECORD_HEAD_BYTES + length));
+    body.is_some_and(|body| crc32fast::hash(body).to_le_bytes() == bytes[8..12] && event(body).is_some())
 }
 
 /// How long the body of a record is, where one begins.
@@ -240,7 +250,7 @@ fn record(number: u64, kind: u8, tenant: &[u8], time: i64, event: &[u8]) -> Vec<
 
 /// Of one tenant the oldest comes first; between two there is no order.
 fn by_tenant(mut events: Vec<Event>) -> Vec<Event> {
-    events.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+    events.sort_by(|(one, since, ..), (other, after, ..)| (one, since).cmp(&(other, after)));
     events
 }
 
@@ -279,6 +289,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         [step(b'k', "acme", &untyped.encode_to_vec()), b"\x03".to_vec(), one.clone()].concat(),
         [&step(b'k', "acme", b"\xff")[..], b"\x03", &one].concat(),
         [b"c\x17".to_vec(), one.clone()].concat(),
+        [&one[..], &step(b'd', "acme", b"three"), b"\x00\x01", &two].concat(),
     ];
     let mut seeds = Vec::new();
     for steps in &steps {

@@ -19,7 +19,7 @@ pub struct QuarantineSummary {
     pub bytes: u64,
     /// By tenant and by the address that sent them.
     pub webhooks: BTreeMap<(String, String), InQuarantine>,
-    /// Records of a later release, and files that are not the quarantine's.
+    /// Records of a later release, files that are not the quarantine's, and files that the disk does not give back.
     pub unreadable: usize,
 }
 
@@ -45,6 +45,15 @@ pub(super) struct Place {
     pub(super) length: u32,
 }
 
+/// What is there of one that was seen before.
+pub(super) enum Again {
+    There(Webhook),
+    /// It has gone, as what is too old does.
+    Gone,
+    /// The disk does not give it back as it was.
+    Unreadable,
+}
+
 /// A record that is whole.
 pub(super) struct Seen<'a> {
     pub(super) offset: u32,
@@ -60,10 +69,13 @@ pub(super) struct Seen<'a> {
 ///
 /// # Errors
 ///
-/// The directory or a file in it can't be read.
+/// The directory can't be read, or a file in it is another user's.
 pub fn inspect_quarantine(directory: &Path) -> io::Result<QuarantineSummary> {
     let mut summary = QuarantineSummary::default();
-    each_segment(directory, |number, path| {
+    let unreadable = each_segment(directory, |number, path| {
+        let bytes = path.metadata()?.len();
+        summary.segments += 1;
+        summary.bytes += bytes;
         let settled = segment::settled(directory, number);
         let is_segment = records(path, number, |seen| match seen.webhook {
             Some(_) if settled.contains(&seen.offset) => {}
@@ -71,10 +83,9 @@ pub fn inspect_quarantine(directory: &Path) -> io::Result<QuarantineSummary> {
             None => summary.unreadable += 1,
         })?;
         summary.unreadable += usize::from(!is_segment);
-        summary.segments += 1;
-        summary.bytes += path.metadata().map_or(0, |file| file.len());
         Ok(())
     })?;
+    summary.unreadable += unreadable;
     Ok(summary)
 }
 
@@ -94,10 +105,10 @@ impl QuarantineSummary {
     }
 }
 
-/// Everything that is not settled, oldest first.
-pub(super) fn places(directory: &Path) -> io::Result<Vec<Place>> {
+/// Everything that is not settled, oldest first, and how many files can't be read.
+pub(super) fn places(directory: &Path) -> io::Result<(Vec<Place>, usize)> {
     let (mut places, mut last): (Vec<Place>, Option<Arc<str>>) = (Vec::new(), None);
-    each_segment(directory, |number, path| {
+    let unreadable = each_segment(directory, |number, path| {
         let settled = segment::settled(directory, number);
         records(path, number, |Seen { offset, length, tenant, time, webhook }| {
             if webhook.is_none() || settled.contains(&offset) {
@@ -110,18 +121,24 @@ pub(super) fn places(directory: &Path) -> io::Result<Vec<Place>> {
         })?;
         Ok(())
     })?;
-    Ok(places)
+    Ok((places, unreadable))
 }
 
-/// Reads one again; nothing where it has gone, as what is too old does.
-pub(super) fn read(directory: &Path, place: &Place) -> io::Result<Option<Webhook>> {
-    let file = match File::open(segment::path(directory, place.segment)) {
-        Ok(file) => file,
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(why) => return Err(why),
+/// Reads one again.
+pub(super) fn read(directory: &Path, place: &Place) -> io::Result<Again> {
+    let read = || {
+        let file = File::open(segment::path(directory, place.segment))?;
+        segment::read(&file, place.segment, place.offset, place.length)
     };
-    let payload = segment::read(&file, place.segment, place.offset, place.length)?;
-    Ok(payload.and_then(|(_, payload)| Webhook::decode(payload.as_slice()).ok()))
+    match read() {
+        Ok(payload) => {
+            let webhook = payload.and_then(|(_, payload)| Webhook::decode(payload.as_slice()).ok());
+            Ok(webhook.map_or(Again::Unreadable, Again::There))
+        }
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Again::Gone),
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => Err(why),
+        Err(_) => Ok(Again::Unreadable),
+    }
 }
 
 /// Tells `each` of every record that is whole. Whether the file is a segment at all.
@@ -137,13 +154,18 @@ pub(super) fn records(path: &Path, number: u64, mut each: impl FnMut(Seen<'_>)) 
     Ok(matches!(scanned, Ok(End::Whole | End::Torn)))
 }
 
-fn each_segment(directory: &Path, mut each: impl FnMut(u64, &Path) -> io::Result<()>) -> io::Result<()> {
+/// How many of them the disk does not give back: that is no reason to leave out the others.
+fn each_segment(directory: &Path, mut each: impl FnMut(u64, &Path) -> io::Result<()>) -> io::Result<usize> {
+    let mut unreadable = 0;
     for number in segment::numbers(directory)? {
         match each(number, &segment::path(directory, number)) {
+            Ok(()) => {}
             // It has done its service meanwhile.
             Err(why) if why.kind() == io::ErrorKind::NotFound => {}
-            other => other?,
+            // Another user's: whoever asks can mend that.
+            Err(why) if why.kind() == io::ErrorKind::PermissionDenied => return Err(why),
+            Err(_) => unreadable += 1,
         }
     }
-    Ok(())
+    Ok(unreadable)
 }

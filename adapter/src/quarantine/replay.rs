@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     QuarantineError,
-    look::{self, Place},
+    look::{self, Again, Place},
     webhook::Webhook,
 };
 use crate::{
@@ -42,6 +42,9 @@ use crate::{
 const IN_FLIGHT: usize = 32;
 /// For the service to commit one: as long as it helps nobody to send it again.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Tries of one that may itself be why none succeeds: of a booking whose row can't be read, say. They take some ten
+/// seconds: a store that restarts is back by then.
+const TRIES_MOST: u32 = 16;
 /// How often it is told how far it has come.
 const TOLD: Duration = Duration::from_secs(1);
 
@@ -54,8 +57,17 @@ pub struct Verdicts {
     pub unverified: usize,
 }
 
+/// What a quarantine's webhooks are worth.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// By tenant.
+    pub tenants: BTreeMap<String, Verdicts>,
+    /// Webhooks and files that the disk does not give back.
+    pub unreadable: usize,
+}
+
 /// How far a replay has come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replayed {
     /// Webhooks that were looked at.
     pub seen: usize,
@@ -65,8 +77,10 @@ pub struct Replayed {
     pub known: usize,
     /// How many no secret verifies; they stay.
     pub unverified: usize,
-    /// How many verify, but the service will not take them; they stay.
-    pub refused: usize,
+    /// How many verify, but the service does not take them, by its reason; they stay.
+    pub refused: BTreeMap<&'static str, usize>,
+    /// How many, and how many files, the disk does not give back; they stay.
+    pub unreadable: usize,
     /// How many were not looked at, or not sent, when it was stopped; they stay.
     pub left: usize,
     /// A booking service answers.
@@ -77,10 +91,12 @@ pub struct Replayed {
 enum Outcome {
     Admitted(Accepted),
     Unverified,
-    /// The service will not take it.
-    Refused,
+    /// The service does not take it, for this reason.
+    Refused(&'static str),
     /// It is too old by now, and gone.
     Gone,
+    /// The disk does not give it back.
+    Unreadable,
 }
 
 impl Verdicts {
@@ -95,27 +111,35 @@ impl Verdicts {
 ///
 /// # Errors
 ///
-/// The directory or a file in it can't be read.
+/// The directory can't be read, or a file in it is another user's.
 pub async fn verify_quarantine(
     directory: &Path,
     tenants: &BTreeMap<String, Tenant>,
-) -> Result<BTreeMap<String, Verdicts>, QuarantineError> {
-    let unusable = |why| QuarantineError::Unusable { directory: directory.to_owned(), why };
+) -> Result<Verified, QuarantineError> {
+    let unusable = |why| QuarantineError::of(directory, why);
     let keyring = Keyring::new(tenants);
-    let mut verdicts = BTreeMap::<String, Verdicts>::new();
-    for place in look::places(directory).map_err(unusable)? {
-        let Some(webhook) = look::read(directory, &place).map_err(unusable)? else { continue };
-        let of_tenant = verdicts.entry(place.tenant.to_string()).or_default();
+    let (places, unreadable) = look::places(directory).map_err(unusable)?;
+    let mut verified = Verified { unreadable, ..Verified::default() };
+    for place in places {
+        let webhook = match look::read(directory, &place).map_err(unusable)? {
+            Again::There(webhook) => webhook,
+            Again::Gone => continue,
+            Again::Unreadable => {
+                verified.unreadable += 1;
+                continue;
+            }
+        };
+        let of_tenant = verified.tenants.entry(place.tenant.to_string()).or_default();
         match judge(&keyring, &place, &webhook).await {
             Some(secret_id) => *of_tenant.verified.entry(secret_id.to_string()).or_default() += 1,
             None => of_tenant.unverified += 1,
         }
     }
-    Ok(verdicts)
+    Ok(verified)
 }
 
-/// Sends what these secrets verify to the booking service, until all of it is committed or `stop`. `told` hears every
-/// second how far it has come.
+/// Sends what these secrets verify to the booking service, until all of it is committed or refused, or `stop`. `told`
+/// hears every second how far it has come.
 ///
 /// # Errors
 ///
@@ -128,15 +152,15 @@ pub async fn replay_quarantine(
     stop: CancellationToken,
     mut told: impl FnMut(Replayed),
 ) -> Result<Replayed, Error> {
-    let unusable = |why| QuarantineError::Unusable { directory: directory.to_owned(), why };
+    let unusable = |why| QuarantineError::of(directory, why);
     let _lock = lock(directory)?;
-    let places = look::places(directory).map_err(unusable)?;
+    let (places, unreadable) = look::places(directory).map_err(unusable)?;
     let linked = Readiness::new().check("service");
     let settings = Settings::sending(services, access);
     let metrics = Arc::new(Metrics::new());
     let (forwarder, forwarding) = forward::start(&settings, linked.clone(), &metrics, &CancellationToken::new())?;
     let replay = Replay { directory, keyring: Keyring::new(&tenants), forwarder };
-    let mut replayed = Replayed { left: places.len(), ..Replayed::default() };
+    let mut replayed = Replayed { left: places.len(), unreadable, ..Replayed::default() };
     let mut tells = time::interval(TOLD);
     // The first tick comes at once.
     tells.tick().await;
@@ -148,7 +172,7 @@ pub async fn replay_quarantine(
                 Some(Err(why)) => break Err(unusable(why)),
                 None => break Ok(()),
             },
-            _ = tells.tick() => told(Replayed { is_linked: linked.is_ready(), ..replayed }),
+            _ = tells.tick() => told(Replayed { is_linked: linked.is_ready(), ..replayed.clone() }),
             () = stop.cancelled() => break Ok(()),
         }
     };
@@ -168,11 +192,19 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     async fn admit(&self, place: &Place) -> io::Result<Outcome> {
-        let Some(webhook) = look::read(self.directory, place)? else { return Ok(Outcome::Gone) };
+        let webhook = match look::read(self.directory, place)? {
+            Again::There(webhook) => webhook,
+            Again::Gone => return Ok(Outcome::Gone),
+            Again::Unreadable => return Ok(Outcome::Unreadable),
+        };
         let Some(secret_id) = judge(&self.keyring, place, &webhook).await else { return Ok(Outcome::Unverified) };
         let event = forward::encode(&webhook.into_event(&place.tenant, place.time, &secret_id));
-        let Ok(event) = event else { return Ok(Outcome::Refused) };
-        let mut failures = 0;
+        let event = match event {
+            Ok(event) => event,
+            Err(refused) => return Ok(Outcome::Refused(refused.reason)),
+        };
+        // Of all kinds, and of those that may be its own.
+        let (mut failures, mut in_vain) = (0, 0);
         loop {
             let answered = async {
                 let mut ticket = self.forwarder.submit(event.clone())?;
@@ -186,11 +218,14 @@ impl Replay<'_> {
                     crash::at(Point::QuarantineMarked);
                     return Ok(Outcome::Admitted(accepted));
                 }
-                Err(refused) if refused.passes() => {
+                Err(refused) => {
                     failures += 1;
+                    in_vain += u32::from(refused.may_be_its_own());
+                    if !refused.passes() || in_vain >= TRIES_MOST {
+                        return Ok(Outcome::Refused(refused.reason));
+                    }
                     time::sleep(forward::pause(failures, forward::random())).await;
                 }
-                Err(_) => return Ok(Outcome::Refused),
             }
         }
     }
@@ -205,7 +240,8 @@ impl Replayed {
                 self.known += usize::from(accepted.outcome == SubmitOutcome::Duplicate);
             }
             Outcome::Unverified => self.unverified += 1,
-            Outcome::Refused => self.refused += 1,
+            Outcome::Refused(reason) => *self.refused.entry(reason).or_default() += 1,
+            Outcome::Unreadable => self.unreadable += 1,
             Outcome::Gone => return,
         }
         self.seen += 1;
@@ -224,7 +260,7 @@ async fn judge(keyring: &Keyring, place: &Place, webhook: &Webhook) -> Option<Ar
 }
 
 fn lock(directory: &Path) -> Result<File, QuarantineError> {
-    let unusable = |why| QuarantineError::Unusable { directory: directory.to_owned(), why };
+    let unusable = |why| QuarantineError::of(directory, why);
     let file = segment::open_beside(&directory.join("replay.lock")).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -73,11 +73,14 @@ async fn what_is_kept_is_judged_again_and_once() {
     assert_eq!(kept(&settings), 5);
 
     let verdicts = verify_quarantine(&settings.directory, &secrets("acme", "right")).await.unwrap();
-    let of = |tenant: &str| (verdicts[tenant].verified.get("literal:1").copied(), verdicts[tenant].unverified);
+    let of = |tenant: &str| {
+        let verdicts = &verdicts.tenants[tenant];
+        (verdicts.verified.get("literal:1").copied(), verdicts.unverified)
+    };
     assert_eq!((of("acme"), of("other")), ((Some(3), 1), (None, 1)));
     let open_to_all = BTreeMap::from([("acme".to_owned(), Tenant { secrets: Vec::new(), allow_unsigned: true })]);
     let verdicts = verify_quarantine(&settings.directory, &open_to_all).await.unwrap();
-    assert_eq!(verdicts["acme"].unverified, 4, "that a tenant lets everything in verifies nothing");
+    assert_eq!(verdicts.tenants["acme"].unverified, 4, "that a tenant lets everything in verifies nothing");
     assert_eq!(kept(&settings), 5, "nothing is changed by looking");
 }
 
@@ -130,7 +133,7 @@ async fn what_is_settled_or_too_old_goes() {
     let (quarantine, keeping) = open(&settings);
     offer(&quarantine, "acme", "right", "one");
     keeping.stop().await;
-    let place = look::places(&settings.directory).unwrap().remove(0);
+    let place = look::places(&settings.directory).unwrap().0.remove(0);
     segment::settle(&settings.directory, place.segment, [place.offset]).unwrap();
     assert_eq!(kept(&settings), 0);
     let (quarantine, keeping) = open(&settings);
@@ -165,9 +168,44 @@ async fn a_torn_or_foreign_file_costs_what_was_torn() {
         offer(&quarantine, "acme", "right", body);
     }
     keeping.stop().await;
-    let places = look::places(&settings.directory).unwrap();
-    let bodies = places.iter().map(|place| look::read(&settings.directory, place).unwrap().unwrap().raw_body);
+    let places = look::places(&settings.directory).unwrap().0;
+    let body = |place| match look::read(&settings.directory, place).unwrap() {
+        look::Again::There(webhook) => webhook.raw_body,
+        look::Again::Gone | look::Again::Unreadable => panic!("{place:?} is not there"),
+    };
+    let bodies = places.iter().map(body);
     assert_eq!(bodies.collect::<Vec<_>>(), ["one", "two"], "the one was there, the other is kept again");
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_does_not_hide_the_others() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(folder.path());
+    let (quarantine, keeping) = open(&settings);
+    for body in ["one", "two"] {
+        offer(&quarantine, "acme", "right", body);
+    }
+    keeping.stop().await;
+    // As a bad sector has it: it opens, and can't be read.
+    fs::create_dir(segment::path(&settings.directory, 7)).unwrap();
+    let summary = inspect_quarantine(&settings.directory).unwrap();
+    assert_eq!((summary.count_all(), summary.unreadable), (2, 1));
+    let verified = verify_quarantine(&settings.directory, &secrets("acme", "right")).await.unwrap();
+    assert_eq!((verified.tenants["acme"].count(), verified.unreadable), (2, 1));
+    // And one that goes bad when it was seen.
+    let (mut places, unreadable) = look::places(&settings.directory).unwrap();
+    assert_eq!(unreadable, 1);
+    places[0].segment = 7;
+    assert!(matches!(look::read(&settings.directory, &places[0]).unwrap(), look::Again::Unreadable));
+    places[0].segment = 8;
+    assert!(matches!(look::read(&settings.directory, &places[0]).unwrap(), look::Again::Gone));
+}
+
+#[test]
+fn only_who_may_not_read_it_is_told_who_may() {
+    let said = |kind: io::ErrorKind| QuarantineError::of(Path::new("there"), kind.into()).to_string();
+    assert!(said(io::ErrorKind::PermissionDenied).contains("run this as the user"));
+    assert!(!said(io::ErrorKind::StorageFull).contains("run this as the user"));
 }
 
 #[tokio::test]

@@ -2,12 +2,15 @@
 //!
 //! A record is *waiting*, *out* (on its way to the service), or *aside*, where the service will not take it: that is
 //! not a matter of time, so its age does not count. Tenants take turns, and of one tenant the oldest comes first, so
-//! that an outage's backlog of one does not hold up another's.
+//! that an outage's backlog of one does not hold up another's. What may itself be why it was tried in vain stands in a
+//! second line of its tenant's, which takes turns with the first: however many there are, the others go on.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
+
+use super::writer::{RECLAIM_BYTES, SEGMENT_BYTES};
 
 /// Where a record stands, and since when it is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,19 +25,38 @@ pub(crate) struct Entry {
     pub(super) time: i64,
 }
 
+/// Since when a record waits, and where it stands.
+type Age = (i64, u64, u32);
+
 /// The records that are not settled.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    /// Of each tenant, oldest first. None is empty.
-    waiting: BTreeMap<Arc<str>, VecDeque<Entry>>,
+    /// Of each tenant. None is empty.
+    waiting: BTreeMap<Arc<str>, Lines>,
     /// Whose turn comes when: each tenant that waits, once.
     turns: VecDeque<Arc<str>>,
     /// By segment and offset.
     out: BTreeMap<(u64, u32), (Arc<str>, Entry)>,
     /// The same.
     aside: BTreeMap<(u64, u32), (Arc<str>, Entry)>,
+    /// Of all in second lines, and of all that are aside: those are in no order of time.
+    behind_ages: BTreeSet<Age>,
+    aside_ages: BTreeSet<Age>,
     segments: BTreeMap<u64, Segment>,
+    /// The one that was begun last.
+    newest: u64,
     records: usize,
+}
+
+/// What waits of one tenant.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Oldest first.
+    first: VecDeque<Entry>,
+    /// What was tried in vain and may itself be why, in the order in which it was.
+    behind: VecDeque<Entry>,
+    /// Whose turn it is where something stands in both.
+    is_behind_next: bool,
 }
 
 /// One file.
@@ -42,10 +64,15 @@ pub(super) struct Backlog {
 struct Segment {
     /// Records that are not settled.
     records: usize,
+    /// Of those, how many are aside, and their bytes.
+    aside: usize,
+    aside_bytes: u64,
     /// Of the whole file.
     bytes: u64,
     /// Something stands in it that this release can't read: it is kept.
     kept: bool,
+    /// Something in it can't be copied.
+    left: bool,
 }
 
 /// How much there is.
@@ -71,51 +98,98 @@ impl Backlog {
         segment.kept |= kept;
     }
 
+    /// A segment was begun: no other is added to.
+    pub(super) fn begin(&mut self, number: u64, bytes: u64) {
+        self.segment(number, bytes, false);
+        self.newest = number;
+    }
+
     /// A record was made durable; it waits.
     pub(super) fn add(&mut self, tenant: &Arc<str>, entry: Entry) {
         self.count(entry);
-        self.line_up(tenant, entry, VecDeque::push_back);
+        self.wait(tenant, entry, Lines::line_up);
     }
 
     /// A record was made durable while it is on its way already.
     pub(super) fn add_out(&mut self, tenant: &Arc<str>, entry: Entry) {
         self.count(entry);
-        self.out.insert((entry.segment, entry.offset), (Arc::clone(tenant), entry));
+        self.out.insert(entry.place(), (Arc::clone(tenant), entry));
     }
 
     /// The next to send, unless it is longer than this.
     pub(super) fn take(&mut self, bytes: u64) -> Option<(Arc<str>, Entry)> {
-        let line = self.waiting.get_mut(self.turns.front()?)?;
-        let entry = line.pop_front_if(|entry| u64::from(entry.length) <= bytes)?;
+        let lines = self.waiting.get_mut(self.turns.front()?)?;
+        let entry = lines.take(bytes)?;
         let tenant = self.turns.pop_front()?;
-        if line.is_empty() {
+        if lines.is_empty() {
             self.waiting.remove(&tenant);
         } else {
             self.turns.push_back(Arc::clone(&tenant));
         }
-        self.out.insert((entry.segment, entry.offset), (Arc::clone(&tenant), entry));
+        self.behind_ages.remove(&entry.age());
+        self.out.insert(entry.place(), (Arc::clone(&tenant), entry));
         Some((tenant, entry))
     }
 
-    /// What was out or aside waits again, before the others of its tenant.
+    /// What was out waits again, where it stood before.
     pub(super) fn give_back(&mut self, entry: Entry) {
-        let place = (entry.segment, entry.offset);
-        if let Some((tenant, entry)) = self.out.remove(&place).or_else(|| self.aside.remove(&place)) {
-            self.line_up(&tenant, entry, VecDeque::push_front);
+        if let Some((tenant, entry)) = self.out.remove(&entry.place()) {
+            self.wait(&tenant, entry, Lines::line_up);
+        }
+    }
+
+    /// What was out or aside waits again, behind all of its tenant that may have more luck.
+    pub(super) fn put_behind(&mut self, entry: Entry) {
+        let record = self.out.remove(&entry.place()).or_else(|| self.remove_aside(entry));
+        if let Some((tenant, entry)) = record {
+            self.behind_ages.insert(entry.age());
+            self.wait(&tenant, entry, |lines, entry| lines.behind.push_back(entry));
         }
     }
 
     /// What was out is not taken, and waits for somebody to change something.
     pub(super) fn set_aside(&mut self, entry: Entry) {
-        let place = (entry.segment, entry.offset);
-        if let Some(record) = self.out.remove(&place) {
-            self.aside.insert(place, record);
+        if let Some(record) = self.out.remove(&entry.place()) {
+            let segment = self.segments.entry(entry.segment).or_default();
+            segment.aside += 1;
+            segment.aside_bytes += u64::from(entry.length);
+            self.aside_ages.insert(record.1.age());
+            self.aside.insert(entry.place(), record);
         }
+    }
+
+    /// The first of what is aside in a segment that is there for its sake alone, and mostly of no use: so many at the
+    /// most, and so many bytes or one that is longer.
+    pub(super) fn stuck(&self, most: usize, mut bytes: u64) -> Vec<(Arc<str>, Entry)> {
+        // The newest is still added to, unless it is full.
+        let is_over = |number, segment: &Segment| number != self.newest || segment.bytes >= SEGMENT_BYTES;
+        let stuck = self.segments.iter().find(|(number, segment)| segment.is_stuck() && is_over(**number, segment));
+        let Some((number, _)) = stuck else { return Vec::new() };
+        let mut records = Vec::new();
+        for (_, (tenant, entry)) in self.aside.range((*number, 0)..=(*number, u32::MAX)).take(most) {
+            let left = bytes.checked_sub(u64::from(entry.length));
+            if left.is_none() && !records.is_empty() {
+                break;
+            }
+            bytes = left.unwrap_or(0);
+            records.push((Arc::clone(tenant), *entry));
+        }
+        records
+    }
+
+    /// What was aside stands elsewhere as well, where it is out, and is aside there from now on. False, and nothing is
+    /// changed, where it was not aside any more.
+    pub(super) fn move_aside(&mut self, from: Entry, to: Entry) -> bool {
+        let Some(record) = self.remove_aside(from) else { return false };
+        self.out.insert(from.place(), record);
+        self.settle(from);
+        self.set_aside(to);
+        true
     }
 
     /// What was out is committed; whether its segment has no other record.
     pub(super) fn settle(&mut self, entry: Entry) -> bool {
-        if self.out.remove(&(entry.segment, entry.offset)).is_none() {
+        if self.out.remove(&entry.place()).is_none() {
             return false;
         }
         self.records -= 1;
@@ -128,6 +202,11 @@ impl Backlog {
     pub(super) fn give_up(&mut self, entry: Entry) {
         self.settle(entry);
         self.segments.entry(entry.segment).or_default().kept = true;
+    }
+
+    /// A record that is aside can't be copied: nothing more of its segment is, so that others have their turn.
+    pub(super) fn leave(&mut self, number: u64) {
+        self.segments.entry(number).or_default().left = true;
     }
 
     /// Nothing that is needed stands in it, and nothing that can't be read.
@@ -152,10 +231,11 @@ impl Backlog {
 
     /// How much there is.
     pub(super) fn amount(&self) -> Amount {
-        let fronts = self.waiting.values().filter_map(VecDeque::front);
-        let oldest = fronts.chain(self.out.values().map(|(_, entry)| entry)).map(|entry| entry.time).min();
-        // In the order in which they were written, which is that of their times but for moments.
-        let oldest_aside = self.aside.values().next().map(|(_, entry)| entry.time);
+        let fronts = self.waiting.values().filter_map(|lines| lines.first.front().map(|entry| entry.time));
+        let out = self.out.values().map(|(_, entry)| entry.time);
+        let least = |ages: &BTreeSet<Age>| ages.first().map(|(time, ..)| *time);
+        let oldest = fronts.chain(out).chain(least(&self.behind_ages)).min();
+        let oldest_aside = least(&self.aside_ages);
         let (records, bytes) = self.size();
         Amount { records, aside: self.aside.len(), bytes, oldest, oldest_aside }
     }
@@ -165,140 +245,67 @@ impl Backlog {
         self.segments.entry(entry.segment).or_default().records += 1;
     }
 
-    fn line_up(&mut self, tenant: &Arc<str>, entry: Entry, put: fn(&mut VecDeque<Entry>, Entry)) {
-        if let Some(line) = self.waiting.get_mut(tenant) {
-            put(line, entry);
-            return;
+    fn remove_aside(&mut self, entry: Entry) -> Option<(Arc<str>, Entry)> {
+        let record = self.aside.remove(&entry.place())?;
+        self.aside_ages.remove(&record.1.age());
+        if let Some(segment) = self.segments.get_mut(&entry.segment) {
+            segment.aside -= 1;
+            segment.aside_bytes -= u64::from(entry.length);
         }
-        self.waiting.insert(Arc::clone(tenant), VecDeque::from([entry]));
+        Some(record)
+    }
+
+    fn wait(&mut self, tenant: &Arc<str>, entry: Entry, line_up: fn(&mut Lines, Entry)) {
+        if let Some(lines) = self.waiting.get_mut(tenant) {
+            return line_up(lines, entry);
+        }
+        let mut lines = Lines::default();
+        line_up(&mut lines, entry);
+        self.waiting.insert(Arc::clone(tenant), lines);
         self.turns.push_back(Arc::clone(tenant));
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn entry(segment: u64, offset: u32) -> Entry {
-        Entry { segment, offset, length: 1, time: i64::from(offset) }
-    }
-
-    #[test]
-    fn tenants_take_turns_and_each_one_s_oldest_comes_first() {
-        let mut backlog = Backlog::default();
-        let [busy, quiet]: [Arc<str>; 2] = ["busy".into(), "quiet".into()];
-        for offset in 0..4 {
-            backlog.add(&busy, entry(1, offset));
-        }
-        backlog.add(&quiet, entry(1, 9));
-        let taken: Vec<_> = std::iter::from_fn(|| backlog.take(u64::MAX)).map(|(_, entry)| entry.offset).collect();
-        assert_eq!(taken, [0, 9, 1, 2, 3]);
-        backlog.give_back(entry(1, 2));
-        backlog.set_aside(entry(1, 1));
-        assert_eq!(backlog.amount().oldest, Some(0), "what is out counts");
-        backlog.give_back(entry(1, 1));
-        assert_eq!(backlog.take(u64::MAX).unwrap().1.offset, 1, "what comes back does not go to the end");
-        for offset in [0, 1, 2, 3, 9] {
-            backlog.set_aside(entry(1, offset));
-        }
-        backlog.take(u64::MAX).unwrap();
-        backlog.set_aside(entry(1, 2));
-        assert_eq!(
-            backlog.amount(),
-            Amount { records: 5, aside: 5, bytes: 0, oldest: None, oldest_aside: Some(0) },
-            "what is aside is told apart"
-        );
-    }
-
-    /// It would age for ever, and nothing more be taken in.
-    #[test]
-    fn what_is_damaged_waits_for_nobody_and_keeps_its_file() {
-        let (mut backlog, tenant) = (Backlog::default(), Arc::from("acme"));
-        backlog.segment(1, 100, false);
-        backlog.add(&tenant, entry(1, 0));
-        backlog.add(&tenant, entry(1, 7));
-        let taken = backlog.take(u64::MAX).unwrap().1;
-        backlog.give_up(taken);
-        assert_eq!(backlog.amount(), Amount { records: 1, bytes: 100, oldest: Some(7), ..Amount::default() });
-        let last = backlog.take(u64::MAX).unwrap().1;
-        assert!(!backlog.settle(last), "its segment is kept");
-        assert_eq!((backlog.amount().records, backlog.amount().oldest), (0, None));
-    }
-
-    #[test]
-    fn what_is_too_long_now_keeps_its_turn() {
-        let mut backlog = Backlog::default();
-        let [one, other]: [Arc<str>; 2] = ["one".into(), "other".into()];
-        backlog.add(&one, Entry { length: 7, ..entry(1, 0) });
-        backlog.add(&other, entry(1, 9));
-        assert_eq!(backlog.take(6), None);
-        assert_eq!((backlog.waiting(), backlog.take(7).unwrap().1.offset), (2, 0));
-    }
-
-    #[test]
-    fn a_segment_is_done_when_nothing_of_it_is_needed() {
-        let mut backlog = Backlog::default();
-        let tenant: Arc<str> = "acme".into();
-        backlog.segment(1, 100, false);
-        backlog.segment(2, 50, true);
-        backlog.add(&tenant, entry(1, 0));
-        backlog.add_out(&tenant, entry(1, 7));
-        backlog.add_out(&tenant, entry(2, 0));
-        assert_eq!(backlog.amount(), Amount { records: 3, bytes: 150, oldest: Some(0), ..Amount::default() });
-        assert!(!backlog.settle(entry(1, 0)), "it is not out");
-        backlog.take(u64::MAX).unwrap();
-        assert!(!backlog.settle(entry(1, 0)) && !backlog.settle(entry(1, 0)));
-        assert_eq!(backlog.amount().oldest, Some(0), "one of the other segment");
-        assert!(backlog.settle(entry(1, 7)) && !backlog.settle(entry(2, 0)), "what can't be read is kept");
-        backlog.forget(1);
-        assert_eq!(backlog.amount(), Amount { records: 0, bytes: 50, oldest: None, ..Amount::default() });
-    }
-
-    proptest! {
-        /// Whatever is done: each record is settled once, in turn or not, and none is lost or sent twice at a time.
-        #[test]
-        fn every_record_comes_out_until_it_is_settled(steps in prop::collection::vec((0..4_u8, 0..3_u64), 0..200)) {
-            let (mut backlog, mut next, mut settled) = (Backlog::default(), 0_u32, 0);
-            let mut out: Vec<Entry> = Vec::new();
-            for (step, number) in steps {
-                let tenant: Arc<str> = format!("t{number}").into();
-                match step {
-                    0 => {
-                        backlog.add(&tenant, entry(number, next));
-                        next += 1;
-                    }
-                    1 => {
-                        if let Some((_, taken)) = backlog.take(u64::MAX) {
-                            prop_assert!(!out.contains(&taken));
-                            out.push(taken);
-                        }
-                    }
-                    2 => {
-                        if let Some(last) = out.pop() {
-                            backlog.give_back(last);
-                        }
-                    }
-                    _ => {
-                        if let Some(last) = out.pop() {
-                            backlog.settle(last);
-                            settled += 1;
-                        }
-                    }
-                }
-                prop_assert_eq!(backlog.amount().records, usize::try_from(next).unwrap() - settled);
-            }
-            for left in out {
-                backlog.give_back(left);
-            }
-            while let Some((_, taken)) = backlog.take(u64::MAX) {
-                backlog.settle(taken);
-                settled += 1;
-            }
-            prop_assert_eq!(settled, usize::try_from(next).unwrap());
-            prop_assert_eq!(backlog.amount().records, 0);
-            prop_assert!((0..3).all(|number| backlog.is_done(number) || !backlog.segments.contains_key(&number)));
-        }
+impl Segment {
+    /// It is large, and all that is needed of it is aside and less than half of it: a copy is worth it.
+    fn is_stuck(&self) -> bool {
+        let is_aside = self.aside > 0 && self.aside == self.records;
+        is_aside && !self.kept && !self.left && self.bytes >= RECLAIM_BYTES && self.aside_bytes <= self.bytes / 2
     }
 }
+
+impl Lines {
+    /// What comes is newer than all but for moments, and what comes back older: it moves few others.
+    fn line_up(&mut self, entry: Entry) {
+        if self.first.back().is_none_or(|last| last.age() < entry.age()) {
+            return self.first.push_back(entry);
+        }
+        let at = self.first.partition_point(|other| other.age() < entry.age());
+        self.first.insert(at, entry);
+    }
+
+    fn take(&mut self, bytes: u64) -> Option<Entry> {
+        let is_behind = self.first.is_empty() || self.is_behind_next && !self.behind.is_empty();
+        let line = if is_behind { &mut self.behind } else { &mut self.first };
+        let entry = line.pop_front_if(|entry| u64::from(entry.length) <= bytes)?;
+        self.is_behind_next = !is_behind;
+        Some(entry)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.behind.is_empty()
+    }
+}
+
+impl Entry {
+    pub(super) fn place(&self) -> (u64, u32) {
+        (self.segment, self.offset)
+    }
+
+    fn age(&self) -> Age {
+        (self.time, self.segment, self.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests;

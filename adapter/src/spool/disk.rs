@@ -66,13 +66,18 @@ impl Disk {
     pub(super) async fn read(self, spool: Arc<Shared>, entries: Vec<Entry>) -> Vec<(Entry, Read)> {
         let entries_again = entries.clone();
         let read = move || entries.into_iter().map(|entry| (entry, spool.read(entry))).collect();
-        if self.pace.is_some() {
-            return read();
-        }
-        spawn_blocking(read).await.unwrap_or_else(|why| {
+        self.beside(read).await.unwrap_or_else(|why| {
             let failed = |entry| (entry, Err(io::Error::other(why.to_string())));
             entries_again.into_iter().map(failed).collect()
         })
+    }
+
+    /// Works beside the reactor where there is anything beside it.
+    pub(super) async fn beside<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        if self.pace.is_some() {
+            return Ok(work());
+        }
+        spawn_blocking(work).await.map_err(io::Error::other)
     }
 }
 

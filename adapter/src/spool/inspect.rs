@@ -13,7 +13,10 @@ use prost::Message as _;
 
 use crate::{
     moment::time_of,
-    segment::{self, End, Found, record::Record},
+    segment::{
+        self, End, Found,
+        record::{Record, SEGMENT_HEAD_BYTES},
+    },
 };
 
 /// An event that waits in a spool.
@@ -38,7 +41,7 @@ pub struct SpoolSummary {
     pub is_taken: bool,
     /// Files.
     pub segments: usize,
-    /// Of all files.
+    /// Of all files, but for the room that was made ready in the newest.
     pub bytes: u64,
     /// Events that wait, by tenant, and since when the oldest does.
     pub tenants: BTreeMap<String, (usize, SystemTime)>,
@@ -53,18 +56,25 @@ pub struct SpoolSummary {
 /// The directory or a file in it can't be read.
 pub fn inspect_spool(directory: &Path, mut each: impl FnMut(SpooledEvent)) -> io::Result<SpoolSummary> {
     let mut summary = SpoolSummary { is_taken: is_taken(directory)?, ..SpoolSummary::default() };
-    for number in segment::numbers(directory)? {
+    let numbers = segment::numbers(directory)?;
+    for &number in &numbers {
         let path = segment::path(directory, number);
         let settled = segment::settled(directory, number);
-        let scanned = segment::scan(&path, number, |found| match found {
-            Found::Record(record, offset, _) if record.is_event() => {
-                if !settled.contains(&offset) {
-                    summary.count(&record);
-                    each(SpooledEvent::of(&record));
-                }
+        let mut whole = SEGMENT_HEAD_BYTES as u64;
+        let scanned = segment::scan(&path, number, |found| {
+            let Found::Record(record, offset, length) = found else {
+                summary.unreadable += 1;
+                return;
+            };
+            whole = u64::from(offset) + u64::from(length);
+            if !record.is_event() {
+                summary.unreadable += 1;
+            } else if !settled.contains(&offset) {
+                summary.count(&record);
+                each(SpooledEvent::of(&record));
             }
-            Found::Record(..) | Found::Damaged => summary.unreadable += 1,
         });
+        let is_prepared = numbers.last() == Some(&number) && matches!(scanned, Ok(Ok(End::Torn)));
         match scanned {
             // It has done its service meanwhile.
             Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
@@ -74,7 +84,7 @@ pub fn inspect_spool(directory: &Path, mut each: impl FnMut(SpooledEvent)) -> io
             Err(why) => return Err(why),
         }
         summary.segments += 1;
-        summary.bytes += std::fs::metadata(&path).map_or(0, |file| file.len());
+        summary.bytes += if is_prepared { whole } else { std::fs::metadata(&path).map_or(0, |file| file.len()) };
     }
     Ok(summary)
 }

@@ -153,7 +153,8 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
     });
     let (mut torn, is_readable) = match end {
         Ok(Ok(end)) => (end != End::Whole, true),
-        Ok(Err(NoSegment::Torn)) if is_newest => {
+        // It was begun and nothing was added to it, or there would be more than zeros behind its head.
+        Ok(Err(NoSegment::Torn)) if is_newest && matches!(segment::has_bytes_behind_head(&path), Ok(false)) => {
             segment::remove(directory, number);
             return Ok(());
         }
@@ -173,8 +174,9 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
         }
     };
     // The newest was being written when its process ended: nobody was answered for what is behind. In one that was full
-    // long before, it is damage.
-    if is_newest && is_readable && (torn || damaged > damaged_before) {
+    // long before, it is damage. So it is where a record follows that is whole: somebody may have been answered for it.
+    let is_unfinished = is_newest && is_readable && (torn || damaged > damaged_before);
+    if is_unfinished && matches!(segment::may_have_records_behind(&path, number, whole), Ok(false)) {
         let file = OpenOptions::new().write(true).open(&path)?;
         file.set_len(whole)?;
         // Or it would look like damage after a power cut, when it is not the newest any more.

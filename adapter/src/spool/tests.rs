@@ -1,3 +1,5 @@
+mod compaction;
+mod damage;
 mod spare;
 
 use std::{

@@ -42,7 +42,7 @@ const BETWEEN_SYNCS: Duration = Duration::from_millis(1);
 /// So many webhooks that wait are a crowd: it is not kept waiting.
 pub(super) const CROWD: usize = 32;
 /// From so many bytes on, a segment whose records are all settled is taken away at once.
-const RECLAIM_BYTES: u64 = 1024 * 1024;
+pub(super) const RECLAIM_BYTES: u64 = 1024 * 1024;
 /// Between two tries on a disk that fails: each webhook would pay for one otherwise.
 const RETRY: Duration = Duration::from_secs(1);
 /// What must find room for a disk to count as one that works again: the largest common body.
@@ -258,7 +258,7 @@ impl Writer {
             Some(segment) => segment,
             None => Segment::create(&self.directory, number, self.sync)?,
         };
-        self.shared.lock().segment(number, segment.length(), false);
+        self.shared.lock().begin(number, segment.length());
         Ok(segment)
     }
 

@@ -143,6 +143,45 @@ async fn what_can_not_be_committed_again_and_again_holds_nobody_up() {
     stop(adapter).await;
 }
 
+/// The others of their tenant are not to wait for each of them.
+#[tokio::test]
+async fn however_many_can_not_be_committed_the_others_go_on() {
+    let (folder, address) = (TempDir::new().unwrap(), nobody().await);
+    let adapter = start(with_spool(address, folder.path())).await;
+    for _ in 0..100 {
+        assert_eq!(status(&adapter, "uid-bad").await, 202);
+    }
+    assert_eq!(status(&adapter, "uid-1").await, 202);
+    let service = Service::start_on(address).await;
+    service.refuse_always(created("uid-bad"), unable());
+    let arrived = |uid: &str| service.events().iter().any(|event| event.raw_body == created(uid));
+    wait::holds("the other has gone on", async || arrived("uid-1")).await;
+    let tries = service.arrivals().len();
+    assert!(tries < 400, "{tries} tries of others went before");
+    stop(adapter).await;
+}
+
+/// A file is much larger than what of it is not taken.
+#[tokio::test]
+async fn what_the_service_will_not_take_does_not_fill_the_spool() {
+    let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
+    let settings = with_spool(service.address, folder.path());
+    let limits = Limits { body_bytes: 1 << 22, in_flight_bytes: 1 << 24, ..settings.limits };
+    let adapter = start(Settings { ack: Ack::Spooled, limits, ..settings }).await;
+    let missing = SubmitError { code: 7, reason: "SCOPE_MISSING".to_owned(), ..SubmitError::default() };
+    service.refuse_always(created("uid-bad"), missing);
+    assert_eq!(status(&adapter, "uid-bad").await, 202);
+    let large = "x".repeat(1 << 19);
+    // More than a file holds.
+    for number in 0..40 {
+        assert_eq!(status(&adapter, &format!("{large}-{number}")).await, 202);
+    }
+    let spool = folder.path().join("spool");
+    let look = || inspect_spool(&spool, |_| {}).unwrap();
+    wait::holds("it alone is left, with little else", async || look().events() == 1 && look().bytes < 1 << 20).await;
+    stop(adapter).await;
+}
+
 /// What the service has committed is answered, whatever becomes of the disk.
 #[tokio::test]
 async fn a_commit_that_comes_while_the_disk_hangs_is_an_answer() {

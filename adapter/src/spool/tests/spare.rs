@@ -215,3 +215,11 @@ fn a_spare_is_called_a_segment_once_its_head_is_kept() {
     assert_eq!(*SYNCED.lock().unwrap(), [(true, "spare".to_owned())]);
     assert_eq!(segment::numbers(folder.path()).unwrap(), [7]);
 }
+
+#[tokio::test]
+async fn room_that_is_made_ready_is_not_told_as_used() {
+    let folder = TempDir::new().unwrap();
+    let spool = open(folder.path());
+    fill(&spool, folder.path()).await;
+    assert_eq!(inspect_spool(folder.path(), |_| {}).unwrap().bytes, spool.amount().bytes);
+}
