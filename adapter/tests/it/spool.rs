@@ -178,7 +178,8 @@ async fn what_the_service_will_not_take_does_not_fill_the_spool() {
     }
     let spool = folder.path().join("spool");
     let look = || inspect_spool(&spool, |_| {}).unwrap();
-    wait::holds("it alone is left, with little else", async || look().events() == 1 && look().bytes < 1 << 20).await;
+    // It may stand in the file that is added to, which is left for as long as there is room.
+    wait::holds("it alone is left, with little else", async || look().events() == 1 && look().bytes < 1 << 23).await;
     stop(adapter).await;
 }
 
