@@ -169,17 +169,19 @@ async fn what_the_service_will_not_take_does_not_fill_the_spool() {
     let limits = Limits { body_bytes: 1 << 22, in_flight_bytes: 1 << 24, ..settings.limits };
     let adapter = start(Settings { ack: Ack::Spooled, limits, ..settings }).await;
     let missing = SubmitError { code: 7, reason: "SCOPE_MISSING".to_owned(), ..SubmitError::default() };
-    service.refuse_always(created("uid-bad"), missing);
-    assert_eq!(status(&adapter, "uid-bad").await, 202);
     let large = "x".repeat(1 << 19);
-    // More than a file holds.
-    for number in 0..40 {
-        assert_eq!(status(&adapter, &format!("{large}-{number}")).await, 202);
+    for bad in ["uid-bad", "uid-worse"] {
+        service.refuse_always(created(bad), missing.clone());
+        assert_eq!(status(&adapter, bad).await, 202);
+        // More than a file holds.
+        for number in 0..36 {
+            assert_eq!(status(&adapter, &format!("{large}-{bad}-{number}")).await, 202);
+        }
     }
     let spool = folder.path().join("spool");
     let look = || inspect_spool(&spool, |_| {}).unwrap();
-    // It may stand in the file that is added to, which is left for as long as there is room.
-    wait::holds("it alone is left, with little else", async || look().events() == 1 && look().bytes < 1 << 23).await;
+    // They stand in the file that is added to, which is left for as long as there is room.
+    wait::holds("they are left in one file", async || look().events() == 2 && look().bytes <= 1 << 24).await;
     stop(adapter).await;
 }
 
