@@ -1,14 +1,21 @@
 //! What a crash, a restore and a disk leave of `SQLite`'s file.
 
 use std::{
+    collections::BTreeMap,
     fs,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use calbridge_process::Database;
 use calbridge_proto::v1::{BookingStatus, SubmitOutcome::*};
-use calbridge_service::store::{maintain, sqlite::OpenError};
-use rusqlite::Connection;
+use calbridge_service::store::{
+    ClockPolicies, Store, StoreError, maintain,
+    sqlite::{OpenError, SqliteStore},
+};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::{sqlite::Sqlite, support::*};
 
@@ -119,4 +126,107 @@ async fn the_journal_of_something_else_is_not_ours_to_undo() {
     let refused = backend.try_open().unwrap_err();
     assert!(matches!(refused, OpenError::Foreign { .. }), "{refused}");
     assert!(journal(&backend.path()).exists());
+}
+
+const PAGE: usize = 4_096;
+
+/// The pages of the tree of bookings that lead to no others, in the order of their rows.
+fn leaves(path: &Path) -> Vec<usize> {
+    let select = "SELECT rootpage FROM sqlite_schema WHERE name = 'bookings'";
+    let root: u32 = Connection::open(path).unwrap().query_row(select, [], |row| row.get(0)).unwrap();
+    let file = fs::read(path).unwrap();
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
+    let mut pages = vec![usize::try_from(root).unwrap()];
+    loop {
+        let page = |number: usize| &file[(number - 1) * PAGE..number * PAGE];
+        if page(pages[0])[0] == 13 {
+            return pages;
+        }
+        let below = pages.iter().flat_map(|at| {
+            let page = page(*at);
+            let cell = |n: usize| number(&page[12 + 2 * n..14 + 2 * n]);
+            let children = (0..number(&page[3..5])).map(move |n| number(&page[cell(n)..cell(n) + 4]));
+            children.chain([number(&page[8..12])]).collect::<Vec<_>>()
+        });
+        pages = below.collect();
+    }
+}
+
+/// Writes zeros over a page, and answers whose rows were on it, by their numbers.
+fn damage(path: &Path, page: usize) -> BTreeMap<i64, String> {
+    let all = numbers(path);
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&[0; PAGE], u64::try_from((page - 1) * PAGE).unwrap()).unwrap();
+    let raw = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let is_lost = |id: i64| raw.query_row("SELECT seated FROM bookings WHERE id = ?1", [id], |_| Ok(())).is_err();
+    all.into_iter().filter(|(id, _)| is_lost(*id)).collect()
+}
+
+/// As an index tells them, without a look at the rows.
+fn numbers(path: &Path) -> BTreeMap<i64, String> {
+    let raw = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let mut select =
+        raw.prepare("SELECT id, uid FROM bookings INDEXED BY bookings_by_update WHERE visible = 1").unwrap();
+    select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+}
+
+const BOOKINGS: i64 = 200;
+
+fn uid(n: i64) -> String {
+    format!("u{n}")
+}
+
+/// A closed store of so many bookings, and the pages that they are on.
+async fn filled() -> (Sqlite, Vec<usize>) {
+    let backend = Sqlite::unsynced();
+    let store = backend.open().await;
+    commit(&store, &(1..=BOOKINGS).map(|n| created(&uid(n), n)).collect::<Vec<_>>()).await;
+    drop(store);
+    let pages = leaves(&backend.path());
+    assert!(pages.len() > 4, "{pages:?}");
+    (backend, pages)
+}
+
+async fn is_refused(store: &impl Store, uid: &str, at: i64) -> bool {
+    matches!(store.commit(batch(&[cancelled(uid, at)])).await, Err(StoreError::Damaged { .. }))
+}
+
+#[tokio::test]
+async fn a_page_that_is_damaged_costs_its_own_bookings_and_no_others() {
+    for is_running in [false, true] {
+        let (backend, pages) = filled().await;
+        let all = numbers(&backend.path());
+        let running = if is_running { Some(backend.open().await) } else { None };
+        let mut lost = damage(&backend.path(), pages[1]);
+        lost.append(&mut damage(&backend.path(), pages[3]));
+        let store = match running {
+            Some(store) => store,
+            None => backend.open().await,
+        };
+        let clock = ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() };
+        let due = async |store: &SqliteStore| store.clock_due(NOW, Arc::new(clock.clone())).await.unwrap().len();
+        assert_eq!(due(&store).await, all.len() - lost.len());
+        let (first, newest) = (lost.first_key_value().unwrap(), lost.last_key_value().unwrap());
+        assert!(newest.0 - first.0 < BOOKINGS / 2, "{lost:?}");
+        assert!(is_refused(&store, first.1, 1_000).await && is_refused(&store, newest.1, 1_000).await);
+        // A row that grows may need the page beside its own: theirs are further away.
+        let others: Vec<&String> = all.range(newest.0 + 40..).map(|(_, uid)| uid).collect();
+        for (at, uid) in (2_000..).zip(&others) {
+            assert_eq!(outcomes(&commit(&store, &[cancelled(uid, at)]).await), [Applied], "{uid}");
+        }
+        assert_eq!(outcomes(&commit(&store, &[created("new", 3_000)]).await), [Applied]);
+        assert!(is_refused(&store, first.1, 4_000).await, "a webhook about it does not make it anew");
+        let left = all.len() - lost.len() - others.len() + 1;
+        assert_eq!(due(&store).await, left, "what was not cancelled, and the new one");
+    }
+}
+
+#[tokio::test]
+async fn a_last_page_that_is_damaged_costs_its_own_bookings_and_new_ones() {
+    let (backend, pages) = filled().await;
+    let all = numbers(&backend.path());
+    let lost = damage(&backend.path(), pages[pages.len() - 1]);
+    let store = backend.open().await;
+    assert!(is_refused(&store, lost.values().next().unwrap(), 1_000).await && is_refused(&store, "new", 1_000).await);
+    assert_eq!(outcomes(&commit(&store, &[cancelled(&all[&1], 1_000)]).await), [Applied]);
 }
