@@ -12,7 +12,7 @@ use std::{
 use calbridge_process::Database;
 use calbridge_proto::v1::{BookingStatus, SubmitOutcome::*};
 use calbridge_service::store::{
-    ClockPolicies, Store, StoreError, maintain,
+    Batch, BookingOrder, BookingQuery, ClockPolicies, Comparison, Condition, Store, StoreError, maintain,
     sqlite::{OpenError, SqliteStore},
 };
 use rusqlite::{Connection, OpenFlags};
@@ -126,6 +126,29 @@ async fn the_journal_of_something_else_is_not_ours_to_undo() {
     let refused = backend.try_open().unwrap_err();
     assert!(matches!(refused, OpenError::Foreign { .. }), "{refused}");
     assert!(journal(&backend.path()).exists());
+}
+
+/// A row may be a megabyte, and thousands may be behind a condition.
+#[tokio::test]
+async fn a_list_by_update_time_reads_no_row_behind_its_page() {
+    let backend = Sqlite::default();
+    let store = backend.open().await;
+    for (n, uid) in (0..).zip(["u1", "u2", "u3"]) {
+        store.commit(Batch { now: NOW + n, ..batch(&[created(uid, n)]) }).await.unwrap();
+    }
+    drop(store);
+    backend.raw().execute("UPDATE bookings SET status = 1 << 40 WHERE uid = 'u1'", []).unwrap();
+    let store = backend.open().await;
+    let scheduled = vec![Condition::Status(Comparison::Equal, BookingStatus::Scheduled)];
+    let newest = BookingQuery { order: BookingOrder::UpdateTime, descending: true, ..by_start(scheduled) };
+    let mut query = BookingQuery { limit: 1, ..newest };
+    for uid in ["u3", "u2"] {
+        let page = store.bookings(query.clone()).await.unwrap();
+        assert_eq!(page.bookings.iter().map(|booking| booking.uid.as_str()).collect::<Vec<_>>(), [uid]);
+        query.after = page.next;
+    }
+    let failed = store.bookings(query).await;
+    assert!(matches!(failed, Err(StoreError::Damaged { what: "row", .. })), "{failed:?}");
 }
 
 const PAGE: usize = 4_096;
