@@ -12,12 +12,13 @@ use std::{
 use calbridge_process::Database;
 use calbridge_proto::v1::{BookingStatus, SubmitOutcome::*};
 use calbridge_service::store::{
-    Batch, BookingOrder, BookingQuery, ClockPolicies, Comparison, Condition, Store, StoreError, maintain,
+    Batch, BookingOrder, BookingQuery, ClockPolicies, Comparison, Condition, ConsumerCommand, ConsumerOutcome,
+    Position, Store, StoreError, maintain,
     sqlite::{OpenError, SqliteStore},
 };
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{sqlite::Sqlite, support::*};
+use crate::{consume::*, sqlite::Sqlite, support::*};
 
 fn journal(path: &Path) -> PathBuf {
     PathBuf::from(format!("{}-journal", path.display()))
@@ -252,4 +253,53 @@ async fn a_last_page_that_is_damaged_costs_its_own_bookings_and_new_ones() {
     let store = backend.open().await;
     assert!(is_refused(&store, lost.values().next().unwrap(), 1_000).await && is_refused(&store, "new", 1_000).await);
     assert_eq!(outcomes(&commit(&store, &[cancelled(&all[&1], 1_000)]).await), [Applied]);
+}
+
+/// How many letters of the consumer `c` the file holds. No store may be open.
+fn letters(backend: &Sqlite) -> i64 {
+    backend.raw().query_row("SELECT count(*) FROM dead_letters WHERE name = 'c'", [], |row| row.get(0)).unwrap()
+}
+
+/// A closed store with a consumer that has given up on more than go in one transaction.
+async fn given_up() -> Sqlite {
+    const FILL: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+        INSERT INTO dead_letters SELECT tenant, name, 1000 + i, uid, deliveries, reason, create_time, 0, kind, entry
+            FROM n, dead_letters";
+    let backend = Sqlite::unsynced();
+    let store = backend.open().await;
+    create(&store, "c", choices()).await;
+    create(&store, "other", choices()).await;
+    commit(&store, &[created("u1", 1)]).await;
+    park(&store, "c", 1).await;
+    drop(store);
+    backend.raw().execute_batch(FILL).unwrap();
+    assert_eq!(letters(&backend), 601);
+    let store = backend.open().await;
+    park(&store, "other", 1).await;
+    assert!(matches!(command(&store, "c", ConsumerCommand::Delete(None)).await, ConsumerOutcome::Done(_)));
+    assert_eq!(store.consumer(key("c")).await.unwrap(), None);
+    assert!(store.dead_letters(key("c"), Position(0), 10).await.unwrap().is_empty());
+    drop(store);
+    assert!((1..600).contains(&letters(&backend)), "a round does not wait for all of them");
+    backend
+}
+
+#[tokio::test]
+async fn what_a_consumer_leaves_is_purged_behind_it() {
+    let backend = given_up().await;
+    let store = backend.open().await;
+    while store.purge_letters().await.unwrap().more {}
+    assert_eq!(counts(&store, "other").await.2, 1);
+    drop(store);
+    assert_eq!(letters(&backend), 0);
+}
+
+#[tokio::test]
+async fn a_consumer_has_none_of_what_one_of_its_name_has_left() {
+    let backend = given_up().await;
+    let store = backend.open().await;
+    create(&store, "c", choices()).await;
+    assert_eq!(counts(&store, "c").await, (0, 0, 0));
+    assert!(store.dead_letters(key("c"), Position(0), 10).await.unwrap().is_empty());
+    assert_eq!(counts(&store, "other").await.2, 1);
 }
