@@ -96,6 +96,8 @@ impl<'a, S: Store> Run<'a, S> {
             }
             behind = tenant;
         }
+        let done = self.letters().await;
+        self.go_on(done);
         for period in self.keepers().await?.periods() {
             let done = self.walk(period, walks.entry(period).or_default()).await;
             self.go_on(done);
@@ -131,7 +133,20 @@ impl<'a, S: Store> Run<'a, S> {
                 Purgeable::Deliveries => (semconv::RETENTION_DELIVERIES, &mut self.gone.deliveries),
             };
             add(count, rows);
-            self.rest(began, kind, rows).await;
+            self.count(kind, rows);
+            self.rest(began, rows).await;
+            if !more || self.stopping.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What consumers that are gone have left.
+    async fn letters(&mut self) -> Result<(), StoreError> {
+        loop {
+            let began = Instant::now();
+            let Purged { rows, more } = self.of.store.purge_letters().await?;
+            self.rest(began, rows).await;
             if !more || self.stopping.is_cancelled() {
                 return Ok(());
             }
@@ -151,7 +166,8 @@ impl<'a, S: Store> Run<'a, S> {
             held = held.or(purged.held);
             *start = held.map_or(after, |held| Position(held.0 - 1));
             add(&mut self.gone.transitions, purged.rows);
-            self.rest(began, semconv::RETENTION_TRANSITIONS, purged.rows).await;
+            self.count(semconv::RETENTION_TRANSITIONS, purged.rows);
+            self.rest(began, purged.rows).await;
             if !purged.more || self.stopping.is_cancelled() {
                 return Ok(());
             }
@@ -171,12 +187,15 @@ impl<'a, S: Store> Run<'a, S> {
         }
     }
 
-    /// After a chunk, so that others have most of the time.
-    async fn rest(&self, began: Instant, kind: &'static str, rows: usize) {
-        let least = if rows > 0 { PURGE_PAUSE_MIN } else { Duration::ZERO };
+    fn count(&self, kind: &'static str, rows: usize) {
         if rows > 0 {
             self.of.metrics.purged(kind, rows);
         }
+    }
+
+    /// After a chunk, so that others have most of the time.
+    async fn rest(&self, began: Instant, rows: usize) {
+        let least = if rows > 0 { PURGE_PAUSE_MIN } else { Duration::ZERO };
         let rest = began.elapsed() * PURGE_REST;
         pause(rest.clamp(least, PURGE_PAUSE_MAX), self.stopping).await;
     }

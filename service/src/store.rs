@@ -251,6 +251,12 @@ pub trait Store: Send + Sync + 'static {
     /// with its line where nothing else is kept of that. Nothing where another service purges.
     fn purge_log(&self, purge: LogPurge) -> impl Future<Output = Result<LogPurged, StoreError>> + Send;
 
+    /// Takes a chunk of the dead letters away that consumers have left which are gone; a store that removes them with
+    /// their consumer has none.
+    fn purge_letters(&self) -> impl Future<Output = Result<Purged, StoreError>> + Send {
+        future::ready(Ok(Purged::default()))
+    }
+
     /// What is gone of a tenant's.
     fn watermarks(&self, tenant: &str) -> impl Future<Output = Result<Watermarks, StoreError>> + Send;
 

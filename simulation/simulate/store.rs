@@ -101,6 +101,7 @@ impl Store for Moody {
         replay(replay: Replay) -> Option<Replayed>;
         purge(purge: Purge) -> Purged;
         purge_log(purge: LogPurge) -> LogPurged;
+        purge_letters() -> Purged;
         command_consumer(key: ConsumerKey, command: ConsumerCommand) -> ConsumerOutcome;
         probe() -> ();
     }

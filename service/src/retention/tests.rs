@@ -9,8 +9,10 @@ use crate::{
     clock::new_id,
     retype::retype,
     store::{
-        Batch, Consumer, ConsumerChoices, ConsumerCommand, Micros, NewDelivery, PURGE_ROWS_MAX, Retention, Watermarks,
+        Batch, Consumer, ConsumerChoices, ConsumerCommand, ConsumerOutcome, Micros, NewDelivery, PURGE_ROWS_MAX,
+        Retention, Said, TurnRequest, Watermarks,
         memory::{Memory, MemoryStore},
+        sqlite::{self, SqliteStore},
     },
 };
 
@@ -35,19 +37,19 @@ fn created(tenant: &str, uid: &str, now: Micros) -> NewDelivery {
 }
 
 /// Takes in a booking of each tenant so many days ago.
-async fn commit(store: &MemoryStore, days: Micros, tenants: &[&str]) {
+async fn commit(store: &Arc<MemoryStore>, days: Micros, tenants: &[&str]) {
     take_in(store, days, tenants.iter().map(|tenant| (*tenant, format!("u{days}")))).await;
 }
 
 /// Takes in these bookings so many days ago.
-async fn take_in(store: &MemoryStore, days: Micros, bookings: impl Iterator<Item = (&str, String)>) {
+async fn take_in<S: Store>(store: &Arc<S>, days: Micros, bookings: impl Iterator<Item = (&str, String)>) {
     let now = NOW - days * DAY;
     let deliveries = bookings.map(|(tenant, uid)| created(tenant, &uid, now)).collect();
     store.commit(Batch { deliveries, now, ..Batch::default() }).await.unwrap();
 }
 
 /// All keep as the default says, but `long` its log for 500 days and `ever` for ever.
-fn purging(store: &Arc<MemoryStore>, clock: Clock) -> Purging<MemoryStore> {
+fn purging<S>(store: &Arc<S>, clock: Clock) -> Purging<S> {
     let own = |transitions| Retention { transitions, ..Retention::DEFAULT };
     let tenants = [("long".to_owned(), own(Some(days(500)))), ("ever".to_owned(), own(None))].into();
     let policies = Arc::new(RetentionPolicies { otherwise: Retention::DEFAULT, tenants });
@@ -55,7 +57,7 @@ fn purging(store: &Arc<MemoryStore>, clock: Clock) -> Purging<MemoryStore> {
 }
 
 /// The one consumer of `a`, which reads transitions alone, has read so far.
-async fn read_to(store: &MemoryStore, cursor: Position) {
+async fn read_to<S: Store>(store: &Arc<S>, cursor: Position) {
     let key = (Arc::from("a"), "c".to_owned());
     let choices = ConsumerChoices {
         filter_text: String::new(),
@@ -75,12 +77,12 @@ async fn read_to(store: &MemoryStore, cursor: Position) {
     store.command_consumer(key, ConsumerCommand::Seek(cursor, NOW)).await.unwrap();
 }
 
-async fn run_once(of: Purging<MemoryStore>) -> [u64; 3] {
+async fn run_once<S: Store>(of: Purging<S>) -> [u64; 3] {
     run(of, &mut Walks::new()).await
 }
 
 /// What a run takes away.
-async fn run(of: Purging<MemoryStore>, walks: &mut Walks) -> [u64; 3] {
+async fn run<S: Store>(of: Purging<S>, walks: &mut Walks) -> [u64; 3] {
     let stopping = CancellationToken::new();
     let mut run = Run::begin(&of, &stopping, (of.clock)());
     run.purge_all(walks).await.unwrap();
@@ -142,6 +144,24 @@ async fn a_consumer_that_comes_while_a_run_lasts_keeps_what_is_there_still() {
     running.await.unwrap();
     assert!(left.transitions < store.head().await.unwrap());
     assert_eq!(store.watermarks("a").await.unwrap().transitions, left.transitions);
+}
+
+#[tokio::test]
+async fn a_run_takes_away_what_a_consumer_that_is_gone_has_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(&folder.path().join("calbridge.db"), sqlite::Options::default()).unwrap());
+    take_in(&store, 10, (0..PURGE_ROWS_MAX + 9).map(|number| ("a", format!("u{number}")))).await;
+    read_to(&store, Position::default()).await;
+    let command = async |command| store.command_consumer((Arc::from("a"), "c".to_owned()), command).await.unwrap();
+    for _ in 0..PURGE_ROWS_MAX + 9 {
+        let request = |said, room| ConsumerCommand::Turn(TurnRequest { said, room, now: NOW, asked: None });
+        let ConsumerOutcome::Turned(turned) = command(request(Vec::new(), 1)).await else { break };
+        let said = turned.out.iter().map(|out| (out.delivery, Said::Park(String::new()))).collect();
+        command(request(said, 0)).await;
+    }
+    assert!(matches!(command(ConsumerCommand::Delete(None)).await, ConsumerOutcome::Done(_)));
+    run_once(purging(&store, || NOW)).await;
+    assert_eq!(store.purge_letters().await.unwrap(), Purged::default());
 }
 
 /// A clock that somebody sets.

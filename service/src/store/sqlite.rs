@@ -12,6 +12,7 @@ mod consume;
 mod desk;
 mod error;
 mod file;
+mod journal;
 pub(super) mod maintain;
 mod names;
 mod open;
@@ -243,6 +244,15 @@ impl Store for SqliteStore {
         if due.rows == 0 { Ok(due) } else { self.writer.purge_log(purge).await }
     }
 
+    async fn purge_letters(&self) -> Result<Purged, StoreError> {
+        let Some(key) = self.readers.read(|snapshot| consume::gone::left(snapshot)).await? else {
+            return Ok(Purged::default());
+        };
+        let Purged { rows, .. } = self.writer.purge_letters(key).await?;
+        // Of the next one, too.
+        Ok(Purged { rows, more: rows > 0 })
+    }
+
     async fn watermarks(&self, tenant: &str) -> Result<Watermarks, StoreError> {
         let tenant = tenant.to_owned();
         self.readers.read(move |connection| retention::watermarks(connection, &tenant)).await
@@ -258,7 +268,14 @@ impl Store for SqliteStore {
         key: ConsumerKey,
         command: ConsumerCommand,
     ) -> Result<ConsumerOutcome, StoreError> {
-        self.observer.watch(observe::COMMIT_CONSUMERS, 1, self.writer.command_consumer(key, command)).await
+        let work = async {
+            // What one of its name has left would be its own.
+            if matches!(command, ConsumerCommand::Create(_)) {
+                while self.writer.purge_letters(key.clone()).await?.more {}
+            }
+            self.writer.command_consumer(key, command).await
+        };
+        self.observer.watch(observe::COMMIT_CONSUMERS, 1, work).await
     }
 
     async fn consumer(&self, key: ConsumerKey) -> Result<Option<ConsumerStatus>, StoreError> {

@@ -28,6 +28,7 @@ mod retention;
 mod rounds;
 mod spans;
 mod sqlite;
+mod sqlite_left;
 mod support;
 
 /// Runs every law on a backend, each on a store of its own.

@@ -40,11 +40,11 @@ impl Default for Sqlite {
 }
 
 impl Sqlite {
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("data").join("calbridge.db")
     }
 
-    fn try_open(&self) -> Result<SqliteStore, OpenError> {
+    pub(crate) fn try_open(&self) -> Result<SqliteStore, OpenError> {
         SqliteStore::open(&self.path(), self.options)
     }
 

@@ -1,6 +1,8 @@
 //! Consumers: a command is one transaction of the one writer. Nobody waits for the disk over it: what a power cut takes
 //! back of a turn is handed out again.
 
+pub(super) mod gone;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -28,6 +30,10 @@ use crate::store::{
 const COLUMNS: &str = "tenant, name, filter_text, filter, recorded, max_in_flight, ack_wait, backoff, max_deliveries,
     blocks, paused, cursor, scanned, lease, etag, create_time, update_time";
 
+/// One that is being replayed is an item: no look at each of all the letters.
+const AS_BEFORE: &str = "UPDATE dead_letters SET replayed = 0 WHERE tenant = ?1 AND name = ?2 AND replayed = 1
+    AND position IN (SELECT position FROM consumer_items WHERE tenant = ?1 AND name = ?2)";
+
 /// Does what is asked of a consumer. What is handed out lies before `stored`, and so is on stable storage.
 pub(super) fn command(
     Desk { connection, settler, .. }: &mut Desk,
@@ -42,6 +48,9 @@ pub(super) fn command(
             let snapshot = Snapshot::of(&transaction, queries::head(&transaction)?, settler.view().clone());
             let (answer, written) = turn(&snapshot, state, request, stored)?;
             (ConsumerOutcome::Turned(answer), written)
+        }
+        (ConsumerCommand::Create(_), None) if gone::are_left(&transaction, key)? => {
+            return Err(StoreError::unavailable("the dead letters of a consumer of this name are not all removed yet"));
         }
         (_, state) => {
             let dead = dead(&transaction, key, command)?;
@@ -168,20 +177,20 @@ fn write(
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let (tenant, name) = key;
     if written.deleted {
-        for table in ["consumers", "consumer_items", "dead_letters"] {
+        for table in ["consumers", "consumer_items"] {
             let delete = format!("DELETE FROM {table} WHERE tenant = ?1 AND name = ?2");
             transaction.prepare_cached(&delete)?.execute(params![tenant, name])?;
         }
-        return Ok(());
+        // The others go behind it.
+        return gone::chunk(transaction, key).map(drop);
     }
     if let Some(consumer) = &written.consumer {
         write_consumer(transaction, consumer)?;
     }
     if written.forgets_items {
         const ITEMS: &str = "DELETE FROM consumer_items WHERE tenant = ?1 AND name = ?2";
-        const LETTERS: &str = "UPDATE dead_letters SET replayed = 0 WHERE tenant = ?1 AND name = ?2 AND replayed = 1";
+        transaction.prepare_cached(AS_BEFORE)?.execute(params![tenant, name])?;
         transaction.prepare_cached(ITEMS)?.execute(params![tenant, name])?;
-        transaction.prepare_cached(LETTERS)?.execute(params![tenant, name])?;
     }
     let mut insert = transaction.prepare_cached(ITEM)?;
     for (position, item) in &written.items {
@@ -367,7 +376,9 @@ pub(super) fn dead_letters(
     limit: usize,
 ) -> Result<Vec<DeadLetter>, StoreError> {
     const SELECT: &str = "SELECT position, deliveries, reason, create_time, kind, entry FROM dead_letters
-        WHERE tenant = ?1 AND name = ?2 AND position > ?3 AND replayed = 0 ORDER BY position LIMIT ?4";
+        WHERE tenant = ?1 AND name = ?2 AND position > ?3 AND replayed = 0
+            AND EXISTS (SELECT 1 FROM consumers c WHERE c.tenant = ?1 AND c.name = ?2)
+        ORDER BY position LIMIT ?4";
     let mut select = connection.prepare_cached(SELECT)?;
     let mut rows = select.query(params![tenant, name, after.0, queries::limit(limit)])?;
     let letters = std::iter::from_fn(|| rows.next().map_err(StoreError::from).transpose().map(|row| letter(row?)));

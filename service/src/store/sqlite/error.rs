@@ -15,6 +15,7 @@ impl From<Error> for StoreError {
             Error::FromSqlConversionFailure(..)
             | Error::IntegralValueOutOfRange(..)
             | Error::InvalidColumnType(..)
+            | Error::Utf8Error(..)
             | Error::QueryReturnedNoRows => Self::Damaged { what: "row", why: error.to_string() },
             _ => Self::Unavailable { why: error.to_string(), code: code(&error) },
         }

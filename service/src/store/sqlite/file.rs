@@ -48,6 +48,11 @@ pub(super) fn log_path(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 
+/// Where `SQLite` has what undoes a change of a database that has no such log.
+pub(super) fn journal_path(path: &Path) -> PathBuf {
+    beside(path, "-journal")
+}
+
 /// Where `SQLite` has the index of that log, which all who have it open share.
 pub(super) fn index_path(path: &Path) -> PathBuf {
     beside(path, "-shm")

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, params};
 use tokio::task::spawn_blocking;
 
-use super::{OpenError, Options, file::Claimed, queries, schema, take};
+use super::{OpenError, Options, file::Claimed, journal, queries, schema, take};
 use crate::store::{
     StoreError,
     maintain::{Advanced, MaintainError, Stats, Vacuumed, step},
@@ -67,6 +67,7 @@ pub(in crate::store) async fn advance_head(path: &Path, by: u64) -> Result<Advan
 /// A file that is there and ours, for reading.
 fn open_to_read(path: &Path) -> Result<Connection, MaintainError> {
     refuse_absent(path)?;
+    journal::undo(path)?;
     schema::reader(path).map_err(failed(path))
 }
 

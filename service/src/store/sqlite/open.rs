@@ -67,6 +67,17 @@ pub enum OpenError {
         /// Which, where the system tells.
         process: Option<i32>,
     },
+    /// What lies beside it undoes a change of another file.
+    #[error(
+        "{journal} would cut {path} short: it is left of a file that was there before; remove it if {path} was \
+        restored from a backup"
+    )]
+    Journal {
+        /// The database.
+        path: PathBuf,
+        /// The rollback journal.
+        journal: PathBuf,
+    },
     /// The log does not fit on the disk a second time.
     #[error(
         "{path} is written a second time before it is believed, and the disk is full; make room for {bytes} bytes \

@@ -38,7 +38,7 @@ struct Migration {
 type Then = fn(&Transaction<'_>) -> Result<(), StoreError>;
 
 /// "CALB": tells our files from other `SQLite` files.
-const APPLICATION_ID: i64 = 0x4341_4c42;
+pub(super) const APPLICATION_ID: i64 = 0x4341_4c42;
 
 /// How long to wait for a lock. Only a tool of the operator (a backup, a shell) can hold one; the adapter gives an
 /// event two seconds.

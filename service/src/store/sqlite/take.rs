@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::{
     OpenError, Options, Synchronous, again,
     file::{self, Claimed},
-    schema,
+    journal, schema,
 };
 
 /// A database that nobody else has from here on, made where there is none, and a writer's connection to it, as `open`
@@ -18,6 +18,7 @@ pub(super) fn take(
     open: impl FnOnce(&Path, Options) -> Result<Connection, OpenError>,
 ) -> Result<(Claimed, Connection), OpenError> {
     let claimed = file::claim(path)?;
+    journal::undo(&claimed.path)?;
     // Opening would change a file of something else's that has no log: it would get one.
     if !file::log_path(&claimed.path).exists() {
         schema::refuse_foreign(&claimed.path)?;

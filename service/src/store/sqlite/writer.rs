@@ -50,6 +50,7 @@ enum Command {
     Purge(Purge, Reply<Purged>),
     PurgeLog(LogPurge, Reply<LogPurged>),
     Consumer(ConsumerKey, Box<ConsumerCommand>, Reply<ConsumerOutcome>),
+    PurgeLetters(ConsumerKey, Reply<Purged>),
     Probe(Reply<()>),
     Merge(Step, Reply<i64>),
 }
@@ -140,6 +141,10 @@ impl Writer {
         command: ConsumerCommand,
     ) -> Result<ConsumerOutcome, StoreError> {
         self.ask(|reply| Command::Consumer(key, Box::new(command), reply)).await
+    }
+
+    pub(super) async fn purge_letters(&self, key: ConsumerKey) -> Result<Purged, StoreError> {
+        self.ask(|reply| Command::PurgeLetters(key, reply)).await
     }
 
     pub(super) async fn probe(&self) -> Result<(), StoreError> {
@@ -238,6 +243,10 @@ impl Worker {
                 }
                 Command::PurgeLog(purge, reply) => {
                     let _ = reply.send(self.with(|desk, _| retention::purge_log(desk, &purge)));
+                    self.checkpointer.wake();
+                }
+                Command::PurgeLetters(key, reply) => {
+                    let _ = reply.send(self.with(|desk, _| consume::gone::purge(desk, &key)));
                     self.checkpointer.wake();
                 }
                 Command::Consumer(key, asked, reply) => {

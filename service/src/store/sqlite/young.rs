@@ -18,9 +18,11 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension, params};
 use smol_str::SmolStr;
+use tracing::error;
 
 use crate::store::{Micros, StoreError};
 
+mod rows;
 mod settler;
 
 pub(super) use settler::Settler;
@@ -65,6 +67,15 @@ pub(super) struct Young {
     now: RwLock<View>,
     /// Where the settler stood when it committed last: one that is made anew after a failure goes on there.
     stood: Mutex<Option<Stood>>,
+    /// What could not be read when it was looked for last.
+    unread: Mutex<Unread>,
+}
+
+/// Bookings whose rows can't be read, with their names as far as those are known.
+#[derive(Debug, Default)]
+struct Unread {
+    numbers: BTreeSet<Number>,
+    names: Vec<Name>,
 }
 
 impl Young {
@@ -73,6 +84,22 @@ impl Young {
         // Held meanwhile: what has gone into the trees is let go of behind it, and this state may not have it there.
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
         Ok((begin()?, now.clone()))
+    }
+
+    /// The names of bookings whose rows can't be read: a webhook about one must not make it anew. What is met for the
+    /// first time is said, and looked for in all of an index.
+    fn names_of_unread(&self, connection: &Connection, numbers: &BTreeSet<Number>) -> Result<Vec<Name>, StoreError> {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        if !numbers.is_subset(&unread.numbers) {
+            let names = rows::names(connection, numbers)?;
+            error!(
+                bookings = names.len(),
+                "the database file is damaged: rows of bookings can't be read, and webhooks about them are refused; \
+                restore it from a backup"
+            );
+            *unread = Unread { numbers: numbers.clone(), names };
+        }
+        Ok(unread.names.iter().filter(|name| numbers.contains(&name.number)).cloned().collect())
     }
 
     fn becomes(&self, view: &View) {

@@ -41,7 +41,9 @@ const REPLAYED: &str = "UPDATE dead_letters SET replayed = TRUE
 const FORGOTTEN: &str = "DELETE FROM dead_letters
     WHERE tenant = $1 AND name = $2 AND position = ANY($3::bigint[])";
 const NO_ITEMS: &str = "DELETE FROM consumer_items WHERE tenant = $1 AND name = $2";
-const AS_BEFORE: &str = "UPDATE dead_letters SET replayed = FALSE WHERE tenant = $1 AND name = $2 AND replayed";
+/// One that is being replayed is an item: no look at each of all the letters.
+const AS_BEFORE: &str = "UPDATE dead_letters SET replayed = FALSE WHERE tenant = $1 AND name = $2 AND replayed
+    AND position IN (SELECT position FROM consumer_items WHERE tenant = $1 AND name = $2)";
 const NO_LETTERS: &str = "DELETE FROM dead_letters WHERE tenant = $1 AND name = $2";
 const GONE: &str = "DELETE FROM consumers WHERE tenant = $1 AND name = $2";
 
@@ -104,8 +106,8 @@ impl<'c> Statements<'c> {
         tokio::try_join!(
             biased;
             self.update(written.consumer.as_ref()),
-            self.whole(&self.no_items, forgets),
             self.whole(&self.as_before, forgets && !deleted),
+            self.whole(&self.no_items, forgets),
             self.items(written),
             self.of(&self.settled, &settled),
             self.of(&self.settled_letters, &settled),

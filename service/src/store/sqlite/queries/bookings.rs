@@ -16,6 +16,7 @@ use crate::store::{
     sqlite::{
         postings::{From, Met, Walk},
         reader::Snapshot,
+        young::Number,
     },
     terms, view,
 };
@@ -84,7 +85,8 @@ fn by_start(
         if range.is_beyond(query, time) {
             break;
         }
-        let found = if finds { row(snapshot, &query.tenant, &uid)? } else { None };
+        let number = if finds { snapshot.young.number(snapshot, &query.tenant, &uid)? } else { None };
+        let found = number.map(|number| row(snapshot, number)).transpose()?.flatten();
         let is_over = match found {
             Some((columns, found)) => page.look(&columns, found)?,
             None => page.pass(time, uid),
@@ -96,7 +98,8 @@ fn by_start(
     Ok(())
 }
 
-/// By update time, of the few behind a term.
+/// By update time, of the few behind a term. A row may be a megabyte: those of a page are read one by one, once it is
+/// known in which order.
 fn sorted(
     snapshot: &Snapshot<'_>,
     query: &BookingQuery,
@@ -104,23 +107,26 @@ fn sorted(
     page: &mut Page<'_>,
 ) -> Result<(), StoreError> {
     let mut walk = Walk::open(snapshot, term(&query.tenant, lead), From::Onward(Micros::MIN, None))?;
-    let mut rows = Vec::new();
+    let mut places = Vec::new();
     while let Some(Met { uid, finds, .. }) = walk.next()? {
         if !finds {
             continue;
         }
-        let Some((columns, found)) = row(snapshot, &query.tenant, &uid)? else { continue };
-        let place = (columns.update_time, found.uid.clone());
+        let Some((time, number)) = updated(snapshot, &query.tenant, &uid)? else { continue };
         let is_behind = query.after.as_ref().is_none_or(|after| {
-            let after = (after.time, after.uid.clone());
+            let (place, after) = ((time, uid.as_str()), (after.time, after.uid.as_str()));
             if query.descending { place < after } else { place > after }
         });
         if is_behind {
-            rows.push((place, columns, found));
+            places.push((time, uid, number));
         }
     }
-    rows.sort_by(|one, other| if query.descending { other.0.cmp(&one.0) } else { one.0.cmp(&other.0) });
-    for (_, columns, found) in rows {
+    places.sort_unstable();
+    if query.descending {
+        places.reverse();
+    }
+    for (.., number) in places {
+        let Some((columns, found)) = row(snapshot, number)? else { continue };
         if page.look(&columns, found)? {
             break;
         }
@@ -180,11 +186,18 @@ fn count(connection: &Connection, term: i64) -> Result<usize, StoreError> {
     Ok(rows)
 }
 
-fn row(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Option<(Columns, FoundBooking)>, StoreError> {
+fn row(snapshot: &Snapshot<'_>, number: Number) -> Result<Option<(Columns, FoundBooking)>, StoreError> {
     let select = format!("SELECT {COLUMNS} FROM bookings b WHERE b.id = ?1 AND b.visible = 1");
-    let Some(number) = snapshot.young.number(snapshot, tenant, uid)? else { return Ok(None) };
     let read = |row: &Row<'_>| Ok((columns(row)?, found::read(row)?));
     Ok(snapshot.prepare_cached(&select)?.query_row([number], read).optional()?)
+}
+
+/// When a booking changed last, and the number of its row.
+fn updated(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Option<(Micros, Number)>, StoreError> {
+    const SELECT: &str = "SELECT update_time, id FROM bookings WHERE id = ?1 AND visible = 1";
+    let Some(number) = snapshot.young.number(snapshot, tenant, uid)? else { return Ok(None) };
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    Ok(snapshot.prepare_cached(SELECT)?.query_row([number], read).optional()?)
 }
 
 fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {

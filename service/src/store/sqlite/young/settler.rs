@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::{End, Ended, Generation, Name, Number, View, Young};
+use super::{End, Ended, Generation, Name, Number, View, Young, rows};
 use crate::store::StoreError;
 
 /// When how many go into the trees.
@@ -62,25 +62,23 @@ pub(in crate::store::sqlite) struct Settler {
 impl Settler {
     /// Reads the young off their rows, for all to see.
     pub(in crate::store::sqlite) fn load(connection: &Connection, young: Arc<Young>) -> Result<Self, StoreError> {
-        const MARKS: &str = "SELECT settled, settling, (SELECT coalesce(max(id), 0) FROM bookings) FROM head";
-        const ROWS: &str = "SELECT id, tenant, uid, clock_end, clock_told FROM bookings WHERE id > ?1";
-        let (settled, settling, newest): (_, _, Number) =
-            connection.query_row(MARKS, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        const MARKS: &str = "SELECT settled, settling FROM head";
+        let (settled, settling) = connection.query_row(MARKS, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let marks = Marks { settled, settling };
         let (fresh, going) = (Generation::default(), Generation::default());
         let mut gathered = 0;
-        let mut select = connection.prepare(ROWS)?;
-        let mut rows = select.query([settled])?;
-        while let Some(row) = rows.next()? {
-            let number = row.get(0)?;
-            let (tenant, uid): (String, String) = (row.get(1)?, row.get(2)?);
-            let tenant = Arc::from(tenant);
+        let mut take = |Name { tenant, uid, number }: Name, end: Option<End>| {
             let of = if number > settling { &fresh } else { &going };
             of.add(&tenant, &uid, number);
-            if let Some(at) = row.get(3)? {
-                of.add_end(&tenant, (End { told: row.get(4)?, at }, number));
+            if let Some(end) = end {
+                of.add_end(&tenant, (end, number));
             }
             gathered += usize::from(number > settling);
+        };
+        let newest = rows::newest(connection)?;
+        let unread = rows::read(connection, settled, newest, &mut take)?;
+        if !unread.is_empty() {
+            young.names_of_unread(connection, &unread)?.into_iter().for_each(|name| take(name, None));
         }
         let view = View { fresh: Arc::new(fresh), settling: (settling > settled).then(|| Arc::new(going)) };
         young.becomes(&view);

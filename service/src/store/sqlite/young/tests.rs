@@ -251,3 +251,13 @@ fn what_is_settled_is_found_by_its_key() {
         assert!(plan.len() == 1 && plan[0].starts_with("SEARCH") && plan[0].contains(expected), "{select}: {plan:?}");
     }
 }
+
+#[test]
+fn names_of_rows_that_cannot_be_read_are_read_off_the_index_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(folder.path());
+    let mut explain = world.connection.prepare(&format!("EXPLAIN QUERY PLAN {}", rows::NAMES)).unwrap();
+    let steps = explain.query_map([0, 9], |row| row.get::<_, String>(3)).unwrap();
+    let plan: Vec<String> = steps.map(Result::unwrap).collect();
+    assert_eq!(plan, ["SCAN bookings USING COVERING INDEX bookings_by_update"]);
+}
