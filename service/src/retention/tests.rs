@@ -154,7 +154,8 @@ async fn a_run_takes_away_what_a_consumer_that_is_gone_has_left() {
     read_to(&store, Position::default()).await;
     let command = async |command| store.command_consumer((Arc::from("a"), "c".to_owned()), command).await.unwrap();
     for _ in 0..PURGE_ROWS_MAX + 9 {
-        let request = |said, room| ConsumerCommand::Turn(TurnRequest { said, room, now: NOW, asked: None });
+        let request =
+            |said, room| ConsumerCommand::Turn(TurnRequest { said, room, now: NOW, ..TurnRequest::default() });
         let ConsumerOutcome::Turned(turned) = command(request(Vec::new(), 1)).await else { break };
         let said = turned.out.iter().map(|out| (out.delivery, Said::Park(String::new()))).collect();
         command(request(said, 0)).await;
