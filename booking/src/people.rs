@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use calbridge_proto::v1::{Attendee, Organizer};
 
 use crate::{
-    register::{Detail, Email, Entry, Field, Key, Rank, Role, Stamp, Value},
+    register::{Detail, Email, Entry, Field, Key, Role, Stamp, Value},
     row::Row,
 };
 
@@ -66,7 +66,7 @@ fn standing_seats(row: &Row) -> Option<Vec<(&Email, &str)>> {
     let mut any = false;
     for (key, entry) in row.registers() {
         let Key::SeatTaken(email, id) = key else { continue };
-        if entry.stamp.rank == Rank::Fill && list(row, Field::Team).contains(email) {
+        if entry.value == Value::LET_IN && list(row, Field::Team).contains(email) {
             // Let in with the guests, and a host all the same.
             continue;
         }

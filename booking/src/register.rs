@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 /// Longest e-mail address that is told apart, in bytes: RFC 5321 allows 254, a little more costs nothing.
-const MAX_EMAIL: usize = 320;
+pub(crate) const MAX_EMAIL: usize = 320;
 
 /// How much a telling weighs; it decides before its time does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -219,8 +219,7 @@ pub(crate) enum Key {
     Successor(String),
     Person(Role, Email, Detail),
     NoShow(Role, Email),
-    /// A seat under its attendee: its newest adding. The id is empty where the sender named none, and the rank a fill
-    /// where it did not even say that there are seats.
+    /// A seat under its attendee: its newest adding. The id is empty where the sender named none.
     SeatTaken(Email, String),
     /// The newest leaving of all seats under one address.
     SeatLeft(Email),
@@ -246,6 +245,11 @@ pub(crate) enum Value {
     /// An encoded `google.protobuf.Value`.
     Answer(Vec<u8>),
     People(Vec<Email>),
+}
+
+impl Value {
+    /// Of a seat: somebody was let in by what says nothing of seats. Any other is `Nothing`.
+    pub(crate) const LET_IN: Self = Self::Flag(true);
 }
 
 /// A telling of a register.

@@ -1,7 +1,7 @@
 //! `spool`: what an adapter keeps on its disk until the service has it: how much, what, and sending it on without an
 //! adapter.
 
-use std::{path::PathBuf, process::ExitCode, time::SystemTime};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::SystemTime};
 
 use anyhow::Context as _;
 use calbridge_adapter::{Emptied, SpoolSummary, SpooledEvent, empty_spool, inspect_spool};
@@ -143,14 +143,21 @@ impl Inspect {
     fn run(self) -> anyhow::Result<()> {
         let Self { tenant, limit, look: Look { place, config, output } } = self;
         let spool = place.read(config)?;
-        let (mut events, mut more) = (Vec::new(), 0_usize);
+        // What is aside may have been copied into a later file.
+        let (mut oldest, mut number, mut more) = (BTreeMap::new(), 0_usize, 0_usize);
         look(&spool, |event| {
             if tenant.as_ref().is_none_or(|tenant| *tenant == event.tenant) {
-                if events.len() < limit { events.push(event) } else { more += 1 }
+                number += 1;
+                oldest.insert((event.receive_time, number), event);
+                if oldest.len() > limit {
+                    oldest.pop_last();
+                    more += 1;
+                }
             }
         })?;
+        let events = oldest.into_values();
         match output {
-            Format::Json => print_value(&events.iter().map(of_event).collect()),
+            Format::Json => print_value(&events.map(|event| of_event(&event)).collect()),
             Format::Table => {
                 let mut lines = table(["received", "tenant", "trigger", "bytes", "request id"]);
                 for event in events {

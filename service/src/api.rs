@@ -90,17 +90,22 @@ const NEEDS: &[(&str, &[Scope])] = &[
     ("calbridge.v1.DeliveryService/RefoldDeliveries", &[Scope::Admin]),
 ];
 
-/// Methods that answer with more than one message.
-const STREAMS: [&str; 4] = [
-    "calbridge.v1.IngestService/SubmitEvents",
-    "calbridge.v1.BookingService/WatchTransitions",
-    "calbridge.v1.ConsumerService/Consume",
-    "calbridge.v1.DeliveryService/RefoldDeliveries",
+/// Methods that change nothing and answer with one message.
+const READS: [&str; 9] = [
+    "calbridge.v1.BookingService/GetBooking",
+    "calbridge.v1.BookingService/ListBookings",
+    "calbridge.v1.BookingService/GetLineage",
+    "calbridge.v1.BookingService/GetTimeline",
+    "calbridge.v1.ConsumerService/GetConsumer",
+    "calbridge.v1.ConsumerService/ListConsumers",
+    "calbridge.v1.ConsumerService/ListDeadLetters",
+    "calbridge.v1.DeliveryService/ListDeliveries",
+    "calbridge.v1.DeliveryService/GetDelivery",
 ];
 
 /// Whether the method at this path is one of them.
-pub(crate) fn is_stream(path: &str) -> bool {
-    path.strip_prefix('/').is_some_and(|method| STREAMS.contains(&method))
+pub(crate) fn is_read(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|method| READS.contains(&method))
 }
 
 /// The row of a method; nothing for one that is not ours.

@@ -176,7 +176,7 @@ pub(crate) const PAGE_BYTES: usize = 3 * 1024 * 1024;
 pub(crate) const WATCHES: usize = 256;
 /// And those of one principal.
 pub(crate) const WATCHES_OF_ONE: usize = 128;
-/// Bytes of answers, but for those of streams, that are made and not yet taken. A page is 3 MiB at the most.
+/// Bytes of what was read for a call and is not yet taken, but for streams. A page is 3 MiB at the most.
 pub(crate) const ANSWER_BYTES: usize = 256 * 1024 * 1024;
 /// And those of one principal.
 pub(crate) const ANSWER_BYTES_OF_ONE: usize = 128 * 1024 * 1024;

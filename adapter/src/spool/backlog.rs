@@ -6,6 +6,7 @@
 //! second line of its tenant's, which takes turns with the first: however many there are, the others go on.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
@@ -39,8 +40,9 @@ pub(super) struct Backlog {
     out: BTreeMap<(u64, u32), (Arc<str>, Entry)>,
     /// The same.
     aside: BTreeMap<(u64, u32), (Arc<str>, Entry)>,
-    /// Of all in second lines, and of all that are aside: those are in no order of time.
+    /// Of what stands in second lines, which are in no order of time, and was never aside.
     behind_ages: BTreeSet<Age>,
+    /// Of all that was aside once: it is tried again, and is no news.
     aside_ages: BTreeSet<Age>,
     segments: BTreeMap<u64, Segment>,
     /// The one that was begun last.
@@ -51,8 +53,8 @@ pub(super) struct Backlog {
 /// What waits of one tenant.
 #[derive(Debug, Default)]
 struct Lines {
-    /// Oldest first.
-    first: VecDeque<Entry>,
+    /// Oldest first, whatever the clock does meanwhile.
+    first: BTreeSet<Entry>,
     /// What was tried in vain and may itself be why, in the order in which it was.
     behind: VecDeque<Entry>,
     /// Whose turn it is where something stands in both.
@@ -84,9 +86,10 @@ pub(crate) struct Amount {
     pub(crate) aside: usize,
     /// Of all segments, those of settled records included for as long as their file is there.
     pub(crate) bytes: u64,
-    /// When the oldest of them was received, but for those aside, in microseconds since 1970-01-01T00:00:00Z.
+    /// When the oldest of them was received, but for those that were aside once, in microseconds since
+    /// 1970-01-01T00:00:00Z.
     pub(crate) oldest: Option<i64>,
-    /// The same of those aside.
+    /// The same of those that were.
     pub(crate) oldest_aside: Option<i64>,
 }
 
@@ -133,6 +136,9 @@ impl Backlog {
 
     /// What was out waits again, where it stood before.
     pub(super) fn give_back(&mut self, entry: Entry) {
+        if self.aside_ages.contains(&entry.age()) {
+            return self.put_behind(entry);
+        }
         if let Some((tenant, entry)) = self.out.remove(&entry.place()) {
             self.wait(&tenant, entry, Lines::line_up);
         }
@@ -142,7 +148,9 @@ impl Backlog {
     pub(super) fn put_behind(&mut self, entry: Entry) {
         let record = self.out.remove(&entry.place()).or_else(|| self.remove_aside(entry));
         if let Some((tenant, entry)) = record {
-            self.behind_ages.insert(entry.age());
+            if !self.aside_ages.contains(&entry.age()) {
+                self.behind_ages.insert(entry.age());
+            }
             self.wait(&tenant, entry, |lines, entry| lines.behind.push_back(entry));
         }
     }
@@ -160,11 +168,15 @@ impl Backlog {
 
     /// The first of what is aside in a segment that is there for its sake alone, and mostly of no use: so many at the
     /// most, and so many bytes or one that is longer.
-    pub(super) fn stuck(&self, most: usize, mut bytes: u64) -> Vec<(Arc<str>, Entry)> {
+    pub(super) fn stuck(&mut self, most: usize, mut bytes: u64) -> Vec<(Arc<str>, Entry)> {
         // The newest is still added to, unless it is full.
         let is_over = |number, segment: &Segment| number != self.newest || segment.bytes >= SEGMENT_BYTES;
         let stuck = self.segments.iter().find(|(number, segment)| segment.is_stuck() && is_over(**number, segment));
-        let Some((number, _)) = stuck else { return Vec::new() };
+        let Some((number, _)) = stuck else {
+            // All others have had their turn.
+            self.segments.values_mut().for_each(|segment| segment.left = false);
+            return Vec::new();
+        };
         let mut records = Vec::new();
         for (_, (tenant, entry)) in self.aside.range((*number, 0)..=(*number, u32::MAX)).take(most) {
             let left = bytes.checked_sub(u64::from(entry.length));
@@ -192,6 +204,7 @@ impl Backlog {
         if self.out.remove(&entry.place()).is_none() {
             return false;
         }
+        self.aside_ages.remove(&entry.age());
         self.records -= 1;
         let Some(segment) = self.segments.get_mut(&entry.segment) else { return false };
         segment.records -= 1;
@@ -204,7 +217,7 @@ impl Backlog {
         self.segments.entry(entry.segment).or_default().kept = true;
     }
 
-    /// A record that is aside can't be copied: nothing more of its segment is, so that others have their turn.
+    /// A record that is aside can't be copied: nothing more of its segment is until the others have had their turn.
     pub(super) fn leave(&mut self, number: u64) {
         self.segments.entry(number).or_default().left = true;
     }
@@ -231,8 +244,9 @@ impl Backlog {
 
     /// How much there is.
     pub(super) fn amount(&self) -> Amount {
-        let fronts = self.waiting.values().filter_map(|lines| lines.first.front().map(|entry| entry.time));
-        let out = self.out.values().map(|(_, entry)| entry.time);
+        let fronts = self.waiting.values().filter_map(|lines| lines.first.first().map(|entry| entry.time));
+        let out = self.out.values().filter(|(_, entry)| !self.aside_ages.contains(&entry.age()));
+        let out = out.map(|(_, entry)| entry.time);
         let least = |ages: &BTreeSet<Age>| ages.first().map(|(time, ..)| *time);
         let oldest = fronts.chain(out).chain(least(&self.behind_ages)).min();
         let oldest_aside = least(&self.aside_ages);
@@ -247,7 +261,6 @@ impl Backlog {
 
     fn remove_aside(&mut self, entry: Entry) -> Option<(Arc<str>, Entry)> {
         let record = self.aside.remove(&entry.place())?;
-        self.aside_ages.remove(&record.1.age());
         if let Some(segment) = self.segments.get_mut(&entry.segment) {
             segment.aside -= 1;
             segment.aside_bytes -= u64::from(entry.length);
@@ -275,25 +288,34 @@ impl Segment {
 }
 
 impl Lines {
-    /// What comes is newer than all but for moments, and what comes back older: it moves few others.
     fn line_up(&mut self, entry: Entry) {
-        if self.first.back().is_none_or(|last| last.age() < entry.age()) {
-            return self.first.push_back(entry);
-        }
-        let at = self.first.partition_point(|other| other.age() < entry.age());
-        self.first.insert(at, entry);
+        self.first.insert(entry);
     }
 
     fn take(&mut self, bytes: u64) -> Option<Entry> {
         let is_behind = self.first.is_empty() || self.is_behind_next && !self.behind.is_empty();
-        let line = if is_behind { &mut self.behind } else { &mut self.first };
-        let entry = line.pop_front_if(|entry| u64::from(entry.length) <= bytes)?;
+        let next = if is_behind { self.behind.front() } else { self.first.first() };
+        next.filter(|entry| u64::from(entry.length) <= bytes)?;
+        let entry = if is_behind { self.behind.pop_front() } else { self.first.pop_first() }?;
         self.is_behind_next = !is_behind;
         Some(entry)
     }
 
     fn is_empty(&self) -> bool {
         self.first.is_empty() && self.behind.is_empty()
+    }
+}
+
+/// By age.
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.age(), self.length).cmp(&(other.age(), other.length))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

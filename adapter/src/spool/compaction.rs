@@ -44,7 +44,8 @@ impl Spool {
         let mut copies = Vec::new();
         for ((tenant, from), record) in stuck.into_iter().zip(records) {
             let Ok(Some((Some(kind), event))) = record else {
-                // The drain will meet it, and say so.
+                // What is damaged the drain will meet, and say so. What can't be read may be there later.
+                compacted.has_failed |= record.is_err();
                 shared.lock().leave(from.segment);
                 continue;
             };

@@ -104,6 +104,8 @@ impl Drain {
             while let Some(sent) = sending.next().await {
                 self.hear(iter::once(sent), &mut course);
             }
+            // Or what is copied already would stand in two places.
+            while compacting.next().await.is_some() {}
         };
         // What is left is in the spool.
         let _ = timeout(LAST, rest).await;

@@ -49,7 +49,7 @@ pub struct SpoolSummary {
     pub unreadable: usize,
 }
 
-/// Tells `each` what waits in the spool of a directory, oldest first, and sums it up. Nothing is changed.
+/// Tells `each` what waits in the spool of a directory, in the order of its files, and sums it up. Nothing is changed.
 ///
 /// # Errors
 ///

@@ -10,7 +10,7 @@ use prost_types::{Timestamp, value::Kind};
 
 use super::Fact;
 use crate::{
-    register::{Detail, Email, Entry, Evidence, Field, Key, Rank, Role, Stamp, Value, cut},
+    register::{Detail, Email, Entry, Evidence, Field, Key, MAX_EMAIL, Rank, Role, Stamp, Value, cut},
     row::{MAX_KEYS, Row},
     time::micros,
 };
@@ -19,7 +19,7 @@ use crate::{
 const MAX_TEXT: usize = 256 * 1024;
 /// Longest of the other texts, in bytes: titles, places, reasons, values of metadata.
 const MAX_LINE: usize = 16 * 1024;
-/// Longest detail of a person, in bytes. A thousand people with four of them are still less than a message holds.
+/// Longest detail of a person but for the address, in bytes. A thousand people with four of them are still less than a message holds.
 const MAX_DETAIL: usize = 256;
 /// Longest metadata key, form slug or seat reference, in bytes: far beyond any that a form editor offers.
 const MAX_KEY: usize = 256;
@@ -194,7 +194,8 @@ impl Pen<'_> {
         ];
         for (detail, text) in texts {
             if !text.is_empty() {
-                note(detail, Value::Text(cut(text, MAX_DETAIL).to_owned()));
+                let max = if detail == Detail::Spelling { MAX_EMAIL } else { MAX_DETAIL };
+                note(detail, Value::Text(cut(text, max).to_owned()));
             }
         }
         if let Some(minutes) = person.utc_offset_minutes {
@@ -229,6 +230,11 @@ impl Pen<'_> {
 
     pub(super) fn seat_taken(&mut self, email: Email, id: &str) {
         self.put(Key::SeatTaken(email, cut(id, MAX_KEY).to_owned()), Value::Nothing);
+    }
+
+    /// Without a word of seats.
+    pub(super) fn let_in(&mut self, email: Email) {
+        self.put(Key::SeatTaken(email, String::new()), Value::LET_IN);
     }
 
     /// `to` is the booking that the seat went to; empty where it was given up.

@@ -52,9 +52,9 @@ pub(super) fn take(payload: &BookingPayload, own: &mut Draft) {
 /// Whoever a host's approval or a payment lets in: those webhooks do not say whether there are seats, and name none.
 /// It counts where another webhook says that there are.
 pub(super) fn let_in(payload: &BookingPayload, own: &mut Draft) {
-    let mut pen = own.at(Rank::Fill);
+    let mut pen = own.at(Rank::Write);
     for (email, _) in listed(payload) {
-        pen.seat_taken(email, "");
+        pen.let_in(email);
     }
 }
 

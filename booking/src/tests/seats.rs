@@ -306,6 +306,17 @@ fn whom_approval_or_payment_lets_in_has_a_seat() {
         told.push(tell(BookingCreated, 6, let_through("u1", &[ann])));
         assert_eq!(seats(&ends(&told), "u1"), pairs(&[(ann, "")]), "and may come again");
     }
+    let moved_by_host = BookingPayload { attendees: vec![person(ann)], ..seat("u1", ann, "") };
+    let again = [
+        tell(BookingRescheduled, 2, BookingPayload { reschedule_uid: "u1".into(), ..moved_by_host }),
+        tell(BookingCancelled, 3, leave("u1", ann)),
+        tell(BookingCreated, 5, let_through("u1", &[ann])),
+    ];
+    assert_eq!(
+        seats(&ends(&again), "u1"),
+        pairs(&[(ann, "")]),
+        "though a webhook of the seats themselves had her before"
+    );
     let told = [second, tell(BookingPaid, 2, waits)];
     assert_eq!(seats(&ends(&told), "u1"), pairs(&[(bob, "s2")]), "ann is not let in yet");
 

@@ -1,7 +1,7 @@
 //! One client of a durable consumer. What it says is gathered and told to the store together with its room for more: a
 //! turn a transaction. The store decides; here is only what is out to this client, and when to ask again.
 //!
-//! However the call ends, what is out to its client goes to others at once.
+//! However the call ends, what is out to its client goes to others: the first time at once.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -115,8 +115,8 @@ struct Client<S: Store> {
     most: usize,
     /// What it said and the store has not heard.
     said: Vec<(DeliveryOf, Said)>,
-    /// What is out to it, and until when.
-    out: HashMap<DeliveryOf, Micros>,
+    /// What is out to it.
+    out: HashMap<DeliveryOf, Out>,
     waiting: VecDeque<Response>,
     /// Something was said, or there may be something for it.
     turn_is_due: bool,
@@ -131,6 +131,20 @@ struct Client<S: Store> {
     cursor: Position,
     silent_since: Instant,
     stopping: CancellationToken,
+}
+
+/// A delivery that is out to a client.
+struct Out {
+    expires: Micros,
+    /// It was handed to the connection; before, it only waits here.
+    is_sent: bool,
+}
+
+impl Out {
+    /// What becomes of it where its client is gone.
+    fn left(&self) -> Said {
+        if self.is_sent { Said::Release } else { Said::Return }
+    }
 }
 
 /// The next response; none at the end, and none behind a refusal.
@@ -159,6 +173,11 @@ impl<S: Store> Client<S> {
                 self.turn().await?;
             }
             if let Some(response) = self.waiting.pop_front() {
+                if let Response::Item(item) = &response
+                    && let Some(out) = read_id(&item.id).and_then(|delivery| self.out.get_mut(&delivery))
+                {
+                    out.is_sent = true;
+                }
                 return Ok(Some(response));
             }
             if !self.reading {
@@ -173,7 +192,7 @@ impl<S: Store> Client<S> {
     /// any more.
     async fn release(&mut self) -> Result<(), Status> {
         if !self.out.is_empty() {
-            self.said.extend(self.out.keys().map(|delivery| (*delivery, Said::Release)));
+            self.said.extend(self.out.iter().map(|(delivery, out)| (*delivery, out.left())));
             self.turn().await?;
             self.out.clear();
         }
@@ -259,7 +278,7 @@ impl<S: Store> Client<S> {
         let now = (self.turns.clock)();
         let rung = *self.rung.borrow_and_update();
         self.last_turn = Instant::now();
-        self.out.retain(|_, expires| *expires > now);
+        self.out.retain(|_, out| out.expires > now);
         let said = std::mem::take(&mut self.said);
         let settles = said.iter().any(|(_, said)| *said != Said::Extend);
         let extended: HashSet<DeliveryOf> =
@@ -280,7 +299,8 @@ impl<S: Store> Client<S> {
         let rest = (CONSUME_REST_TIMES * self.last_turn.elapsed()).min(CONSUME_INTERVAL);
         self.rests_until = Instant::now() + rest;
         // Before anything is waited for: what is out goes back with this client.
-        self.out.extend(answer.out.iter().map(|out| (out.delivery, out.expires)));
+        let out = answer.out.iter().map(|out| (out.delivery, Out { expires: out.expires, is_sent: false }));
+        self.out.extend(out);
         if settles {
             self.turns.bells.ring(&self.turns.key);
             // Its own ring is no news to it; anybody else's is.
@@ -289,7 +309,7 @@ impl<S: Store> Client<S> {
             }
         }
         for delivery in extended {
-            self.out.entry(delivery).and_modify(|expires| *expires = answer.extended);
+            self.out.entry(delivery).and_modify(|out| out.expires = answer.extended);
         }
         let again = answer.out.iter().filter(|out| out.deliveries > 1).count();
         self.outlet.repeats(again, answer.parked);
@@ -337,13 +357,7 @@ impl<S: Store> Client<S> {
 impl<S: Store> Drop for Client<S> {
     fn drop(&mut self) {
         let mut said = std::mem::take(&mut self.said);
-        let unsent = self.waiting.iter().filter_map(|response| match response {
-            Response::Item(item) => read_id(&item.id),
-            _ => None,
-        });
-        let unsent: HashSet<DeliveryOf> = unsent.collect();
-        let gone = |delivery| if unsent.contains(&delivery) { Said::Return } else { Said::Release };
-        said.extend(self.out.drain().map(|(delivery, _)| (delivery, gone(delivery))));
+        said.extend(self.out.drain().map(|(delivery, out)| (delivery, out.left())));
         if !said.is_empty() {
             self.turns.leave(self.outlet.ack_span(said.len()), said);
         }

@@ -1,7 +1,8 @@
 //! What is answered and not yet taken: a tower layer that bounds how much of it there is, for a caller that opens calls
 //! and does not read must not have this service hold all that it asked for.
 //!
-//! Streams are not counted: of those there are so many places, and each holds a page.
+//! Counted is what only reads: what was changed is to be told, and of streams there are so many places, each of which
+//! holds a page.
 
 use std::{
     pin::Pin,
@@ -17,7 +18,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::{
-    api::{Places, is_stream, overloaded},
+    api::{Places, is_read, overloaded},
     auth::Caller,
     settings::{ANSWER_BYTES, ANSWER_BYTES_OF_ONE},
 };
@@ -65,7 +66,7 @@ where
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         // The door has put it there, but for methods that anybody may call.
-        let caller = request.extensions().get::<Caller>().cloned().filter(|_| !is_stream(request.uri().path()));
+        let caller = request.extensions().get::<Caller>().cloned().filter(|_| is_read(request.uri().path()));
         let (answer, places) = (self.inner.call(request), Arc::clone(&self.places));
         Box::pin(async move {
             let answer = answer.await?;
@@ -80,7 +81,7 @@ where
 /// The same answer, which has its places until it is taken or given up; or a refusal where there are none.
 async fn count(answer: Response<Body>, caller: &Caller, places: &Places) -> Response<Body> {
     let (head, mut body) = answer.into_parts();
-    // A call that is no stream has one message, and a refusal none.
+    // A call that reads has one message, and a refusal none.
     let Some(message) = body.frame().await else { return Response::from_parts(head, Body::empty()) };
     let bytes = message.as_ref().ok().and_then(|frame| frame.data_ref()).map_or(0, Bytes::len);
     let Some(place) = places.take(caller, bytes) else { return overloaded().into_http() };

@@ -109,6 +109,10 @@ async fn who_does_not_read_is_not_answered_without_end() {
     println!("{given} answers of {CALLS} wait for their reader");
     assert!((128 / 4..CALLS).contains(&given), "{given}");
 
+    let submit = SubmitEventRequest { event: Some(created("more")) };
+    let told = caller.call("IngestService/SubmitEvent", bearer, &submit).await;
+    assert_eq!(refusal(&told), None, "what was changed is told all the same");
+
     drop(unread);
     caller.end().await;
     let mut caller = Raw::connect(&service, 65_535).await;

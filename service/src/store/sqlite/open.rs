@@ -69,8 +69,8 @@ pub enum OpenError {
     },
     /// What lies beside it undoes a change of another file.
     #[error(
-        "{journal} would cut {path} short: it is left of a file that was there before; remove it if {path} was \
-        restored from a backup"
+        "{journal} would cut {path} short. Remove it if {path} was restored from a backup, for it is left of the file \
+        that was there before; if another program was writing to {path}, open it with that once"
     )]
     Journal {
         /// The database.
