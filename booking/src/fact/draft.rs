@@ -19,7 +19,8 @@ use crate::{
 const MAX_TEXT: usize = 256 * 1024;
 /// Longest of the other texts, in bytes: titles, places, reasons, values of metadata.
 const MAX_LINE: usize = 16 * 1024;
-/// Longest detail of a person but for the address, in bytes. A thousand people with four of them are still less than a message holds.
+/// Longest detail of a person but for the address, in bytes. A thousand people with four of them are still less than a
+/// message holds.
 const MAX_DETAIL: usize = 256;
 /// Longest metadata key, form slug or seat reference, in bytes: far beyond any that a form editor offers.
 const MAX_KEY: usize = 256;
