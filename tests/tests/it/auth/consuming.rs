@@ -27,7 +27,9 @@ const NONE: &str = "7fffffffffffffff";
 static MADE: AtomicU64 = AtomicU64::new(0);
 
 fn consumer(tenant: &str, name: &str) -> Consumer {
-    Consumer { tenant: tenant.to_owned(), name: name.to_owned(), max_deliveries: 1_000, ..Consumer::default() }
+    // Each client that goes leaves the only entry to the next one.
+    let backoff = vec![prost_types::Duration { seconds: 0, nanos: 1_000_000 }];
+    Consumer { tenant: tenant.to_owned(), name: name.to_owned(), max_deliveries: 1_000, backoff, ..Consumer::default() }
 }
 
 async fn create(channel: &Channel, token: Option<&str>, consumer: Consumer) -> Result<Vec<u8>, Status> {
