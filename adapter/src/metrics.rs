@@ -19,7 +19,7 @@ pub(crate) use self::{
     requests::{Active, Requests},
     streams::Counted,
 };
-use crate::{peer::Peer, spool::Amount};
+use crate::peer::Peer;
 
 /// Sets of attributes that an instrument finds without a search: more than there are methods, and than one adapter
 /// usually has routes, replicas or secrets in use.
@@ -165,11 +165,11 @@ impl Metrics {
         self.spool_drained.add(1, &[]);
     }
 
-    /// So much is in the spool, and its oldest event is so old.
-    pub(crate) fn spool_holds(&self, amount: Amount, age: Duration) {
-        self.spool_depth.record(amount.records as u64, &[]);
-        self.spool_aside.record(amount.aside as u64, &[]);
-        self.spool_bytes.record(amount.bytes, &[]);
+    /// So many events are in the spool, so many of them aside, in so many bytes, and the oldest is so old.
+    pub(crate) fn spool_holds(&self, events: usize, aside: usize, bytes: u64, age: Duration) {
+        self.spool_depth.record(events as u64, &[]);
+        self.spool_aside.record(aside as u64, &[]);
+        self.spool_bytes.record(bytes, &[]);
         self.spool_oldest_age.record(age.as_secs_f64(), &[]);
     }
 

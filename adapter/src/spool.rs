@@ -58,7 +58,7 @@ pub use self::{
     open::SpoolError,
 };
 
-/// Records at once: what is known of each costs some 30 bytes of memory.
+/// Records at once: what is known of each costs some 50 bytes of memory.
 const RECORDS_MOST: usize = 1_000_000;
 /// Segments whose files stay open for the next who reads in them: a process may open only so many.
 const FILES_MOST: usize = 64;

@@ -1,9 +1,9 @@
 //! What waits in the spool, whose turn it is, and when a segment has done its service. Pure.
 //!
 //! A record is *waiting*, *out* (on its way to the service), or *aside*, where the service will not take it: that is
-//! not a matter of time, so its age does not count. Tenants take turns, and of one tenant the oldest comes first, so
-//! that an outage's backlog of one does not hold up another's. What may itself be why it was tried in vain stands in a
-//! second line of its tenant's, which takes turns with the first: however many there are, the others go on.
+//! not a matter of time, so its age does not count. Tenants take turns, and of one tenant what was written first goes
+//! first, so that an outage's backlog of one does not hold up another's. What may itself be why it was tried in vain
+//! stands in a second line of its tenant's, which takes turns with the first: however many there are, the others go on.
 
 use std::{
     cmp::Ordering,
@@ -26,7 +26,9 @@ pub(crate) struct Entry {
     pub(super) time: i64,
 }
 
-/// Since when a record waits, and where it stands.
+/// Where a record stands, segment and offset: in the order in which they were written, whatever a clock did meanwhile.
+type Place = (u64, u32);
+/// Since when one waits, and where it stands.
 type Age = (i64, u64, u32);
 
 /// The records that are not settled.
@@ -37,11 +39,11 @@ pub(super) struct Backlog {
     /// Whose turn comes when: each tenant that waits, once.
     turns: VecDeque<Arc<str>>,
     /// By segment and offset.
-    out: BTreeMap<(u64, u32), (Arc<str>, Entry)>,
+    out: BTreeMap<Place, (Arc<str>, Entry)>,
     /// The same.
-    aside: BTreeMap<(u64, u32), (Arc<str>, Entry)>,
-    /// Of what stands in second lines, which are in no order of time, and was never aside.
-    behind_ages: BTreeSet<Age>,
+    aside: BTreeMap<Place, (Arc<str>, Entry)>,
+    /// Of what stands in second lines, which are in no order, and was never aside: since when it waits.
+    behind: BTreeMap<Place, i64>,
     /// Of all that was aside once: it is tried again, and is no news.
     aside_ages: BTreeSet<Age>,
     segments: BTreeMap<u64, Segment>,
@@ -53,7 +55,7 @@ pub(super) struct Backlog {
 /// What waits of one tenant.
 #[derive(Debug, Default)]
 struct Lines {
-    /// Oldest first, whatever the clock does meanwhile.
+    /// In the order in which they were written.
     first: BTreeSet<Entry>,
     /// What was tried in vain and may itself be why, in the order in which it was.
     behind: VecDeque<Entry>,
@@ -86,10 +88,10 @@ pub(crate) struct Amount {
     pub(crate) aside: usize,
     /// Of all segments, those of settled records included for as long as their file is there.
     pub(crate) bytes: u64,
-    /// When the oldest of them was received, but for those that were aside once, in microseconds since
+    /// When the first of them that was written was received, but for those that were aside once, in microseconds since
     /// 1970-01-01T00:00:00Z.
     pub(crate) oldest: Option<i64>,
-    /// The same of those that were.
+    /// When the oldest of those that were was received.
     pub(crate) oldest_aside: Option<i64>,
 }
 
@@ -129,7 +131,7 @@ impl Backlog {
         } else {
             self.turns.push_back(Arc::clone(&tenant));
         }
-        self.behind_ages.remove(&entry.age());
+        self.behind.remove(&entry.place());
         self.out.insert(entry.place(), (Arc::clone(&tenant), entry));
         Some((tenant, entry))
     }
@@ -149,7 +151,7 @@ impl Backlog {
         let record = self.out.remove(&entry.place()).or_else(|| self.remove_aside(entry));
         if let Some((tenant, entry)) = record {
             if !self.aside_ages.contains(&entry.age()) {
-                self.behind_ages.insert(entry.age());
+                self.behind.insert(entry.place(), entry.time);
             }
             self.wait(&tenant, entry, |lines, entry| lines.behind.push_back(entry));
         }
@@ -244,12 +246,14 @@ impl Backlog {
 
     /// How much there is.
     pub(super) fn amount(&self) -> Amount {
-        let fronts = self.waiting.values().filter_map(|lines| lines.first.first().map(|entry| entry.time));
-        let out = self.out.values().filter(|(_, entry)| !self.aside_ages.contains(&entry.age()));
-        let out = out.map(|(_, entry)| entry.time);
-        let least = |ages: &BTreeSet<Age>| ages.first().map(|(time, ..)| *time);
-        let oldest = fronts.chain(out).chain(least(&self.behind_ages)).min();
-        let oldest_aside = least(&self.aside_ages);
+        let fronts = self.waiting.values().filter_map(|lines| lines.first.first());
+        let mut out = self.out.values().map(|(_, entry)| entry);
+        let out = out.find(|entry| !self.aside_ages.contains(&entry.age()));
+        let known = fronts.chain(out).map(|entry| (entry.place(), entry.time));
+        // By place: a clock that was wrong for a while must not have all that it stamped be old.
+        let oldest = known.chain(self.behind.first_key_value().map(|(place, time)| (*place, *time))).min();
+        let oldest = oldest.map(|(_, time)| time);
+        let oldest_aside = self.aside_ages.first().map(|(time, ..)| *time);
         let (records, bytes) = self.size();
         Amount { records, aside: self.aside.len(), bytes, oldest, oldest_aside }
     }
@@ -306,10 +310,10 @@ impl Lines {
     }
 }
 
-/// By age.
+/// By place.
 impl Ord for Entry {
     fn cmp(&self, other: &Self) -> Ordering {
-        (self.age(), self.length).cmp(&(other.age(), other.length))
+        (self.place(), self.time, self.length).cmp(&(other.place(), other.time, other.length))
     }
 }
 
@@ -320,7 +324,7 @@ impl PartialOrd for Entry {
 }
 
 impl Entry {
-    pub(super) fn place(&self) -> (u64, u32) {
+    pub(super) fn place(&self) -> Place {
         (self.segment, self.offset)
     }
 

@@ -113,7 +113,7 @@ impl Drain {
 
     fn look(&self, now: i64) {
         let (amount, age) = self.spool.look(now);
-        self.metrics.spool_holds(amount, age);
+        self.metrics.spool_holds(amount.records, amount.aside, amount.bytes, age);
     }
 
     /// What was aside for long enough waits again.

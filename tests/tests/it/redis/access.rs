@@ -53,6 +53,13 @@ async fn is_away(system: &System, redis: &RedisServer, reason: &str) {
     assert!(complaints.len() == 1 && complaints[0].contains(reason), "{reason}: {complaints:#?}");
 }
 
+/// The user `calbridge`, with these rights and no others.
+fn give_user(redis: &RedisServer, rights: &[&str]) {
+    let mut command = redis::cmd("ACL");
+    command.arg("SETUSER").arg("calbridge").arg("reset").arg("on").arg(format!(">{PASSWORD}")).arg(rights);
+    command.exec(&mut redis.connection()).unwrap();
+}
+
 #[tokio::test]
 async fn a_password_lets_in_and_is_never_said() {
     let collector = Collector::start();
@@ -86,11 +93,7 @@ async fn an_absent_password_is_an_outage_of_one_line() {
 async fn a_database_that_is_not_there_or_not_allowed_is_an_outage_of_one_line() {
     let collector = Collector::start();
     let redis = RedisServer::start();
-    let user = |rights: &[&str]| {
-        let mut command = redis::cmd("ACL");
-        command.arg("SETUSER").arg("calbridge").arg("reset").arg("on").arg(format!(">{PASSWORD}")).arg(rights);
-        command.exec(&mut redis.connection()).unwrap();
-    };
+    let user = |rights: &[&str]| give_user(&redis, rights);
     user(&RIGHTS);
     let reason = "it has no such database as --redis-url names, or the user there lacks the right to SELECT it";
     let others = format!("redis://calbridge:{PASSWORD}@127.0.0.1:{}/1", redis.port());
@@ -109,11 +112,7 @@ async fn a_database_that_is_not_there_or_not_allowed_is_an_outage_of_one_line() 
 async fn a_user_needs_two_commands_and_its_keys() {
     let collector = Collector::start();
     let redis = RedisServer::start();
-    let user = |rights: &[&str]| {
-        let mut command = redis::cmd("ACL");
-        command.arg("SETUSER").arg("calbridge").arg("reset").arg("on").arg(format!(">{PASSWORD}")).arg(rights);
-        command.exec(&mut redis.connection()).unwrap();
-    };
+    let user = |rights: &[&str]| give_user(&redis, rights);
     let url = format!("redis://calbridge:{PASSWORD}@127.0.0.1:{}", redis.port());
     // Each right that is left out is one too few.
     for left_out in ["~calbridge:*", "+mget", "+set"] {
