@@ -101,8 +101,8 @@ async fn come_back(system: &mut System, dark: Dark, is_away: bool) {
     }
     if dark != Dark::Service {
         let said = said(&system.adapter);
-        // Of a batch that was being written the end may be there and the beginning not, head or body, which is kept to be
-        // looked at.
+        // Of a batch that was being written the end may be there and the beginning not, head or body, which is kept to
+        // be looked at.
         assert!(!said.contains("left alone"), "a power cut makes no strange files: {said}");
         system.restart_adapter();
     }
