@@ -42,7 +42,7 @@ pub struct Fact {
 ///
 /// One event adds at most 1,000 people a list, 256 metadata keys and 256 answers. A description or an answer longer
 /// than 256 KiB is cut, a nested answer longer than that left out; any other text is cut at 16 KiB, a detail of a
-/// person at 256 bytes. The raw body has all of it.
+/// person at 256 bytes and an address at 320. The raw body has all of it.
 #[must_use]
 pub fn facts(event: &BookingEvent, body_sha256: &[u8; 32]) -> Vec<Fact> {
     let Some(Statement { uid, trigger, said }) = Statement::of(event) else { return Vec::new() };

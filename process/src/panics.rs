@@ -1,4 +1,4 @@
-//! What is said of a panic: one line on stderr and one in the log, which is exported, so that whoever is woken by a
+//! What is said of a panic: a line on stderr and one in the log, which is exported, so that whoever is woken by a
 //! program that ended finds why where everything else is.
 //!
 //! Invariant: nothing that was made at run time is repeated. A message that was put together (of a text that was cut
@@ -23,7 +23,8 @@ pub(crate) fn tell(program: &'static str) {
         let backtrace =
             if backtrace.status() == BacktraceStatus::Captured { backtrace.to_string() } else { String::new() };
         // The filter of the log, or its very writer, may be what is broken: stderr comes first.
-        let _ = writeln!(io::stderr(), "{program}: panicked at {place}: {message}\n{backtrace}");
+        let _ = writeln!(io::stderr(), "{program}: panicked at {place}: {message}");
+        let _ = io::stderr().write_all(backtrace.as_bytes());
         tracing::error!(place, message, backtrace, "a task has panicked");
     }));
 }

@@ -149,15 +149,21 @@ async fn what_is_settled_or_too_old_goes() {
     keeping.stop().await;
 }
 
-#[tokio::test]
-async fn a_torn_or_foreign_file_costs_what_was_torn() {
-    let folder = TempDir::new().unwrap();
-    let settings = settings(folder.path());
+/// A quarantine that nobody keeps any more, with two webhooks in one file.
+async fn with_two(folder: &Path) -> QuarantineSettings {
+    let settings = settings(folder);
     let (quarantine, keeping) = open(&settings);
     for body in ["one", "two"] {
         offer(&quarantine, "acme", "right", body);
     }
     keeping.stop().await;
+    settings
+}
+
+#[tokio::test]
+async fn a_torn_or_foreign_file_costs_what_was_torn() {
+    let folder = TempDir::new().unwrap();
+    let settings = with_two(folder.path()).await;
     let path = segment::path(&settings.directory, segment::numbers(&settings.directory).unwrap()[0]);
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(file.metadata().unwrap().len() - 1).unwrap();
@@ -180,12 +186,7 @@ async fn a_torn_or_foreign_file_costs_what_was_torn() {
 #[tokio::test]
 async fn what_can_not_be_read_does_not_hide_the_others() {
     let folder = TempDir::new().unwrap();
-    let settings = settings(folder.path());
-    let (quarantine, keeping) = open(&settings);
-    for body in ["one", "two"] {
-        offer(&quarantine, "acme", "right", body);
-    }
-    keeping.stop().await;
+    let settings = with_two(folder.path()).await;
     // As a bad sector has it: it opens, and can't be read.
     fs::create_dir(segment::path(&settings.directory, 7)).unwrap();
     let summary = inspect_quarantine(&settings.directory).unwrap();

@@ -43,7 +43,7 @@ pub(super) struct Backlog {
     /// The same.
     aside: BTreeMap<Place, (Arc<str>, Entry)>,
     /// Of what stands in second lines, which are in no order, and was never aside: since when it waits.
-    behind: BTreeMap<Place, i64>,
+    behind_times: BTreeMap<Place, i64>,
     /// Of all that was aside once: it is tried again, and is no news.
     aside_ages: BTreeSet<Age>,
     segments: BTreeMap<u64, Segment>,
@@ -76,7 +76,7 @@ struct Segment {
     /// Something stands in it that this release can't read: it is kept.
     kept: bool,
     /// Something in it can't be copied.
-    left: bool,
+    skipped: bool,
 }
 
 /// How much there is.
@@ -131,7 +131,7 @@ impl Backlog {
         } else {
             self.turns.push_back(Arc::clone(&tenant));
         }
-        self.behind.remove(&entry.place());
+        self.behind_times.remove(&entry.place());
         self.out.insert(entry.place(), (Arc::clone(&tenant), entry));
         Some((tenant, entry))
     }
@@ -151,7 +151,7 @@ impl Backlog {
         let record = self.out.remove(&entry.place()).or_else(|| self.remove_aside(entry));
         if let Some((tenant, entry)) = record {
             if !self.aside_ages.contains(&entry.age()) {
-                self.behind.insert(entry.place(), entry.time);
+                self.behind_times.insert(entry.place(), entry.time);
             }
             self.wait(&tenant, entry, |lines, entry| lines.behind.push_back(entry));
         }
@@ -176,7 +176,7 @@ impl Backlog {
         let stuck = self.segments.iter().find(|(number, segment)| segment.is_stuck() && is_over(**number, segment));
         let Some((number, _)) = stuck else {
             // All others have had their turn.
-            self.segments.values_mut().for_each(|segment| segment.left = false);
+            self.segments.values_mut().for_each(|segment| segment.skipped = false);
             return Vec::new();
         };
         let mut records = Vec::new();
@@ -220,8 +220,8 @@ impl Backlog {
     }
 
     /// A record that is aside can't be copied: nothing more of its segment is until the others have had their turn.
-    pub(super) fn leave(&mut self, number: u64) {
-        self.segments.entry(number).or_default().left = true;
+    pub(super) fn skip(&mut self, number: u64) {
+        self.segments.entry(number).or_default().skipped = true;
     }
 
     /// Nothing that is needed stands in it, and nothing that can't be read.
@@ -251,7 +251,7 @@ impl Backlog {
         let out = out.find(|entry| !self.aside_ages.contains(&entry.age()));
         let known = fronts.chain(out).map(|entry| (entry.place(), entry.time));
         // By place: a clock that was wrong for a while must not have all that it stamped be old.
-        let oldest = known.chain(self.behind.first_key_value().map(|(place, time)| (*place, *time))).min();
+        let oldest = known.chain(self.behind_times.first_key_value().map(|(place, time)| (*place, *time))).min();
         let oldest = oldest.map(|(_, time)| time);
         let oldest_aside = self.aside_ages.first().map(|(time, ..)| *time);
         let (records, bytes) = self.size();
@@ -287,7 +287,7 @@ impl Segment {
     /// It is large, and all that is needed of it is aside and less than half of it: a copy is worth it.
     fn is_stuck(&self) -> bool {
         let is_aside = self.aside > 0 && self.aside == self.records;
-        is_aside && !self.kept && !self.left && self.bytes >= RECLAIM_BYTES && self.aside_bytes <= self.bytes / 2
+        is_aside && !self.kept && !self.skipped && self.bytes >= RECLAIM_BYTES && self.aside_bytes <= self.bytes / 2
     }
 }
 

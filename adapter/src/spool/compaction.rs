@@ -46,7 +46,7 @@ impl Spool {
             let Ok(Some((Some(kind), event))) = record else {
                 // What is damaged the drain will meet, and say so. What can't be read may be there later.
                 compacted.has_failed |= record.is_err();
-                shared.lock().leave(from.segment);
+                shared.lock().skip(from.segment);
                 continue;
             };
             let (answer, answered) = oneshot::channel();

@@ -153,7 +153,7 @@ fn what_is_aside_alone_in_a_large_segment_is_moved() {
     assert_eq!((backlog.amount().records, backlog.amount().aside), (8, 8));
     backlog.segment(4, SEGMENT_BYTES, false);
     assert_eq!(stuck(&mut backlog, 1, 1), [(4, 0)], "it is full, and nothing is added to it");
-    backlog.leave(4);
+    backlog.skip(4);
     assert!(backlog.stuck(9, u64::MAX).is_empty(), "it was tried");
     assert_eq!(stuck(&mut backlog, 1, 1), [(4, 0)], "and is again when all others were");
 }
