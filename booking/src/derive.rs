@@ -19,10 +19,13 @@ use crate::{
     time::timestamp,
 };
 
-/// Bytes of metadata, and of answers, that a booking shows: with its people and texts it is then less than the 4 MiB
-/// that a client of gRPC takes unless told otherwise, and nobody who books can stop a reader of the log.
+/// Bytes of metadata, answers, attendees and hosts that a booking shows: with its texts it is then less than the 4 MiB
+/// that a client of gRPC takes unless told otherwise, and nobody who books can stop a reader of the log. A thousand
+/// attendees of the longest details fit.
 const MAX_METADATA_SHOWN: usize = 512 * 1024;
 const MAX_ANSWERS_SHOWN: usize = 1024 * 1024;
+const MAX_ATTENDEES_SHOWN: usize = 1664 * 1024;
+const MAX_HOSTS_SHOWN: usize = 256 * 1024;
 
 /// A booking as its row has it, with the rule that decided its status.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +69,7 @@ pub fn derive(uid: &str, row: &Row, horizon: Horizon) -> Option<Derived> {
         end_time: end.map(timestamp),
         location: text(row, Field::Location),
         organizer,
-        attendees: invited.attendees,
+        attendees: shown(invited.attendees, MAX_ATTENDEES_SHOWN),
         ical_uid: text(row, Field::IcalUid),
         rescheduled_from_uid: uid_of(predecessor.as_ref()),
         rescheduled_from_evidence: evidence_of(predecessor.as_ref()).into(),
@@ -78,7 +81,7 @@ pub fn derive(uid: &str, row: &Row, horizon: Horizon) -> Option<Derived> {
         rescheduled_by: text(row, Field::RescheduledBy),
         reschedule_reason: reschedule_reason(&responses),
         description: text(row, Field::Description),
-        hosts,
+        hosts: shown(hosts, MAX_HOSTS_SHOWN),
         price_minor: number(row, Field::PriceMinor),
         currency: text(row, Field::Currency),
         payment_id: number(row, Field::PaymentId),
@@ -149,6 +152,13 @@ fn answers(row: &Row) -> (BTreeMap<String, String>, Struct) {
         }
     }
     (metadata, responses)
+}
+
+/// The people for whom there is room, without the first for whom there is none and all behind.
+fn shown<M: Message>(mut people: Vec<M>, mut room: usize) -> Vec<M> {
+    let fit = people.iter().take_while(|person| takes(&mut room, person.encoded_len())).count();
+    people.truncate(fit);
+    people
 }
 
 /// Whether there is room for so many bytes, which is then so much less.

@@ -5,21 +5,29 @@
 
 mod codec;
 
-use std::{cmp::Ordering, mem, sync::Arc};
+use std::{
+    cmp::Ordering,
+    mem::{self, discriminant},
+    sync::Arc,
+};
 
 pub use self::codec::DecodeError;
-use crate::register::{Entry, Evidence, Field, Key};
+use crate::register::{Entry, Evidence, Field, Key, Stamp};
 
-/// Metadata keys, and form fields, of a booking. The least keys stay: one that is not among the least of some events is
-/// not among the least of more, so what is dropped never would have come back.
+/// Metadata keys, and form fields, of a booking.
 pub(crate) const MAX_KEYS: usize = 256;
+/// What a booking has of seats, and of addresses that left or were marked: four times as many as Cal.com gives seats.
+const MAX_SEATS: usize = 4_096;
+/// Details of people: those of more than two thousand.
+const MAX_DETAILS: usize = 16_384;
+/// Bookings that replaced one: beside the newest, what is kept of others shows nowhere.
+const MAX_SUCCESSORS: usize = 256;
 
 /// The registers of one booking. Starts empty; facts are merged in, in any order and any number of times.
 ///
-/// A row has one register for each field and each kind of evidence, and one for each person, seat and successor that
-/// an event ever named: people come and go, and whoever came last may be first again. Of the metadata keys and form
-/// fields it has the least `MAX_KEYS`, whatever the order in which they were told, for whoever books may name as
-/// many as they like.
+/// A row has one register for each field and each kind of evidence, and one for each detail of a person, seat, answer
+/// and successor that an event ever named: people come and go, and whoever came last may be first again. Of what
+/// whoever books can have told without end it has so many, and the same ones whatever the order of telling.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// In the order of their keys, each key once. A row is read and written as a whole far more often than searched,
@@ -54,8 +62,7 @@ impl Row {
             // The stable sort finds two long runs in order and merges them: many new people cost no insertion each.
             registers.append(&mut unheard);
             registers.sort_by(|(one, _), (other, _)| one.cmp(other));
-            drop_greatest(registers, |key| matches!(key, Key::Metadata(_)));
-            drop_greatest(registers, |key| matches!(key, Key::Response(_)));
+            bound(registers);
         }
     }
 
@@ -139,16 +146,47 @@ impl Row {
     }
 }
 
-/// Leaves [`MAX_KEYS`] of the registers of one kind, which stand side by side.
-fn drop_greatest(registers: &mut Vec<(Key, Entry)>, is_of_kind: impl Fn(&Key) -> bool) {
+/// Leaves the least keys of each kind, and the newest successors. A key that is not among the least of some events is
+/// not among the least of more, nor a successor among the newest: what is dropped never would have come back.
+fn bound(registers: &mut Vec<(Key, Entry)>) {
     if registers.len() <= MAX_KEYS {
         return;
     }
-    let mut left = MAX_KEYS;
-    registers.retain(|(key, _)| {
-        let of_kind = is_of_kind(key);
-        let stays = !of_kind || left > 0;
-        left -= usize::from(of_kind && stays);
+    let newest = least_successor(registers);
+    let (mut kind, mut left) = (None, 0);
+    registers.retain(|(key, entry)| {
+        if let Key::Successor(uid) = key {
+            return newest.as_ref().is_none_or(|(stamp, least)| (entry.stamp, uid) >= (*stamp, least));
+        }
+        // Keys of one kind stand side by side.
+        if kind.replace(discriminant(key)) != Some(discriminant(key)) {
+            left = most(key);
+        }
+        let stays = left > 0;
+        left -= usize::from(stays);
         stays
     });
+}
+
+/// How many registers of a kind a row has.
+fn most(key: &Key) -> usize {
+    match key {
+        // There are only so many of them; of successors not the least keys stay.
+        Key::Evidence(_) | Key::Field(_) | Key::Successor(_) => usize::MAX,
+        Key::Metadata(_) | Key::Response(_) => MAX_KEYS,
+        Key::Person(..) => MAX_DETAILS,
+        Key::NoShow(..) | Key::SeatTaken(..) | Key::SeatLeft(_) => MAX_SEATS,
+    }
+}
+
+/// The oldest successor that stays, where some do not. The newest is the one that shows.
+fn least_successor(registers: &[(Key, Entry)]) -> Option<(Stamp, String)> {
+    let told = registers.iter().filter_map(|(key, entry)| match key {
+        Key::Successor(uid) => Some((entry.stamp, uid)),
+        _ => None,
+    });
+    let mut told: Vec<_> = told.collect();
+    let place = told.len().checked_sub(MAX_SUCCESSORS)?;
+    let (_, (stamp, uid), _) = told.select_nth_unstable(place);
+    Some((*stamp, (*uid).clone()))
 }

@@ -3,6 +3,7 @@
 //! ones.
 
 mod actions;
+mod bounds;
 mod cal_com;
 mod clock;
 mod codec;

@@ -4,17 +4,15 @@ use calbridge_proto::v1::{
     Attendee, Booking, BookingPayload, BookingStatus, MeetingPayload, Organizer, PaymentStatus, PersonPayload,
     ResponsePayload, TeamPayload,
     Trigger::{
-        AfterGuestsCalVideoNoShow, BookingCancelled, BookingCreated, BookingPaid, BookingReassigned, BookingRequested,
+        AfterGuestsCalVideoNoShow, BookingCreated, BookingPaid, BookingReassigned, BookingRequested,
         BookingRescheduled, MeetingStarted,
     },
 };
-use prost::Message as _;
 use prost_types::{ListValue, Struct, Value, value::Kind};
 
 use super::{
     histories::ends,
-    seen::seat,
-    world::{Told, World, answer, at, cal_video, cancel, moved, payload, person, tell, timer},
+    world::{World, answer, at, cal_video, moved, payload, person, tell, timer},
 };
 use crate::{Subject, subject};
 
@@ -257,73 +255,6 @@ fn a_long_text_is_cut_between_characters_and_a_long_nested_answer_left_out() {
     let answers = booking.responses.unwrap().fields;
     assert_eq!(answers["plain"], Value::from("é".repeat(128 * 1024)));
     assert!(!answers.contains_key("nested"));
-}
-
-#[test]
-fn one_event_adds_a_bounded_number_of_registers() {
-    let crowd = BookingPayload {
-        attendees: (0..5_000).map(|place| person(&format!("p{place}@a.example"))).collect(),
-        metadata: (0..5_000).map(|place| (format!("k{place:04}"), "v".to_owned())).collect(),
-        responses: (0..5_000).map(|place| (format!("q{place:04}"), answer("v"))).collect(),
-        ..payload("u1")
-    };
-    let booking = ends(&[tell(BookingCreated, 1, crowd)]).get("u1").booking;
-    assert_eq!(booking.attendees.len(), 1_000);
-    assert_eq!((booking.metadata.len(), booking.responses.unwrap().fields.len()), (256, 256));
-    assert!(booking.metadata.contains_key("k0000"));
-}
-
-#[test]
-fn what_many_events_add_is_bounded_whatever_their_order() {
-    let told = |hour: i64| {
-        let keys = (0..200).map(|place| format!("{}", 3 * place + hour));
-        let (metadata, responses) = keys.map(|key| ((key.clone(), "v".to_owned()), (key, answer("v")))).unzip();
-        tell(BookingCreated, hour, BookingPayload { metadata, responses, ..payload("u1") })
-    };
-    let world = ends(&[told(1), told(2), told(3)]);
-    let booking = world.get("u1").booking;
-    let mut least: Vec<String> = (1..=600).map(|key| key.to_string()).collect();
-    least.sort();
-    least.truncate(256);
-    assert_eq!(booking.metadata.keys().collect::<Vec<_>>(), least.iter().collect::<Vec<_>>());
-    assert_eq!(booking.responses.unwrap().fields.keys().collect::<Vec<_>>(), least.iter().collect::<Vec<_>>());
-}
-
-/// Whoever books may name as much as they like, on each seat anew: no reader of the log may be stopped by it.
-#[test]
-fn no_booking_is_larger_than_what_a_client_takes() {
-    let (long, name) = ("x".repeat(300 * 1024), "x".repeat(300));
-    let mut told: Vec<Told> = (0..4)
-        .map(|event| {
-            let crowd = (0..250).map(|place| PersonPayload {
-                name: name.clone(),
-                time_zone: name.clone(),
-                phone_number: name.clone(),
-                language: name.clone(),
-                seat_uid: name.clone(),
-                ..person(&format!("{event}{place}{name}"))
-            });
-            let booking = BookingPayload {
-                attendees: crowd.collect(),
-                title: long.clone(),
-                location: long.clone(),
-                description: long.clone(),
-                currency: long.clone(),
-                metadata: (0..256).map(|key| (format!("{event}{key}"), long[..20_000].to_owned())).collect(),
-                responses: (0..4).map(|key| (format!("{event}{key}"), answer(&long))).collect(),
-                ..seat("u1", "", "")
-            };
-            tell(BookingCreated, event, booking)
-        })
-        .collect();
-    told.push(tell(BookingCancelled, 9, BookingPayload { cancellation_reason: long, ..cancel("u1") }));
-    let mut booking = World::of(&told).get("u1").booking;
-    assert_eq!(booking.attendees.len(), 1_000, "nobody is left out");
-    let answers = booking.responses.as_ref().unwrap().fields.len();
-    assert_eq!((booking.metadata.len(), answers), (31, 4), "what fits is shown, and a short one behind it");
-    assert!(booking.encoded_len() < 7 * 512 * 1024, "{} bytes", booking.encoded_len());
-    booking.metadata.retain(|_, text| text.len() != 16 * 1024);
-    assert!(booking.metadata.is_empty(), "each is as long as may be");
 }
 
 #[test]
