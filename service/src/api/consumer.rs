@@ -33,6 +33,8 @@ use crate::{
 
 const NAME: &str = "must be 1 to 64 characters of a-z, 0-9, - and _";
 const DAY: Duration = Duration::from_hours(24);
+/// Consumers of a tenant: each reads the log by itself, holds it back, and is measured every few seconds.
+const CONSUMERS_MAX: usize = 256;
 /// Where the caller names none.
 const MAX_IN_FLIGHT: usize = 100;
 const ACK_WAIT: Duration = Duration::from_secs(30);
@@ -82,6 +84,14 @@ impl<S: Store> Api<S> {
         read(self.store.consumer(key)).await?.ok_or(ApiError::ConsumerNotFound { name })
     }
 
+    /// Whether the tenant may have one more.
+    async fn room_for(&self, key: &ConsumerKey) -> Result<(), ApiError> {
+        let kept = read(self.store.consumers(Some(key.0.to_string()), None, CONSUMERS_MAX)).await?;
+        // That one is there already is a better answer.
+        let full = kept.len() == CONSUMERS_MAX && kept.iter().all(|status| status.consumer.key != *key);
+        if full { Err(ApiError::ConsumersFull) } else { Ok(()) }
+    }
+
     async fn count(&self, key: ConsumerKey, command: ConsumerCommand) -> Result<i32, ApiError> {
         match self.command(key, command).await? {
             ConsumerOutcome::Counted(count) => Ok(i32::try_from(count).unwrap_or(i32::MAX)),
@@ -117,6 +127,7 @@ impl<S: Store> ConsumerService for Api<S> {
             return Err(ApiError::ScopeMissing { scopes: &[Scope::Consume], what: "this tenant" }.into());
         }
         let choices = choices(&asked)?;
+        self.room_for(&key).await?;
         let to = match (after_position.is_empty(), from_head) {
             (true, true) => To::Head(true),
             (true, false) => To::Beginning(true),

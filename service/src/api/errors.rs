@@ -55,6 +55,8 @@ pub(super) enum ApiError {
         /// What the caller asked for.
         name: String,
     },
+    /// The tenant has as many as it may.
+    ConsumersFull,
     /// Nothing goes out of it.
     ConsumerPaused,
     /// It was changed by somebody else.
@@ -103,7 +105,7 @@ impl ApiError {
             Self::EtagMismatch => Code::Aborted,
             Self::BodyPurged { .. } | Self::ConsumerPaused => Code::FailedPrecondition,
             Self::CursorExpired { .. } => Code::OutOfRange,
-            Self::Overloaded => Code::ResourceExhausted,
+            Self::Overloaded | Self::ConsumersFull => Code::ResourceExhausted,
             Self::StoreUnavailable | Self::NotThereYet | Self::ShuttingDown => Code::Unavailable,
             Self::OutOfTime => Code::DeadlineExceeded,
             Self::TokenMissing | Self::TokenInvalid => Code::Unauthenticated,
@@ -120,6 +122,7 @@ impl ApiError {
             Self::DeliveryNotFound { .. } => "DELIVERY_NOT_FOUND",
             Self::ConsumerNotFound { .. } => "CONSUMER_NOT_FOUND",
             Self::ConsumerExists { .. } => "CONSUMER_EXISTS",
+            Self::ConsumersFull => "CONSUMERS_FULL",
             Self::ConsumerPaused => "CONSUMER_PAUSED",
             Self::EtagMismatch => "ETAG_MISMATCH",
             Self::BodyPurged { .. } => "BODY_PURGED",
@@ -152,6 +155,7 @@ impl ApiError {
             Self::DeliveryNotFound { .. } => "no such delivery is kept",
             Self::ConsumerNotFound { .. } => "the tenant has no consumer of this name",
             Self::ConsumerExists { .. } => "the tenant has a consumer of this name",
+            Self::ConsumersFull => "the tenant has as many consumers as it may: delete one that nobody needs",
             Self::ConsumerPaused => "the consumer is paused: resume it first",
             Self::EtagMismatch => "the consumer was changed meanwhile: get it again and try with its etag",
             Self::BodyPurged { .. } => "the raw body of this delivery is past its retention and gone",
@@ -295,6 +299,7 @@ mod tests {
             (purged, Code::FailedPrecondition, "BODY_PURGED", false, None, Some(("calbridge.v1.Delivery", "d1"))),
             (consumer, Code::NotFound, "CONSUMER_NOT_FOUND", false, None, Some(("calbridge.v1.Consumer", "c1"))),
             (exists, Code::AlreadyExists, "CONSUMER_EXISTS", false, None, Some(("calbridge.v1.Consumer", "c1"))),
+            (ApiError::ConsumersFull, Code::ResourceExhausted, "CONSUMERS_FULL", false, None, None),
             (ApiError::ConsumerPaused, Code::FailedPrecondition, "CONSUMER_PAUSED", false, None, None),
             (ApiError::EtagMismatch, Code::Aborted, "ETAG_MISMATCH", false, None, None),
             (expired, Code::OutOfRange, "CURSOR_EXPIRED", false, None, None),

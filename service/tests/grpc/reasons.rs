@@ -121,6 +121,9 @@ async fn every_reason_is_told_in_one_way() {
     let mut consumers = ConsumerServiceClient::new(service.channel.clone());
     let made = consumers.create_consumer(create("c")).await.unwrap().into_inner().consumer.unwrap();
     consumers.create_consumer(create("paused")).await.unwrap();
+    for place in 2..256 {
+        consumers.create_consumer(create(&format!("c{place}"))).await.unwrap();
+    }
     let (tenant, name) = (TENANT.to_owned(), "paused".to_owned());
     consumers.pause_consumer(PauseConsumerRequest { tenant: tenant.clone(), name: name.clone() }).await.unwrap();
     let open = consume_request::Open { tenant: tenant.clone(), consumer: name, max_in_flight: 1 };
@@ -129,8 +132,8 @@ async fn every_reason_is_told_in_one_way() {
     let (mut bookings, mut listed, mut mismatched) = (service.bookings(), service.bookings(), service.bookings());
     let (mut unknown, mut expired) = (service.bookings(), service.bookings());
     let (mut deliveries, mut replayed) = (service.deliveries(), service.deliveries());
-    let (mut exists, mut gone, mut late, mut paused) =
-        (consumers.clone(), consumers.clone(), consumers.clone(), consumers.clone());
+    let (mut exists, mut gone, mut late, mut paused, mut full) =
+        (consumers.clone(), consumers.clone(), consumers.clone(), consumers.clone(), consumers.clone());
     let delivery =
         GetDeliveryRequest { tenant: tenant.clone(), delivery_id: NO_DELIVERY.to_owned(), ..Default::default() };
     let replay = ReplayDeliveryRequest { tenant: tenant.clone(), delivery_id: delivery_id.clone(), dry_run: false };
@@ -181,6 +184,7 @@ async fn every_reason_is_told_in_one_way() {
             Besides::Resource("calbridge.v1.Consumer", "c".to_owned()),
             exists.create_consumer(create("c")),
         ),
+        row("CONSUMERS_FULL", Code::ResourceExhausted, Besides::Nothing, full.create_consumer(create("one-more"))),
         row("ETAG_MISMATCH", Code::Aborted, Besides::Nothing, late.update_consumer(update)),
         row("CONSUMER_PAUSED", Code::FailedPrecondition, Besides::Nothing, paused.consume(tokio_stream::once(open))),
         row(
@@ -196,6 +200,7 @@ async fn every_reason_is_told_in_one_way() {
     let all = [
         "BODY_PURGED",
         "BOOKING_NOT_FOUND",
+        "CONSUMERS_FULL",
         "CONSUMER_EXISTS",
         "CONSUMER_NOT_FOUND",
         "CONSUMER_PAUSED",
