@@ -109,10 +109,11 @@ where
         })?
     };
     panics::tell(program.name());
-    let shutdown = CancellationToken::new();
+    let (shutdown, readiness) = (CancellationToken::new(), Readiness::new());
+    readiness.show(&telemetry::meter());
     let process = Process {
         shutdown: shutdown.clone(),
-        readiness: Readiness::new(),
+        readiness,
         metrics: telemetry.metrics_page(),
         export_target: telemetry.export_target(),
         environment: asked,

@@ -5,7 +5,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
 use tokio::sync::Notify;
+
+use crate::semconv;
 
 /// The readiness of a process: a cheap handle on one shared set of checks.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +64,21 @@ impl Readiness {
         }
     }
 
+    /// Shows each check among the metrics, whenever somebody collects them.
+    pub fn show(&self, meter: &Meter) {
+        let checks = Arc::clone(&self.checks);
+        // The instrument lives in the meter provider, which keeps the callback.
+        let _ = meter
+            .u64_observable_gauge(semconv::metric::READY)
+            .with_description("1 while the check holds, else 0; the process is ready while all of them hold")
+            .with_callback(move |gauge| {
+                for check in checks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                    gauge.observe(check.is_ready().into(), &[KeyValue::new(semconv::CHECK, check.name)]);
+                }
+            })
+            .build();
+    }
+
     /// The names of the checks that are not ready, in the order of their registration.
     #[must_use]
     pub fn waiting_for(&self) -> Vec<&'static str> {
@@ -89,7 +108,11 @@ impl Check {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry::metrics::MeterProvider as _;
+    use opentelemetry_sdk::metrics::SdkMeterProvider;
+
     use super::*;
+    use crate::{MetricsPage, metrics::scope};
 
     #[test]
     fn a_process_is_ready_when_every_check_is() {
@@ -105,6 +128,20 @@ mod tests {
         assert!(readiness.is_ready());
         store.not_ready();
         assert_eq!(readiness.waiting_for(), ["store"]);
+    }
+
+    #[test]
+    fn each_check_is_a_number() {
+        let page = MetricsPage::default();
+        let provider = SdkMeterProvider::builder().with_reader(page.reader().unwrap()).build();
+        let readiness = Readiness::new();
+        readiness.show(&provider.meter_with_scope(scope()));
+        let (spool, _store) = (readiness.check("spool"), readiness.check("store"));
+        let shows = |line: &str| assert!(page.render().lines().any(|found| found == line), "{}", page.render());
+        shows("calbridge_ready{calbridge_check=\"spool\"} 0");
+        spool.ready();
+        shows("calbridge_ready{calbridge_check=\"spool\"} 1");
+        shows("calbridge_ready{calbridge_check=\"store\"} 0");
     }
 
     #[test]

@@ -252,8 +252,11 @@ pub const LIMIT_SOURCE: &str = "source_rate";
 pub const LIMIT_TENANT: &str = "tenant_rate";
 /// `traces`, `metrics` or `logs`.
 pub const SIGNAL: &str = "calbridge.telemetry.signal";
+/// What a process waits for before it is ready: `spool`, `store`, `service`.
+pub const CHECK: &str = "calbridge.check";
 
-/// Metric names.
+/// Metric names. What each is called on `/metrics` follows from the first words of its comment, its kind and, where it
+/// has one, its unit (`_seconds`, `_bytes`; `_total` of a counter): by that a test judges alerts and dashboard.
 pub mod metric {
     /// Histogram, seconds.
     pub const HTTP_SERVER_REQUEST_DURATION: &str = "http.server.request.duration";
@@ -291,7 +294,7 @@ pub mod metric {
     pub const DEDUPE_HITS: &str = "calbridge.dedupe.hits";
     /// Counter: hits of Redis which the store denied.
     pub const DEDUPE_REDIS_DISAGREEMENTS: &str = "calbridge.dedupe.redis_disagreements";
-    /// Bookings that the clock completed, or took back, in rounds of its own.
+    /// Counter: bookings that the clock completed, or took back, in rounds of its own.
     pub const CLOCK_TRANSITIONS: &str = "calbridge.clock.transitions";
     /// Gauge by consumer, seconds: how long the first entry behind its cursor has been committed; 0: it has caught up.
     pub const CONSUMER_LAG: &str = "calbridge.consumer.lag";
@@ -339,6 +342,8 @@ pub mod metric {
     pub const QUARANTINE_DEPTH: &str = "calbridge.quarantine.depth";
     /// Gauge, bytes: of the quarantine's files.
     pub const QUARANTINE_BYTES: &str = "calbridge.quarantine.bytes";
+    /// Gauge by check: 1 while it holds, else 0. `/readyz` is 200 while all of them do.
+    pub const READY: &str = "calbridge.ready";
     /// Counter by signal: spans, log records and collections whose export failed.
     pub const TELEMETRY_LOST: &str = "calbridge.telemetry.lost";
 }

@@ -14,6 +14,7 @@ mod checker;
 mod corpus;
 mod crash;
 mod crash_points;
+mod deploy;
 mod examples;
 mod golden;
 mod hostile;
