@@ -28,20 +28,24 @@ pub(crate) fn invited(row: &Row) -> Invited {
     }
     let list = list(row, Field::Attendees);
     let listed: BTreeSet<&Email> = list.iter().collect();
-    let besides = marked(row, Role::Attendee).filter(|email| !listed.contains(email));
     // Of a seat that was never seen taken the leaving may be known.
+    let besides = marked(row, Role::Attendee)
+        .filter(|(email, mark)| !listed.contains(email) && stands(row, email, &mark.stamp))
+        .map(|(email, _)| email);
     let told = row.field(Field::Attendees);
     let stay = list.iter().filter(|email| told.is_some_and(|told| stands(row, email, &told.stamp)));
     let all: Vec<&Email> = stay.chain(besides).collect();
-    let attendees = guests(row, all).into_iter().map(|email| attendee(row, email, "")).collect();
+    let attendees = guests(row, list.first(), all).into_iter().map(|email| attendee(row, email, "")).collect();
     Invited { attendees, known: !list.is_empty(), no_seat_left: false }
 }
 
 /// Without members of the team, which Cal.com may list among the attendees: they are hosts, and whether they come says
-/// nothing of who was invited. A booking among members alone has them for its guests.
-fn guests<'r>(row: &'r Row, all: Vec<&'r Email>) -> Vec<&'r Email> {
+/// nothing of who was invited. The first of a list is whoever booked, a member too. A booking among members alone has
+/// them for its guests.
+fn guests<'r>(row: &'r Row, booker: Option<&Email>, all: Vec<&'r Email>) -> Vec<&'r Email> {
     let team: BTreeSet<&Email> = list(row, Field::Team).iter().collect();
-    let guests: Vec<_> = all.iter().copied().filter(|email| !team.contains(email)).collect();
+    let is_guest = |email: &Email| Some(email) == booker || !team.contains(email);
+    let guests: Vec<_> = all.iter().copied().filter(|email| is_guest(email)).collect();
     if guests.is_empty() { all } else { guests }
 }
 
@@ -53,7 +57,7 @@ pub(crate) fn hosts(row: &Row) -> (Option<Organizer>, Vec<Organizer>) {
         _ => None,
     };
     let mut known = BTreeSet::new();
-    let told = organizer.iter().chain(list(row, Field::Team)).chain(marked(row, Role::Host));
+    let told = organizer.iter().chain(list(row, Field::Team)).chain(marked(row, Role::Host).map(|(email, _)| email));
     let hosts: Vec<_> = told.filter(|email| known.insert(*email)).map(|email| host(row, email)).collect();
     (organizer.map(|email| host(row, &email)), hosts)
 }
@@ -89,9 +93,9 @@ fn stands(row: &Row, email: &Email, taken: &Stamp) -> bool {
 }
 
 /// Whom a no-show mark names, set or taken back.
-fn marked(row: &Row, role: Role) -> impl Iterator<Item = &Email> {
-    row.registers().filter_map(move |(key, _)| match key {
-        Key::NoShow(of, email) if *of == role => Some(email),
+fn marked(row: &Row, role: Role) -> impl Iterator<Item = (&Email, &Entry)> {
+    row.registers().filter_map(move |(key, entry)| match key {
+        Key::NoShow(of, email) if *of == role => Some((email, entry)),
         _ => None,
     })
 }

@@ -22,7 +22,7 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 use calbridge_process::Scope;
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 use tracing::error;
 
 pub(crate) use self::places::Places;
@@ -127,6 +127,17 @@ pub(crate) fn refusal(denied: Denied) -> Status {
 /// What a caller is told that has taken too little of what it was answered before.
 pub(crate) fn overloaded() -> Status {
     ApiError::Overloaded.into()
+}
+
+/// What a caller is told of whose request tonic could make nothing; nothing where the refusal is another's. tonic has no
+/// reason for it, and takes a code that means a cursor here.
+pub(crate) fn unread(refusal: &Status) -> Option<Status> {
+    match refusal.code() {
+        _ if !refusal.details().is_empty() => None,
+        Code::OutOfRange => Some(ApiError::RequestTooLarge.into()),
+        Code::Internal => Some(ApiError::RequestMalformed.into()),
+        _ => None,
+    }
 }
 
 /// What a caller is told whose call took longer than it, or this service, waits.

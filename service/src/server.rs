@@ -21,15 +21,15 @@ use calbridge_proto::{
 use calbridge_telemetry::{Readiness, rpc::rpc_layer};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Server};
+use tonic::{Status, body::Body, service::Routes, transport::Server};
 use tonic_reflection::server::Builder as Reflection;
-use tower::util::MapRequestLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 use tracing::{info, warn};
 
 use self::{answers::Answers, deadline::Deadline, health::Health, incoming::incoming};
 use crate::{
     Error, Settings,
-    api::{Api, METHODS, Replays},
+    api::{Api, METHODS, Replays, unread},
     auth::{Door, Guard},
     clock::Clock,
     completion::Completion,
@@ -92,6 +92,7 @@ pub(crate) async fn serve<S: Store, L: Listener>(
             .layer(Door)
             .layer(Answers::new())
             .layer(Deadline)
+            .layer(MapResponseLayer::new(with_reason))
             .add_routes(routes)
             .serve_with_incoming_shutdown(connections, stopping.clone().cancelled_owned())
     );
@@ -136,6 +137,12 @@ fn limits(server: Server) -> Server {
         .http2_max_header_list_size(HEADER_LIST_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+}
+
+/// The answer, with a reason where tonic refused by itself what it could not read.
+fn with_reason(response: http::Response<Body>) -> http::Response<Body> {
+    let refusal = Status::from_header_map(response.headers());
+    refusal.and_then(|refusal| unread(&refusal)).map_or(response, Status::into_http)
 }
 
 /// Everything that can be called.

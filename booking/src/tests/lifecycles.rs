@@ -90,6 +90,12 @@ fn members_of_the_team_are_hosts_though_they_are_listed() {
     assert_eq!(world.attendees("u1"), ["guest@a.example"]);
     assert_eq!(world.status("u1"), BookingStatus::NoShow, "whoever was invited did not come");
 
+    let by_one = BookingPayload { attendees: created.attendees.iter().rev().cloned().collect(), ..created.clone() };
+    let mark = |who: &[(&str, bool)]| tell(BookingNoShowUpdated, 11, marks("u1", who));
+    let world = ends(&[tell(BookingCreated, 1, by_one), mark(&[("guest@a.example", true)])]);
+    assert_eq!(world.attendees("u1"), ["b@a.example", "guest@a.example"], "the first of a list booked");
+    assert_eq!(world.status("u1"), BookingStatus::InProgress, "and may have come");
+
     let among_them = BookingPayload { attendees: vec![person("b@a.example")], ..created };
     let world = ends(&[tell(BookingCreated, 1, among_them)]);
     assert_eq!(world.attendees("u1"), ["b@a.example"], "a booking of the team with itself has its guests");

@@ -200,7 +200,7 @@ impl Set<'_> {
     }
 
     /// The newest list is known, and everybody in it and whoever a mark names besides was last marked as absent;
-    /// members of the team count only where there is nobody else.
+    /// members of the team count only where one of them booked or there is nobody else.
     fn nobody_came(&self) -> bool {
         let mut teams: Vec<(When, Vec<String>)> = Vec::new();
         let mut lists: Vec<(u8, When, Vec<String>)> = Vec::new();
@@ -249,7 +249,9 @@ impl Set<'_> {
         let absent = |email: &String| marks.get(email).and_then(BTreeSet::last).is_some_and(|(_, mark)| *mark);
         let team = teams.into_iter().max().map(|(_, team)| team).unwrap_or_default();
         let all: BTreeSet<&String> = list.iter().chain(marks.keys()).collect();
-        let guests: BTreeSet<&String> = all.iter().copied().filter(|email| !team.contains(email)).collect();
+        let booked = |email: &String| list.first() == Some(email);
+        let is_guest = |email: &&String| booked(email) || !team.contains(email);
+        let guests: BTreeSet<&String> = all.iter().copied().filter(is_guest).collect();
         if guests.is_empty() { all } else { guests }.into_iter().all(absent)
     }
 }

@@ -66,6 +66,14 @@ fn a_mark_is_left_with_the_seat() {
 }
 
 #[test]
+fn a_mark_shows_nobody_who_has_left_since() {
+    let marked = |hour| tell(BookingNoShowUpdated, hour, marks("u1", &[("a@a.example", true)]));
+    let left = tell(BookingCancelled, 13, leave("u1", "a@a.example"));
+    assert_eq!(ends(&[marked(12), left.clone()]).attendees("u1"), [""; 0]);
+    assert_eq!(ends(&[marked(14), left]).attendees("u1"), ["a@a.example"]);
+}
+
+#[test]
 fn all_seats_under_one_address_leave_together() {
     let world = ends(&[
         tell(BookingCreated, 1, seat("u1", "a@a.example", "s1")),

@@ -55,6 +55,10 @@ pub(super) enum ApiError {
         /// What the caller asked for.
         name: String,
     },
+    /// A message that tonic did not read.
+    RequestTooLarge,
+    /// A message that is none of this method.
+    RequestMalformed,
     /// The tenant has as many as it may.
     ConsumersFull,
     /// Nothing goes out of it.
@@ -97,7 +101,11 @@ pub(super) enum ApiError {
 impl ApiError {
     fn code(&self) -> Code {
         match self {
-            Self::InvalidField { .. } | Self::FilterSyntax { .. } | Self::PageTokenMismatch => Code::InvalidArgument,
+            Self::InvalidField { .. }
+            | Self::FilterSyntax { .. }
+            | Self::PageTokenMismatch
+            | Self::RequestTooLarge
+            | Self::RequestMalformed => Code::InvalidArgument,
             Self::BookingNotFound { .. } | Self::DeliveryNotFound { .. } | Self::ConsumerNotFound { .. } => {
                 Code::NotFound
             }
@@ -122,6 +130,8 @@ impl ApiError {
             Self::DeliveryNotFound { .. } => "DELIVERY_NOT_FOUND",
             Self::ConsumerNotFound { .. } => "CONSUMER_NOT_FOUND",
             Self::ConsumerExists { .. } => "CONSUMER_EXISTS",
+            Self::RequestTooLarge => "REQUEST_TOO_LARGE",
+            Self::RequestMalformed => "REQUEST_MALFORMED",
             Self::ConsumersFull => "CONSUMERS_FULL",
             Self::ConsumerPaused => "CONSUMER_PAUSED",
             Self::EtagMismatch => "ETAG_MISMATCH",
@@ -155,6 +165,8 @@ impl ApiError {
             Self::DeliveryNotFound { .. } => "no such delivery is kept",
             Self::ConsumerNotFound { .. } => "the tenant has no consumer of this name",
             Self::ConsumerExists { .. } => "the tenant has a consumer of this name",
+            Self::RequestTooLarge => "the request is larger than this method takes",
+            Self::RequestMalformed => "the request is no message of this method: which schema was it written by?",
             Self::ConsumersFull => "the tenant has as many consumers as it may: delete one that nobody needs",
             Self::ConsumerPaused => "the consumer is paused: resume it first",
             Self::EtagMismatch => "the consumer was changed meanwhile: get it again and try with its etag",
@@ -299,6 +311,8 @@ mod tests {
             (purged, Code::FailedPrecondition, "BODY_PURGED", false, None, Some(("calbridge.v1.Delivery", "d1"))),
             (consumer, Code::NotFound, "CONSUMER_NOT_FOUND", false, None, Some(("calbridge.v1.Consumer", "c1"))),
             (exists, Code::AlreadyExists, "CONSUMER_EXISTS", false, None, Some(("calbridge.v1.Consumer", "c1"))),
+            (ApiError::RequestTooLarge, Code::InvalidArgument, "REQUEST_TOO_LARGE", false, None, None),
+            (ApiError::RequestMalformed, Code::InvalidArgument, "REQUEST_MALFORMED", false, None, None),
             (ApiError::ConsumersFull, Code::ResourceExhausted, "CONSUMERS_FULL", false, None, None),
             (ApiError::ConsumerPaused, Code::FailedPrecondition, "CONSUMER_PAUSED", false, None, None),
             (ApiError::EtagMismatch, Code::Aborted, "ETAG_MISMATCH", false, None, None),

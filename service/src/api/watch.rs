@@ -52,6 +52,7 @@ impl<S: Store> Api<S> {
             "" => read(self.store.watermarks(whose)).await?.of_log(query.means_recorded()),
             _ => Position(0),
         };
+        let told = query.after;
         let watch = Watch {
             caller,
             store: Arc::clone(&self.store),
@@ -65,7 +66,8 @@ impl<S: Store> Api<S> {
             waiting: VecDeque::new(),
             due: request.from_head.then_some(newest),
             silent_since: Instant::now(),
-            heartbeat: None,
+            told,
+            was_heartbeat: false,
             stopping: self.stopping.clone(),
             _place: place,
         };
@@ -111,8 +113,9 @@ struct Watch<S> {
     due: Option<Position>,
     /// When the last message went out.
     silent_since: Instant,
-    /// The position of the last message, where that was a heartbeat.
-    heartbeat: Option<Position>,
+    /// The position of the last message, or where it began, and whether that was a heartbeat.
+    told: Position,
+    was_heartbeat: bool,
     stopping: CancellationToken,
     _place: Place,
 }
@@ -140,24 +143,34 @@ impl<S: Store> Watch<S> {
                 return Err(ApiError::ShuttingDown);
             }
             if let Some(at) = self.due.take() {
-                self.heartbeat = Some(at);
-                return Ok(Some(Entry::Heartbeat(Heartbeat { position: at.to_token() })));
+                return Ok(Some(self.heartbeat(at)));
             }
             if let Some((position, entry)) = self.waiting.pop_front() {
-                if self.end.is_some_and(|end| end < position) {
-                    return Ok(None);
+                if let Some(end) = self.end.filter(|end| *end < position) {
+                    self.waiting.clear();
+                    return Ok(self.last_word(end));
                 }
-                self.heartbeat = None;
+                (self.told, self.was_heartbeat) = (position, false);
                 return message(position, entry).await.map(Some);
+            }
+            if let Some(end) = self.end.filter(|end| *end <= self.query.after) {
+                return Ok(self.last_word(end));
             }
             if (self.unread || *self.head.borrow_and_update() > self.query.after) && self.read().await? {
                 continue;
             }
-            if self.end.is_some_and(|end| end <= self.query.after) {
-                return Ok(None);
-            }
             self.wait().await?;
         }
+    }
+
+    fn heartbeat(&mut self, at: Position) -> Entry {
+        (self.told, self.was_heartbeat) = (at, true);
+        Entry::Heartbeat(Heartbeat { position: at.to_token() })
+    }
+
+    /// How far it came, where nothing has said so: a cursor behind what a filter leaves out would grow old.
+    fn last_word(&mut self, end: Position) -> Option<Entry> {
+        (self.told < end).then(|| self.heartbeat(end))
     }
 
     /// Reads the next page; false where the log has not moved on. A page of which nothing is meant is told by a
@@ -184,7 +197,8 @@ impl<S: Store> Watch<S> {
     /// Until the log moves on, or a heartbeat is due: soon behind the newest entry, then now and then.
     async fn wait(&mut self) -> Result<(), ApiError> {
         self.sending = None;
-        let pause = if self.heartbeat == Some(self.query.after) { HEARTBEAT_INTERVAL } else { HEARTBEAT_PAUSE };
+        let pause =
+            if self.was_heartbeat && self.told == self.query.after { HEARTBEAT_INTERVAL } else { HEARTBEAT_PAUSE };
         tokio::select! {
             moved = self.head.changed() => moved.map_err(|_| ApiError::ShuttingDown),
             () = sleep_until(self.silent_since + pause) => {

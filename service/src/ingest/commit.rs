@@ -10,7 +10,11 @@ use calbridge_proto::v1;
 use tokio::sync::mpsc;
 use tracing::{Instrument, Span, error, warn};
 
-use super::{Answer, Receipt, Refused, Shared, gather::Round, trace};
+use super::{
+    Answer, Receipt, Refused, Shared,
+    gather::{Known, Round},
+    trace,
+};
 use crate::{
     settings::CAREFUL_ROUNDS,
     store::{Batch, Committed, DeliveryKey, Store, StoreError, Written},
@@ -22,6 +26,7 @@ pub(super) struct Concluding {
     written: Written,
     keys: Vec<DeliveryKey>,
     receipts: Vec<Receipt>,
+    known: Vec<Known>,
 }
 
 /// Commits rounds one after the other until the gathering half has ended.
@@ -30,7 +35,7 @@ pub(super) async fn run<S: Store>(
     mut rounds: mpsc::Receiver<Round>,
     to_conclude: mpsc::Sender<Concluding>,
 ) {
-    while let Some(Round { span, now, fresh, notes, turn }) = rounds.recv().await {
+    while let Some(Round { span, now, fresh, notes, known, turn }) = rounds.recv().await {
         let (deliveries, receipts): (Vec<_>, Vec<_>) =
             fresh.into_iter().map(|event| (event.delivery, event.receipt)).unzip();
         let keys: Vec<DeliveryKey> = deliveries.iter().map(|delivery| delivery.key.clone()).collect();
@@ -39,7 +44,7 @@ pub(super) async fn run<S: Store>(
         let written = shared.store.write(batch).instrument(span.clone()).await;
         // The next round need not wait for the disk, nor for this one's answers.
         drop(turn);
-        if to_conclude.send(Concluding { span, written, keys, receipts }).await.is_err() {
+        if to_conclude.send(Concluding { span, written, keys, receipts, known }).await.is_err() {
             return;
         }
     }
@@ -47,10 +52,13 @@ pub(super) async fn run<S: Store>(
 
 /// Answers rounds, in their order, as they reach stable storage.
 pub(super) async fn conclude<S>(shared: Arc<Shared<S>>, mut rounds: mpsc::Receiver<Concluding>) {
-    while let Some(Concluding { span, written, keys, receipts }) = rounds.recv().await {
+    while let Some(Concluding { span, written, keys, receipts, known }) = rounds.recv().await {
         match written.stored().await {
             Ok(committed) => answer(&shared, receipts, committed, keys, &span),
             Err(failure) => refuse(&shared, receipts, &failure, &span),
+        }
+        for known in known {
+            known.answer(&shared);
         }
     }
 }

@@ -17,7 +17,7 @@ use tracing::{Instrument, Span, warn};
 use super::{Answer, Receipt, Shared, Submission, event, trace};
 use crate::{
     settings::{CONFIRM_TIMEOUT, ROUND_BYTES, ROUND_EVENTS, ROUND_SMALL, ROUND_SPACING},
-    store::{DeliveryKey, DuplicateNote, FirstResult, Micros, Store, round::repeats},
+    store::{DUPLICATE_NOTES_MAX, DeliveryKey, DuplicateNote, FirstResult, Micros, Store, round::repeats},
 };
 
 /// A round on its way to the commit.
@@ -29,10 +29,19 @@ pub(super) struct Round {
     pub(super) now: Micros,
     /// What may be new.
     pub(super) fresh: Vec<Submission>,
-    /// What is not, answered already.
+    /// What is not.
     pub(super) notes: Vec<DuplicateNote>,
+    /// Those of them whose senders hear of it once it is noted.
+    pub(super) known: Vec<Known>,
     /// The turn to commit; given back when it is done.
     pub(super) turn: OwnedSemaphorePermit,
+}
+
+/// A confirmed duplicate that is not answered yet.
+#[derive(Debug)]
+pub(super) struct Known {
+    receipt: Receipt,
+    first: FirstResult,
 }
 
 /// A round that still grows.
@@ -40,6 +49,7 @@ struct Gathering {
     span: Span,
     fresh: Vec<Submission>,
     notes: Vec<DuplicateNote>,
+    known: Vec<Known>,
     /// How many events it took, and how many it may.
     events: usize,
     most: usize,
@@ -84,7 +94,8 @@ impl Gathering {
         let left = |left: usize| left.checked_sub(1);
         let careful = shared.careful.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok();
         let most = if careful { 1 } else { ROUND_EVENTS };
-        Self { span: trace::round_span(), fresh: Vec::new(), notes: Vec::new(), events: 0, most, bytes: 0 }
+        let (fresh, notes, known) = (Vec::new(), Vec::new(), Vec::new());
+        Self { span: trace::round_span(), fresh, notes, known, events: 0, most, bytes: 0 }
     }
 
     fn has_room(&self) -> bool {
@@ -119,7 +130,7 @@ impl Gathering {
 
     fn close(self, now: Micros, turn: OwnedSemaphorePermit) -> Round {
         trace::close_round(&self.span, self.events);
-        Round { span: self.span, now, fresh: self.fresh, notes: self.notes, turn }
+        Round { span: self.span, now, fresh: self.fresh, notes: self.notes, known: self.known, turn }
     }
 }
 
@@ -142,7 +153,8 @@ async fn next(queue: &mut mpsc::Receiver<Submission>, stopping: &CancellationTok
     queue.recv().await
 }
 
-/// Answers the confirmed duplicates among the events; the others go into the round.
+/// Parts the confirmed duplicates among the events from the others. Whoever sent one of which the timeline shall tell is
+/// answered with the round, so that a read behind the answer sees it; beyond those, as in a storm, at once.
 async fn recognise<S: Store>(shared: &Shared<S>, round: &mut Gathering, events: Vec<Submission>) {
     // In a storm many of them are copies of one: it is asked for once.
     let repeats = repeats(events.iter().map(|event| &event.delivery.key));
@@ -153,7 +165,13 @@ async fn recognise<S: Store>(shared: &Shared<S>, round: &mut Gathering, events: 
     for (mut event, first) in events.into_iter().zip(firsts) {
         if let Some(first) = first {
             round.notes.push(DuplicateNote::of(&event.delivery, first.clone()));
-            answer_duplicate(shared, event.receipt, first);
+            let is_told = first.copies < DUPLICATE_NOTES_MAX;
+            let known = Known { receipt: event.receipt, first };
+            if is_told {
+                round.known.push(known);
+            } else {
+                known.answer(shared);
+            }
         } else {
             event::read(&mut event.delivery);
             round.fresh.push(event);
@@ -201,18 +219,22 @@ async fn confirm<S: Store>(shared: &Shared<S>, keys: Vec<DeliveryKey>, hits: &[b
     hits.iter().map(|hit| if *hit { confirmed.next().flatten() } else { None }).collect()
 }
 
-fn answer_duplicate<S>(shared: &Shared<S>, receipt: Receipt, first: FirstResult) {
-    crash::at(Point::RoundKnown);
-    let layer = shared.hint.layer();
-    trace::told_by(&receipt.span, layer);
-    shared.metrics.duplicate(layer);
-    let answer = Answer {
-        outcome: v1::SubmitOutcome::Duplicate,
-        delivery_id: first.delivery_id,
-        position: first.position,
-        booking_uid: first.booking_uid,
-    };
-    receipt.answer(Ok(answer), &shared.metrics);
+impl Known {
+    /// It is kept, whatever becomes of its round.
+    pub(super) fn answer<S>(self, shared: &Shared<S>) {
+        let Self { receipt, first } = self;
+        crash::at(Point::RoundKnown);
+        let layer = shared.hint.layer();
+        trace::told_by(&receipt.span, layer);
+        shared.metrics.duplicate(layer);
+        let answer = Answer {
+            outcome: v1::SubmitOutcome::Duplicate,
+            delivery_id: first.delivery_id,
+            position: first.position,
+            booking_uid: first.booking_uid,
+        };
+        receipt.answer(Ok(answer), &shared.metrics);
+    }
 }
 
 #[cfg(test)]
@@ -225,7 +247,8 @@ mod tests {
     fn what_is_known_of_one_is_known_of_its_copies() {
         let first = |position| {
             let delivery_id = uuid::Uuid::from_u128(7);
-            Some(FirstResult { delivery_id, position: crate::store::Position(position), booking_uid: None })
+            let position = crate::store::Position(position);
+            Some(FirstResult { delivery_id, position, booking_uid: None, copies: 0 })
         };
         let repeats = [None, None, Some(0), None, Some(1), Some(0)];
         let of_each = spread(vec![first(3), None, first(9)], &repeats);

@@ -164,6 +164,8 @@ pub struct FirstResult {
     pub position: Position,
     /// The booking that it is about, if it names one.
     pub booking_uid: Option<String>,
+    /// How many copies of it had been counted before.
+    pub copies: i64,
 }
 
 /// What became of one delivery of a batch, in the batch's order.

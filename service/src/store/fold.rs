@@ -107,7 +107,7 @@ pub(crate) fn hear_clock(rows: &LoadedRows, occasion: &Occasion<'_>) -> Result<F
 
 /// What a first result says of a folded delivery.
 pub(crate) fn first_result(delivery: &NewDelivery, position: Position) -> FirstResult {
-    FirstResult { delivery_id: delivery.delivery_id, position, booking_uid: delivery.booking_uid.clone() }
+    FirstResult { delivery_id: delivery.delivery_id, position, booking_uid: delivery.booking_uid.clone(), copies: 0 }
 }
 
 /// A round under way.

@@ -10,7 +10,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use calbridge_e2e::wait;
-use calbridge_proto::v1::{BookingStatus, SubmitOutcome};
+use calbridge_proto::v1::{BookingStatus, SubmitEventRequest, SubmitOutcome};
 use calbridge_telemetry::testing::{Recording, attribute, record};
 use opentelemetry_sdk::metrics::{
     InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
@@ -64,7 +64,35 @@ async fn a_duplicate_is_recognised_before_the_commit() {
     assert_eq!((again.outcome(), again.delivery_id), (SubmitOutcome::Duplicate, first.delivery_id));
     assert_eq!(service.control.confirms.load(Ordering::Relaxed), 1, "the store had the last word");
     assert_eq!(deliveries().await, committed, "and nothing to insert");
-    wait::holds("the note is kept", async || service.timeline("u1").await.len() == 2).await;
+    assert_eq!(service.timeline("u1").await.len(), 2, "a read behind the answer sees it");
+}
+
+#[tokio::test]
+async fn a_copy_that_the_timeline_tells_is_answered_once_it_is_noted_and_one_beyond_at_once() {
+    let server = RedisServer::start();
+    let service = with(&server).await;
+    let known = server.keys().await.len();
+    service.submit(created("u1")).await.unwrap();
+    knows(&server, known + 1).await;
+    let noting = || service.control.batches.lock().unwrap().iter().filter(|(_, notes)| *notes > 0).count();
+    service.control.open.send_replace(false);
+    let mut ingest = service.ingest();
+    let copy = SubmitEventRequest { event: Some(created("u1")) };
+    let copy = tokio::spawn(async move { ingest.submit_event(copy).await });
+    wait::holds("it is being noted", async || noting() == 1).await;
+    service.booking("u1").await;
+    assert!(!copy.is_finished());
+    service.control.open.send_replace(true);
+    assert_eq!(copy.await.unwrap().unwrap().into_inner().outcome(), SubmitOutcome::Duplicate);
+
+    for copies in 2..=32 {
+        service.submit(created("u1")).await.unwrap();
+        assert_eq!(service.timeline("u1").await.len(), copies + 1);
+    }
+    service.control.open.send_replace(false);
+    assert_eq!(service.submit(created("u1")).await.unwrap().outcome(), SubmitOutcome::Duplicate);
+    service.control.open.send_replace(true);
+    assert_eq!(service.timeline("u1").await.len(), 33);
 }
 
 #[tokio::test]

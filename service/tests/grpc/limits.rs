@@ -16,7 +16,7 @@ use tonic_reflection::pb::{v1 as reflection, v1alpha as reflection_alpha};
 
 use crate::{
     events::created,
-    harness::{Failure, Harness, settings},
+    harness::{Failure, Harness, refusal, settings},
 };
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_message_beyond_the_bound_is_refused_and_the_service_goes_on() {
     let service = Harness::start().await;
     let huge = v1::BookingEvent { raw_body: vec![b'x'; 33 * 1024 * 1024].into(), ..created("u1") };
     let status = service.submit(huge).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange);
+    assert_eq!(refusal(&status), (Code::InvalidArgument, "REQUEST_TOO_LARGE".to_owned(), None));
     let large = v1::BookingEvent { raw_body: vec![b'x'; 5 * 1024 * 1024].into(), ..created("u1") };
     let status = service.ingest().submit_event(SubmitEventRequest { event: Some(large) }).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);

@@ -1,11 +1,12 @@
-//! Callers that no library of gRPC makes: one that waits longer than it says, and one that does not read.
+//! Callers that no library of gRPC makes: one that waits longer than it says, one that does not read, and one that speaks
+//! of something else.
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use calbridge_e2e::wait;
 use calbridge_process::{Principal, Scope};
-use calbridge_proto::v1::{GetBookingRequest, ListBookingsRequest, SubmitEventRequest, Trigger};
+use calbridge_proto::v1::{GetBookingRequest, ListBookingsRequest, SubmitEventRequest, SubmitEventsRequest, Trigger};
 use calbridge_service::Settings;
 use http_body_util::Full;
 use hyper::{
@@ -122,6 +123,18 @@ async fn who_does_not_read_is_not_answered_without_end() {
     })
     .await;
     assert_eq!(refusal(&caller.call("BookingService/GetBooking", bearer, &get).await), None);
+    caller.end().await;
+    service.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_of_another_method_is_refused_with_a_reason() {
+    let service = Harness::start().await;
+    let mut caller = Raw::connect(&service, 65_535).await;
+    // Its first field is a number where a text is asked for.
+    let other = SubmitEventsRequest { sequence: 7, event: None };
+    let answer = caller.call("BookingService/GetBooking", ("x-none", ""), &other).await;
+    assert_eq!(refusal(&answer), Some((Code::InvalidArgument, "REQUEST_MALFORMED".to_owned())));
     caller.end().await;
     service.stop().await.unwrap();
 }

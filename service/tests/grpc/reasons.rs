@@ -115,22 +115,29 @@ async fn purged() -> (Harness, String, [String; 2]) {
     (service, delivery_id, positions)
 }
 
+/// The first of as many consumers as a tenant may have; another one is "paused".
+async fn fill(service: &Harness) -> Consumer {
+    let mut consumers = ConsumerServiceClient::new(service.channel.clone());
+    let first = consumers.create_consumer(create("c")).await.unwrap().into_inner().consumer.unwrap();
+    let others = (2..256).map(|place| format!("c{place}"));
+    for name in others.chain(["paused".to_owned()]) {
+        consumers.create_consumer(create(&name)).await.unwrap();
+    }
+    first
+}
+
 #[tokio::test]
 async fn every_reason_is_told_in_one_way() {
     let (service, delivery_id, [first, last]) = purged().await;
     let mut consumers = ConsumerServiceClient::new(service.channel.clone());
-    let made = consumers.create_consumer(create("c")).await.unwrap().into_inner().consumer.unwrap();
-    consumers.create_consumer(create("paused")).await.unwrap();
-    for place in 2..256 {
-        consumers.create_consumer(create(&format!("c{place}"))).await.unwrap();
-    }
-    let (tenant, name) = (TENANT.to_owned(), "paused".to_owned());
+    let (made, tenant, name) = (fill(&service).await, TENANT.to_owned(), "paused".to_owned());
     consumers.pause_consumer(PauseConsumerRequest { tenant: tenant.clone(), name: name.clone() }).await.unwrap();
     let open = consume_request::Open { tenant: tenant.clone(), consumer: name, max_in_flight: 1 };
     let open = calbridge_proto::v1::ConsumeRequest { request: Some(consume_request::Request::Open(open)) };
 
     let (mut bookings, mut listed, mut mismatched) = (service.bookings(), service.bookings(), service.bookings());
-    let (mut unknown, mut expired) = (service.bookings(), service.bookings());
+    let (mut unknown, mut expired, mut large) = (service.bookings(), service.bookings(), service.bookings());
+    let beyond = "u".repeat(5 * 1024 * 1024);
     let (mut deliveries, mut replayed) = (service.deliveries(), service.deliveries());
     let (mut exists, mut gone, mut late, mut paused, mut full) =
         (consumers.clone(), consumers.clone(), consumers.clone(), consumers.clone(), consumers.clone());
@@ -184,6 +191,7 @@ async fn every_reason_is_told_in_one_way() {
             Besides::Resource("calbridge.v1.Consumer", "c".to_owned()),
             exists.create_consumer(create("c")),
         ),
+        row("REQUEST_TOO_LARGE", Code::InvalidArgument, Besides::Nothing, large.get_booking(booking(&beyond))),
         row("CONSUMERS_FULL", Code::ResourceExhausted, Besides::Nothing, full.create_consumer(create("one-more"))),
         row("ETAG_MISMATCH", Code::Aborted, Besides::Nothing, late.update_consumer(update)),
         row("CONSUMER_PAUSED", Code::FailedPrecondition, Besides::Nothing, paused.consume(tokio_stream::once(open))),
@@ -211,6 +219,7 @@ async fn every_reason_is_told_in_one_way() {
         "INVALID_FIELD",
         "OVERLOADED",
         "PAGE_TOKEN_MISMATCH",
+        "REQUEST_TOO_LARGE",
         "SCOPE_MISSING",
         "SHUTTING_DOWN",
         "STORE_UNAVAILABLE",

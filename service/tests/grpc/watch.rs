@@ -91,6 +91,21 @@ async fn it_ends_at_the_head_where_asked_to() {
 }
 
 #[tokio::test]
+async fn before_it_ends_it_says_how_far_it_came() {
+    let service = Harness::start().await;
+    service.submit(created("u1")).await.unwrap();
+    let head = service.booking("u1").await.position;
+    let filter = "kind = STATUS_CHANGED".to_owned();
+    let left_out = WatchTransitionsRequest { filter, stop_at_head: true, ..request() };
+    let mut stream = watch(&service, left_out.clone()).await.unwrap();
+    let Some(Entry::Heartbeat(end)) = next(&mut stream).await.unwrap() else { unreachable!("all is left out") };
+    assert_eq!((end.position.as_str(), next(&mut stream).await.unwrap()), (head.as_str(), None));
+    // Whoever goes on from there has nothing more to hear.
+    let mut again = watch(&service, WatchTransitionsRequest { after_position: head, ..left_out }).await.unwrap();
+    assert_eq!(next(&mut again).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn from_the_head_only_what_comes_is_told() {
     let service = Harness::start().await;
     service.submit(created("u1")).await.unwrap();

@@ -150,7 +150,8 @@ impl Kept {
     pub(super) fn first_result(&self, key: &DeliveryKey) -> Option<FirstResult> {
         let position = *self.keys.get(key)?;
         let delivery = self.deliveries.get(&position)?;
-        Some(FirstResult { delivery_id: delivery.id, position, booking_uid: delivery.booking_uid.clone() })
+        let (booking_uid, copies) = (delivery.booking_uid.clone(), delivery.shown.duplicate_count);
+        Some(FirstResult { delivery_id: delivery.id, position, booking_uid, copies })
     }
 
     /// The clock says of an end that it has passed, and the log that it did not, or the other way round.

@@ -35,7 +35,7 @@ use crate::store::{
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const LOCK_HEAD: &str = "SELECT position FROM head FOR UPDATE";
 /// By the place of the key in the question.
-const FIRST_RESULTS: &str = "SELECT k.n, d.delivery_id, d.position, d.booking_uid
+const FIRST_RESULTS: &str = "SELECT k.n, d.delivery_id, d.position, d.booking_uid, d.duplicate_count
     FROM UNNEST($1::text[], $2::bigint[], $3::bytea[]) WITH ORDINALITY AS k (tenant, key_time, identity, n)
     JOIN deliveries d ON d.tenant = k.tenant AND d.key_time = k.key_time AND d.identity = k.identity";
 const ROWS: &str = "SELECT k.n, b.state, b.clock_told
@@ -167,6 +167,7 @@ pub(super) async fn first_results(
             delivery_id: row.try_get(1)?,
             position: Position(row.try_get(2)?),
             booking_uid: row.try_get(3)?,
+            copies: row.try_get(4)?,
         };
         if let Some(place) = place(&row)?.and_then(|place| firsts.get_mut(place)) {
             *place = Some(first);

@@ -24,7 +24,7 @@ fn batch(deliveries: Vec<NewDelivery>) -> Batch {
 }
 
 fn first(position: i64) -> FirstResult {
-    FirstResult { delivery_id: Uuid::nil(), position: Position(position), booking_uid: None }
+    FirstResult { delivery_id: Uuid::nil(), position: Position(position), booking_uid: None, copies: 0 }
 }
 
 #[test]

@@ -30,13 +30,14 @@ pub(super) fn confirm(
 
 /// How the delivery with this key was first answered.
 pub(super) fn first_result(connection: &Connection, key: &DeliveryKey) -> Result<Option<FirstResult>, StoreError> {
-    const SELECT: &str = "SELECT delivery_id, position, booking_uid FROM deliveries
+    const SELECT: &str = "SELECT delivery_id, position, booking_uid, duplicate_count FROM deliveries
         WHERE tenant = ?1 AND key_time = ?2 AND identity = ?3";
     let read = |row: &Row<'_>| {
         Ok(FirstResult {
             delivery_id: Uuid::from_bytes(row.get(0)?),
             position: Position(row.get(1)?),
             booking_uid: row.get(2)?,
+            copies: row.get(3)?,
         })
     };
     let values = params![key.tenant, key.time, key.identity.as_bytes()];
