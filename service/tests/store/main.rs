@@ -22,6 +22,7 @@ mod pages;
 mod postgres;
 mod postgres_consume;
 mod postgres_copies;
+mod postgres_pages;
 mod postgres_settings;
 mod replay;
 mod retention;
@@ -156,6 +157,8 @@ macro_rules! laws {
             pages::{
                 pages_of_bookings_skip_nothing,
                 large_bookings_make_short_pages,
+                bookings_of_any_size_are_listed_once,
+                what_large_bookings_went_through_is_told_whole,
                 pages_of_a_timeline_skip_nothing,
                 pages_of_deliveries_skip_nothing,
             };

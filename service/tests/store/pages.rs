@@ -1,13 +1,16 @@
 //! Pages: put together they are the whole list, whatever their size and whichever way they run.
 
+use std::sync::Arc;
+
 use calbridge_proto::v1;
 use calbridge_service::store::{
-    BookingCursor, BookingOrder, BookingPage, BookingQuery, PAGE_BYTES_MAX, Position, Store,
+    BookingCursor, BookingOrder, BookingPage, BookingQuery, Condition, LogCondition, LogEntry, LogFilter, LogQuery,
+    PAGE_BYTES_MAX, Position, Store,
 };
 use prost::Message;
 use prost_types::Timestamp;
 
-use crate::support::*;
+use crate::{chance::Chance, support::*};
 
 const BOOKINGS: i64 = 25;
 
@@ -53,6 +56,82 @@ pub(crate) async fn large_bookings_make_short_pages(backend: &impl Backend) {
     assert_eq!(next, Some(BookingCursor { time, uid }));
     let second = store.bookings(query(next)).await.unwrap();
     assert_eq!((first.len() + second.bookings.len(), second.next), (50, None));
+}
+
+/// Letters that no store packs into few.
+pub(crate) fn noise(number: u64, letters: usize) -> String {
+    let mut chance = Chance::new(number + 1);
+    let letter = |_| char::from(b'!' + u8::try_from(chance.below(90)).unwrap());
+    (0..letters).map(letter).collect()
+}
+
+pub(crate) async fn bookings_of_any_size_are_listed_once(backend: &impl Backend) {
+    let store = backend.open().await;
+    // Of three one is large, and of two one is meant by the filter.
+    for n in 0..48_i64 {
+        let webhook = booking(v1::Trigger::BookingCreated, &format!("u{n:02}"), 1, |payload| {
+            payload.start_time = Some(Timestamp { seconds: (n % 5) * 60, nanos: 0 });
+            payload.event_type_id = Some(n % 2);
+            if n % 3 == 0 {
+                payload.description = noise(n.unsigned_abs(), 600_000);
+            }
+        });
+        let mut round = batch(&[webhook]);
+        round.now = NOW + n / 4;
+        store.commit(round).await.unwrap();
+    }
+    for order in [BookingOrder::StartTime, BookingOrder::UpdateTime] {
+        for (conditions, count) in [(Vec::new(), 48), (vec![Condition::EventTypeId(1)], 24)] {
+            let query = |limit, descending| BookingQuery { order, descending, limit, ..by_start(conditions.clone()) };
+            let all = whole_list(&store, query(1_000, false)).await;
+            assert_eq!(all.len(), count);
+            assert!(all.is_sorted_by(|a, b| key(order, a) < key(order, b)));
+            assert_eq!(whole_list(&store, query(7, false)).await, all, "{order:?}");
+            let mut backwards = whole_list(&store, query(1_000, true)).await;
+            backwards.reverse();
+            assert_eq!(backwards, all, "{order:?} descending");
+        }
+    }
+}
+
+pub(crate) async fn what_large_bookings_went_through_is_told_whole(backend: &impl Backend) {
+    const CHANGES: i64 = 24;
+    let store = backend.open().await;
+    for n in 0..CHANGES {
+        let large = booking(v1::Trigger::BookingRescheduled, "u1", n, |payload| {
+            payload.title = format!("told at {n}");
+            payload.description = noise(n.unsigned_abs(), 600_000);
+        });
+        commit(&store, &[large, created("u2", n)]).await;
+    }
+    let said = |entries: &[v1::TimelineEntry]| -> Vec<String> {
+        entries.iter().map(|entry| entry.transition.as_ref().unwrap().booking.as_ref().unwrap().title.clone()).collect()
+    };
+    let expected: Vec<_> = (0..CHANGES).map(|n| format!("told at {n}")).collect();
+    let (mut paged, mut after) = (Vec::new(), Position::default());
+    loop {
+        let page = store.timeline(TENANT, "u1", after, 1_000).await.unwrap();
+        let Some((last, _)) = page.last() else { break };
+        after = *last;
+        paged.extend(page.into_iter().map(|(_, entry)| entry));
+    }
+    assert_eq!(said(&paged), expected);
+
+    let filter = Arc::new(LogFilter(vec![LogCondition::Uid("u1".to_owned())]));
+    let mut query = LogQuery { tenant: TENANT.into(), after: Position::default(), filter, recorded: false };
+    let mut logged = Vec::new();
+    loop {
+        let page = store.log(query.clone()).await.unwrap();
+        logged.extend(page.entries.into_iter().map(|(_, entry)| match entry {
+            LogEntry::Transition(made) => made.booking.unwrap().title,
+            LogEntry::Recorded(_) => unreachable!("none was asked for"),
+        }));
+        if !page.more {
+            break;
+        }
+        query.after = page.through;
+    }
+    assert_eq!(logged, expected);
 }
 
 pub(crate) async fn pages_of_a_timeline_skip_nothing(backend: &impl Backend) {
