@@ -74,6 +74,7 @@ macro_rules! laws {
                 only_what_was_accepted_is_completed,
                 a_policy_that_goes_back_takes_its_word_back,
                 the_clock_goes_through_every_tenant_in_bounded_rounds,
+                what_the_clock_leaves_aside_stands_in_nobodys_way,
                 lists_agree_with_what_the_clock_has_said,
                 every_order_ends_alike_at_one_now,
             };

@@ -360,7 +360,7 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date() {
         assert_eq!(store.bookings(query).await.unwrap().bookings, before.clone().into_iter().collect::<Vec<_>>());
     }
     let clock = Arc::new(ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() });
-    let due = store.clock_due(NOW, clock).await.unwrap();
+    let due = store.clock_due(NOW, clock, Arc::default()).await.unwrap();
     assert_eq!(due.iter().map(|(_, uid)| uid.as_str()).collect::<Vec<_>>(), ["u1", "u3"], "u2 was replaced");
     assert_eq!(timeline(&store, "u1").await[0].source(), TransitionSource::Webhook);
     assert_eq!(timeline(&store, "nowhere").await.len(), 1, "mentioned, and no booking");

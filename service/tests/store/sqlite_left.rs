@@ -12,8 +12,8 @@ use std::{
 use calbridge_process::Database;
 use calbridge_proto::v1::{BookingStatus, SubmitOutcome::*};
 use calbridge_service::store::{
-    Batch, BookingOrder, BookingQuery, ClockPolicies, Comparison, Condition, ConsumerCommand, ConsumerOutcome,
-    Position, Store, StoreError, maintain,
+    Batch, BookingOrder, BookingQuery, CLOCK_BOOKINGS_MAX, ClockPolicies, Comparison, Condition, ConsumerCommand,
+    ConsumerOutcome, Position, Store, StoreError, maintain,
     sqlite::{OpenError, SqliteStore},
 };
 use rusqlite::{Connection, OpenFlags};
@@ -201,10 +201,10 @@ fn uid(n: i64) -> String {
 }
 
 /// A closed store of so many bookings, and the pages that they are on.
-async fn filled() -> (Sqlite, Vec<usize>) {
+async fn filled(bookings: i64) -> (Sqlite, Vec<usize>) {
     let backend = Sqlite::unsynced();
     let store = backend.open().await;
-    commit(&store, &(1..=BOOKINGS).map(|n| created(&uid(n), n)).collect::<Vec<_>>()).await;
+    commit(&store, &(1..=bookings).map(|n| created(&uid(n), n)).collect::<Vec<_>>()).await;
     drop(store);
     let pages = leaves(&backend.path());
     assert!(pages.len() > 4, "{pages:?}");
@@ -218,7 +218,7 @@ async fn is_refused(store: &impl Store, uid: &str, at: i64) -> bool {
 #[tokio::test]
 async fn a_page_that_is_damaged_costs_its_own_bookings_and_no_others() {
     for is_running in [false, true] {
-        let (backend, pages) = filled().await;
+        let (backend, pages) = filled(BOOKINGS).await;
         let all = numbers(&backend.path());
         let running = if is_running { Some(backend.open().await) } else { None };
         let mut lost = damage(&backend.path(), pages[1]);
@@ -228,7 +228,9 @@ async fn a_page_that_is_damaged_costs_its_own_bookings_and_no_others() {
             None => backend.open().await,
         };
         let clock = ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() };
-        let due = async |store: &SqliteStore| store.clock_due(NOW, Arc::new(clock.clone())).await.unwrap().len();
+        let due = async |store: &SqliteStore| {
+            store.clock_due(NOW, Arc::new(clock.clone()), Arc::default()).await.unwrap().len()
+        };
         assert_eq!(due(&store).await, all.len() - lost.len());
         let (first, newest) = (lost.first_key_value().unwrap(), lost.last_key_value().unwrap());
         assert!(newest.0 - first.0 < BOOKINGS / 2, "{lost:?}");
@@ -246,8 +248,22 @@ async fn a_page_that_is_damaged_costs_its_own_bookings_and_no_others() {
 }
 
 #[tokio::test]
+async fn more_that_cannot_be_read_than_a_round_of_the_clock_holds_keeps_it_from_no_other() {
+    let (backend, pages) = filled(2 * BOOKINGS).await;
+    let all = numbers(&backend.path());
+    // It knows all ends by then.
+    let store = backend.open().await;
+    let lost: BTreeMap<_, _> =
+        pages[..pages.len() - 2].iter().flat_map(|page| damage(&backend.path(), *page)).collect();
+    assert!((CLOCK_BOOKINGS_MAX..all.len()).contains(&lost.len()), "{}", lost.len());
+    let clock = ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() };
+    let due = store.clock_due(NOW, Arc::new(clock), Arc::default()).await.unwrap();
+    assert_eq!(due.len(), all.len() - lost.len());
+}
+
+#[tokio::test]
 async fn a_last_page_that_is_damaged_costs_its_own_bookings_and_new_ones() {
-    let (backend, pages) = filled().await;
+    let (backend, pages) = filled(BOOKINGS).await;
     let all = numbers(&backend.path());
     let lost = damage(&backend.path(), pages[pages.len() - 1]);
     let store = backend.open().await;
