@@ -18,7 +18,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::{pages::noise, postgres::Server, support::*};
+use crate::{
+    pages::{before_damage, behind_damage, noise},
+    postgres::Server,
+    support::*,
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -93,4 +97,16 @@ async fn no_page_asks_for_more_bytes_than_it_may_need() {
     assert!(store.log(query).await.unwrap().more);
     let log = bytes();
     assert!(log < 2 * MIB, "a page of the log took {log} bytes");
+}
+
+#[tokio::test]
+async fn lists_leave_out_what_is_damaged() {
+    // No row, and one that can't be unpacked.
+    for state in ["'\\xff00ff'", "'\\x28b52ffd00'"] {
+        let server = Server::default();
+        let store = server.open().await;
+        before_damage(&store).await;
+        let _ = server.0.query(&format!("UPDATE bookings SET state = {state} WHERE uid IN ('u2', 'u4')"));
+        behind_damage(&store).await;
+    }
 }

@@ -71,11 +71,12 @@ pub(in crate::store::postgres) async fn last(
 }
 
 /// Hands over those that are visible, in this order, until `take` has enough; but for what only a reader of other
-/// bookings can know.
+/// bookings can know. What is damaged is left out.
 pub(super) async fn each_unsealed(
     client: &ClientWrapper,
     tenant: &str,
     mut uids: &[String],
+    damaged: &mut Vec<String>,
     mut take: impl FnMut(v1::Booking) -> bool,
 ) -> Result<(), StoreError> {
     let select = client.prepare_cached(&several()).await?;
@@ -88,10 +89,9 @@ pub(super) async fn each_unsealed(
                 unread = Some(row.try_get::<_, &str>(0)?);
                 break;
             };
-            let booking = found.show(tenant)?;
             decoded += 1;
             super::give_way(decoded).await;
-            if !take(booking) {
+            if found.show_in_list(tenant, damaged)?.is_some_and(|booking| !take(booking)) {
                 return Ok(());
             }
         }
@@ -187,10 +187,10 @@ impl<'q> Page<'q> {
         let columns = columns(row)?;
         if may_match(&self.query.filter, &columns) {
             let Some(found) = read(row)? else { return Ok(Look::Unread) };
-            let booking = found.show(&self.query.tenant)?;
             self.decoded += 1;
             super::give_way(self.decoded).await;
-            if self.query.filter.matches(&booking) {
+            let shown = found.show_in_list(&self.query.tenant, &mut self.found.damaged)?;
+            if let Some(booking) = shown.filter(|booking| self.query.filter.matches(booking)) {
                 self.bytes += booking.encoded_len();
                 self.found.bookings.push(booking);
             }

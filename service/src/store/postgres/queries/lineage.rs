@@ -76,7 +76,8 @@ pub(in crate::store::postgres) async fn page(
         let void = back.links.get(&origin).is_some_and(|link| link.as_ref().is_some_and(Link::is_void));
         let members = members(client, tenant, &origin).await?;
         let (mut page, mut passed, mut bytes) = (LineagePage::default(), 0, 0);
-        each_unsealed(client, tenant, &members, |mut booking| {
+        let mut damaged = Vec::new();
+        each_unsealed(client, tenant, &members, &mut damaged, |mut booking| {
             page.more = bytes > PAGE_BYTES_MAX;
             passed += 1;
             if passed > skip && !page.more {
@@ -88,7 +89,7 @@ pub(in crate::store::postgres) async fn page(
             !page.more
         })
         .await?;
-        Ok(page)
+        Ok(LineagePage { damaged, ..page })
     })
     .await
 }
@@ -131,7 +132,7 @@ async fn successors(
     }
     for siblings in after.values_mut().filter(|siblings| siblings.len() > 1) {
         let mut created = HashMap::new();
-        each_unsealed(client, tenant, siblings, |booking| {
+        each_unsealed(client, tenant, siblings, &mut Vec::new(), |booking| {
             created.extend(booking.create_time.map(|time| (booking.uid, micros(&time))));
             true
         })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
-use tokio_postgres::Row;
+use tokio_postgres::{Error, Row};
 
 use super::{ROWS_BYTES, deliveries};
 use crate::store::{BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, StoredRow, pack};
@@ -23,7 +23,8 @@ pub(in crate::store::postgres) async fn one(
 ) -> Result<Option<StoredRow>, StoreError> {
     let statement = format!("SELECT {COLUMNS} FROM bookings b WHERE b.tenant = $1 AND b.uid = $2");
     let select = client.prepare_cached(&statement).await?;
-    client.query_opt(&select, &[&tenant.as_ref(), uid]).await?.as_ref().map(read).transpose().map(Option::flatten)
+    let found = client.query_opt(&select, &[&tenant.as_ref(), uid]).await?;
+    Ok(found.as_ref().map(read).transpose()?.flatten())
 }
 
 /// Rows behind `after`, by tenant and uid.
@@ -113,11 +114,11 @@ async fn behind(
 }
 
 /// Nothing where the state did not come.
-fn read(row: &Row) -> Result<Option<StoredRow>, StoreError> {
+fn read(row: &Row) -> Result<Option<StoredRow>, Error> {
     let Some(state) = row.try_get(2)? else { return Ok(None) };
     Ok(Some(StoredRow {
         key: (Arc::from(row.try_get::<_, &str>(0)?), row.try_get(1)?),
-        state: pack::row(state)?.into_owned(),
+        state: pack::row_or_rest(state),
         first: Position(row.try_get(3)?),
         mentioned: Position(row.try_get(4)?),
     }))
