@@ -10,6 +10,7 @@ mod errors;
 mod filter;
 pub(crate) mod fuzzing;
 mod ingest;
+mod left_out;
 mod mask;
 mod page;
 mod places;
@@ -26,7 +27,7 @@ use tonic::{Code, Request, Status};
 use tracing::error;
 
 pub(crate) use self::places::Places;
-use self::{bells::Bells, errors::ApiError};
+use self::{bells::Bells, errors::ApiError, left_out::LeftOut};
 use crate::{
     auth::{Caller, Denied},
     clock::Clock,
@@ -153,6 +154,7 @@ pub(crate) struct Api<S> {
     replays: Replays,
     places: Arc<Places>,
     bells: Arc<Bells>,
+    left_out: Arc<LeftOut>,
     metrics: Arc<Metrics>,
     stopping: CancellationToken,
 }
@@ -172,7 +174,8 @@ impl<S> Clone for Api<S> {
     fn clone(&self) -> Self {
         let (store, ingest, metrics) = (Arc::clone(&self.store), self.ingest.clone(), Arc::clone(&self.metrics));
         let (replays, places, bells) = (self.replays.clone(), Arc::clone(&self.places), Arc::clone(&self.bells));
-        Self { store, ingest, replays, places, bells, metrics, stopping: self.stopping.clone() }
+        let (left_out, stopping) = (Arc::clone(&self.left_out), self.stopping.clone());
+        Self { store, ingest, replays, places, bells, left_out, metrics, stopping }
     }
 }
 
@@ -186,7 +189,8 @@ impl<S: Store> Api<S> {
         stopping: CancellationToken,
     ) -> Self {
         let places = Arc::new(Places::new(WATCHES, WATCHES_OF_ONE));
-        Self { store, ingest, replays, places, bells: Arc::default(), metrics, stopping }
+        let (bells, left_out) = (Arc::default(), Arc::default());
+        Self { store, ingest, replays, places, bells, left_out, metrics, stopping }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     ingest::{kept_id, record_transitions},
     metrics::Metrics,
-    settings::CLOCK_INTERVAL,
+    settings::{CLOCK_ASIDE_MAX, CLOCK_INTERVAL},
     store::{BookingKey, CLOCK_BOOKINGS_MAX, ClockPolicies, ClockRound, Micros, Store, StoreError},
 };
 
@@ -22,8 +22,8 @@ pub(crate) struct Completion<S> {
     pub(crate) clock: Clock,
     pub(crate) policies: Arc<ClockPolicies>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Bookings whose rows can't be read.
-    pub(crate) damaged: HashSet<BookingKey>,
+    /// Bookings whose rows can't be read, at most [`CLOCK_ASIDE_MAX`]: nothing more is to be said of them.
+    pub(crate) aside: Arc<HashSet<BookingKey>>,
 }
 
 impl<S: Store> Completion<S> {
@@ -51,31 +51,38 @@ impl<S: Store> Completion<S> {
     /// Whether more may wait.
     async fn round(&mut self) -> Result<bool, StoreError> {
         let now = (self.clock)();
-        let due = self.store.clock_due(now, Arc::clone(&self.policies)).await?;
-        let more = due.len() == CLOCK_BOOKINGS_MAX;
-        let keys: Vec<BookingKey> = due.into_iter().filter(|key| !self.damaged.contains(key)).collect();
-        if keys.is_empty() {
+        let due = self.store.clock_due(now, Arc::clone(&self.policies), Arc::clone(&self.aside)).await?;
+        if due.is_empty() {
             return Ok(false);
         }
-        match self.complete(keys.clone(), now).await {
+        let more = due.len() == CLOCK_BOOKINGS_MAX;
+        match self.complete(due.clone(), now).await {
             // One of them can't be read: the others must not wait for it.
-            Err(StoreError::Damaged { .. }) => self.one_by_one(keys, now).await?,
-            done => done?,
+            Err(StoreError::Damaged { .. }) => Ok(self.one_by_one(due, now).await? && more),
+            done => done.map(|()| more),
         }
-        Ok(more)
     }
 
-    async fn one_by_one(&mut self, keys: Vec<BookingKey>, now: Micros) -> Result<(), StoreError> {
+    /// Whether none of them comes again at once.
+    async fn one_by_one(&mut self, keys: Vec<BookingKey>, now: Micros) -> Result<bool, StoreError> {
+        let mut is_settled = true;
         for key in keys {
             match self.complete(vec![key.clone()], now).await {
+                Err(StoreError::Damaged { .. }) if self.aside.len() == CLOCK_ASIDE_MAX => is_settled = false,
                 Err(StoreError::Damaged { what, why }) => {
-                    error!(what, why, "the clock leaves a damaged booking aside until the service starts again");
-                    self.damaged.insert(key);
+                    error!(
+                        what,
+                        why,
+                        { semconv::TENANT_ID } = &*key.0,
+                        { semconv::BOOKING_UID } = key.1,
+                        "the clock leaves a damaged booking aside until the service starts again"
+                    );
+                    Arc::make_mut(&mut self.aside).insert(key);
                 }
                 done => done?,
             }
         }
-        Ok(())
+        Ok(is_settled)
     }
 
     async fn complete(&self, keys: Vec<BookingKey>, now: Micros) -> Result<(), StoreError> {

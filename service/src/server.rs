@@ -8,7 +8,7 @@ mod deadline;
 mod health;
 mod incoming;
 
-use std::{collections::HashSet, pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc};
 
 use calbridge_process::{Listener, tls::ServerTls};
 use calbridge_proto::{
@@ -66,7 +66,7 @@ pub(crate) async fn serve<S: Store, L: Listener>(
         clock,
         policies: Arc::clone(&policies),
         metrics: Arc::clone(&metrics),
-        damaged: HashSet::new(),
+        aside: Arc::default(),
     };
     let purging = Purging {
         store: Arc::clone(&store),

@@ -117,6 +117,8 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the clock is asked which bookings are over: what a reader learns late.
 pub(crate) const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+/// Bookings that the clock leaves aside because their rows can't be read. A store with more of them is to be restored.
+pub(crate) const CLOCK_ASIDE_MAX: usize = 8_192;
 /// How often what is past its retention is looked for: periods are counted in hours at the least.
 pub(crate) const PURGE_INTERVAL: Duration = Duration::from_hours(1);
 /// The same after a failure.

@@ -30,7 +30,7 @@ pub(crate) mod time;
 pub(crate) mod view;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     future::{self, Future},
     sync::Arc,
 };
@@ -150,11 +150,13 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Option<FirstResult>>, StoreError>> + Send;
 
     /// Bookings of which the log and the clock say different things at `now`, at most [`CLOCK_BOOKINGS_MAX`]: their end
-    /// has passed and nobody said so, or it was said and a policy or a clock went back.
+    /// has passed and nobody said so, or it was said and a policy or a clock went back. Those that are left aside stand
+    /// in nobody's way.
     fn clock_due(
         &self,
         now: Micros,
         clock: Arc<ClockPolicies>,
+        aside: Arc<HashSet<BookingKey>>,
     ) -> impl Future<Output = Result<Vec<BookingKey>, StoreError>> + Send;
 
     /// Lets the clock speak of these bookings, in one transaction. Answers the changes.

@@ -1,7 +1,7 @@
 //! The store in memory, which a service may find slow, away, or gone before it has answered for what it did.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -108,7 +108,7 @@ impl Store for Moody {
 
     reads! {
         confirm(keys: Vec<DeliveryKey>) -> Vec<Option<FirstResult>>;
-        clock_due(now: Micros, clock: Arc<ClockPolicies>) -> Vec<BookingKey>;
+        clock_due(now: Micros, clock: Arc<ClockPolicies>, aside: Arc<HashSet<BookingKey>>) -> Vec<BookingKey>;
         head() -> Position;
         booking(tenant: &str, uid: &str, follow_reschedules: bool) -> Option<v1::Booking>;
         bookings(query: BookingQuery) -> BookingPage;

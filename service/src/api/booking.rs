@@ -56,7 +56,8 @@ impl<S: Store> BookingService for Api<S> {
         let pages = List { method: "ListBookings", tenant: &request.tenant, choices: &choices };
         let after = pages.cursor(&request.page_token)?;
         let query = BookingQuery { tenant: whose, order, descending, filter, after, limit: size + 1 };
-        let BookingPage { mut bookings, mut next } = read(self.store.bookings(query)).await?;
+        let BookingPage { mut bookings, mut next, damaged } = read(self.store.bookings(query)).await?;
+        self.left_out.say(&request.tenant, &damaged);
         if page::cut(&mut bookings, size, page::encoded) {
             next = bookings.last().map(|last| cursor(last, order));
         }
@@ -72,9 +73,12 @@ impl<S: Store> BookingService for Api<S> {
         let pages = List { method: "GetLineage", tenant: &asked, choices: &[&uid] };
         // How many were shown travels as a position does.
         let skip = pages.position(&page_token)?.map_or(0, |skip| usize::try_from(skip.0).unwrap_or(0));
-        let LineagePage { mut bookings, mut more } = read(self.store.lineage(whose, &uid, skip)).await?;
+        let LineagePage { mut bookings, mut more, damaged } = read(self.store.lineage(whose, &uid, skip)).await?;
+        self.left_out.say(whose, &damaged);
         if bookings.is_empty() && skip == 0 {
-            return Err(ApiError::BookingNotFound { uid }.into());
+            // As it is answered when it is read by itself.
+            let is_there = damaged.contains(&uid);
+            return Err(if is_there { ApiError::StoreUnavailable } else { ApiError::BookingNotFound { uid } }.into());
         }
         more |= page::cut(&mut bookings, LINEAGE_MAX, page::encoded);
         let next = Position(i64::try_from(skip + bookings.len()).unwrap_or(i64::MAX));

@@ -15,7 +15,8 @@ use prost_types::FileDescriptorSet;
 
 use crate::store::{BookingKey, StoreError, StoredRow, view};
 
-/// Both bookings and the names of the fields that differ. The clock plays no part: it is no evidence.
+/// Both bookings and the names of the fields that differ. The clock plays no part: it is no evidence. One whose row is
+/// damaged is not shown.
 pub(super) fn difference(
     (tenant, uid): &BookingKey,
     stored: Option<&StoredRow>,
@@ -28,7 +29,10 @@ pub(super) fn difference(
 
 fn booking(uid: &str, row: Option<&StoredRow>) -> Result<Option<Booking>, StoreError> {
     let Some(row) = row else { return Ok(None) };
-    Ok(derive(uid, &view::decode(&row.state)?, Horizon::NONE).map(|derived| derived.booking))
+    match view::decode(&row.state) {
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        row => Ok(derive(uid, &row?, Horizon::NONE).map(|derived| derived.booking)),
+    }
 }
 
 fn differing(one: Option<&Booking>, other: Option<&Booking>) -> Vec<String> {

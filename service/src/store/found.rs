@@ -51,8 +51,23 @@ pub(crate) struct FoundChange {
 
 impl FoundBooking {
     /// But for what only a reader of other rows can know.
-    pub(crate) fn show(self, tenant: &str) -> Result<v1::Booking, StoreError> {
+    pub(crate) fn show(&self, tenant: &str) -> Result<v1::Booking, StoreError> {
         view::booking(tenant, &self.uid, &self.row, self.position, self.update_time)
+    }
+
+    /// The same for a list, which leaves out what is damaged: the others must not go with it.
+    pub(crate) fn show_in_list(
+        self,
+        tenant: &str,
+        damaged: &mut Vec<String>,
+    ) -> Result<Option<v1::Booking>, StoreError> {
+        match self.show(tenant) {
+            Err(StoreError::Damaged { .. }) => {
+                damaged.push(self.uid);
+                Ok(None)
+            }
+            shown => shown.map(Some),
+        }
     }
 }
 

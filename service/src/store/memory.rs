@@ -12,7 +12,7 @@ mod retention;
 mod timeline;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -75,8 +75,13 @@ impl Store for MemoryStore {
         Ok(keys.iter().map(|key| kept.first_result(key)).collect())
     }
 
-    async fn clock_due(&self, now: Micros, clock: Arc<ClockPolicies>) -> Result<Vec<BookingKey>, StoreError> {
-        Ok(self.kept()?.clock_due(now, &clock))
+    async fn clock_due(
+        &self,
+        now: Micros,
+        clock: Arc<ClockPolicies>,
+        aside: Arc<HashSet<BookingKey>>,
+    ) -> Result<Vec<BookingKey>, StoreError> {
+        Ok(self.kept()?.clock_due(now, &clock, &aside))
     }
 
     async fn hear_clock(&self, round: ClockRound) -> Result<Vec<v1::Transition>, StoreError> {

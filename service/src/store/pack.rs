@@ -138,6 +138,15 @@ pub(crate) fn row(stored: &[u8]) -> Result<Cow<'_, [u8]>, StoreError> {
     unpack(stored, &UNPACK_ROWS).ok_or_else(damaged)
 }
 
+/// The same for a check, which is to find what is damaged: that stays as it lies.
+pub(crate) fn row_or_rest(stored: Vec<u8>) -> Vec<u8> {
+    let unpacked = match row(&stored) {
+        Ok(Cow::Owned(unpacked)) => Some(unpacked),
+        Ok(Cow::Borrowed(_)) | Err(_) => None,
+    };
+    unpacked.unwrap_or(stored)
+}
+
 /// What was packed with a dictionary, or was never packed; nothing where it is damaged.
 fn unpack<'s>(stored: &'s [u8], dictionary: &'static DecoderDictionary<'static>) -> Option<Cow<'s, [u8]>> {
     if !stored.starts_with(&MAGIC) {

@@ -11,7 +11,7 @@ use super::{BookingKey, Filter, Micros, Position};
 pub struct StoredRow {
     /// Of which booking.
     pub key: BookingKey,
-    /// The encoded map of registers.
+    /// The encoded map of registers; what is left of it where it is damaged.
     pub state: Vec<u8>,
     /// The position at which something last spoke of it.
     pub mentioned: Position,
@@ -61,6 +61,8 @@ pub struct BookingPage {
     pub bookings: Vec<v1::Booking>,
     /// Where the next page goes on; `None` on the last.
     pub next: Option<BookingCursor>,
+    /// Uids of those that it leaves out because their rows are damaged.
+    pub damaged: Vec<String>,
 }
 
 /// A part of a lineage.
@@ -70,6 +72,8 @@ pub struct LineagePage {
     pub bookings: Vec<v1::Booking>,
     /// There are more behind them.
     pub more: bool,
+    /// Uids of those that it leaves out because their rows are damaged.
+    pub damaged: Vec<String>,
 }
 
 /// A page of rows.

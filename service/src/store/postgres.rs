@@ -17,7 +17,7 @@ mod schema;
 mod write;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     future::Future,
     sync::{Arc, Mutex},
     time::Duration,
@@ -188,8 +188,13 @@ impl Store for PostgresStore {
     }
 
     // No span: it is asked each second.
-    async fn clock_due(&self, now: Micros, clock: Arc<ClockPolicies>) -> Result<Vec<BookingKey>, StoreError> {
-        self.read(move |client| async move { queries::clock::due(client, &clock, now).await }.boxed()).await
+    async fn clock_due(
+        &self,
+        now: Micros,
+        clock: Arc<ClockPolicies>,
+        aside: Arc<HashSet<BookingKey>>,
+    ) -> Result<Vec<BookingKey>, StoreError> {
+        self.read(move |client| async move { queries::clock::due(client, &clock, now, &aside).await }.boxed()).await
     }
 
     async fn hear_clock(&self, round: ClockRound) -> Result<Vec<v1::Transition>, StoreError> {

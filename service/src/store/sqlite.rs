@@ -28,7 +28,11 @@ mod write;
 mod writer;
 mod young;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
 
 use calbridge_proto::v1;
 use tokio::sync::watch;
@@ -110,8 +114,13 @@ impl Store for SqliteStore {
     }
 
     // No span: it is asked each second.
-    async fn clock_due(&self, now: Micros, clock: Arc<ClockPolicies>) -> Result<Vec<BookingKey>, StoreError> {
-        self.readers.read(move |connection| clock::due(connection, &clock, now)).await
+    async fn clock_due(
+        &self,
+        now: Micros,
+        clock: Arc<ClockPolicies>,
+        aside: Arc<HashSet<BookingKey>>,
+    ) -> Result<Vec<BookingKey>, StoreError> {
+        self.readers.read(move |connection| clock::due(connection, &clock, now, &aside)).await
     }
 
     async fn hear_clock(&self, round: ClockRound) -> Result<Vec<v1::Transition>, StoreError> {

@@ -4,11 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use calbridge_e2e::wait;
 use calbridge_proto::v1::{self, BookingStatus, TransitionSource};
-use calbridge_service::{Settings, store::ClockPolicies};
+use calbridge_service::{
+    Settings,
+    store::{CLOCK_BOOKINGS_MAX, ClockPolicies},
+};
 
 use crate::{
     events::ending_in,
-    harness::{Failure, Harness, settings},
+    harness::{Failure, Harness, damage, settings},
 };
 
 fn with_grace(grace: Option<Duration>) -> Settings {
@@ -49,6 +52,22 @@ async fn a_booking_that_cannot_be_read_is_left_aside() {
     })
     .await;
     assert_eq!(service.booking("damaged").await.status(), BookingStatus::Scheduled);
+}
+
+#[tokio::test]
+async fn more_damaged_bookings_than_a_round_holds_stand_in_nobodys_way() {
+    let service = Harness::start().await;
+    for number in 0..=CLOCK_BOOKINGS_MAX {
+        service.submit(ending_in(&format!("damaged{number}"), -60_000)).await.unwrap();
+    }
+    service.submit(ending_in("sound", -10_000)).await.unwrap();
+    let folder = service.leave().await;
+    damage(&folder, "uid LIKE 'damaged%'");
+    let service = Harness::over(folder, with_grace(Some(Duration::ZERO))).await;
+    wait::holds("the clock completes the other", async || {
+        service.booking("sound").await.status() == BookingStatus::Completed
+    })
+    .await;
 }
 
 #[tokio::test]

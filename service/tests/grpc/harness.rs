@@ -1,7 +1,7 @@
 //! A running service on a port of its own, over a `SQLite` store that a test can make slow or fail.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -123,9 +123,14 @@ impl Store for Controlled {
         self.store.confirm(keys).await
     }
 
-    async fn clock_due(&self, now: Micros, clock: Arc<ClockPolicies>) -> Result<Vec<BookingKey>, StoreError> {
+    async fn clock_due(
+        &self,
+        now: Micros,
+        clock: Arc<ClockPolicies>,
+        aside: Arc<HashSet<BookingKey>>,
+    ) -> Result<Vec<BookingKey>, StoreError> {
         self.control.check(None)?;
-        self.store.clock_due(now, clock).await
+        self.store.clock_due(now, clock, aside).await
     }
 
     async fn hear_clock(&self, round: ClockRound) -> Result<Vec<v1::Transition>, StoreError> {
@@ -416,6 +421,12 @@ impl Harness {
     pub(crate) async fn ended(self) -> Result<(), Error> {
         self.served.await.unwrap()
     }
+}
+
+/// Spoils the rows of these bookings in what a service has left.
+pub(crate) fn damage(folder: &TempDir, which: &str) {
+    let raw = rusqlite::Connection::open(folder.path().join("calbridge.db")).unwrap();
+    raw.execute(&format!("UPDATE bookings SET state = x'ff00ff' WHERE {which}"), []).unwrap();
 }
 
 /// Code, reason and field of a refusal.

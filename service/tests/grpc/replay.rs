@@ -16,7 +16,7 @@ use tonic::Code;
 
 use crate::{
     events::{created, event, golden},
-    harness::{Failure, Harness, invalid, refusal, settings},
+    harness::{Failure, Harness, damage, invalid, refusal, settings},
 };
 
 /// A webhook that an older release could not type.
@@ -151,6 +151,21 @@ async fn a_journal_tells_each_booking_that_would_differ() {
     service.deliveries().replay_delivery(replay(&third.delivery_id, false)).await.unwrap();
     let (differences, summary, _) = refold(&service, "").await;
     assert_eq!((differences.len(), summary.differences), (1, 1));
+}
+
+#[tokio::test]
+async fn a_check_goes_past_what_is_damaged_and_tells_it() {
+    let service = Harness::start().await;
+    for uid in ["u1", "u2", "u3"] {
+        service.submit(created(uid)).await.unwrap();
+    }
+    let folder = service.leave().await;
+    damage(&folder, "uid = 'u2'");
+    let service = Harness::over(folder, settings()).await;
+    let (differences, summary, _) = refold(&service, "").await;
+    assert_eq!(summary, RefoldSummary { deliveries: 3, bookings: 3, differences: 1, unchecked: 0, not_checkable: 0 });
+    assert_eq!((differences[0].uid.as_str(), &differences[0].stored), ("u2", &None));
+    assert_eq!(differences[0].refolded.as_ref().unwrap().status(), BookingStatus::Scheduled);
 }
 
 /// A webhook of some 200 KB.

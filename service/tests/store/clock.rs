@@ -33,7 +33,7 @@ async fn commit_at(store: &impl Store, now: i64, webhooks: &[Webhook]) -> Vec<Su
 async fn hear(store: &impl Store, now: i64, clock: &Arc<ClockPolicies>) -> usize {
     let mut changed = 0;
     loop {
-        let keys = store.clock_due(now, Arc::clone(clock)).await.unwrap();
+        let keys = store.clock_due(now, Arc::clone(clock), Arc::default()).await.unwrap();
         if keys.is_empty() {
             return changed;
         }
@@ -185,12 +185,27 @@ pub(crate) async fn the_clock_goes_through_every_tenant_in_bounded_rounds(backen
         .map(|number| Webhook { tenant: ["acme", "beta", "never"][number % 3], ..created(&format!("u{number}"), 1) })
         .collect();
     commit_at(&store, OVER - 1, &webhooks).await;
-    let first = store.clock_due(OVER, policies()).await.unwrap();
+    let first = store.clock_due(OVER, policies(), Arc::default()).await.unwrap();
     assert_eq!(first.len(), (CLOCK_BOOKINGS_MAX + 10) * 2 / 3 + 1);
     let more: Vec<_> = (0..CLOCK_BOOKINGS_MAX).map(|number| created(&format!("v{number}"), 1)).collect();
     commit_at(&store, OVER - 1, &more).await;
-    assert_eq!(store.clock_due(OVER, policies()).await.unwrap().len(), CLOCK_BOOKINGS_MAX);
+    assert_eq!(store.clock_due(OVER, policies(), Arc::default()).await.unwrap().len(), CLOCK_BOOKINGS_MAX);
     assert_eq!(hear(&store, OVER, &policies()).await, first.len() + CLOCK_BOOKINGS_MAX);
+}
+
+pub(crate) async fn what_the_clock_leaves_aside_stands_in_nobodys_way(backend: &impl Backend) {
+    let store = backend.open().await;
+    let first: Vec<_> = (0..CLOCK_BOOKINGS_MAX + 10).map(|number| created(&format!("u{number}"), 1)).collect();
+    commit_at(&store, OVER - 1, &first).await;
+    let later = booking(v1::Trigger::BookingCreated, "later", 1, |payload| {
+        payload.end_time = Some(Timestamp { seconds: 11_801, nanos: 0 });
+    });
+    commit_at(&store, OVER - 1, &[later, Webhook { tenant: "beta", ..created("other", 1) }]).await;
+    let now = OVER + 1_000_000;
+    let aside = (0..first.len()).map(|number| (TENANT.into(), format!("u{number}"))).collect();
+    let mut due = store.clock_due(now, policies(), Arc::new(aside)).await.unwrap();
+    due.sort_unstable();
+    assert_eq!(due, [(TENANT.into(), "later".to_owned()), ("beta".into(), "other".to_owned())]);
 }
 
 pub(crate) async fn lists_agree_with_what_the_clock_has_said(backend: &impl Backend) {

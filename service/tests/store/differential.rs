@@ -145,8 +145,8 @@ impl<S: Store> Both<S> {
     /// The clock says what is due.
     async fn clock(&mut self) {
         let (now, clock) = any_moment(&mut self.chance, &self.tenants);
-        let mut due = self.store.clock_due(now, Arc::clone(&clock)).await.unwrap();
-        let mut expected = self.model.clock_due(now, Arc::clone(&clock)).await.unwrap();
+        let mut due = self.store.clock_due(now, Arc::clone(&clock), Arc::default()).await.unwrap();
+        let mut expected = self.model.clock_due(now, Arc::clone(&clock), Arc::default()).await.unwrap();
         assert!(expected.len() < CLOCK_BOOKINGS_MAX, "which of more come first is any store's own");
         due.sort();
         expected.sort();

@@ -79,7 +79,7 @@ pub(crate) async fn the_log_never_jumps_and_says_what_is_read(backend: &impl Bac
 /// Lets the clock speak; at one moment it has nothing more to say after that.
 async fn hear(store: &impl Store, now: i64, clock: Arc<ClockPolicies>) {
     for said in [false, true] {
-        let keys = store.clock_due(now, Arc::clone(&clock)).await.unwrap();
+        let keys = store.clock_due(now, Arc::clone(&clock), Arc::default()).await.unwrap();
         if keys.is_empty() {
             return;
         }

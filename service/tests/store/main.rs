@@ -22,6 +22,7 @@ mod pages;
 mod postgres;
 mod postgres_consume;
 mod postgres_copies;
+mod postgres_pages;
 mod postgres_settings;
 mod replay;
 mod retention;
@@ -73,6 +74,7 @@ macro_rules! laws {
                 only_what_was_accepted_is_completed,
                 a_policy_that_goes_back_takes_its_word_back,
                 the_clock_goes_through_every_tenant_in_bounded_rounds,
+                what_the_clock_leaves_aside_stands_in_nobodys_way,
                 lists_agree_with_what_the_clock_has_said,
                 every_order_ends_alike_at_one_now,
             };
@@ -156,6 +158,8 @@ macro_rules! laws {
             pages::{
                 pages_of_bookings_skip_nothing,
                 large_bookings_make_short_pages,
+                bookings_of_any_size_are_listed_once,
+                what_large_bookings_went_through_is_told_whole,
                 pages_of_a_timeline_skip_nothing,
                 pages_of_deliveries_skip_nothing,
             };

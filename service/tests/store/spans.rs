@@ -25,7 +25,7 @@ async fn each_operation_is_a_client_span_under_its_caller() {
         store.head().await.unwrap();
         store.lineage(TENANT, "u1", 0).await.unwrap();
         let clock = Arc::new(ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() });
-        let keys = store.clock_due(NOW, Arc::clone(&clock)).await.unwrap();
+        let keys = store.clock_due(NOW, Arc::clone(&clock), Arc::default()).await.unwrap();
         store.hear_clock(ClockRound { keys, now: NOW, clock, trace_id: String::new() }).await.unwrap();
         store.probe().await.unwrap();
         store.close().await;

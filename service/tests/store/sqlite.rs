@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::{
-    laws,
+    laws, pages,
     retention::{commit_aged, purge, purge_all},
     support::*,
 };
@@ -163,6 +163,20 @@ async fn a_damaged_booking_is_told_and_the_others_live_on() {
     assert!(damaged(store.commit(batch(&[created("u3", 1), cancelled("u1", 2)])).await.err()));
     assert_eq!(outcomes(&commit(&store, &[cancelled("u2", 2), created("u3", 1)]).await), [Applied, Applied]);
     assert_eq!(read(&store, "u2").await.unwrap().status(), BookingStatus::Cancelled);
+}
+
+#[tokio::test]
+async fn lists_leave_out_what_is_damaged() {
+    // No row, and one that can't be unpacked.
+    for state in ["x'ff00ff'", "x'28b52ffd00'"] {
+        let backend = Sqlite::default();
+        let store = backend.open().await;
+        pages::before_damage(&store).await;
+        drop(store);
+        let damage = format!("UPDATE bookings SET state = {state} WHERE uid IN ('u2', 'u4')");
+        backend.raw().execute(&damage, []).unwrap();
+        pages::behind_damage(&backend.open().await).await;
+    }
 }
 
 #[tokio::test]
@@ -360,7 +374,7 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date() {
         assert_eq!(store.bookings(query).await.unwrap().bookings, before.clone().into_iter().collect::<Vec<_>>());
     }
     let clock = Arc::new(ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() });
-    let due = store.clock_due(NOW, clock).await.unwrap();
+    let due = store.clock_due(NOW, clock, Arc::default()).await.unwrap();
     assert_eq!(due.iter().map(|(_, uid)| uid.as_str()).collect::<Vec<_>>(), ["u1", "u3"], "u2 was replaced");
     assert_eq!(timeline(&store, "u1").await[0].source(), TransitionSource::Webhook);
     assert_eq!(timeline(&store, "nowhere").await.len(), 1, "mentioned, and no booking");

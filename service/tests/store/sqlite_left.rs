@@ -1,7 +1,7 @@
 //! What a crash, a restore and a disk leave of `SQLite`'s file.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -12,13 +12,13 @@ use std::{
 use calbridge_process::Database;
 use calbridge_proto::v1::{BookingStatus, SubmitOutcome::*};
 use calbridge_service::store::{
-    Batch, BookingOrder, BookingQuery, ClockPolicies, Comparison, Condition, ConsumerCommand, ConsumerOutcome,
-    Position, Store, StoreError, maintain,
+    Batch, BookingOrder, BookingQuery, CLOCK_BOOKINGS_MAX, ClockPolicies, Comparison, Condition, ConsumerCommand,
+    ConsumerOutcome, Position, Store, StoreError, maintain,
     sqlite::{OpenError, SqliteStore},
 };
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{consume::*, sqlite::Sqlite, support::*};
+use crate::{consume::*, pages::list_with_damaged, sqlite::Sqlite, support::*};
 
 fn journal(path: &Path) -> PathBuf {
     PathBuf::from(format!("{}-journal", path.display()))
@@ -146,10 +146,11 @@ async fn a_list_by_update_time_reads_no_row_behind_its_page() {
     for uid in ["u3", "u2"] {
         let page = store.bookings(query.clone()).await.unwrap();
         assert_eq!(page.bookings.iter().map(|booking| booking.uid.as_str()).collect::<Vec<_>>(), [uid]);
+        assert_eq!(page.damaged, [""; 0], "it is not looked at");
         query.after = page.next;
     }
-    let failed = store.bookings(query).await;
-    assert!(matches!(failed, Err(StoreError::Damaged { what: "row", .. })), "{failed:?}");
+    let page = store.bookings(query).await.unwrap();
+    assert_eq!((page.bookings, page.damaged), (Vec::new(), vec!["u1".to_owned()]));
 }
 
 const PAGE: usize = 4_096;
@@ -201,10 +202,10 @@ fn uid(n: i64) -> String {
 }
 
 /// A closed store of so many bookings, and the pages that they are on.
-async fn filled() -> (Sqlite, Vec<usize>) {
+async fn filled(bookings: i64) -> (Sqlite, Vec<usize>) {
     let backend = Sqlite::unsynced();
     let store = backend.open().await;
-    commit(&store, &(1..=BOOKINGS).map(|n| created(&uid(n), n)).collect::<Vec<_>>()).await;
+    commit(&store, &(1..=bookings).map(|n| created(&uid(n), n)).collect::<Vec<_>>()).await;
     drop(store);
     let pages = leaves(&backend.path());
     assert!(pages.len() > 4, "{pages:?}");
@@ -215,10 +216,31 @@ async fn is_refused(store: &impl Store, uid: &str, at: i64) -> bool {
     matches!(store.commit(batch(&[cancelled(uid, at)])).await, Err(StoreError::Damaged { .. }))
 }
 
+async fn lists_leave_out(store: &SqliteStore, lost: &BTreeMap<i64, String>, all: &BTreeMap<i64, String>) {
+    for order in [BookingOrder::StartTime, BookingOrder::UpdateTime] {
+        for conditions in [Vec::new(), vec![Condition::Status(Comparison::Equal, BookingStatus::Scheduled)]] {
+            let query = BookingQuery { order, limit: 7, ..by_start(conditions) };
+            let (listed, left_out) = list_with_damaged(store, query).await;
+            assert_eq!(listed.len(), all.len() - lost.len(), "{order:?}");
+            assert_eq!(left_out.iter().collect::<BTreeSet<_>>(), lost.values().collect(), "{order:?}");
+        }
+    }
+    let mut rows = BTreeSet::new();
+    loop {
+        let after = rows.last().map(|uid: &String| (TENANT.into(), uid.clone()));
+        let page = store.rows(None, after, 7).await.unwrap();
+        rows.extend(page.rows.into_iter().map(|row| row.key.1));
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(rows.iter().collect::<BTreeSet<_>>(), all.values().collect(), "a check meets all of them");
+}
+
 #[tokio::test]
 async fn a_page_that_is_damaged_costs_its_own_bookings_and_no_others() {
     for is_running in [false, true] {
-        let (backend, pages) = filled().await;
+        let (backend, pages) = filled(BOOKINGS).await;
         let all = numbers(&backend.path());
         let running = if is_running { Some(backend.open().await) } else { None };
         let mut lost = damage(&backend.path(), pages[1]);
@@ -228,8 +250,11 @@ async fn a_page_that_is_damaged_costs_its_own_bookings_and_no_others() {
             None => backend.open().await,
         };
         let clock = ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() };
-        let due = async |store: &SqliteStore| store.clock_due(NOW, Arc::new(clock.clone())).await.unwrap().len();
+        let due = async |store: &SqliteStore| {
+            store.clock_due(NOW, Arc::new(clock.clone()), Arc::default()).await.unwrap().len()
+        };
         assert_eq!(due(&store).await, all.len() - lost.len());
+        lists_leave_out(&store, &lost, &all).await;
         let (first, newest) = (lost.first_key_value().unwrap(), lost.last_key_value().unwrap());
         assert!(newest.0 - first.0 < BOOKINGS / 2, "{lost:?}");
         assert!(is_refused(&store, first.1, 1_000).await && is_refused(&store, newest.1, 1_000).await);
@@ -246,8 +271,22 @@ async fn a_page_that_is_damaged_costs_its_own_bookings_and_no_others() {
 }
 
 #[tokio::test]
+async fn more_that_cannot_be_read_than_a_round_of_the_clock_holds_keeps_it_from_no_other() {
+    let (backend, pages) = filled(2 * BOOKINGS).await;
+    let all = numbers(&backend.path());
+    // It knows all ends by then.
+    let store = backend.open().await;
+    let lost: BTreeMap<_, _> =
+        pages[..pages.len() - 2].iter().flat_map(|page| damage(&backend.path(), *page)).collect();
+    assert!((CLOCK_BOOKINGS_MAX..all.len()).contains(&lost.len()), "{}", lost.len());
+    let clock = ClockPolicies { otherwise: Some(Duration::ZERO), ..ClockPolicies::default() };
+    let due = store.clock_due(NOW, Arc::new(clock), Arc::default()).await.unwrap();
+    assert_eq!(due.len(), all.len() - lost.len());
+}
+
+#[tokio::test]
 async fn a_last_page_that_is_damaged_costs_its_own_bookings_and_new_ones() {
-    let (backend, pages) = filled().await;
+    let (backend, pages) = filled(BOOKINGS).await;
     let all = numbers(&backend.path());
     let lost = damage(&backend.path(), pages[pages.len() - 1]);
     let store = backend.open().await;

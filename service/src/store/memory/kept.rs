@@ -3,7 +3,7 @@
 //! Invariant: all that can fail comes before the first change.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -155,7 +155,7 @@ impl Kept {
     }
 
     /// The clock says of an end that it has passed, and the log that it did not, or the other way round.
-    pub(super) fn clock_due(&self, now: Micros, clock: &ClockPolicies) -> Vec<BookingKey> {
+    pub(super) fn clock_due(&self, now: Micros, clock: &ClockPolicies, aside: &HashSet<BookingKey>) -> Vec<BookingKey> {
         let rows =
             self.tenants.iter().flat_map(|(tenant, of)| of.rows.iter().map(move |(uid, row)| (tenant, uid, row)));
         let is_due = |(tenant, _, row): &(&Arc<str>, &String, &Row)| {
@@ -165,7 +165,7 @@ impl Kept {
             end.is_some_and(|end| clock.horizon(tenant, now).passed(end) != told)
         };
         let keys = rows.filter(is_due).map(|(tenant, uid, _)| (Arc::clone(tenant), uid.clone()));
-        keys.take(CLOCK_BOOKINGS_MAX).collect()
+        keys.filter(|key| !aside.contains(key)).take(CLOCK_BOOKINGS_MAX).collect()
     }
 
     /// A tenant's delivery, and where it is kept.

@@ -1,6 +1,6 @@
 //! What the clock has to say: found by readers, so that nobody waits while there is nothing, and said by the writer.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{collections::HashSet, ops::RangeInclusive, sync::Arc};
 
 use calbridge_process::crash::{self, Point};
 use calbridge_proto::v1::{Transition, TransitionSource};
@@ -12,7 +12,7 @@ use super::{
     names::Names,
     reader::Snapshot,
     write::Head,
-    young::End,
+    young::{End, UNREAD_MAX},
 };
 use crate::store::{
     BookingKey, CLOCK_BOOKINGS_MAX, ClockPolicies, ClockRound, Micros, StoreError,
@@ -23,14 +23,18 @@ use crate::store::{
 };
 
 /// Bookings of which the log and the clock say different things, at most [`CLOCK_BOOKINGS_MAX`].
-pub(super) fn due(snapshot: &Snapshot<'_>, clock: &ClockPolicies, now: Micros) -> Result<Vec<BookingKey>, StoreError> {
+pub(super) fn due(
+    snapshot: &Snapshot<'_>,
+    clock: &ClockPolicies,
+    now: Micros,
+    aside: &HashSet<BookingKey>,
+) -> Result<Vec<BookingKey>, StoreError> {
     let mut keys = Vec::new();
     let mut tenant = snapshot.young.next_with_ends(snapshot, "")?;
     while let Some(this) = tenant {
         let tenant_key: Arc<str> = Arc::from(this.as_str());
-        let room = CLOCK_BOOKINGS_MAX - keys.len();
-        let uids = due_of(snapshot, &this, clock.horizon(&this, now).instant(), room)?;
-        keys.extend(uids.into_iter().map(|uid| (Arc::clone(&tenant_key), uid)));
+        let passed = clock.horizon(&this, now).instant();
+        due_of(snapshot, (&tenant_key, passed), aside, &mut keys)?;
         if keys.len() == CLOCK_BOOKINGS_MAX {
             break;
         }
@@ -65,38 +69,42 @@ pub(super) fn hear(
 /// First those whose end has passed untold, then those that were told too early: a policy or a clock went back.
 fn due_of(
     snapshot: &Snapshot<'_>,
-    tenant: &str,
-    passed: Option<Micros>,
-    room: usize,
-) -> Result<Vec<String>, StoreError> {
-    let mut uids = match passed {
-        Some(passed) => between(snapshot, tenant, false, Micros::MIN..=passed, room)?,
-        None => Vec::new(),
-    };
+    (tenant, passed): (&Arc<str>, Option<Micros>),
+    aside: &HashSet<BookingKey>,
+    keys: &mut Vec<BookingKey>,
+) -> Result<(), StoreError> {
+    if let Some(passed) = passed {
+        between(snapshot, tenant, (false, Micros::MIN..=passed), aside, keys)?;
+    }
     let kept = passed.map_or(Micros::MIN, |passed| passed.saturating_add(SKEW));
-    let early = kept.saturating_add(1)..=Micros::MAX;
-    uids.extend(between(snapshot, tenant, true, early, room - uids.len())?);
-    Ok(uids)
+    between(snapshot, tenant, (true, kept.saturating_add(1)..=Micros::MAX), aside, keys)
 }
 
-/// Those with ends between these, as their rows have it.
+/// Those with ends between these, as their rows have it, as far as there is room.
 fn between(
     snapshot: &Snapshot<'_>,
-    tenant: &str,
-    told: bool,
-    ends: RangeInclusive<Micros>,
-    room: usize,
-) -> Result<Vec<String>, StoreError> {
+    tenant: &Arc<str>,
+    ends: (bool, RangeInclusive<Micros>),
+    aside: &HashSet<BookingKey>,
+    keys: &mut Vec<BookingKey>,
+) -> Result<(), StoreError> {
     const SELECT: &str = "SELECT uid FROM bookings WHERE id = ?1 AND clock_told = ?2 AND clock_end = ?3";
     let mut select = snapshot.prepare_cached(SELECT)?;
-    let mut uids = Vec::new();
-    for (End { told, at }, number) in snapshot.young.ends(snapshot, tenant, (told, ends), room)? {
+    // Those that nothing is to be said of stand before the others, and stay there.
+    let looks = CLOCK_BOOKINGS_MAX + aside.len() + UNREAD_MAX;
+    for (End { told, at }, number) in snapshot.young.ends(snapshot, tenant, ends, looks)? {
+        if keys.len() == CLOCK_BOOKINGS_MAX {
+            break;
+        }
         let found = select.query_row(params![number, told, at], |row| row.get::<_, String>(0)).optional();
         match found.map_err(StoreError::from) {
             // It is left aside: the others must not wait for it.
             Err(StoreError::Damaged { .. }) => {}
-            found => uids.extend(found?),
+            found => {
+                let key = found?.map(|uid| (Arc::clone(tenant), uid));
+                keys.extend(key.filter(|key| !aside.contains(key)));
+            }
         }
     }
-    Ok(uids)
+    Ok(())
 }

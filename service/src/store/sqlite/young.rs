@@ -25,6 +25,7 @@ use crate::store::{Micros, StoreError};
 mod rows;
 mod settler;
 
+pub(super) use rows::UNREAD_MAX;
 pub(super) use settler::Settler;
 use settler::Stood;
 

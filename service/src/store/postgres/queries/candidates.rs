@@ -4,6 +4,7 @@
 use bytes::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
+use super::{ROWS_BYTES, within};
 use crate::store::{
     BookingCursor, BookingOrder, BookingQuery, SORTED_ROWS_MAX,
     candidates::{Lead, Range},
@@ -32,7 +33,8 @@ pub(super) fn count(query: &BookingQuery, lead: Lead<'_>) -> Statement {
     Statement { sql, values: text.values }
 }
 
-/// The candidates of a page behind `after`, the first `limit` of them.
+/// The candidates of a page behind `after`, the first `limit` of them; those that stand behind [`ROWS_BYTES`] of states
+/// come without their own.
 pub(super) fn page(query: &BookingQuery, lead: Lead<'_>, after: Option<&BookingCursor>, limit: usize) -> Statement {
     let mut text = Text::default();
     let (from, mut wanted) = source(lead, &query.tenant, &mut text);
@@ -52,10 +54,18 @@ pub(super) fn page(query: &BookingQuery, lead: Lead<'_>, after: Option<&BookingC
         wanted.push(format!("({time}, {uid}) {beyond} ({at}, {behind})"));
     }
     let limit = text.value(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
+    // The bound is counted on the rows that were found, so that it plays no part in how they are.
+    let order = match query.order {
+        BookingOrder::StartTime => format!("start_time {direction}, uid {direction}"),
+        BookingOrder::UpdateTime => format!("update_time {direction}, uid {direction}"),
+    };
+    let state = within(ROWS_BYTES, "state", &order);
     let sql = format!(
-        "SELECT b.uid, b.state, b.clock_told, b.position, b.update_time, b.status, b.start_time, b.organizer,
-            b.event_type_id
-        FROM {from} WHERE {} ORDER BY {time} {direction}, {uid} {direction} LIMIT {limit}",
+        "SELECT uid, {state}, clock_told, position, update_time, status, start_time, organizer, event_type_id FROM
+            (SELECT b.uid, b.state, b.clock_told, b.position, b.update_time, b.status, b.start_time, b.organizer,
+                b.event_type_id
+            FROM {from} WHERE {} ORDER BY {time} {direction}, {uid} {direction} LIMIT {limit}) found
+        ORDER BY {order}",
         wanted.join(" AND ")
     );
     Statement { sql, values: text.values }

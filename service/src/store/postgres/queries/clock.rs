@@ -1,6 +1,6 @@
 //! What the clock has to say.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use deadpool_postgres::ClientWrapper;
 
@@ -21,14 +21,14 @@ pub(in crate::store::postgres) async fn due(
     client: &ClientWrapper,
     clock: &ClockPolicies,
     now: Micros,
+    aside: &HashSet<BookingKey>,
 ) -> Result<Vec<BookingKey>, StoreError> {
     let mut keys = Vec::new();
     let mut tenant = next_tenant(client, "").await?;
     while let Some(this) = tenant {
         let tenant_key: Arc<str> = Arc::from(this.as_str());
-        let room = CLOCK_BOOKINGS_MAX - keys.len();
-        let uids = due_of(client, &this, clock.horizon(&this, now).instant(), room).await?;
-        keys.extend(uids.into_iter().map(|uid| (Arc::clone(&tenant_key), uid)));
+        let passed = clock.horizon(&this, now).instant();
+        due_of(client, (&tenant_key, passed), aside, &mut keys).await?;
         if keys.len() == CLOCK_BOOKINGS_MAX {
             break;
         }
@@ -45,27 +45,33 @@ async fn next_tenant(client: &ClientWrapper, behind: &str) -> Result<Option<Stri
 /// First those whose end has passed untold, then those that were told too early: a policy or a clock went back.
 async fn due_of(
     client: &ClientWrapper,
-    tenant: &str,
-    passed: Option<Micros>,
-    room: usize,
-) -> Result<Vec<String>, StoreError> {
-    let mut uids = match passed {
-        Some(passed) => uids_of(client, UNTOLD, tenant, passed, room).await?,
-        None => Vec::new(),
-    };
+    (tenant, passed): (&Arc<str>, Option<Micros>),
+    aside: &HashSet<BookingKey>,
+    keys: &mut Vec<BookingKey>,
+) -> Result<(), StoreError> {
+    if let Some(passed) = passed {
+        beyond(client, (UNTOLD, passed), tenant, aside, keys).await?;
+    }
     let kept = passed.map_or(Micros::MIN, |passed| passed.saturating_add(SKEW));
-    uids.extend(uids_of(client, TOLD, tenant, kept, room - uids.len()).await?);
-    Ok(uids)
+    beyond(client, (TOLD, kept), tenant, aside, keys).await
 }
 
-async fn uids_of(
+/// As far as there is room.
+async fn beyond(
     client: &ClientWrapper,
-    statement: &str,
-    tenant: &str,
-    bound: Micros,
-    room: usize,
-) -> Result<Vec<String>, StoreError> {
+    (statement, bound): (&str, Micros),
+    tenant: &Arc<str>,
+    aside: &HashSet<BookingKey>,
+    keys: &mut Vec<BookingKey>,
+) -> Result<(), StoreError> {
+    let room = CLOCK_BOOKINGS_MAX - keys.len();
     let select = client.prepare_cached(statement).await?;
-    let found = client.query(&select, &[&tenant, &bound, &super::limit(room)]).await?;
-    Ok(found.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    // Those that are left aside stand before the others, and stay there.
+    let looks = super::limit(room + aside.len());
+    let mut due = Vec::new();
+    for row in client.query(&select, &[&tenant.as_ref(), &bound, &looks]).await? {
+        due.push((Arc::clone(tenant), row.try_get(0)?));
+    }
+    keys.extend(due.into_iter().filter(|key| !aside.contains(key)).take(room));
+    Ok(())
 }

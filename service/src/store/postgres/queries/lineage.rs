@@ -7,7 +7,7 @@ use deadpool_postgres::ClientWrapper;
 use prost::Message;
 use tokio_postgres::{Error, Row};
 
-use super::bookings::unsealed;
+use super::bookings::each_unsealed;
 use crate::store::{
     LINEAGE_MAX, LineagePage, PAGE_BYTES_MAX, StoreError,
     lineage::{self, Link, Origin},
@@ -23,9 +23,6 @@ const BACK: &str = "SELECT b.uid, b.rescheduled_from, b.link, coalesce(p.seated,
 const ONWARD: &str = "SELECT b.rescheduled_from, b.uid, b.link, coalesce(p.seated, FALSE) FROM bookings b
     LEFT JOIN bookings p ON p.tenant = b.tenant AND p.uid = b.rescheduled_from
     WHERE b.tenant = $1 AND b.rescheduled_from = ANY($2::text[]) LIMIT $3";
-
-/// Bookings of a lineage that are read at a time: a page ends early where they are large.
-const CHUNK: usize = 64;
 
 /// Where the lineage of a booking begins, as far as it is known.
 pub(super) async fn origin(client: &ClientWrapper, tenant: &str, uid: &str) -> Result<Origin, StoreError> {
@@ -79,24 +76,20 @@ pub(in crate::store::postgres) async fn page(
         let void = back.links.get(&origin).is_some_and(|link| link.as_ref().is_some_and(Link::is_void));
         let members = members(client, tenant, &origin).await?;
         let (mut page, mut passed, mut bytes) = (LineagePage::default(), 0, 0);
-        for chunk in members.chunks(CHUNK) {
-            let mut found: HashMap<_, _> =
-                unsealed(client, tenant, chunk).await?.into_iter().map(|found| (found.uid.clone(), found)).collect();
-            for uid in chunk {
-                if bytes > PAGE_BYTES_MAX {
-                    page.more = true;
-                    return Ok(page);
-                }
-                let Some(mut booking) = found.remove(uid) else { continue };
-                passed += 1;
-                if passed > skip {
-                    view::seal(&mut booking, Origin { uid: origin.clone(), void: void && *uid == origin });
-                    bytes += booking.encoded_len();
-                    page.bookings.push(booking);
-                }
+        let mut damaged = Vec::new();
+        each_unsealed(client, tenant, &members, &mut damaged, |mut booking| {
+            page.more = bytes > PAGE_BYTES_MAX;
+            passed += 1;
+            if passed > skip && !page.more {
+                let is_void = void && booking.uid == origin;
+                view::seal(&mut booking, Origin { uid: origin.clone(), void: is_void });
+                bytes += booking.encoded_len();
+                page.bookings.push(booking);
             }
-        }
-        Ok(page)
+            !page.more
+        })
+        .await?;
+        Ok(LineagePage { damaged, ..page })
     })
     .await
 }
@@ -138,9 +131,12 @@ async fn successors(
         }
     }
     for siblings in after.values_mut().filter(|siblings| siblings.len() > 1) {
-        let shown = unsealed(client, tenant, siblings).await?;
-        let created: HashMap<_, _> =
-            shown.into_iter().filter_map(|booking| Some((booking.uid, micros(&booking.create_time?)))).collect();
+        let mut created = HashMap::new();
+        each_unsealed(client, tenant, siblings, &mut Vec::new(), |booking| {
+            created.extend(booking.create_time.map(|time| (booking.uid, micros(&time))));
+            true
+        })
+        .await?;
         siblings.sort_by_key(|uid| (created.get(uid).copied().unwrap_or(i64::MAX), uid.clone()));
     }
     Ok(after)

@@ -19,8 +19,8 @@ use crate::store::{
 const REACH: &str = "SELECT max(position), count(*) FROM
     (SELECT position FROM transitions WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3) AS looked_at";
 const TRANSITION: &str = "SELECT t.position, t.uid, t.kind, t.from_status, t.to_status, t.rule, t.source,
-        t.commit_time, t.booking, d.delivery_id, coalesce(d.trigger, 0), d.event_time,
-        coalesce(nullif(t.trace_id, ''), d.trace_id, '')
+        t.commit_time, t.booking, d.delivery_id, coalesce(d.trigger, 0) AS trigger, d.event_time,
+        coalesce(nullif(t.trace_id, ''), d.trace_id, '') AS trace_id
     FROM transitions t LEFT JOIN deliveries d ON d.position = t.delivery";
 /// Those of a tenant up to there. The order is the log's.
 const BEHIND: &str = "t.position > $1 AND t.position <= $2 AND t.tenant = $3 ORDER BY t.position LIMIT $4";
@@ -99,7 +99,7 @@ async fn transitions(client: &ClientWrapper, query: &LogQuery, end: Position) ->
     if end == query.after {
         return Ok(LogReading::default().whole(end));
     }
-    let select = client.prepare_cached(&format!("{TRANSITION} WHERE {BEHIND}")).await?;
+    let select = client.prepare_cached(&behind()).await?;
     let (tenant, most) = (&*query.tenant, super::limit(LOG_ENTRIES_MAX));
     let rows = client.query(&select, &[&query.after.0, &end.0, &tenant, &most]).await?;
     let mut found = Vec::with_capacity(rows.len());
@@ -111,15 +111,29 @@ async fn transitions(client: &ClientWrapper, query: &LogQuery, end: Position) ->
     let uids = found.iter().filter(|found| may_mean(found)).map(|found| found.uid.clone()).collect();
     let origins = Origins::read(client, tenant, uids).await?;
     let mut reading = LogReading::default();
-    for (decoded, found) in (1..).zip(found) {
+    for (decoded, (row, found)) in (1..).zip(rows.iter().zip(found)) {
         super::give_way(decoded).await;
         let position = found.position;
-        let entry = if may_mean(&found) { meant(query, found, &origins)? } else { None };
+        let is_wanted = may_mean(&found);
+        if is_wanted && !has_booking(row)? {
+            return Ok(reading.cut());
+        }
+        let entry = if is_wanted { meant(query, found, &origins)? } else { None };
         if !reading.take(position, entry) {
             return Ok(reading.cut());
         }
     }
     Ok(if rows.len() < LOG_ENTRIES_MAX { reading.whole(end) } else { reading.cut() })
+}
+
+/// Those behind a position, whose bookings are as many bytes as a page holds; the others come without theirs.
+fn behind() -> String {
+    let booking = super::within(LOG_BYTES_MAX, "booking", "position");
+    format!(
+        "SELECT position, uid, kind, from_status, to_status, rule, source, commit_time, {booking}, delivery_id, trigger,
+            event_time, trace_id
+        FROM ({TRANSITION} WHERE {BEHIND}) found ORDER BY position"
+    )
 }
 
 fn meant(query: &LogQuery, found: FoundTransition, origins: &Origins) -> Result<Option<LogEntry>, StoreError> {
@@ -145,9 +159,13 @@ fn read(row: &Row) -> Result<FoundTransition, Error> {
             rule: row.try_get(5)?,
             source: row.try_get(6)?,
             commit_time: row.try_get(7)?,
-            booking: row.try_get(8)?,
+            booking: row.try_get::<_, Option<_>>(8)?.unwrap_or_default(),
         },
     })
+}
+
+fn has_booking(row: &Row) -> Result<bool, Error> {
+    Ok(row.try_get::<_, Option<&[u8]>>(8)?.is_some())
 }
 
 async fn recorded(client: &ClientWrapper, query: &LogQuery, end: Position) -> Result<LogPart, StoreError> {

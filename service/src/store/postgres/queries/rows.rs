@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
-use tokio_postgres::Row;
+use tokio_postgres::{Error, Row};
 
-use super::deliveries;
+use super::{ROWS_BYTES, deliveries};
 use crate::store::{BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, StoredRow, pack};
 
 /// A row, with the place of the newest line in its booking's timeline.
 const COLUMNS: &str = "b.tenant, b.uid, b.state, b.first_position,
-    (SELECT coalesce(max(m.position), 0) FROM mentions m WHERE m.tenant = b.tenant AND m.uid = b.uid)";
+    (SELECT coalesce(max(m.position), 0) FROM mentions m WHERE m.tenant = b.tenant AND m.uid = b.uid) mentioned";
 
-/// Rows that are read at a time: a page ends early where they are large.
+/// Rows that are read at a time, the large ones as far as [`ROWS_BYTES`] go: a page ends early where they are.
 const CHUNK: usize = 64;
 
 /// One row.
@@ -23,7 +23,8 @@ pub(in crate::store::postgres) async fn one(
 ) -> Result<Option<StoredRow>, StoreError> {
     let statement = format!("SELECT {COLUMNS} FROM bookings b WHERE b.tenant = $1 AND b.uid = $2");
     let select = client.prepare_cached(&statement).await?;
-    client.query_opt(&select, &[&tenant.as_ref(), uid]).await?.as_ref().map(read).transpose()
+    let found = client.query_opt(&select, &[&tenant.as_ref(), uid]).await?;
+    Ok(found.as_ref().map(read).transpose()?.flatten())
 }
 
 /// Rows behind `after`, by tenant and uid.
@@ -34,8 +35,12 @@ pub(in crate::store::postgres) async fn page(
     limit: usize,
 ) -> Result<RowPage, StoreError> {
     let own = if tenant.is_some() { "AND b.tenant = $1" } else { "" };
+    let state = super::within(ROWS_BYTES, "state", "tenant, uid");
     let statement = format!(
-        "SELECT {COLUMNS} FROM bookings b WHERE (b.tenant, b.uid) > ($1, $2) {own} ORDER BY b.tenant, b.uid LIMIT $3"
+        "SELECT tenant, uid, {state}, first_position, mentioned FROM
+            (SELECT {COLUMNS} FROM bookings b WHERE (b.tenant, b.uid) > ($1, $2) {own} ORDER BY b.tenant, b.uid
+            LIMIT $3) found
+        ORDER BY tenant, uid"
     );
     let select = client.prepare_cached(&statement).await?;
     let (mut page, mut bytes) = (RowPage::default(), 0);
@@ -46,9 +51,12 @@ pub(in crate::store::postgres) async fn page(
     loop {
         let wanted = CHUNK.min(limit - page.rows.len());
         let found = client.query(&select, &[&behind, &uid, &super::limit(wanted)]).await?;
-        let last = found.len() < wanted;
+        let mut last = found.len() < wanted;
         for row in &found {
-            let row = read(row)?;
+            let Some(row) = read(row)? else {
+                last = false;
+                break;
+            };
             bytes += row.state.len();
             page.rows.push(row);
             if page.rows.len() == limit || bytes > PAGE_BYTES_MAX {
@@ -105,11 +113,13 @@ async fn behind(
     }
 }
 
-fn read(row: &Row) -> Result<StoredRow, StoreError> {
-    Ok(StoredRow {
+/// Nothing where the state did not come.
+fn read(row: &Row) -> Result<Option<StoredRow>, Error> {
+    let Some(state) = row.try_get(2)? else { return Ok(None) };
+    Ok(Some(StoredRow {
         key: (Arc::from(row.try_get::<_, &str>(0)?), row.try_get(1)?),
-        state: pack::row(row.try_get(2)?)?.into_owned(),
+        state: pack::row_or_rest(state),
         first: Position(row.try_get(3)?),
         mentioned: Position(row.try_get(4)?),
-    })
+    }))
 }

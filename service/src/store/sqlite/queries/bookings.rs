@@ -21,8 +21,8 @@ use crate::store::{
     terms, view,
 };
 
-const COLUMNS: &str =
-    "b.uid, b.state, b.clock_told, b.position, b.update_time, b.status, b.start_time, b.organizer, b.event_type_id";
+const ROW: &str = "SELECT uid, state, clock_told, position, update_time, status, start_time, organizer, event_type_id
+    FROM bookings WHERE id = ?1 AND visible = 1";
 
 /// One visible booking.
 pub(in crate::store::sqlite) fn one(
@@ -86,9 +86,8 @@ fn by_start(
             break;
         }
         let number = if finds { snapshot.young.number(snapshot, &query.tenant, &uid)? } else { None };
-        let found = number.map(|number| row(snapshot, number)).transpose()?.flatten();
-        let is_over = match found {
-            Some((columns, found)) => page.look(&columns, found)?,
+        let is_over = match number {
+            Some(number) => page.read(number, time, uid)?,
             None => page.pass(time, uid),
         };
         if is_over {
@@ -112,7 +111,14 @@ fn sorted(
         if !finds {
             continue;
         }
-        let Some((time, number)) = updated(snapshot, &query.tenant, &uid)? else { continue };
+        let found = match updated(snapshot, &query.tenant, &uid) {
+            Err(StoreError::Damaged { .. }) => {
+                page.found.damaged.push(uid);
+                continue;
+            }
+            found => found?,
+        };
+        let Some((time, number)) = found else { continue };
         let is_behind = query.after.as_ref().is_none_or(|after| {
             let (place, after) = ((time, uid.as_str()), (after.time, after.uid.as_str()));
             if query.descending { place < after } else { place > after }
@@ -125,9 +131,8 @@ fn sorted(
     if query.descending {
         places.reverse();
     }
-    for (.., number) in places {
-        let Some((columns, found)) = row(snapshot, number)? else { continue };
-        if page.look(&columns, found)? {
+    for (time, uid, number) in places {
+        if page.read(number, time, uid)? {
             break;
         }
     }
@@ -144,21 +149,22 @@ fn by_update(snapshot: &Snapshot<'_>, query: &BookingQuery, page: &mut Page<'_>)
         From::Backward(time, None) => (time.saturating_add(1), String::new(), "DESC", "<"),
     };
     let mut select = snapshot.prepare_cached(&by_update_from(compared, direction))?;
-    let mut rows = select.query(params![query.tenant, time, uid])?;
-    while let Some(row) = rows.next()? {
-        let columns = columns(row)?;
-        if range.is_beyond(query, columns.update_time) || page.look(&columns, found::read(row)?)? {
+    let mut places = select.query(params![query.tenant, time, uid])?;
+    while let Some(place) = places.next()? {
+        let time = place.get(0)?;
+        if range.is_beyond(query, time) || page.read(place.get(2)?, time, place.get(1)?)? {
             break;
         }
     }
     Ok(())
 }
 
+/// The index alone: one row that can't be read ends no walk.
 fn by_update_from(compared: &str, direction: &str) -> String {
     format!(
-        "SELECT {COLUMNS} FROM bookings b INDEXED BY bookings_by_update
-        WHERE b.visible = 1 AND b.tenant = ?1 AND (b.update_time, b.uid) {compared} (?2, ?3)
-        ORDER BY b.update_time {direction}, b.uid {direction}"
+        "SELECT update_time, uid, id FROM bookings INDEXED BY bookings_by_update
+        WHERE visible = 1 AND tenant = ?1 AND (update_time, uid) {compared} (?2, ?3)
+        ORDER BY update_time {direction}, uid {direction}"
     )
 }
 
@@ -184,12 +190,6 @@ fn count(connection: &Connection, term: i64) -> Result<usize, StoreError> {
         }
     }
     Ok(rows)
-}
-
-fn row(snapshot: &Snapshot<'_>, number: Number) -> Result<Option<(Columns, FoundBooking)>, StoreError> {
-    let select = format!("SELECT {COLUMNS} FROM bookings b WHERE b.id = ?1 AND b.visible = 1");
-    let read = |row: &Row<'_>| Ok((columns(row)?, found::read(row)?));
-    Ok(snapshot.prepare_cached(&select)?.query_row([number], read).optional()?)
 }
 
 /// When a booking changed last, and the number of its row.
@@ -228,6 +228,7 @@ impl Range {
 
 /// A page that fills.
 struct Page<'c> {
+    snapshot: &'c Snapshot<'c>,
     query: &'c BookingQuery,
     origins: Origins<'c>,
     found: BookingPage,
@@ -239,7 +240,24 @@ struct Page<'c> {
 impl<'c> Page<'c> {
     fn new(snapshot: &'c Snapshot<'c>, query: &'c BookingQuery) -> Self {
         let origins = Origins::new(snapshot, &query.tenant);
-        Self { query, origins, found: BookingPage::default(), looks: 0, decoded: 0, bytes: 0 }
+        Self { snapshot, query, origins, found: BookingPage::default(), looks: 0, decoded: 0, bytes: 0 }
+    }
+
+    /// Looks at the row of a booking that stands at this place; true where the page ends behind it. One that can't be
+    /// read is left out: the others must not go with it.
+    fn read(&mut self, number: Number, time: Micros, uid: String) -> Result<bool, StoreError> {
+        let read = |row: &Row<'_>| Ok((columns(row)?, found::read(row)?));
+        let found = self.snapshot.prepare_cached(ROW)?.query_row([number], read).optional();
+        match found.map_err(StoreError::from) {
+            Err(StoreError::Damaged { .. }) => {
+                self.found.damaged.push(uid.clone());
+                Ok(self.pass(time, uid))
+            }
+            found => match found? {
+                Some((columns, found)) => self.look(&columns, found),
+                None => Ok(self.pass(time, uid)),
+            },
+        }
     }
 
     /// Looks at what is no booking any more; true where the page ends behind it.
@@ -257,13 +275,17 @@ impl<'c> Page<'c> {
         self.looks += 1;
         let uid = row.uid.clone();
         if may_match(&self.query.filter, columns) {
-            let mut booking = row.show(&self.query.tenant)?;
             self.decoded += 1;
-            if self.query.filter.matches(&booking) {
-                let origin = self.origins.of(&booking.uid)?;
-                view::seal(&mut booking, origin);
-                self.bytes += booking.encoded_len();
-                self.found.bookings.push(booking);
+            let shown = row.show_in_list(&self.query.tenant, &mut self.found.damaged)?;
+            if let Some(mut booking) = shown.filter(|booking| self.query.filter.matches(booking)) {
+                match self.origins.of(&booking.uid) {
+                    Err(StoreError::Damaged { .. }) => self.found.damaged.push(booking.uid),
+                    origin => {
+                        view::seal(&mut booking, origin?);
+                        self.bytes += booking.encoded_len();
+                        self.found.bookings.push(booking);
+                    }
+                }
             }
         }
         let bookings = self.found.bookings.len();

@@ -14,6 +14,22 @@ pub(super) fn unsealed(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Resu
     found.map(|found| found.show(tenant)).transpose()
 }
 
+/// The same for a list, which leaves out what is damaged.
+pub(super) fn in_list(
+    snapshot: &Snapshot<'_>,
+    tenant: &str,
+    uid: &str,
+    damaged: &mut Vec<String>,
+) -> Result<Option<v1::Booking>, StoreError> {
+    match unsealed(snapshot, tenant, uid) {
+        Err(StoreError::Damaged { .. }) => {
+            damaged.push(uid.to_owned());
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
 /// A visible row.
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<FoundBooking> {
     Ok(FoundBooking {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use prost::Message;
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::found::unsealed;
+use super::found::in_list;
 use crate::store::{
     LINEAGE_MAX, LineagePage, PAGE_BYTES_MAX, StoreError,
     lineage::{self, Link, Origin},
@@ -57,7 +57,7 @@ pub(in crate::store::sqlite) fn page(
     let mut waiting = VecDeque::from([origin.clone()]);
     let (mut page, mut passed, mut bytes) = (LineagePage::default(), 0, 0);
     while let Some(uid) = waiting.pop_front() {
-        if let Some(mut booking) = unsealed(snapshot, tenant, &uid)? {
+        if let Some(mut booking) = in_list(snapshot, tenant, &uid, &mut page.damaged)? {
             passed += 1;
             if passed > skip {
                 view::seal(&mut booking, Origin { uid: origin.clone(), void: void && uid == origin });
@@ -89,7 +89,7 @@ fn successors(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Vec<St
     let mut after: Vec<String> = found.map(|link| link.uid).collect();
     if after.len() > 1 {
         let created = |uid: &String| -> Result<i64, StoreError> {
-            let booking = unsealed(snapshot, tenant, uid)?;
+            let booking = in_list(snapshot, tenant, uid, &mut Vec::new())?;
             Ok(booking.and_then(|booking| booking.create_time).map_or(i64::MAX, |time| micros(&time)))
         };
         let mut by_age =

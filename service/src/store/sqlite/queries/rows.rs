@@ -8,7 +8,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::deliveries;
 use crate::store::{
     BookingKey, PAGE_BYTES_MAX, Position, RowPage, StoreError, StoredRow, pack,
-    sqlite::{reader::Snapshot, young::Number},
+    sqlite::{
+        reader::Snapshot,
+        young::{Name, Number},
+    },
 };
 
 /// A row, with the place of the newest line in its booking's timeline.
@@ -29,8 +32,18 @@ pub(in crate::store::sqlite) fn one(
 
 fn numbered(connection: &Connection, number: Number) -> Result<Option<StoredRow>, StoreError> {
     let statement = format!("SELECT {COLUMNS} FROM bookings b WHERE b.id = ?1 AND {HEARD}");
-    let found = connection.prepare_cached(&statement)?.query_row([number], read).optional()?;
-    found.map(unpacked).transpose()
+    Ok(connection.prepare_cached(&statement)?.query_row([number], read).optional()?)
+}
+
+/// The same, of which nothing is left where it can't be read at all: a check goes on behind it, and tells it.
+fn named(connection: &Connection, Name { tenant, uid, number }: Name) -> Result<Option<StoredRow>, StoreError> {
+    match numbered(connection, number) {
+        Err(StoreError::Damaged { .. }) => {
+            let (mentioned, first) = (Position::default(), Position::default());
+            Ok(Some(StoredRow { key: (tenant, uid), state: Vec::new(), mentioned, first }))
+        }
+        found => found,
+    }
 }
 
 /// Rows behind `after`, by tenant and uid.
@@ -47,7 +60,7 @@ pub(in crate::store::sqlite) fn page(
         let Some(last) = names.last() else { return Ok(page) };
         behind = (Arc::clone(&last.tenant), last.uid.clone());
         for name in names {
-            let Some(row) = numbered(snapshot, name.number)? else { continue };
+            let Some(row) = named(snapshot, name)? else { continue };
             bytes += row.state.len();
             page.rows.push(row);
             if page.rows.len() == limit || bytes > PAGE_BYTES_MAX {
@@ -61,14 +74,10 @@ pub(in crate::store::sqlite) fn page(
 fn read(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
     Ok(StoredRow {
         key: (Arc::from(row.get::<_, String>(0)?), row.get(1)?),
-        state: row.get(2)?,
+        state: pack::row_or_rest(row.get(2)?),
         first: Position(row.get(3)?),
         mentioned: Position(row.get(4)?),
     })
-}
-
-fn unpacked(row: StoredRow) -> Result<StoredRow, StoreError> {
-    Ok(StoredRow { state: pack::row(&row.state)?.into_owned(), ..row })
 }
 
 /// Deliveries behind `after` with their bodies, oldest first.

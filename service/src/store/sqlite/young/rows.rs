@@ -10,7 +10,7 @@ use crate::store::StoreError;
 
 /// How many numbers may lead to nothing that can be read: more than a page that leads to others hides. What is damaged
 /// beyond it is to be restored.
-const UNREAD_MAX: usize = 8_192;
+pub(in crate::store::sqlite) const UNREAD_MAX: usize = 8_192;
 
 /// The names of visible bookings, without a look at their rows: the index has them as well.
 pub(super) const NAMES: &str = "SELECT tenant, uid, id FROM bookings INDEXED BY bookings_by_update

@@ -19,8 +19,8 @@ fn every_statement_of_a_list_walks_an_index_from_its_place_on() {
     File::create(&path).unwrap();
     let connection = schema::open(&path, Options::default()).unwrap();
     for (sql, expected) in [
-        (by_update_from(">=", "ASC"), "USING INDEX bookings_by_update (tenant=? AND (update_time,uid)>(?,?))"),
-        (by_update_from("<", "DESC"), "USING INDEX bookings_by_update (tenant=? AND (update_time,uid)<(?,?))"),
+        (by_update_from(">=", "ASC"), "USING COVERING INDEX bookings_by_update (tenant=? AND (update_time,uid)>(?,?))"),
+        (by_update_from("<", "DESC"), "USING COVERING INDEX bookings_by_update (tenant=? AND (update_time,uid)<(?,?))"),
         (FENCE.to_owned(), "USING PRIMARY KEY (run=? AND (term,time,uid)<(?,?,?))"),
     ] {
         let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
