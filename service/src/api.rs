@@ -130,8 +130,8 @@ pub(crate) fn overloaded() -> Status {
     ApiError::Overloaded.into()
 }
 
-/// What a caller is told of whose request tonic could make nothing; nothing where the refusal is another's. tonic has no
-/// reason for it, and takes a code that means a cursor here.
+/// What a caller is told of whose request tonic could make nothing; nothing where the refusal is another's. tonic has
+/// no reason for it, and takes a code that means a cursor here.
 pub(crate) fn unread(refusal: &Status) -> Option<Status> {
     match refusal.code() {
         _ if !refusal.details().is_empty() => None,

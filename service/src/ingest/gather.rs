@@ -153,7 +153,7 @@ async fn next(queue: &mut mpsc::Receiver<Submission>, stopping: &CancellationTok
     queue.recv().await
 }
 
-/// Parts the confirmed duplicates among the events from the others. Whoever sent one of which the timeline shall tell is
+/// Parts the confirmed duplicates among the events from the others. Whoever sent one of which the timeline tells is
 /// answered with the round, so that a read behind the answer sees it; beyond those, as in a storm, at once.
 async fn recognise<S: Store>(shared: &Shared<S>, round: &mut Gathering, events: Vec<Submission>) {
     // In a storm many of them are copies of one: it is asked for once.

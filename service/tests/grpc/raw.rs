@@ -1,5 +1,5 @@
-//! Callers that no library of gRPC makes: one that waits longer than it says, one that does not read, and one that speaks
-//! of something else.
+//! Callers that no library of gRPC makes: one that waits longer than it says, one that does not read, and one that
+//! speaks of something else.
 
 use std::net::SocketAddr;
 

@@ -20,7 +20,9 @@ async fn with_one_aside(folder: &Path) -> (Spool, Entry) {
     spool.inner.shared.lock().set_aside(bad);
     spool.settle(taken);
     keep(&spool, "acme", "next").await.unwrap();
-    assert_eq!((segments(folder).len(), spool.amount().aside), (2, 1));
+    // One more file is begun where a spare one was ready.
+    assert!(segments(folder).len() > 1);
+    assert_eq!(spool.amount().aside, 1);
     (spool, bad)
 }
 
@@ -32,8 +34,8 @@ async fn a_segment_goes_when_all_that_is_needed_of_it_is_aside() {
     let [(from, to)] = compacted.moved[..] else { panic!("{compacted:?}") };
     assert_eq!((from, to.time, to.length), (bad, bad.time, bad.length));
     keep(&spool, "acme", "after").await.unwrap();
-    let left = [segment::path(folder.path(), to.segment)];
-    wait::holds("the old file is gone", async || segments(folder.path()) == left).await;
+    let old = segment::path(folder.path(), bad.segment);
+    wait::holds("the old file is gone", async || !old.exists()).await;
     let amount = spool.amount();
     assert_eq!((amount.records, amount.aside, amount.oldest_aside), (3, 1, Some(5)));
     assert!(amount.bytes < LARGE as u64, "there is room again");
