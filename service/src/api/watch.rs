@@ -168,9 +168,10 @@ impl<S: Store> Watch<S> {
         Entry::Heartbeat(Heartbeat { position: at.to_token() })
     }
 
-    /// How far it came, where nothing has said so: a cursor behind what a filter leaves out would grow old.
+    /// How far it came, where a filter may have left out the last: a cursor behind those would grow old.
     fn last_word(&mut self, end: Position) -> Option<Entry> {
-        (self.told < end).then(|| self.heartbeat(end))
+        let leaves_out = !self.query.filter.0.is_empty();
+        (leaves_out && self.told < end).then(|| self.heartbeat(end))
     }
 
     /// Reads the next page; false where the log has not moved on. A page of which nothing is meant is told by a

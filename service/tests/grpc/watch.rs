@@ -103,6 +103,10 @@ async fn before_it_ends_it_says_how_far_it_came() {
     // Whoever goes on from there has nothing more to hear.
     let mut again = watch(&service, WatchTransitionsRequest { after_position: head, ..left_out }).await.unwrap();
     assert_eq!(next(&mut again).await.unwrap(), None);
+    // What is another tenant's alone is no word to one that means all of its own.
+    let of_nobody = WatchTransitionsRequest { tenant: "nobody".to_owned(), stop_at_head: true, ..request() };
+    let mut of_nobody = watch(&service, of_nobody).await.unwrap();
+    assert_eq!(next(&mut of_nobody).await.unwrap(), None);
 }
 
 #[tokio::test]
