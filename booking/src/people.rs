@@ -9,7 +9,7 @@ use calbridge_proto::v1::{Attendee, Organizer};
 
 use crate::{
     register::{Detail, Email, Entry, Field, Key, Role, Stamp, Value},
-    row::Row,
+    row::{MAX_SEATS, Row},
 };
 
 /// Who is invited, and what is known about that.
@@ -17,14 +17,15 @@ pub(crate) struct Invited {
     pub(crate) attendees: Vec<Attendee>,
     /// A list or a seat was told. A no-show mark alone names a person, not the attendees.
     pub(crate) known: bool,
-    /// Seats were taken once and none stands now.
+    /// Seats were taken once and none stands now, of as many as a row has: one that is full of given up seats may have
+    /// no room for one that stands.
     pub(crate) no_seat_left: bool,
 }
 
 pub(crate) fn invited(row: &Row) -> Invited {
-    if let Some(seats) = standing_seats(row) {
+    if let Some((taken, seats)) = standing_seats(row) {
         let attendees: Vec<_> = seats.into_iter().map(|(email, id)| attendee(row, email, id)).collect();
-        return Invited { no_seat_left: attendees.is_empty(), known: true, attendees };
+        return Invited { no_seat_left: attendees.is_empty() && taken < MAX_SEATS, known: true, attendees };
     }
     let list = list(row, Field::Attendees);
     let listed: BTreeSet<&Email> = list.iter().collect();
@@ -62,19 +63,19 @@ pub(crate) fn hosts(row: &Row) -> (Option<Organizer>, Vec<Organizer>) {
     (organizer.map(|email| host(row, &email)), hosts)
 }
 
-/// The seats that stand, by address, then by id; `None` where no seat was ever taken, or nothing says that there are
-/// any. An adding without an id shows only where its address has no standing seat with one: it speaks of the same seat.
-fn standing_seats(row: &Row) -> Option<Vec<(&Email, &str)>> {
+/// How many seats were taken, and those that stand, by address, then by id; `None` where no seat was ever taken, or
+/// nothing says that there are any. An adding without an id shows only where its address has no standing seat with one: it speaks of the same seat.
+fn standing_seats(row: &Row) -> Option<(usize, Vec<(&Email, &str)>)> {
     row.field(Field::SeatsPerTimeSlot)?;
     let mut by_email: BTreeMap<&Email, Vec<&str>> = BTreeMap::new();
-    let mut any = false;
+    let mut taken = 0;
     for (key, entry) in row.registers() {
         let Key::SeatTaken(email, id) = key else { continue };
         if entry.value == Value::LET_IN && list(row, Field::Team).contains(email) {
             // Let in with the guests, and a host all the same.
             continue;
         }
-        any = true;
+        taken += 1;
         if stands(row, email, &entry.stamp) {
             by_email.entry(email).or_default().push(id);
         }
@@ -83,7 +84,7 @@ fn standing_seats(row: &Row) -> Option<Vec<(&Email, &str)>> {
         let named = ids.iter().any(|id| !id.is_empty());
         ids.into_iter().filter(move |id| !named || !id.is_empty()).map(move |id| (email, id))
     });
-    any.then(|| seats.collect())
+    (taken > 0).then(|| (taken, seats.collect()))
 }
 
 /// A seat stands while its newest adding is later than the newest leaving of its address: it can be taken again. So

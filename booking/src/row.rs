@@ -17,7 +17,7 @@ use crate::register::{Entry, Evidence, Field, Key, Stamp};
 /// Metadata keys, and form fields, of a booking.
 pub(crate) const MAX_KEYS: usize = 256;
 /// What a booking has of seats, and of addresses that left or were marked: four times as many as Cal.com gives seats.
-const MAX_SEATS: usize = 4_096;
+pub(crate) const MAX_SEATS: usize = 4_096;
 /// Details of people: those of more than two thousand.
 const MAX_DETAILS: usize = 16_384;
 /// Bookings that replaced one: beside the newest, what is kept of others shows nowhere.

@@ -141,6 +141,11 @@ pub(crate) fn unread(refusal: &Status) -> Option<Status> {
     }
 }
 
+/// A stream's end, with a reason where it is ours to name.
+fn ending(refusal: Status) -> Status {
+    unread(&refusal).unwrap_or(refusal)
+}
+
 /// What a caller is told whose call took longer than it, or this service, waits.
 pub(crate) fn out_of_time() -> Status {
     ApiError::OutOfTime.into()

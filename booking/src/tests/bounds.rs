@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use calbridge_proto::v1::{
-    BookingPayload, NoShowPayload, PersonPayload, TeamPayload,
+    BookingPayload, BookingStatus, NoShowPayload, PersonPayload, TeamPayload,
     Trigger::{BookingCancelled, BookingCreated, BookingNoShowUpdated, BookingRescheduled},
 };
 use prost::Message as _;
@@ -74,6 +74,21 @@ fn seats_that_were_left_are_bounded_whatever_their_order() {
     let row = &world.rows["u1"];
     let kept = row.registers().filter_map(|(key, _)| if let Key::SeatLeft(email) = key { Some(email) } else { None });
     assert!(kept.map(Email::as_str).eq((0..4_096).map(|place| format!("{place:04}@a.example"))));
+}
+
+/// Whoever takes seats and gives them up again must not end the booking for the others.
+#[test]
+fn a_row_full_of_seats_that_were_given_up_is_no_cancelled_booking() {
+    let crowd = |event: i64| (0..1_000).map(move |place| person(&format!("{event}{place:04}@a.example")));
+    let mut told = Vec::new();
+    for event in 0..5 {
+        let sit = BookingPayload { attendees: crowd(event).collect(), ..seat("u1", "", "") };
+        let reschedule_uid = "u1".into();
+        let move_on = BookingPayload { attendees: crowd(event).collect(), reschedule_uid, ..seat("u2", "", "") };
+        told.extend([tell(BookingCreated, event, sit), tell(BookingRescheduled, 9, move_on)]);
+    }
+    told.push(tell(BookingCreated, 3, seat("u1", "z@a.example", "s1")));
+    assert_eq!(both_ways(&told).status("u1"), BookingStatus::Scheduled);
 }
 
 #[test]

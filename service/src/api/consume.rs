@@ -25,7 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::Span;
 
-use super::{Api, bells::Bell, consumer, errors::ApiError, mask, read, trace::Outlet, turn::Turns, watch::recorded};
+use super::{
+    Api, bells::Bell, consumer, ending, errors::ApiError, mask, read, trace::Outlet, turn::Turns, watch::recorded,
+};
 use crate::{
     auth::Caller,
     settings::{CONSUME_HEARD, CONSUME_INTERVAL, CONSUME_REST_TIMES, CONSUME_SPACING, HEARTBEAT_INTERVAL},
@@ -230,7 +232,7 @@ impl<S: Store> Client<S> {
 
     /// Takes a request and what has come behind it, up to a bound.
     fn hear(&mut self, request: Result<Option<ConsumeRequest>, Status>) -> Result<(), Status> {
-        let mut request = request?;
+        let mut request = request.map_err(ending)?;
         loop {
             let Some(ConsumeRequest { request: said }) = request else {
                 self.reading = false;
@@ -241,7 +243,7 @@ impl<S: Store> Client<S> {
                 return Ok(());
             }
             request = match self.requests.message().now_or_never() {
-                Some(next) => next?,
+                Some(next) => next.map_err(ending)?,
                 None => return Ok(()),
             };
         }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 use tracing::Span;
 
-use super::{Api, errors::ApiError, mask, open, read};
+use super::{Api, ending, errors::ApiError, mask, open, read};
 use crate::{
     auth::Caller,
     ingest::{Answer, Ingest, check_tenant},
@@ -129,7 +129,7 @@ impl Conversation {
             Ok(None) => self.reading = false,
             Err(status) => {
                 self.reading = false;
-                self.broken = Some(status);
+                self.broken = Some(ending(status));
             }
         }
     }

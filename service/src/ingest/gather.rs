@@ -1,7 +1,7 @@
 //! The first half of a round: take what waits, ask the hint for all of it at once, have the store confirm its hits.
 //!
-//! A confirmed duplicate is answered here; its note for the timeline rides along with the round. A hit that the store
-//! does not confirm is an event like any other.
+//! Of a confirmed duplicate only the note for the timeline goes into the round, and its answer comes with that, where a
+//! timeline tells it. A hit that the store does not confirm is an event like any other.
 
 use std::sync::{Arc, atomic::Ordering};
 
