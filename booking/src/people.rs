@@ -64,7 +64,8 @@ pub(crate) fn hosts(row: &Row) -> (Option<Organizer>, Vec<Organizer>) {
 }
 
 /// How many seats were taken, and those that stand, by address, then by id; `None` where no seat was ever taken, or
-/// nothing says that there are any. An adding without an id shows only where its address has no standing seat with one: it speaks of the same seat.
+/// nothing says that there are any. An adding without an id shows only where its address has no standing seat with one:
+/// it speaks of the same seat.
 fn standing_seats(row: &Row) -> Option<(usize, Vec<(&Email, &str)>)> {
     row.field(Field::SeatsPerTimeSlot)?;
     let mut by_email: BTreeMap<&Email, Vec<&str>> = BTreeMap::new();
