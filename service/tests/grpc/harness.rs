@@ -43,6 +43,8 @@ use tonic::{
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
+use crate::events::created;
+
 /// What a test lets the store do, and what the store was asked for.
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -427,6 +429,17 @@ impl Harness {
 pub(crate) fn damage(folder: &TempDir, which: &str) {
     let raw = rusqlite::Connection::open(folder.path().join("calbridge.db")).unwrap();
     raw.execute(&format!("UPDATE bookings SET state = x'ff00ff' WHERE {which}"), []).unwrap();
+}
+
+/// A service with the bookings u1, u2 and u3, of which the second is damaged.
+pub(crate) async fn one_of_three_damaged() -> Harness {
+    let service = Harness::start().await;
+    for uid in ["u1", "u2", "u3"] {
+        service.submit(created(uid)).await.unwrap();
+    }
+    let folder = service.leave().await;
+    damage(&folder, "uid = 'u2'");
+    Harness::over(folder, settings()).await
 }
 
 /// Code, reason and field of a refusal.

@@ -11,7 +11,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     events::{created, event, golden},
-    harness::{Harness, damage, invalid, refusal, settings},
+    harness::{Harness, invalid, one_of_three_damaged, refusal},
 };
 
 fn filter(text: &str) -> ListBookingsRequest {
@@ -54,13 +54,7 @@ async fn a_filter_finds_bookings() {
 
 #[tokio::test]
 async fn a_damaged_booking_hides_no_other() {
-    let service = Harness::start().await;
-    for uid in ["u1", "u2", "u3"] {
-        service.submit(created(uid)).await.unwrap();
-    }
-    let folder = service.leave().await;
-    damage(&folder, "uid = 'u2'");
-    let service = Harness::over(folder, settings()).await;
+    let service = one_of_three_damaged().await;
     assert_eq!(uids(&service, "").await, ["u1", "u3"]);
     let unavailable = (Code::Unavailable, "STORE_UNAVAILABLE".to_owned(), None);
     assert_eq!(refusal(&service.bookings().get_booking(get("u2")).await.unwrap_err()), unavailable);

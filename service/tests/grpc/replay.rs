@@ -16,7 +16,7 @@ use tonic::Code;
 
 use crate::{
     events::{created, event, golden},
-    harness::{Failure, Harness, damage, invalid, refusal, settings},
+    harness::{Failure, Harness, invalid, one_of_three_damaged, refusal, settings},
 };
 
 /// A webhook that an older release could not type.
@@ -155,13 +155,7 @@ async fn a_journal_tells_each_booking_that_would_differ() {
 
 #[tokio::test]
 async fn a_check_goes_past_what_is_damaged_and_tells_it() {
-    let service = Harness::start().await;
-    for uid in ["u1", "u2", "u3"] {
-        service.submit(created(uid)).await.unwrap();
-    }
-    let folder = service.leave().await;
-    damage(&folder, "uid = 'u2'");
-    let service = Harness::over(folder, settings()).await;
+    let service = one_of_three_damaged().await;
     let (differences, summary, _) = refold(&service, "").await;
     assert_eq!(summary, RefoldSummary { deliveries: 3, bookings: 3, differences: 1, unchecked: 0, not_checkable: 0 });
     assert_eq!((differences[0].uid.as_str(), &differences[0].stored), ("u2", &None));
