@@ -170,8 +170,8 @@ impl<S: Store> Client<S> {
                 return Err(ApiError::ShuttingDown.into());
             }
             // What it said is heard before it gets more, so that its leases don't end meanwhile. One that is full has a
-            // turn as well, when that is due: leases that have ended make room.
-            if !self.said.is_empty() || self.turn_is_due {
+            // turn as well, when that is due: leases that have ended make room. No more than one turn's entries wait.
+            if !self.said.is_empty() || (self.turn_is_due && self.waiting.is_empty()) {
                 self.turn().await?;
             }
             if let Some(response) = self.waiting.pop_front() {

@@ -12,13 +12,18 @@ use super::{
     CONSUMER_ITEMS_MAX, CONSUMER_TURN_MAX, ConsumerItem, ConsumerState, DeliveryOf, ItemState, Outgoing, Said,
     TurnAnswer, TurnRequest,
 };
-use crate::store::{LogEntry, LogPage, LogQuery, Micros, Position};
+use crate::store::{LOG_BYTES_MAX, LogEntry, LogPage, LogQuery, Micros, Position};
 
 /// The longest reason of a dead letter, in bytes.
 pub(crate) const REASON_BYTES: usize = 1024;
 /// Pages of the log that one turn reads, at the most: one that finds little in a long log must not hold up whoever
 /// waits for its transaction. The next turn goes on behind them.
 const PAGES_MAX: usize = 4;
+/// Bytes of what one turn hands out, as much as its pages hold, and one more entry. What else is ready waits for the
+/// next turn.
+pub(crate) const TURN_BYTES_MAX: usize = PAGES_MAX * LOG_BYTES_MAX;
+/// Entries that the scan did not read are read so many at a time.
+const UNREAD_AT_ONCE: usize = 32;
 /// Why an entry is a dead letter that its clients did not speak of.
 const NO_ANSWER: &str = "max_deliveries: the last lease ended without a word";
 const CLIENT_GONE: &str = "max_deliveries: its client went away";
@@ -62,10 +67,36 @@ pub(crate) struct TurnChanges {
     pub(crate) keeps_scan: bool,
 }
 
-/// Deliveries that were chosen, and those entries among them that the scan did not read.
+/// What may go out, oldest first, and what of it has been read.
 pub(crate) struct Chosen {
-    out: Vec<(DeliveryOf, ConsumerItem)>,
-    pub(crate) unread: Vec<Position>,
+    ready: Vec<Position>,
+    /// With its size; `None` where an entry is kept no more.
+    read: BTreeMap<Position, Option<(usize, LogEntry)>>,
+}
+
+impl Chosen {
+    /// Of what fits into the turn, the next entries that are to be read; `None` when all are.
+    pub(crate) fn unread(&self) -> Option<Vec<Position>> {
+        let unread = self.fitting().filter(|position| !self.read.contains_key(position));
+        let next: Vec<Position> = unread.take(UNREAD_AT_ONCE).collect();
+        (!next.is_empty()).then_some(next)
+    }
+
+    /// Takes what was found of those that [`Self::unread`] asked for.
+    pub(crate) fn take(&mut self, asked: Vec<Position>, mut found: BTreeMap<Position, LogEntry>) {
+        self.read.extend(asked.into_iter().map(|position| (position, found.remove(&position).map(sized))));
+    }
+
+    /// Those before which there is room, as far as it is known how large they are.
+    fn fitting(&self) -> impl Iterator<Item = Position> {
+        let mut bytes = 0;
+        let fits = move |position: &Position| {
+            let before = bytes;
+            bytes += self.read.get(position).and_then(Option::as_ref).map_or(0, |(bytes, _)| *bytes);
+            before < TURN_BYTES_MAX
+        };
+        self.ready.iter().copied().take_while(fits)
+    }
 }
 
 impl<'a> Turn<'a> {
@@ -130,41 +161,23 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Leases what may go out.
+    /// What may go out, with what the scan has read of it.
     pub(crate) fn choose(&mut self) -> Chosen {
         let ready: Vec<Position> = self.ready().take(self.room()).collect();
-        let expires = self.after(self.state.consumer.choices.ack_wait);
-        let mut out = Vec::with_capacity(ready.len());
-        for position in ready {
-            let Some(item) = self.state.items.get_mut(&position) else { continue };
-            // Led by the time: a crash that takes back the last turns must not have a lease given out again.
-            let lease = (self.state.consumer.lease + 1).max(self.now);
-            self.state.consumer.lease = lease;
-            item.deliveries += 1;
-            item.state = ItemState::Out { lease, expires };
-            self.changed.insert(position);
-            out.push((DeliveryOf { position, lease }, item.clone()));
-        }
-        let unread = out.iter().map(|(delivery, _)| delivery.position);
-        let unread = unread.filter(|position| !self.scanned.contains_key(position)).collect();
-        Chosen { out, unread }
+        let scanned = std::mem::take(&mut self.scanned).into_iter();
+        Chosen { ready, read: scanned.map(|(position, entry)| (position, Some(sized(entry)))).collect() }
     }
 
-    /// With the entries that the scan did not read: what is answered, and what is written. What is not among them was
-    /// purged while it waited, and counts as dealt with: it would hold its booking up for ever.
-    pub(crate) fn finish(
-        mut self,
-        chosen: Chosen,
-        mut entries: BTreeMap<Position, LogEntry>,
-    ) -> (TurnAnswer, TurnChanges) {
-        let extended = self.after(self.state.consumer.choices.ack_wait);
-        entries.append(&mut self.scanned);
-        let mut out = Vec::with_capacity(chosen.out.len());
-        for (delivery, item) in chosen.out {
-            let ItemState::Out { expires, .. } = item.state else { continue };
-            match entries.remove(&delivery.position) {
-                Some(entry) => out.push(Outgoing { delivery, deliveries: item.deliveries, expires, entry }),
-                None => self.settle(delivery.position),
+    /// Leases what was chosen, as far as its bytes allow: what is answered, and what is written. What is kept no more
+    /// was purged while it waited, and counts as dealt with: it would hold its booking up for ever.
+    pub(crate) fn finish(mut self, mut chosen: Chosen) -> (TurnAnswer, TurnChanges) {
+        let expires = self.after(self.state.consumer.choices.ack_wait);
+        let fitting: Vec<Position> = chosen.fitting().collect();
+        let mut out = Vec::with_capacity(fitting.len());
+        for position in fitting {
+            match chosen.read.remove(&position).flatten() {
+                Some((_, entry)) => out.extend(self.lease(position, expires, entry)),
+                None => self.settle(position),
             }
         }
         let (more, due) = (self.goes_on(), self.next_due());
@@ -177,7 +190,18 @@ impl<'a> Turn<'a> {
         let keeps_scan = self.request.keeps_scan;
         let changes =
             TurnChanges { changed: self.changed, settled: self.settled, parked: self.parked, is_cut, keeps_scan };
-        (TurnAnswer { out, lost: self.lost, due, more, cursor, paused, extended, parked }, changes)
+        (TurnAnswer { out, lost: self.lost, due, more, cursor, paused, extended: expires, parked }, changes)
+    }
+
+    fn lease(&mut self, position: Position, expires: Micros, entry: LogEntry) -> Option<Outgoing> {
+        let item = self.state.items.get_mut(&position)?;
+        // Led by the time: a crash that takes back the last turns must not have a lease given out again.
+        let lease = (self.state.consumer.lease + 1).max(self.now);
+        self.state.consumer.lease = lease;
+        item.deliveries += 1;
+        item.state = ItemState::Out { lease, expires };
+        self.changed.insert(position);
+        Some(Outgoing { delivery: DeliveryOf { position, lease }, deliveries: item.deliveries, expires, entry })
     }
 
     fn hear(&mut self, delivery: DeliveryOf, said: &Said) {
@@ -324,6 +348,10 @@ enum Pause {
     Of(Duration),
     /// The consumer's own.
     Ladder,
+}
+
+fn sized(entry: LogEntry) -> (usize, LogEntry) {
+    (entry.bytes(), entry)
 }
 
 /// The pause after so many deliveries.

@@ -68,9 +68,12 @@ impl Kept {
             let held = self.consumers.get(&key).map(|kept| kept.held(turn.may_be_held(&page))).unwrap_or_default();
             turn.scan(page, held);
         }
-        let chosen = turn.choose();
-        let read = chosen.unread.iter().filter_map(|at| Some((*at, self.unsettled(&key, *at)?))).collect();
-        let (answer, changes) = turn.finish(chosen, read);
+        let mut chosen = turn.choose();
+        while let Some(unread) = chosen.unread() {
+            let found = unread.iter().filter_map(|at| Some((*at, self.unsettled(&key, *at)?))).collect();
+            chosen.take(unread, found);
+        }
+        let (answer, changes) = turn.finish(chosen);
         let written = Written::of_turn(before, &state, changes);
         (answer, written)
     }

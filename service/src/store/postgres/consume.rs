@@ -87,9 +87,12 @@ async fn turn(client: &ClientWrapper, key: &ConsumerKey, request: &TurnRequest) 
         let blocked = read::held(client, key, turn.may_be_held(&page)).await?;
         turn.scan(page, blocked);
     }
-    let chosen = turn.choose();
-    let entries = entries(client, key, &chosen.unread).await?;
-    let (answer, changes) = turn.finish(chosen, entries);
+    let mut chosen = turn.choose();
+    while let Some(unread) = chosen.unread() {
+        let found = entries(client, key, &unread).await?;
+        chosen.take(unread, found);
+    }
+    let (answer, changes) = turn.finish(chosen);
     let written = Written::of_turn(before, &state, changes);
     park(client, &write, key, &written.parked).await?;
     crash::at(Point::ConsumerCommit);
@@ -118,9 +121,6 @@ async fn entries(
     key: &ConsumerKey,
     positions: &[Position],
 ) -> Result<BTreeMap<Position, LogEntry>, StoreError> {
-    if positions.is_empty() {
-        return Ok(BTreeMap::new());
-    }
     let mut entries = log::at(client, &key.0, positions).await?;
     let others: Vec<i64> =
         positions.iter().filter(|position| !entries.contains_key(position)).map(|position| position.0).collect();

@@ -77,12 +77,15 @@ fn turn(
         let held = held(snapshot, &key, turn.may_be_held(&page))?;
         turn.scan(page, held);
     }
-    let chosen = turn.choose();
-    let mut read = BTreeMap::new();
-    for position in &chosen.unread {
-        read.extend(unsettled(snapshot, &key, *position)?.map(|entry| (*position, entry)));
+    let mut chosen = turn.choose();
+    while let Some(unread) = chosen.unread() {
+        let mut found = BTreeMap::new();
+        for position in &unread {
+            found.extend(unsettled(snapshot, &key, *position)?.map(|entry| (*position, entry)));
+        }
+        chosen.take(unread, found);
     }
-    let (answer, changes) = turn.finish(chosen, read);
+    let (answer, changes) = turn.finish(chosen);
     Ok((answer, Written::of_turn(before, &state, changes)))
 }
 

@@ -1,11 +1,14 @@
 //! What is handed out where nobody hears of it.
 
 use calbridge_e2e::wait;
-use calbridge_proto::v1::{BookingEvent, Consumer};
-use tonic::Code;
+use calbridge_proto::v1::{BookingEvent, Consumer, Trigger};
+use tonic::{Code, transport::Endpoint};
 
 use super::{Worker, look, make, named, reason, uid};
-use crate::{events::created, harness::Harness};
+use crate::{
+    events::{created, event, golden},
+    harness::Harness,
+};
 
 /// A service with one entry for a consumer, which nobody is told of though it is handed out.
 async fn untold() -> Harness {
@@ -66,15 +69,24 @@ async fn whoever_means_none_of_it_is_not_behind() {
 #[tokio::test]
 async fn what_was_never_sent_uses_up_no_try() {
     const WAITING: usize = 600;
-    let service = Harness::start().await;
+    // Far more together than a connection takes in that nobody reads.
+    const TEXT_BYTES: u32 = 8 * 1024;
+    let mut service = Harness::start().await;
+    let narrow = Endpoint::from_shared(format!("http://{}", service.address)).unwrap();
+    service.channel = narrow.initial_stream_window_size(TEXT_BYTES).connect_lazy();
     let all = i32::try_from(WAITING).unwrap();
     make(&service, Consumer { max_in_flight: all, ..named("c") }).await.unwrap();
-    let booked = (0..WAITING).map(|number| service.submit(created(&format!("u{number}"))));
+    let wordy = |number: usize| {
+        let mut booking = golden(&format!("u{number}"), 0);
+        booking.notes = "n".repeat(TEXT_BYTES as usize);
+        event(Trigger::BookingCreated, &booking)
+    };
+    let booked = (0..WAITING).map(|number| service.submit(wordy(number)));
     futures_util::future::try_join_all(booked.collect::<Vec<_>>()).await.unwrap();
     for broken in 0..3 {
         let mut worker = Worker::open(&service, "c", 0).await;
         worker.item().await;
-        wait::holds("much is out", async || look(&service, "c").await.in_flight > 200).await;
+        wait::holds("much is out", async || look(&service, "c").await.in_flight > 100).await;
         drop(worker);
         let back = async || look(&service, "c").await.in_flight == 0;
         wait::holds(&format!("all is back after {broken}"), back).await;

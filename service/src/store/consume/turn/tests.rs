@@ -63,13 +63,13 @@ impl Log<'_> {
         while let Some(query) = turn.wants() {
             turn.scan(self.page(&query), []);
         }
-        let chosen = turn.choose();
-        let read = chosen
-            .unread
-            .iter()
-            .map(|position| (*position, entry(position.0, self.0[usize::try_from(position.0 - 1).unwrap()])));
-        let read = read.collect();
-        turn.finish(chosen, read)
+        let mut chosen = turn.choose();
+        while let Some(unread) = chosen.unread() {
+            let at = |position: &Position| entry(position.0, self.0[usize::try_from(position.0 - 1).unwrap()]);
+            let found = unread.iter().map(|position| (*position, at(position))).collect();
+            chosen.take(unread, found);
+        }
+        turn.finish(chosen)
     }
 }
 
@@ -215,7 +215,7 @@ fn a_scan_that_found_nothing_is_written_down_when_it_is_far_or_asked_for() {
             turn.scan(LogPage { entries: Vec::new(), ..log.page(&query) }, []);
         }
         let chosen = turn.choose();
-        let changes = turn.finish(chosen, BTreeMap::new()).1;
+        let changes = turn.finish(chosen).1;
         let written = Written::of_turn(Position(100 - through), &state, changes);
         assert_eq!(written.consumer.is_some(), is_written, "{through} {keeps_scan}");
     }
@@ -265,6 +265,23 @@ fn what_is_out_and_what_is_held_is_bounded() {
     let (first, _) = log.turn(&mut state_of, &wants(8, 40 * SECOND));
     let park = vec![(first.out[0].delivery, Said::Park(wordy))];
     assert_eq!(log.turn(&mut state_of, &says(park, 0, 40 * SECOND)).1.parked[0].reason.len(), REASON_BYTES);
+}
+
+#[test]
+fn what_one_turn_hands_out_is_bounded_in_bytes_whether_it_was_scanned_or_comes_back() {
+    let large = "u".repeat(LOG_BYTES_MAX);
+    let uids: Vec<String> = (0..8).map(|n| format!("{large}{n}")).collect();
+    let uids: Vec<&str> = uids.iter().map(String::as_str).collect();
+    let log = Log(&uids);
+    let mut state = state(choices());
+    let (first, _) = log.turn(&mut state, &wants(8, 0));
+    assert_eq!((positions(&first), first.more), (vec![1, 2, 3, 4], true));
+    let (second, _) = log.turn(&mut state, &wants(8, 0));
+    assert_eq!((positions(&second), second.more), (vec![5, 6, 7, 8], false), "none of which the scan had left");
+    let returned = first.out.iter().chain(&second.out).map(|out| (out.delivery, Said::Return)).collect();
+    let (again, _) = log.turn(&mut state, &says(returned, 8, 1));
+    assert_eq!((positions(&again), again.more), (vec![1, 2, 3, 4], true));
+    assert!(again.out.iter().all(|out| out.deliveries == 1), "what waits for a turn was not handed out");
 }
 
 /// What a client does next, by chance.
