@@ -45,6 +45,8 @@ pub(crate) struct Metrics {
     spool_aside: Gauge<u64>,
     spool_oldest_age: Gauge<f64>,
     spool_bytes: Gauge<u64>,
+    spool_limit: Gauge<u64>,
+    spool_damaged: Counter<u64>,
     spool_fsync: Histogram<f64>,
     spool_batch: Histogram<u64>,
     spool_drained: Counter<u64>,
@@ -109,6 +111,16 @@ impl Metrics {
                 .with_unit(unit::BYTES)
                 .with_description("Of the spool's files")
                 .build(),
+            spool_limit: meter
+                .u64_gauge(metric::SPOOL_LIMIT)
+                .with_unit(unit::BYTES)
+                .with_description("What the spool's files may grow to")
+                .build(),
+            spool_damaged: count(
+                metric::SPOOL_DAMAGED,
+                "Places in the spool's files that the disk gives back otherwise than they were written",
+            )
+            .build(),
             spool_fsync: meter
                 .f64_histogram(metric::SPOOL_FSYNC_DURATION)
                 .with_unit(unit::SECONDS)
@@ -163,6 +175,18 @@ impl Metrics {
     /// The service has committed an event of the spool.
     pub(crate) fn drained(&self) {
         self.spool_drained.add(1, &[]);
+    }
+
+    /// So many places in the spool's files are not what was written.
+    pub(crate) fn spool_damaged(&self, places: u64) {
+        if places > 0 {
+            self.spool_damaged.add(places, &[]);
+        }
+    }
+
+    /// What the spool's files may grow to.
+    pub(crate) fn spool_limit(&self, bytes: u64) {
+        self.spool_limit.record(bytes, &[]);
     }
 
     /// So many events are in the spool, so many of them aside, in so many bytes, and the oldest is so old.

@@ -148,8 +148,9 @@ fn read_secret(
 ) -> Result<Secret, String> {
     let source = said.secret.expose_secret();
     let (origin, value) = if let Some(variable) = source.strip_prefix("env:") {
-        let value = environment(variable)
-            .ok_or_else(|| format!("secrets names env:{variable}, but {variable} is not set in the environment"))?;
+        let value = environment(variable).ok_or_else(|| {
+            format!("secrets names env:{variable}, but {variable} is not set in the environment, or is not UTF-8")
+        })?;
         (source.to_owned(), value)
     } else if let Some(path) = source.strip_prefix("file:") {
         let path = folder.join(path);

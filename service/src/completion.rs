@@ -77,6 +77,7 @@ impl<S: Store> Completion<S> {
                         { semconv::BOOKING_UID } = key.1,
                         "the clock leaves a damaged booking aside until the service starts again"
                     );
+                    self.metrics.damaged(1);
                     Arc::make_mut(&mut self.aside).insert(key);
                 }
                 done => done?,

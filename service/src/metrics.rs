@@ -47,6 +47,10 @@ pub(crate) struct Metrics {
     completed: Counter<u64>,
     /// Rows that were past their retention.
     purged: Counter<u64>,
+    /// Runs of the purge that left something.
+    unpurged: Counter<u64>,
+    /// What the store gave back otherwise than it was written.
+    damaged: Counter<u64>,
     /// Operations on Redis; the store's own are watched there.
     database: Histogram<f64>,
     /// Entries of the log that went out.
@@ -93,6 +97,8 @@ impl Metrics {
             waiting,
             completed: meter.u64_counter(metric::CLOCK_TRANSITIONS).with_unit(unit::TRANSITIONS).build(),
             purged: meter.u64_counter(metric::RETENTION_PURGED).with_unit(unit::ROWS).build(),
+            unpurged: meter.u64_counter(metric::RETENTION_FAILED).build(),
+            damaged: meter.u64_counter(metric::STORE_DAMAGED).build(),
             database: database_operations(),
             sent: meter.u64_counter(metric::MESSAGING_CLIENT_SENT_MESSAGES).with_unit(unit::MESSAGES).build(),
             redeliveries: meter.u64_counter(metric::CONSUMER_REDELIVERIES).with_unit(unit::MESSAGES).build(),
@@ -129,6 +135,18 @@ impl Metrics {
     /// So many rows of a kind were past their retention.
     pub(crate) fn purged(&self, kind: &'static str, rows: usize) {
         self.purged.add(count(rows), &[KeyValue::new(semconv::RETENTION_KIND, kind)]);
+    }
+
+    /// A run of the purge left something that was past its retention.
+    pub(crate) fn unpurged(&self) {
+        self.unpurged.add(1, &[]);
+    }
+
+    /// So much of what was read was not what had been written.
+    pub(crate) fn damaged(&self, met: usize) {
+        if met > 0 {
+            self.damaged.add(count(met), &[]);
+        }
     }
 
     /// An event was taken in; it counts as waiting until the guard is dropped.

@@ -42,6 +42,8 @@ struct Run<'a, S> {
     now: Micros,
     /// What failed first.
     failed: Option<StoreError>,
+    /// Damaged rows stay.
+    has_left: bool,
 }
 
 /// What a run took away.
@@ -72,6 +74,9 @@ impl<S: Store> Purging<S> {
                 Ok(()) if failing => info!("what is past its retention can be purged again"),
                 _ => {}
             }
+            if done.is_err() || run.has_left {
+                self.metrics.unpurged();
+            }
             failing = done.is_err();
             pause(if failing { PURGE_RETRY } else { PURGE_INTERVAL }, &stopping).await;
         }
@@ -80,7 +85,7 @@ impl<S: Store> Purging<S> {
 
 impl<'a, S: Store> Run<'a, S> {
     fn begin(of: &'a Purging<S>, stopping: &'a CancellationToken, now: Micros) -> Self {
-        Self { of, stopping, gone: Counts::default(), now, failed: None }
+        Self { of, stopping, gone: Counts::default(), now, failed: None, has_left: false }
     }
 
     async fn purge_all(&mut self, walks: &mut Walks) -> Result<(), StoreError> {
@@ -179,6 +184,8 @@ impl<'a, S: Store> Run<'a, S> {
         match done {
             Err(StoreError::Damaged { what, why }) => {
                 error!(what, why, "a purge leaves damaged rows, and those behind them, until the next");
+                self.of.metrics.damaged(1);
+                self.has_left = true;
             }
             Err(failure) => {
                 self.failed.get_or_insert(failure);

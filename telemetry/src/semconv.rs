@@ -306,6 +306,11 @@ pub mod metric {
     pub const DEADLETTERS: &str = "calbridge.deadletters";
     /// Counter by kind: rows that were past their retention and are gone.
     pub const RETENTION_PURGED: &str = "calbridge.retention.purged";
+    /// Counter: runs of the purge that did not take all away that was past its retention.
+    pub const RETENTION_FAILED: &str = "calbridge.retention.failed";
+    /// Counter: what the store gave back otherwise than it was written. A booking that lists leave out, or the
+    /// clock, counts once; a round or a purge each time that it fails for that.
+    pub const STORE_DAMAGED: &str = "calbridge.store.damaged";
     /// Counter by result and secret id.
     pub const SIGNATURE_VERIFICATIONS: &str = "calbridge.signature.verifications";
     /// Gauge by tenant and secret id, seconds: since the secret let a webhook in last; absent until it has.
@@ -330,6 +335,11 @@ pub mod metric {
     pub const SPOOL_OLDEST_AGE: &str = "calbridge.spool.oldest_age";
     /// Gauge, bytes: of the spool's files.
     pub const SPOOL_BYTES: &str = "calbridge.spool.bytes";
+    /// Gauge, bytes: what the spool's files may grow to.
+    pub const SPOOL_LIMIT: &str = "calbridge.spool.limit";
+    /// Counter: places in the spool's files that the disk gives back otherwise than they were written. Each may have
+    /// been an event that was answered 202.
+    pub const SPOOL_DAMAGED: &str = "calbridge.spool.damaged";
     /// Histogram, seconds: for the disk to keep what was written to the spool.
     pub const SPOOL_FSYNC_DURATION: &str = "calbridge.spool.fsync.duration";
     /// Histogram: events that the disk kept at once.

@@ -192,6 +192,7 @@ impl Drain {
                         offset = entry.offset,
                         "an event of the spool is not what was written; its file is kept"
                     );
+                    self.metrics.spool_damaged(1);
                     self.spool.inner.shared.lock().give_up(entry);
                     course.forget(entry);
                 }

@@ -63,7 +63,9 @@ impl Spool {
         segment::make_directory(&directory).map_err(unusable)?;
         let lock = lock(&directory)?;
         let mut backlog = Backlog::default();
-        let last = recover(&directory, &mut backlog).map_err(unusable)?;
+        let Recovered { newest, damaged } = recover(&directory, &mut backlog).map_err(unusable)?;
+        metrics.spool_damaged(damaged);
+        metrics.spool_limit(bounds.bytes);
         crash::at(Point::SpoolRecovered);
         let shared = Arc::new(Shared {
             directory: directory.clone(),
@@ -81,7 +83,7 @@ impl Spool {
             sync: disk.sync,
             check,
             metrics,
-            next: last + 1,
+            next: newest + 1,
             current: None,
             spares: None,
             last_sync: None,
@@ -118,12 +120,21 @@ pub(crate) fn recovered(directory: &Path) -> io::Result<Vec<(String, i64, Vec<u8
     Ok(events)
 }
 
-/// Finds what is not settled; the number of the newest segment.
-fn recover(directory: &Path, backlog: &mut Backlog) -> io::Result<u64> {
+/// How a directory was found.
+struct Recovered {
+    /// The number of the newest segment.
+    newest: u64,
+    /// Places in segments that are not what was written, and segments that can't be read at all.
+    damaged: u64,
+}
+
+/// Finds what is not settled.
+fn recover(directory: &Path, backlog: &mut Backlog) -> io::Result<Recovered> {
     let numbers = segment::numbers(directory)?;
     let newest = numbers.last().copied().unwrap_or(0);
+    let mut damaged = 0;
     for number in &numbers {
-        recover_segment(directory, *number, *number == newest, backlog)?;
+        damaged += recover_segment(directory, *number, *number == newest, backlog)?;
     }
     segment::drop_orphans(directory, &numbers)?;
     segment::remove_spare(directory);
@@ -131,10 +142,11 @@ fn recover(directory: &Path, backlog: &mut Backlog) -> io::Result<u64> {
     if amount.records > 0 {
         info!(records = amount.records, bytes = amount.bytes, "the spool has events of before; they are sent now");
     }
-    Ok(newest)
+    Ok(Recovered { newest, damaged })
 }
 
-fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut Backlog) -> io::Result<()> {
+/// Finds what is not settled of one segment; how many places of it are damaged.
+fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut Backlog) -> io::Result<u64> {
     let path = segment::path(directory, number);
     let settled = segment::settled(directory, number);
     let (mut found, mut damaged, mut later) = (Vec::new(), 0_u64, 0_u64);
@@ -156,11 +168,11 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
         // It was begun and nothing was added to it, or there would be more than zeros behind its head.
         Ok(Err(NoSegment::Torn)) if is_newest && matches!(segment::has_bytes_behind_head(&path), Ok(false)) => {
             segment::remove(directory, number);
-            return Ok(());
+            return Ok(0);
         }
         Ok(Err(why)) => {
             warn!(path = %path.display(), ?why, "this file of the spool can't be read; it is left alone");
-            return Ok(());
+            return Ok(1);
         }
         // Another user's: to go on without what was promised would be no start.
         Err(why) if why.kind() == io::ErrorKind::PermissionDenied => return Err(why),
@@ -196,5 +208,5 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
         segment::remove(directory, number);
         backlog.forget(number);
     }
-    Ok(())
+    Ok(damaged + u64::from(torn))
 }

@@ -57,7 +57,7 @@ impl<S: Store> BookingService for Api<S> {
         let after = pages.cursor(&request.page_token)?;
         let query = BookingQuery { tenant: whose, order, descending, filter, after, limit: size + 1 };
         let BookingPage { mut bookings, mut next, damaged } = read(self.store.bookings(query)).await?;
-        self.left_out.say(&request.tenant, &damaged);
+        self.metrics.damaged(self.left_out.say(&request.tenant, &damaged));
         if page::cut(&mut bookings, size, page::encoded) {
             next = bookings.last().map(|last| cursor(last, order));
         }
@@ -74,7 +74,7 @@ impl<S: Store> BookingService for Api<S> {
         // How many were shown travels as a position does.
         let skip = pages.position(&page_token)?.map_or(0, |skip| usize::try_from(skip.0).unwrap_or(0));
         let LineagePage { mut bookings, mut more, damaged } = read(self.store.lineage(whose, &uid, skip)).await?;
-        self.left_out.say(whose, &damaged);
+        self.metrics.damaged(self.left_out.say(whose, &damaged));
         if bookings.is_empty() && skip == 0 {
             // As it is answered when it is read by itself.
             let is_there = damaged.contains(&uid);

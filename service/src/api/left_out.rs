@@ -18,15 +18,17 @@ pub(super) struct LeftOut {
 }
 
 impl LeftOut {
-    /// A list of this tenant's left these out.
-    pub(super) fn say(&self, tenant: &str, uids: &[String]) {
-        for uid in uids.iter().filter(|uid| self.is_new(tenant, uid)) {
+    /// A list of this tenant's left these out; how many of them no list did before.
+    pub(super) fn say(&self, tenant: &str, uids: &[String]) -> usize {
+        let new: Vec<&String> = uids.iter().filter(|uid| self.is_new(tenant, uid)).collect();
+        for uid in &new {
             error!(
                 { semconv::TENANT_ID } = tenant,
                 { semconv::BOOKING_UID } = uid.as_str(),
                 "lists leave out a booking whose row is damaged; restore it from a backup"
             );
         }
+        new.len()
     }
 
     fn is_new(&self, tenant: &str, uid: &str) -> bool {

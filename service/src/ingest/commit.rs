@@ -104,6 +104,7 @@ fn refuse<S>(shared: &Shared<S>, receipts: Vec<Receipt>, failure: &StoreError, r
         }
         StoreError::Damaged { .. } => {
             round.in_scope(|| error!(error = %failure, events = receipts.len(), "a round was not committed"));
+            shared.metrics.damaged(1);
             // It comes again: alone, so that it takes no neighbours with it.
             shared.careful.store(CAREFUL_ROUNDS, Ordering::Relaxed);
         }

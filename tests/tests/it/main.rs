@@ -14,6 +14,7 @@ mod checker;
 mod corpus;
 mod crash;
 mod crash_points;
+mod damage;
 mod deploy;
 mod examples;
 mod golden;
