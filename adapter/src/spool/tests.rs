@@ -233,6 +233,18 @@ async fn a_full_spool_takes_nothing_and_keeps_what_it_has() {
 }
 
 #[tokio::test]
+async fn only_so_much_waits_for_the_disk() {
+    let folder = TempDir::new().unwrap();
+    let spool = open(folder.path());
+    let queued = &spool.inner.shared.queued;
+    queued.store(QUEUED_MOST + 1, Ordering::Relaxed);
+    assert_eq!(keep(&spool, "acme", "beyond").await.unwrap_err().reason, "spool_full");
+    queued.store(QUEUED_MOST, Ordering::Relaxed);
+    keep(&spool, "acme", "the last").await.unwrap();
+    assert_eq!(texts(&spool), ["the last"]);
+}
+
+#[tokio::test]
 async fn a_segment_goes_when_all_of_it_is_settled() {
     let folder = TempDir::new().unwrap();
     let spool = open(folder.path());

@@ -51,6 +51,17 @@ async fn status(adapter: &Adapter, uid: &str) -> u16 {
     exchange(adapter.address, webhook(&created(uid))).await.status
 }
 
+/// Below and above 64 KiB.
+const LARGE: [usize; 2] = [60_000, 100_000];
+
+/// A webhook of at least so many bytes.
+fn large(bytes: usize) -> Vec<u8> {
+    let mut body = created("uid-large");
+    let end = body.len() - 1;
+    body.splice(end..end, format!(",\"more\":\"{}\"", "x".repeat(bytes)).into_bytes());
+    body
+}
+
 fn unable() -> SubmitError {
     SubmitError { code: 14, reason: "STORE_UNAVAILABLE".to_owned(), ..SubmitError::default() }
 }
@@ -104,6 +115,23 @@ async fn a_commit_that_comes_late_is_a_202_and_is_not_asked_for_twice() {
     assert_eq!(status(&adapter, "uid-4").await, 200);
     stop(adapter).await;
     assert_eq!(service.arrivals().len(), 4);
+}
+
+/// Whoever waits for a late answer holds the event, and nothing counts those.
+#[tokio::test]
+async fn of_a_large_event_no_late_answer_is_waited_for() {
+    let (folder, service) = (TempDir::new().unwrap(), Service::start().await);
+    let settings = with_spool(service.address, folder.path());
+    let limits = Limits { body_bytes: 1 << 20, in_flight_bytes: 1 << 24, ..settings.limits };
+    let adapter = start(Settings { limits, ..settings }).await;
+    for (bytes, arrivals) in LARGE.into_iter().zip([1, 3]) {
+        service.script([Act::Late(SHORT * 3)]);
+        assert_eq!(exchange(adapter.address, webhook(&large(bytes))).await.status, 202);
+        let spool = folder.path().join("spool");
+        wait::holds("it is settled", async || inspect_spool(&spool, |_| {}).unwrap().events() == 0).await;
+        assert_eq!(service.arrivals().len(), arrivals, "the larger one is sent again");
+    }
+    stop(adapter).await;
 }
 
 #[tokio::test]
@@ -246,13 +274,7 @@ async fn a_large_body_goes_by_the_spool_as_well() {
     let settings = with_spool(service.address, folder.path());
     let limits = Limits { body_bytes: 1 << 20, in_flight_bytes: 1 << 24, ..settings.limits };
     let adapter = start(Settings { ack: Ack::Spooled, limits, ..settings }).await;
-    let large = |bytes: usize| {
-        let mut body = created("uid-large");
-        let end = body.len() - 1;
-        body.splice(end..end, format!(",\"more\":\"{}\"", "x".repeat(bytes)).into_bytes());
-        body
-    };
-    for (index, bytes) in [60_000, 100_000].into_iter().enumerate() {
+    for (index, bytes) in LARGE.into_iter().enumerate() {
         let answer = exchange(adapter.address, webhook(&large(bytes))).await;
         let accepted = r#"{"status":"accepted","event":"BOOKING_CREATED"}"#;
         assert_eq!((answer.status, answer.body.as_str()), (202, accepted));

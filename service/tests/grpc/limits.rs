@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use calbridge_e2e::wait;
-use calbridge_proto::v1::{self, SubmitEventRequest};
+use calbridge_proto::v1::{self, SubmitEventRequest, SubmitEventsRequest};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -29,6 +29,21 @@ async fn a_message_beyond_the_bound_is_refused_and_the_service_goes_on() {
     let status = service.ingest().submit_event(SubmitEventRequest { event: Some(large) }).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     service.submit(created("u1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_beyond_the_bound_ends_its_stream_with_a_reason_behind_the_answers() {
+    let service = Harness::start().await;
+    let (requests, mut answers) = service.stream().await;
+    let huge = v1::BookingEvent { raw_body: vec![b'x'; 33 * 1024 * 1024].into(), ..created("u2") };
+    for (sequence, event) in [(1, created("u1")), (2, huge)] {
+        requests.send(SubmitEventsRequest { sequence, event: Some(event) }).await.unwrap();
+    }
+    let first = wait::within("the first answer", answers.message()).await.unwrap().unwrap();
+    assert_eq!(first.sequence, 1);
+    let status = wait::within("the end", answers.message()).await.unwrap_err();
+    assert_eq!(refusal(&status), (Code::InvalidArgument, "REQUEST_TOO_LARGE".to_owned(), None));
+    service.submit(created("u2")).await.unwrap();
 }
 
 #[tokio::test]
