@@ -13,7 +13,7 @@ use calbridge_process::Database;
 use calbridge_proto::v1::{BookingStatus, SubmitOutcome::*};
 use calbridge_service::store::{
     Batch, BookingOrder, BookingQuery, CLOCK_BOOKINGS_MAX, ClockPolicies, Comparison, Condition, ConsumerCommand,
-    ConsumerOutcome, Position, Store, StoreError, maintain,
+    ConsumerOutcome, LogQuery, Position, Store, StoreError, maintain,
     sqlite::{OpenError, SqliteStore},
 };
 use rusqlite::{Connection, OpenFlags};
@@ -268,6 +268,62 @@ async fn a_page_that_is_damaged_costs_its_own_bookings_and_no_others() {
         let left = all.len() - lost.len() - others.len() + 1;
         assert_eq!(due(&store).await, left, "what was not cancelled, and the new one");
     }
+}
+
+#[tokio::test]
+async fn who_replaced_a_booking_that_cannot_be_read_is_read_all_the_same() {
+    let backend = Sqlite::unsynced();
+    let store = backend.open().await;
+    let next = |n: i64| rescheduled(&format!("next-{n}"), &uid(n), 1_000 + n);
+    commit(&store, &(1..=BOOKINGS).map(|n| created(&uid(n), n)).collect::<Vec<_>>()).await;
+    commit(&store, &(1..=BOOKINGS).map(next).collect::<Vec<_>>()).await;
+    drop(store);
+    let lost = damage(&backend.path(), leaves(&backend.path())[1]);
+    let store = backend.open().await;
+    assert!(!lost.is_empty() && lost.values().all(|uid| uid.starts_with('u')), "{lost:?}");
+    for before in lost.values() {
+        let after = before.replace('u', "next-");
+        let found = store.booking(TENANT, &after, false).await.unwrap().unwrap();
+        assert_eq!((found.rescheduled_from_uid.as_str(), &found.origin_uid), (before.as_str(), before));
+        let lineage = store.lineage(TENANT, &after, 0).await.unwrap();
+        let shown: Vec<&str> = lineage.bookings.iter().map(|booking| booking.uid.as_str()).collect();
+        assert_eq!((shown, &lineage.damaged), (vec![after.as_str()], &vec![before.clone()]));
+    }
+    let scheduled = Condition::Status(Comparison::Equal, BookingStatus::Scheduled);
+    let (listed, _) = list_with_damaged(&store, by_start(vec![scheduled])).await;
+    assert_eq!(i64::try_from(listed.len()).unwrap(), BOOKINGS, "all that replaced others");
+    let mut after = Position::default();
+    loop {
+        let page = store.log(LogQuery { after, ..all() }).await.unwrap();
+        after = page.through;
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(after, store.head().await.unwrap(), "whoever follows the log goes past it");
+}
+
+#[tokio::test]
+async fn who_is_replaced_by_bookings_that_cannot_be_read_has_the_others() {
+    let backend = Sqlite::unsynced();
+    let store = backend.open().await;
+    commit(&store, &[created("first", 1)]).await;
+    let next = |n: i64| rescheduled(&uid(n), "first", 1_000 + n);
+    commit(&store, &(1..=BOOKINGS).map(next).collect::<Vec<_>>()).await;
+    drop(store);
+    let lost = damage(&backend.path(), leaves(&backend.path())[2]);
+    let store = backend.open().await;
+    let (mut shown, mut skip) = (0, 0);
+    loop {
+        let page = store.lineage(TENANT, "first", skip).await.unwrap();
+        shown += page.bookings.len();
+        skip = shown;
+        if !page.more {
+            break;
+        }
+    }
+    assert!(!lost.is_empty(), "one page");
+    assert_eq!(shown, 1 + usize::try_from(BOOKINGS).unwrap() - lost.len());
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Lineages: where one begins, and all who belong to it.
+//! Lineages: where one begins, and all who belong to it. A link that can't be read for damage is not known: whoever
+//! stands beside a damaged booking is shown, and a log that speaks of it goes on.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -80,13 +81,20 @@ pub(in crate::store::sqlite) fn page(
 
 /// The bookings that say that they replaced this one, the older first.
 fn successors(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Vec<String>, StoreError> {
-    const SELECT: &str = "SELECT uid, link FROM bookings WHERE tenant = ?1 AND rescheduled_from = ?2 LIMIT ?3";
+    // Off an index: a row that is damaged must not hide the others.
+    const NUMBERS: &str = "SELECT id FROM bookings WHERE tenant = ?1 AND rescheduled_from = ?2 LIMIT ?3";
+    const LINK: &str = "SELECT uid, link FROM bookings WHERE id = ?1";
     let to_seated = is_seated(snapshot, tenant, uid)?;
-    let link = |row: &Row<'_>| Ok(Link { uid: row.get(0)?, evidence: row.get(1)?, to_seated });
-    let mut select = snapshot.prepare_cached(SELECT)?;
-    let found = select.query_map(params![tenant, uid, super::limit(LINEAGE_MAX)], link)?;
-    let found = found.collect::<Result<Vec<Link>, _>>()?.into_iter().filter(|link| !link.is_void());
-    let mut after: Vec<String> = found.map(|link| link.uid).collect();
+    let mut numbers = snapshot.prepare_cached(NUMBERS)?;
+    let numbers = numbers.query_map(params![tenant, uid, super::limit(LINEAGE_MAX)], |row| row.get(0))?;
+    let mut link = snapshot.prepare_cached(LINK)?;
+    let mut after = Vec::new();
+    for number in numbers {
+        let number: i64 = number?;
+        let read = |row: &Row<'_>| Ok(Link { uid: row.get(0)?, evidence: row.get(1)?, to_seated });
+        let found = known(link.query_row([number], read).optional().map_err(StoreError::from))?;
+        after.extend(found.filter(|link| !link.is_void()).map(|link| link.uid));
+    }
     if after.len() > 1 {
         let created = |uid: &String| -> Result<i64, StoreError> {
             let booking = in_list(snapshot, tenant, uid, &mut Vec::new())?;
@@ -103,9 +111,10 @@ fn successors(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Vec<St
 /// The link from a booking back.
 fn before(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Option<Link>, StoreError> {
     const SELECT: &str = "SELECT rescheduled_from, link FROM bookings WHERE id = ?1 AND rescheduled_from IS NOT NULL";
-    let Some(number) = snapshot.young.number(snapshot, tenant, uid)? else { return Ok(None) };
+    let Some(number) = known(snapshot.young.number(snapshot, tenant, uid))? else { return Ok(None) };
     let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let found: Option<(String, _)> = snapshot.prepare_cached(SELECT)?.query_row([number], read).optional()?;
+    let mut select = snapshot.prepare_cached(SELECT)?;
+    let found: Option<(String, _)> = known(select.query_row([number], read).optional().map_err(StoreError::from))?;
     let Some((uid, evidence)) = found else { return Ok(None) };
     let to_seated = is_seated(snapshot, tenant, &uid)?;
     Ok(Some(Link { uid, evidence, to_seated }))
@@ -113,7 +122,16 @@ fn before(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Option<Lin
 
 fn is_seated(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<bool, StoreError> {
     const SELECT: &str = "SELECT seated FROM bookings WHERE id = ?1";
-    let Some(number) = snapshot.young.number(snapshot, tenant, uid)? else { return Ok(false) };
-    let seated = snapshot.prepare_cached(SELECT)?.query_row([number], |row| row.get(0)).optional()?;
-    Ok(seated.unwrap_or_default())
+    let Some(number) = known(snapshot.young.number(snapshot, tenant, uid))? else { return Ok(false) };
+    let mut select = snapshot.prepare_cached(SELECT)?;
+    let seated = select.query_row([number], |row| row.get(0)).optional().map_err(StoreError::from);
+    Ok(known(seated)?.unwrap_or_default())
+}
+
+/// What was read; nothing where it is damaged.
+fn known<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        read => read,
+    }
 }
