@@ -30,6 +30,7 @@ use crate::{
     Moment,
     forward::{Forwarder, Refused, Ticket},
     metrics::Metrics,
+    segment,
 };
 
 /// For the service to commit one: as long as it helps nobody to send it again.
@@ -188,7 +189,7 @@ impl Drain {
                 }
                 Sent::Damaged => {
                     error!(
-                        segment = entry.segment,
+                        path = %segment::path(&self.spool.inner.shared.directory, entry.segment).display(),
                         offset = entry.offset,
                         "an event of the spool is not what was written; its file is kept"
                     );

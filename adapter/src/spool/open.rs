@@ -172,7 +172,7 @@ fn recover_segment(directory: &Path, number: u64, is_newest: bool, backlog: &mut
         }
         Ok(Err(why)) => {
             warn!(path = %path.display(), ?why, "this file of the spool can't be read; it is left alone");
-            return Ok(1);
+            return Ok(u64::from(!matches!(why, NoSegment::Later(_))));
         }
         // Another user's: to go on without what was promised would be no start.
         Err(why) if why.kind() == io::ErrorKind::PermissionDenied => return Err(why),

@@ -171,7 +171,14 @@ impl<S: Store> Client<S> {
             }
             // What it said is heard before it gets more, so that its leases don't end meanwhile. One that is full has a
             // turn as well, when that is due: leases that have ended make room. No more than one turn's entries wait.
-            if !self.said.is_empty() || (self.turn_is_due && self.waiting.is_empty()) {
+            let is_due = self.turn_is_due && self.waiting.is_empty();
+            if is_due
+                && self.reading
+                && let Some(request) = self.requests.message().now_or_never()
+            {
+                self.hear(request)?;
+            }
+            if !self.said.is_empty() || is_due {
                 self.turn().await?;
             }
             if let Some(response) = self.waiting.pop_front() {
@@ -352,6 +359,10 @@ impl<S: Store> Client<S> {
         self.turn_is_due = more && !paused && self.room() > 0;
         let due = due.and_then(|due| u64::try_from(due.saturating_sub(now)).ok()).map(Duration::from_micros);
         self.next_turn = Instant::now() + due.map_or(CONSUME_INTERVAL, |due| due.min(CONSUME_INTERVAL));
+        // It read to a bound, and may have found nothing there.
+        if self.turn_is_due {
+            self.next_turn = self.rests_until;
+        }
         Ok(())
     }
 }

@@ -22,8 +22,8 @@ const PAGES_MAX: usize = 4;
 /// Bytes of what one turn hands out, as much as its pages hold, and one more entry. What else is ready waits for the
 /// next turn.
 pub(crate) const TURN_BYTES_MAX: usize = PAGES_MAX * LOG_BYTES_MAX;
-/// Entries that the scan did not read are read so many at a time.
-const UNREAD_AT_ONCE: usize = 32;
+/// Entries that the scan did not read are read so many at a time, at the most.
+const UNREAD_MAX: usize = 32;
 /// Why an entry is a dead letter that its clients did not speak of.
 const NO_ANSWER: &str = "max_deliveries: the last lease ended without a word";
 const CLIENT_GONE: &str = "max_deliveries: its client went away";
@@ -75,10 +75,14 @@ pub(crate) struct Chosen {
 }
 
 impl Chosen {
-    /// Of what fits into the turn, the next entries that are to be read; `None` when all are.
+    /// Of what fits into the turn, the next entries that are to be read; `None` when all are. As many as there is room
+    /// for if none is larger than the largest so far: how large one is, is known when it is read.
     pub(crate) fn unread(&self) -> Option<Vec<Position>> {
+        let sizes = self.read.values().flatten().map(|(bytes, _)| *bytes);
+        let (all, largest) = sizes.fold((0, 0), |(all, largest), bytes| (all + bytes, largest.max(bytes)));
+        let most = TURN_BYTES_MAX.saturating_sub(all).checked_div(largest).map_or(1, |most| most.clamp(1, UNREAD_MAX));
         let unread = self.fitting().filter(|position| !self.read.contains_key(position));
-        let next: Vec<Position> = unread.take(UNREAD_AT_ONCE).collect();
+        let next: Vec<Position> = unread.take(most).collect();
         (!next.is_empty()).then_some(next)
     }
 

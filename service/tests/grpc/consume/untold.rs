@@ -1,5 +1,7 @@
 //! What is handed out where nobody hears of it.
 
+use std::time::Duration;
+
 use calbridge_e2e::wait;
 use calbridge_proto::v1::{BookingEvent, Consumer, Trigger};
 use tonic::{Code, transport::Endpoint};
@@ -65,24 +67,46 @@ async fn whoever_means_none_of_it_is_not_behind() {
     .await;
 }
 
+/// A booking whose text is so long.
+fn wordy(number: usize, text_bytes: u32) -> BookingEvent {
+    let mut booking = golden(&format!("u{number}"), 0);
+    booking.notes = "n".repeat(text_bytes as usize);
+    event(Trigger::BookingCreated, &booking)
+}
+
+/// So many entries for a consumer, and a connection that takes little in where nobody reads.
+async fn narrow(text_bytes: u32, count: usize, consumer: Consumer) -> Harness {
+    let mut service = Harness::start().await;
+    let channel = Endpoint::from_shared(format!("http://{}", service.address)).unwrap();
+    service.channel = channel.initial_stream_window_size(text_bytes).connect_lazy();
+    let max_in_flight = i32::try_from(count).unwrap();
+    make(&service, Consumer { max_in_flight, ..consumer }).await.unwrap();
+    let booked = (0..count).map(|number| service.submit(wordy(number, text_bytes)));
+    futures_util::future::try_join_all(booked.collect::<Vec<_>>()).await.unwrap();
+    service
+}
+
+/// Each turn's entries take the client longer than a lease, and several turns follow each other.
+#[tokio::test]
+async fn what_a_slow_client_acks_is_heard_while_there_is_more_for_it() {
+    const WAITING: usize = 96;
+    let ack_wait = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    let service = narrow(64 * 1024, WAITING, Consumer { ack_wait, ..named("c") }).await;
+    let mut worker = Worker::open(&service, "c", 0).await;
+    for number in 0..WAITING {
+        let item = wait::within("an entry", worker.item()).await;
+        assert_eq!(item.delivery_count, 1, "{number}: it was acked at once");
+        worker.ack(&item).await;
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+}
+
 /// What a client ends by is parked in the end, and what it never got is not.
 #[tokio::test]
 async fn what_was_never_sent_uses_up_no_try() {
     const WAITING: usize = 600;
     // Far more together than a connection takes in that nobody reads.
-    const TEXT_BYTES: u32 = 8 * 1024;
-    let mut service = Harness::start().await;
-    let narrow = Endpoint::from_shared(format!("http://{}", service.address)).unwrap();
-    service.channel = narrow.initial_stream_window_size(TEXT_BYTES).connect_lazy();
-    let all = i32::try_from(WAITING).unwrap();
-    make(&service, Consumer { max_in_flight: all, ..named("c") }).await.unwrap();
-    let wordy = |number: usize| {
-        let mut booking = golden(&format!("u{number}"), 0);
-        booking.notes = "n".repeat(TEXT_BYTES as usize);
-        event(Trigger::BookingCreated, &booking)
-    };
-    let booked = (0..WAITING).map(|number| service.submit(wordy(number)));
-    futures_util::future::try_join_all(booked.collect::<Vec<_>>()).await.unwrap();
+    let service = narrow(8 * 1024, WAITING, named("c")).await;
     for broken in 0..3 {
         let mut worker = Worker::open(&service, "c", 0).await;
         worker.item().await;

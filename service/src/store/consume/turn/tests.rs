@@ -65,6 +65,7 @@ impl Log<'_> {
         }
         let mut chosen = turn.choose();
         while let Some(unread) = chosen.unread() {
+            assert!(unread.len() <= UNREAD_MAX);
             let at = |position: &Position| entry(position.0, self.0[usize::try_from(position.0 - 1).unwrap()]);
             let found = unread.iter().map(|position| (*position, at(position))).collect();
             chosen.take(unread, found);
