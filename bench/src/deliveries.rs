@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use calbridge_booking::Subject;
 use calbridge_proto::v1::BookingEvent;
-use calbridge_service::store::{DeliveryKey, Identity, NewDelivery};
+use calbridge_service::store::{DeliveryKey, Identity, NewDelivery, PackedBody};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -56,6 +56,7 @@ impl Intake {
             delivery_id: id(number, 2, received),
             facts: calbridge_booking::facts(&event, &body_sha256),
             leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
+            packed: PackedBody::default(),
             is_typed: event.payload.is_some(),
             event: Box::new(event),
             body_sha256,

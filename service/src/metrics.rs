@@ -155,6 +155,11 @@ impl Metrics {
         Waiting(Arc::clone(&self.waiting))
     }
 
+    /// Events that were taken in and are not answered yet.
+    pub(crate) fn waiting(&self) -> usize {
+        usize::try_from(self.waiting.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
     /// A round begins with so many events.
     pub(crate) fn round(&self, events: usize) {
         self.round.record(count(events), &[]);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     ingest::booking_uid,
-    store::{DeliveryKey, Identity, NewDelivery, StoreError},
+    store::{DeliveryKey, Identity, NewDelivery, PackedBody, StoreError},
 };
 
 /// The delivery, typed again. Its key is its id: a replay changes none, and no two deliveries share one.
@@ -33,6 +33,7 @@ pub(crate) fn retype(kept: Delivery, trace_id: String) -> Result<NewDelivery, St
         booking_uid: booking_uid(&event).map(str::to_owned),
         facts: calbridge_booking::facts(&event, &body_sha256),
         leaves_siblings_silent: leaves_siblings_silent(&event),
+        packed: PackedBody::default(),
         is_typed: event.payload.is_some(),
         event: Box::new(event),
         trace_id,

@@ -75,6 +75,8 @@ pub(crate) const QUEUE_BYTES: usize = 256 * 1024 * 1024;
 pub(crate) const ROUND_EVENTS: usize = 512;
 /// The bodies of one round together: a round of the largest bodies must not hold the next one up for seconds.
 pub(crate) const ROUND_BYTES: usize = 16 * 1024 * 1024;
+/// So many events a round may take though they are more than half of what waits: smaller ones cost more than is gained.
+pub(crate) const ROUND_SHARE_LEAST: usize = 24;
 /// A round of fewer may wait for more.
 pub(crate) const ROUND_SMALL: usize = 16;
 /// A small round among many is committed no sooner than this after the one before it: at some thousand events a second
@@ -209,6 +211,7 @@ pub(crate) const SPAN_LINKS: usize = 128;
 
 // The arithmetic between the bounds: whoever moves one of them sees at once what it stands on.
 const _: () = {
+    assert!(ROUND_SMALL <= ROUND_SHARE_LEAST && ROUND_SHARE_LEAST <= ROUND_EVENTS);
     assert!(ROUND_EVENTS <= QUEUE_EVENTS && STREAM_IN_FLIGHT <= QUEUE_EVENTS);
     assert!(BODY_BYTES <= ROUND_BYTES && ROUND_BYTES <= QUEUE_BYTES);
     assert!(INLINE_BYTES < BODY_BYTES && BODY_BYTES < MESSAGE_BYTES);

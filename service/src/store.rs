@@ -52,6 +52,7 @@ pub use self::{
     },
     filter::{Comparison, Condition, Filter},
     log::{LOG_BYTES_MAX, LOG_ENTRIES_MAX, LOG_LOOKS_MAX, LogCondition, LogEntry, LogFilter, LogPage, LogQuery},
+    pack::PackedBody,
     pages::{BookingCursor, BookingOrder, BookingPage, BookingQuery, LineagePage, RowPage, StoredRow},
     position::Position,
     retention::{

@@ -11,7 +11,7 @@ use std::{
 use calbridge_adapter::inspect_spool;
 use calbridge_proto::v1::{Booking, BookingEvent, Delivery, Transition};
 use calbridge_service::store::{
-    Batch, DeliveryKey, Identity, LogEntry, LogFilter, LogQuery, NewDelivery, Position, Store, StoreError,
+    Batch, DeliveryKey, Identity, LogEntry, LogFilter, LogQuery, NewDelivery, PackedBody, Position, Store, StoreError,
     memory::Memory,
 };
 use futures_util::FutureExt as _;
@@ -234,6 +234,7 @@ fn delivery(tenant: &str, webhook: &Webhook) -> NewDelivery {
         booking_uid: None,
         facts: calbridge_booking::facts(&event, &body_sha256),
         leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
+        packed: PackedBody::default(),
         is_typed: event.payload.is_some(),
         event: Box::new(event),
         trace_id: String::new(),

@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use crate::{
     clock::new_id,
-    settings::{BODY_BYTES, TENANT_BYTES, TEXT_BYTES, UNREAD_TIMES},
+    settings::{BODY_BYTES, INLINE_BYTES, TENANT_BYTES, TEXT_BYTES, UNREAD_TIMES},
     store::{
-        DeliveryKey, Identity, Micros, NewDelivery,
+        DeliveryKey, Identity, Micros, NewDelivery, PackedBody,
         time::{micros, timestamp},
     },
 };
@@ -48,6 +48,7 @@ pub(crate) fn identify(
         booking_uid: booking_uid(&event).map(str::to_owned),
         facts: Vec::new(),
         leaves_siblings_silent: false,
+        packed: PackedBody::default(),
         is_typed: event.payload.is_some(),
         event,
         trace_id,
@@ -71,7 +72,15 @@ pub(crate) fn read(delivery: &mut NewDelivery) {
     event.payload = None;
 }
 
-/// Both at once.
+/// Packs the body of a delivery that is most likely new, while the store writes others. A large one is left to the
+/// store, or it would hold up whoever has this thread.
+pub(crate) fn pack(delivery: &mut NewDelivery) {
+    if delivery.event.raw_body.len() <= INLINE_BYTES {
+        delivery.packed = PackedBody::of(&delivery.event.raw_body);
+    }
+}
+
+/// Identifies and reads it.
 pub(crate) fn prepare(
     event: impl Into<Box<v1::BookingEvent>>,
     now: Micros,

@@ -16,7 +16,7 @@ use tracing::{Instrument, Span, warn};
 
 use super::{Answer, Receipt, Shared, Submission, event, trace};
 use crate::{
-    settings::{CONFIRM_TIMEOUT, ROUND_BYTES, ROUND_EVENTS, ROUND_SMALL, ROUND_SPACING},
+    settings::{CONFIRM_TIMEOUT, ROUND_BYTES, ROUND_EVENTS, ROUND_SHARE_LEAST, ROUND_SMALL, ROUND_SPACING},
     store::{DUPLICATE_NOTES_MAX, DeliveryKey, DuplicateNote, FirstResult, Micros, Store, round::repeats},
 };
 
@@ -50,9 +50,10 @@ struct Gathering {
     fresh: Vec<Submission>,
     notes: Vec<DuplicateNote>,
     known: Vec<Known>,
-    /// How many events it took, and how many it may.
+    /// How many events it took, how many it may, and its share of those that wait.
     events: usize,
     most: usize,
+    share: usize,
     bytes: usize,
 }
 
@@ -95,11 +96,11 @@ impl Gathering {
         let careful = shared.careful.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok();
         let most = if careful { 1 } else { ROUND_EVENTS };
         let (fresh, notes, known) = (Vec::new(), Vec::new(), Vec::new());
-        Self { span: trace::round_span(), fresh, notes, known, events: 0, most, bytes: 0 }
+        Self { span: trace::round_span(), fresh, notes, known, events: 0, most, share: ROUND_SHARE_LEAST, bytes: 0 }
     }
 
     fn has_room(&self) -> bool {
-        self.events < self.most && self.bytes < ROUND_BYTES
+        self.events < self.most.min(self.share) && self.bytes < ROUND_BYTES
     }
 
     /// More would share what a round costs by itself.
@@ -115,6 +116,7 @@ impl Gathering {
     /// Takes an event and what waits behind it, up to the bounds of a round, and looks up which of it is known.
     async fn grow<S: Store>(&mut self, shared: &Shared<S>, first: Submission, queue: &mut mpsc::Receiver<Submission>) {
         let before = self.events;
+        self.share = share(shared.metrics.waiting());
         let mut events = Vec::new();
         let mut next = Some(first);
         while let Some(event) = next {
@@ -132,6 +134,12 @@ impl Gathering {
         trace::close_round(&self.span, self.events);
         Round { span: self.span, now, fresh: self.fresh, notes: self.notes, known: self.known, turn }
     }
+}
+
+/// How many of so many unanswered events one round takes: one that had all of them would leave nobody else with work
+/// while it is written, and the writer with none while they are answered and the next ones come.
+fn share(waiting: usize) -> usize {
+    (waiting / 2).max(ROUND_SHARE_LEAST)
 }
 
 /// The turn to commit, not before the round is due.
@@ -174,6 +182,7 @@ async fn recognise<S: Store>(shared: &Shared<S>, round: &mut Gathering, events: 
             }
         } else {
             event::read(&mut event.delivery);
+            event::pack(&mut event.delivery);
             round.fresh.push(event);
         }
     }
@@ -253,6 +262,11 @@ mod tests {
         let repeats = [None, None, Some(0), None, Some(1), Some(0)];
         let of_each = spread(vec![first(3), None, first(9)], &repeats);
         assert_eq!(of_each, [first(3), None, first(3), first(9), None, first(3)]);
+    }
+
+    #[test]
+    fn a_round_leaves_half_of_what_waits_to_the_next_unless_that_is_little() {
+        assert_eq!([0, 1, 2 * ROUND_SHARE_LEAST, 64, 1_000].map(share), [24, 24, 24, 32, 500]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use calbridge_booking::Fact;
 use calbridge_proto::v1;
 use uuid::Uuid;
 
-use super::{ClockPolicies, Micros, Position, StoreError, time};
+use super::{ClockPolicies, Micros, PackedBody, Position, StoreError, time};
 
 /// What makes two requests the same delivery.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +59,8 @@ pub struct NewDelivery {
     pub facts: Vec<Fact>,
     /// Other bookings of its series may have changed without a word.
     pub leaves_siblings_silent: bool,
+    /// The raw body as a store keeps it, where there was time to pack it before the store's turn came.
+    pub packed: PackedBody,
     /// W3C trace id in hex; empty where the way is not traced.
     pub trace_id: String,
 }

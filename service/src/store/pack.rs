@@ -50,6 +50,19 @@ static UNPACK_ROWS: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| Deco
 thread_local! {
     /// Rows and transitions are read by the thousand: making a decompressor costs more than using it.
     static READER: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
+    /// Of ingest's threads, which pack bodies while a store writes.
+    static AHEAD: RefCell<Option<Compressor<'static>>> = RefCell::new(compressor(BODIES).ok());
+}
+
+/// A raw body that is packed already; by default it is not.
+#[derive(Debug, Clone, Default)]
+pub struct PackedBody(Option<Vec<u8>>);
+
+impl PackedBody {
+    /// Leaves to the store what does not get smaller.
+    pub(crate) fn of(body: &[u8]) -> Self {
+        Self(AHEAD.with_borrow_mut(|compressor| smaller(compressor, body)))
+    }
 }
 
 /// A body in the form in which it is stored.
@@ -76,8 +89,12 @@ impl Packer {
         Self { bodies: compressor(BODIES).ok(), bookings: compressor(BOOKINGS).ok(), rows: compressor(ROWS).ok() }
     }
 
-    /// Stores raw what does not get smaller, or can't be compressed for want of memory.
-    pub(crate) fn body<'a>(&mut self, body: &'a [u8]) -> Packed<'a> {
+    /// Stores raw what does not get smaller, or can't be compressed for want of memory. `ahead` is what was made of the
+    /// body before.
+    pub(crate) fn body<'a>(&mut self, body: &'a [u8], ahead: &'a PackedBody) -> Packed<'a> {
+        if let PackedBody(Some(bytes)) = ahead {
+            return Packed { encoding: ZSTD_BODIES, bytes: Cow::Borrowed(bytes) };
+        }
         match smaller(&mut self.bodies, body) {
             Some(bytes) => Packed { encoding: ZSTD_BODIES, bytes: Cow::Owned(bytes) },
             None => Packed { encoding: RAW, bytes: Cow::Borrowed(body) },
@@ -175,7 +192,7 @@ mod tests {
     use super::*;
 
     fn there_and_back(body: &[u8]) -> (i16, Vec<u8>) {
-        let packed = Packer::new().body(body).into_stored();
+        let packed = Packer::new().body(body, &PackedBody::default()).into_stored();
         let size = i64::try_from(body.len()).unwrap();
         (packed.0, super::body(packed.0, packed.1, size, &Sha256::digest(body)).unwrap())
     }
@@ -240,7 +257,9 @@ mod tests {
     fn damage_is_told_and_never_answered() {
         let body = [7_u8; 4_000];
         let sha256 = Sha256::digest(body);
-        let (encoding, stored) = Packer::new().body(&body).into_stored();
+        let (encoding, stored) = Packer::new().body(&body, &PackedBody::default()).into_stored();
+        let ahead = PackedBody::of(&body);
+        assert_eq!(Packer::new().body(&body, &ahead).into_stored(), (encoding, stored.clone()));
         let cases = [
             (encoding, stored.clone(), 3_999, sha256.to_vec()),
             (encoding, stored.clone(), -1, sha256.to_vec()),

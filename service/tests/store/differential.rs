@@ -13,7 +13,8 @@ use std::{fmt::Debug, sync::Arc};
 use calbridge_proto::v1::Delivery;
 use calbridge_service::store::{
     Batch, BookingKey, BookingOrder, BookingQuery, CLOCK_BOOKINGS_MAX, ClockPolicies, ClockRound, DeliveryKey,
-    DuplicateNote, FirstResult, LogPurge, NewDelivery, Position, Purge, Purgeable, Replay, Store, StoredRow,
+    DuplicateNote, FirstResult, LogPurge, NewDelivery, PackedBody, Position, Purge, Purgeable, Replay, Store,
+    StoredRow,
     memory::{Memory, MemoryStore},
 };
 use prost_types::Timestamp;
@@ -180,6 +181,7 @@ impl<S: Store> Both<S> {
             facts: calbridge_booking::facts(&meant.event, &kept.body_sha256),
             body_sha256: kept.body_sha256,
             leaves_siblings_silent: chance.once_in(4),
+            packed: PackedBody::default(),
             trace_id: chance.of(&["", "4e91"]).to_owned(),
             ..meant
         };

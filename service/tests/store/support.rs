@@ -11,7 +11,7 @@ use calbridge_booking::Subject;
 use calbridge_proto::v1::{self, booking_event::Payload};
 use calbridge_service::store::{
     Batch, BookingOrder, BookingQuery, Committed, Condition, DeliveryKey, DuplicateNote, Filter, FirstResult, Identity,
-    NewDelivery, Position, Store,
+    NewDelivery, PackedBody, Position, Store,
 };
 use prost_types::Timestamp;
 use sha2::{Digest, Sha256};
@@ -205,6 +205,7 @@ fn prepared(event: v1::BookingEvent, body_sha256: [u8; 32], time: i64, identity:
         delivery_id: fresh_id(),
         facts: calbridge_booking::facts(&event, &body_sha256),
         leaves_siblings_silent: calbridge_booking::leaves_siblings_silent(&event),
+        packed: PackedBody::default(),
         is_typed: event.payload.is_some(),
         event: Box::new(event),
         body_sha256,

@@ -6,7 +6,7 @@ use prost_types::Timestamp;
 use uuid::Uuid;
 
 use super::*;
-use crate::store::{DeliveryKey, Identity};
+use crate::store::{DeliveryKey, Identity, PackedBody};
 
 const NOW: Micros = 1_000_000;
 const GRACE: Duration = Duration::from_secs(1);
@@ -31,6 +31,7 @@ fn delivery(trigger: Trigger, uid: &str, from: &str, created: u8) -> NewDelivery
         body_sha256,
         booking_uid: Some(uid.into()),
         leaves_siblings_silent: false,
+        packed: PackedBody::default(),
         trace_id: String::new(),
     }
 }

@@ -221,7 +221,7 @@ async fn behind<T, E>(statements: impl Future<Output = Result<T, E>>) -> Result<
 /// All bodies of a batch: which of them are new is not known yet.
 fn pack_bodies<'b>(packer: &Mutex<Packer>, batch: &'b Batch) -> Vec<Packed<'b>> {
     let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
-    batch.deliveries.iter().map(|delivery| packer.body(&delivery.event.raw_body)).collect()
+    batch.deliveries.iter().map(|delivery| packer.body(&delivery.event.raw_body, &delivery.packed)).collect()
 }
 
 /// The rows of these bookings, as far as they are kept.

@@ -1,7 +1,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::store::{ClockPolicies, Identity};
+use crate::store::{ClockPolicies, Identity, PackedBody};
 
 /// A delivery that is recorded and names nothing.
 fn delivery(tenant: &str, body: u8) -> NewDelivery {
@@ -15,6 +15,7 @@ fn delivery(tenant: &str, body: u8) -> NewDelivery {
         booking_uid: None,
         facts: Vec::new(),
         leaves_siblings_silent: false,
+        packed: PackedBody::default(),
         trace_id: String::new(),
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn deliveries(
     let mut insert = transaction.prepare_cached(INSERT)?;
     let mut insert_body = transaction.prepare_cached(BODY)?;
     for row in changes.deliveries() {
-        let NewDelivery { key, event, .. } = row.delivery;
+        let NewDelivery { key, event, packed, .. } = row.delivery;
         insert.execute(params![
             row.position.0,
             &row.delivery.delivery_id.as_bytes()[..],
@@ -54,7 +54,7 @@ pub(super) fn deliveries(
             row.delivery.trace_id,
             row.delivery.leaves_siblings_silent,
         ])?;
-        let body = packer.body(&event.raw_body);
+        let body = packer.body(&event.raw_body, packed);
         insert_body.execute(params![row.position.0, body.encoding, &body.bytes[..]])?;
     }
     Ok(())

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::store::{
-    DeliveryKey, Identity, NewDelivery,
+    DeliveryKey, Identity, NewDelivery, PackedBody,
     sqlite::{file, schema, syncer::Log},
 };
 
@@ -40,6 +40,7 @@ fn batch() -> Batch {
         booking_uid: None,
         facts: Vec::new(),
         leaves_siblings_silent: false,
+        packed: PackedBody::default(),
         trace_id: String::new(),
     };
     Batch { deliveries: vec![delivery], ..Batch::default() }
