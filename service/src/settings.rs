@@ -77,6 +77,8 @@ pub(crate) const ROUND_EVENTS: usize = 512;
 pub(crate) const ROUND_BYTES: usize = 16 * 1024 * 1024;
 /// So many events a round may take though they are more than half of what waits: smaller ones cost more than is gained.
 pub(crate) const ROUND_SHARE_LEAST: usize = 24;
+/// How long a round that has its share waits for its turn before it looks whether that has grown.
+pub(crate) const ROUND_LOOK: Duration = Duration::from_millis(5);
 /// A round of fewer may wait for more.
 pub(crate) const ROUND_SMALL: usize = 16;
 /// A small round among many is committed no sooner than this after the one before it: at some thousand events a second

@@ -359,9 +359,9 @@ impl<S: Store> Client<S> {
         self.turn_is_due = more && !paused && self.room() > 0;
         let due = due.and_then(|due| u64::try_from(due.saturating_sub(now)).ok()).map(Duration::from_micros);
         self.next_turn = Instant::now() + due.map_or(CONSUME_INTERVAL, |due| due.min(CONSUME_INTERVAL));
-        // It read to a bound, and may have found nothing there.
-        if self.turn_is_due {
-            self.next_turn = self.rests_until;
+        // It read to a bound and found nothing there: another one rests like those that the log's moving asks for.
+        if self.turn_is_due && self.waiting.is_empty() {
+            (self.turn_is_due, self.next_turn) = (false, self.rests_until);
         }
         Ok(())
     }

@@ -9,14 +9,18 @@ use calbridge_process::crash::{self, Point};
 use calbridge_proto::v1;
 use tokio::{
     sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{Instant, sleep_until, timeout},
+    task::yield_now,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, warn};
 
 use super::{Answer, Receipt, Shared, Submission, event, trace};
 use crate::{
-    settings::{CONFIRM_TIMEOUT, ROUND_BYTES, ROUND_EVENTS, ROUND_SHARE_LEAST, ROUND_SMALL, ROUND_SPACING},
+    settings::{
+        CONFIRM_TIMEOUT, INLINE_BYTES, ROUND_BYTES, ROUND_EVENTS, ROUND_LOOK, ROUND_SHARE_LEAST, ROUND_SMALL,
+        ROUND_SPACING,
+    },
     store::{DUPLICATE_NOTES_MAX, DeliveryKey, DuplicateNote, FirstResult, Micros, Store, round::repeats},
 };
 
@@ -50,17 +54,16 @@ struct Gathering {
     fresh: Vec<Submission>,
     notes: Vec<DuplicateNote>,
     known: Vec<Known>,
-    /// How many events it took, how many it may, and its share of those that wait.
+    /// How many events it took, and how many it may.
     events: usize,
     most: usize,
-    share: usize,
     bytes: usize,
 }
 
 /// Gathers rounds until `stopping` fires and everything that was taken before is on its way.
 ///
-/// A round grows, and its duplicates are looked up, for as long as the one before it is being committed; a small one
-/// that comes right behind others until [`ROUND_SPACING`] has passed, too.
+/// A round grows up to its share, and its duplicates are looked up, while the one before it is being committed; a small
+/// one that comes right behind others until [`ROUND_SPACING`] has passed, too.
 pub(super) async fn run<S: Store>(
     shared: Arc<Shared<S>>,
     mut queue: mpsc::Receiver<Submission>,
@@ -78,7 +81,9 @@ pub(super) async fn run<S: Store>(
                 biased;
                 turn = turn(&turns, due.filter(|_| round.is_small())) => break turn,
                 // Once the service stops the queue is closed by whoever waits for the next first.
-                Some(more) = queue.recv(), if round.has_room() => round.grow(&shared, more, &mut queue).await,
+                Some(more) = queue.recv(), if round.has_room(&shared) => round.grow(&shared, more, &mut queue).await,
+                // While a commit hangs more and more wait, and half of them is more.
+                () = sleep(ROUND_LOOK), if !round.has_room(&shared) => {}
             }
         };
         let Ok(turn) = turn else { return };
@@ -96,16 +101,22 @@ impl Gathering {
         let careful = shared.careful.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok();
         let most = if careful { 1 } else { ROUND_EVENTS };
         let (fresh, notes, known) = (Vec::new(), Vec::new(), Vec::new());
-        Self { span: trace::round_span(), fresh, notes, known, events: 0, most, share: ROUND_SHARE_LEAST, bytes: 0 }
+        Self { span: trace::round_span(), fresh, notes, known, events: 0, most, bytes: 0 }
     }
 
-    fn has_room(&self) -> bool {
-        self.events < self.most.min(self.share) && self.bytes < ROUND_BYTES
+    fn has_room<S>(&self, shared: &Shared<S>) -> bool {
+        self.has_room_beside(0, shared)
+    }
+
+    /// The same where it has taken so many besides that are not looked up yet.
+    fn has_room_beside<S>(&self, taken: usize, shared: &Shared<S>) -> bool {
+        let unanswered = self.fresh.len() + self.known.len() + taken;
+        self.events < self.most && self.bytes < ROUND_BYTES && unanswered < share(shared.metrics.waiting())
     }
 
     /// More would share what a round costs by itself.
     fn is_small(&self) -> bool {
-        self.has_room() && self.events < ROUND_SMALL
+        self.events < self.most.min(ROUND_SMALL) && self.bytes < ROUND_BYTES
     }
 
     /// Others came while it grew: there are more on their way.
@@ -116,14 +127,13 @@ impl Gathering {
     /// Takes an event and what waits behind it, up to the bounds of a round, and looks up which of it is known.
     async fn grow<S: Store>(&mut self, shared: &Shared<S>, first: Submission, queue: &mut mpsc::Receiver<Submission>) {
         let before = self.events;
-        self.share = share(shared.metrics.waiting());
         let mut events = Vec::new();
         let mut next = Some(first);
         while let Some(event) = next {
             self.bytes += event.delivery.event.raw_body.len();
             self.events += 1;
             events.push(event);
-            next = if self.has_room() { queue.try_recv().ok() } else { None };
+            next = if self.has_room_beside(events.len(), shared) { queue.try_recv().ok() } else { None };
         }
         trace::join_round(&self.span, &events, before);
         let span = self.span.clone();
@@ -170,6 +180,7 @@ async fn recognise<S: Store>(shared: &Shared<S>, round: &mut Gathering, events: 
     let keys: Vec<DeliveryKey> = distinct.map(|(event, _)| event.delivery.key.clone()).collect();
     let hits = shared.hint.ask(&keys).await;
     let firsts = spread(confirm(shared, keys, &hits).await, &repeats);
+    let mut packed = 0;
     for (mut event, first) in events.into_iter().zip(firsts) {
         if let Some(first) = first {
             round.notes.push(DuplicateNote::of(&event.delivery, first.clone()));
@@ -183,6 +194,11 @@ async fn recognise<S: Store>(shared: &Shared<S>, round: &mut Gathering, events: 
         } else {
             event::read(&mut event.delivery);
             event::pack(&mut event.delivery);
+            packed += event.delivery.event.raw_body.len();
+            if packed > INLINE_BYTES {
+                packed = 0;
+                yield_now().await;
+            }
             round.fresh.push(event);
         }
     }

@@ -50,18 +50,19 @@ static UNPACK_ROWS: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| Deco
 thread_local! {
     /// Rows and transitions are read by the thousand: making a decompressor costs more than using it.
     static READER: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
-    /// Of ingest's threads, which pack bodies while a store writes.
+    /// Of the runtime's threads, on which ingest packs bodies while a store writes.
     static AHEAD: RefCell<Option<Compressor<'static>>> = RefCell::new(compressor(BODIES).ok());
 }
 
 /// A raw body that is packed already; by default it is not.
 #[derive(Debug, Clone, Default)]
-pub struct PackedBody(Option<Vec<u8>>);
+pub struct PackedBody(Option<Box<[u8]>>);
 
 impl PackedBody {
     /// Leaves to the store what does not get smaller.
     pub(crate) fn of(body: &[u8]) -> Self {
-        Self(AHEAD.with_borrow_mut(|compressor| smaller(compressor, body)))
+        // The compressor makes room for all of the body.
+        Self(AHEAD.with_borrow_mut(|compressor| smaller(compressor, body)).map(Vec::into_boxed_slice))
     }
 }
 

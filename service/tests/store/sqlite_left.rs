@@ -304,29 +304,6 @@ async fn who_replaced_a_booking_that_cannot_be_read_is_read_all_the_same() {
 }
 
 #[tokio::test]
-async fn who_is_replaced_by_bookings_that_cannot_be_read_has_the_others() {
-    let backend = Sqlite::unsynced();
-    let store = backend.open().await;
-    commit(&store, &[created("first", 1)]).await;
-    let next = |n: i64| rescheduled(&uid(n), "first", 1_000 + n);
-    commit(&store, &(1..=BOOKINGS).map(next).collect::<Vec<_>>()).await;
-    drop(store);
-    let lost = damage(&backend.path(), leaves(&backend.path())[2]);
-    let store = backend.open().await;
-    let (mut shown, mut skip) = (0, 0);
-    loop {
-        let page = store.lineage(TENANT, "first", skip).await.unwrap();
-        shown += page.bookings.len();
-        skip = shown;
-        if !page.more {
-            break;
-        }
-    }
-    assert!(!lost.is_empty(), "one page");
-    assert_eq!(shown, 1 + usize::try_from(BOOKINGS).unwrap() - lost.len());
-}
-
-#[tokio::test]
 async fn more_that_cannot_be_read_than_a_round_of_the_clock_holds_keeps_it_from_no_other() {
     let (backend, pages) = filled(2 * BOOKINGS).await;
     let all = numbers(&backend.path());

@@ -78,9 +78,14 @@ impl Chosen {
     /// Of what fits into the turn, the next entries that are to be read; `None` when all are. As many as there is room
     /// for if none is larger than the largest so far: how large one is, is known when it is read.
     pub(crate) fn unread(&self) -> Option<Vec<Position>> {
-        let sizes = self.read.values().flatten().map(|(bytes, _)| *bytes);
+        let sizes = self.fitting().filter_map(|position| Some(self.read.get(&position)?.as_ref()?.0));
         let (all, largest) = sizes.fold((0, 0), |(all, largest), bytes| (all + bytes, largest.max(bytes)));
-        let most = TURN_BYTES_MAX.saturating_sub(all).checked_div(largest).map_or(1, |most| most.clamp(1, UNREAD_MAX));
+        let most = match TURN_BYTES_MAX.saturating_sub(all).checked_div(largest) {
+            Some(most) => most.clamp(1, UNREAD_MAX),
+            // Those that were asked for are kept no more.
+            None if !self.read.is_empty() => UNREAD_MAX,
+            None => 1,
+        };
         let unread = self.fitting().filter(|position| !self.read.contains_key(position));
         let next: Vec<Position> = unread.take(most).collect();
         (!next.is_empty()).then_some(next)

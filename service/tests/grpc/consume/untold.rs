@@ -86,7 +86,7 @@ async fn narrow(text_bytes: u32, count: usize, consumer: Consumer) -> Harness {
     service
 }
 
-/// Each turn's entries take the client longer than a lease, and several turns follow each other.
+/// The entries of two turns take the client longer than a lease, and several turns follow each other.
 #[tokio::test]
 async fn what_a_slow_client_acks_is_heard_while_there_is_more_for_it() {
     const WAITING: usize = 96;

@@ -1,5 +1,5 @@
-//! Lineages: where one begins, and all who belong to it. A link that can't be read for damage is not known: whoever
-//! stands beside a damaged booking is shown, and a log that speaks of it goes on.
+//! Lineages: where one begins, and all who belong to it. What a damaged row says of the booking before it is not known:
+//! a lineage begins there, so that who replaced it is shown, and a log that speaks of them goes on.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -81,20 +81,13 @@ pub(in crate::store::sqlite) fn page(
 
 /// The bookings that say that they replaced this one, the older first.
 fn successors(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Vec<String>, StoreError> {
-    // Off an index: a row that is damaged must not hide the others.
-    const NUMBERS: &str = "SELECT id FROM bookings WHERE tenant = ?1 AND rescheduled_from = ?2 LIMIT ?3";
-    const LINK: &str = "SELECT uid, link FROM bookings WHERE id = ?1";
+    const SELECT: &str = "SELECT uid, link FROM bookings WHERE tenant = ?1 AND rescheduled_from = ?2 LIMIT ?3";
     let to_seated = is_seated(snapshot, tenant, uid)?;
-    let mut numbers = snapshot.prepare_cached(NUMBERS)?;
-    let numbers = numbers.query_map(params![tenant, uid, super::limit(LINEAGE_MAX)], |row| row.get(0))?;
-    let mut link = snapshot.prepare_cached(LINK)?;
-    let mut after = Vec::new();
-    for number in numbers {
-        let number: i64 = number?;
-        let read = |row: &Row<'_>| Ok(Link { uid: row.get(0)?, evidence: row.get(1)?, to_seated });
-        let found = known(link.query_row([number], read).optional().map_err(StoreError::from))?;
-        after.extend(found.filter(|link| !link.is_void()).map(|link| link.uid));
-    }
+    let link = |row: &Row<'_>| Ok(Link { uid: row.get(0)?, evidence: row.get(1)?, to_seated });
+    let mut select = snapshot.prepare_cached(SELECT)?;
+    let found = select.query_map(params![tenant, uid, super::limit(LINEAGE_MAX)], link)?;
+    let found = found.collect::<Result<Vec<Link>, _>>()?.into_iter().filter(|link| !link.is_void());
+    let mut after: Vec<String> = found.map(|link| link.uid).collect();
     if after.len() > 1 {
         let created = |uid: &String| -> Result<i64, StoreError> {
             let booking = in_list(snapshot, tenant, uid, &mut Vec::new())?;
@@ -111,27 +104,28 @@ fn successors(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Vec<St
 /// The link from a booking back.
 fn before(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<Option<Link>, StoreError> {
     const SELECT: &str = "SELECT rescheduled_from, link FROM bookings WHERE id = ?1 AND rescheduled_from IS NOT NULL";
-    let Some(number) = known(snapshot.young.number(snapshot, tenant, uid))? else { return Ok(None) };
-    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let Some(number) = snapshot.young.number(snapshot, tenant, uid)? else { return Ok(None) };
+    let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?));
     let mut select = snapshot.prepare_cached(SELECT)?;
-    let found: Option<(String, _)> = known(select.query_row([number], read).optional().map_err(StoreError::from))?;
-    let Some((uid, evidence)) = found else { return Ok(None) };
+    let found = select.query_row([number], read).optional().map_err(StoreError::from);
+    let Some((uid, evidence)) = or_damaged(found, None)? else { return Ok(None) };
     let to_seated = is_seated(snapshot, tenant, &uid)?;
     Ok(Some(Link { uid, evidence, to_seated }))
 }
 
+/// Of a row that is damaged it is not known that it is not: a hint of it says nothing then.
 fn is_seated(snapshot: &Snapshot<'_>, tenant: &str, uid: &str) -> Result<bool, StoreError> {
     const SELECT: &str = "SELECT seated FROM bookings WHERE id = ?1";
-    let Some(number) = known(snapshot.young.number(snapshot, tenant, uid))? else { return Ok(false) };
+    let Some(number) = snapshot.young.number(snapshot, tenant, uid)? else { return Ok(false) };
     let mut select = snapshot.prepare_cached(SELECT)?;
     let seated = select.query_row([number], |row| row.get(0)).optional().map_err(StoreError::from);
-    Ok(known(seated)?.unwrap_or_default())
+    Ok(or_damaged(seated, Some(true))?.unwrap_or_default())
 }
 
-/// What was read; nothing where it is damaged.
-fn known<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+/// What was read, or what stands for it where that is damaged.
+fn or_damaged<T>(read: Result<T, StoreError>, stands_for_it: T) -> Result<T, StoreError> {
     match read {
-        Err(StoreError::Damaged { .. }) => Ok(None),
+        Err(StoreError::Damaged { .. }) => Ok(stands_for_it),
         read => read,
     }
 }
