@@ -21,7 +21,7 @@ pub(crate) const REASON_BYTES: usize = 1024;
 const PAGES_MAX: usize = 4;
 /// Bytes of what one turn hands out, as much as its pages hold, and one more entry. What else is ready waits for the
 /// next turn.
-pub(crate) const TURN_BYTES_MAX: usize = PAGES_MAX * LOG_BYTES_MAX;
+const TURN_BYTES_MAX: usize = PAGES_MAX * LOG_BYTES_MAX;
 /// Entries that the scan did not read are read so many at a time, at the most.
 const UNREAD_MAX: usize = 32;
 /// Why an entry is a dead letter that its clients did not speak of.

@@ -86,11 +86,11 @@ async fn narrow(text_bytes: u32, count: usize, consumer: Consumer) -> Harness {
     service
 }
 
-/// The entries of two turns take the client longer than a lease, and several turns follow each other.
+/// Turns follow each other, and the entries of five take the client longer than a lease.
 #[tokio::test]
 async fn what_a_slow_client_acks_is_heard_while_there_is_more_for_it() {
-    const WAITING: usize = 96;
-    let ack_wait = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    const WAITING: usize = 128;
+    let ack_wait = Some(prost_types::Duration { seconds: 3, nanos: 0 });
     let service = narrow(64 * 1024, WAITING, Consumer { ack_wait, ..named("c") }).await;
     let mut worker = Worker::open(&service, "c", 0).await;
     for number in 0..WAITING {
