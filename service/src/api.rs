@@ -15,8 +15,10 @@ mod mask;
 mod page;
 mod places;
 mod trace;
+mod tray;
 mod turn;
 mod watch;
+mod words;
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 

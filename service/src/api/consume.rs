@@ -1,10 +1,13 @@
 //! One client of a durable consumer. What it says is gathered and told to the store together with its room for more: a
 //! turn a transaction. The store decides; here is only what is out to this client, and when to ask again.
 //!
-//! However the call ends, what is out to its client goes to others: the first time at once.
+//! A task of its own hears the client, whether that takes what is put on its tray or not. However the call ends, what
+//! is out to its client goes to others: the first time at once.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
+    future::pending,
+    mem,
     pin::Pin,
     sync::Arc,
     time::Duration,
@@ -12,11 +15,11 @@ use std::{
 
 use calbridge_process::crash::{self, Point};
 use calbridge_proto::v1::{
-    ConsumeRequest, ConsumeResponse, Heartbeat, NackAction,
-    consume_request::{Nack, Open, Request},
+    ConsumeRequest, ConsumeResponse, Heartbeat,
+    consume_request::{Open, Request},
     consume_response::{Item, LeasesLost, Response},
 };
-use futures_util::{FutureExt, Stream, StreamExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -26,19 +29,27 @@ use tonic::{Status, Streaming};
 use tracing::Span;
 
 use super::{
-    Api, bells::Bell, consumer, ending, errors::ApiError, mask, read, trace::Outlet, turn::Turns, watch::recorded,
+    Api,
+    bells::Bell,
+    consumer, ending,
+    errors::ApiError,
+    mask, read,
+    trace::Outlet,
+    tray::{Laid, Tray},
+    turn::Turns,
+    watch::recorded,
+    words,
 };
 use crate::{
     auth::Caller,
-    settings::{CONSUME_HEARD, CONSUME_INTERVAL, CONSUME_REST_TIMES, CONSUME_SPACING, HEARTBEAT_INTERVAL},
+    settings::{
+        CONSUME_HEARD, CONSUME_HEARING, CONSUME_INTERVAL, CONSUME_REST_TIMES, CONSUME_SPACING, HEARTBEAT_INTERVAL,
+    },
     store::{DeliveryOf, LogEntry, Micros, Outgoing, Position, Said, Store, TurnAnswer, TurnRequest, time::timestamp},
 };
 
 /// What a stream of responses is to tonic.
 pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<ConsumeResponse, Status>> + Send>>;
-
-/// A nack may not put an entry off for longer.
-const DELAY_MAX: Duration = Duration::from_hours(24);
 
 impl<S: Store> Api<S> {
     /// Begins to deliver: the first request says to whom.
@@ -67,8 +78,11 @@ impl<S: Store> Api<S> {
             }
         };
         let bell = self.bells.of(&key);
+        let (tray, taken) = Tray::new();
+        let now = Instant::now();
         let client = Client {
             caller,
+            tray,
             outlet: Outlet::of_consumer(Arc::clone(&self.metrics), key.clone()),
             sending: None,
             rung: bell.subscribe(),
@@ -85,24 +99,28 @@ impl<S: Store> Api<S> {
             head,
             most,
             said: Vec::new(),
+            said_since: now,
             out: HashMap::new(),
-            waiting: VecDeque::new(),
+            untaken_until: None,
             turn_is_due: true,
-            last_turn: Instant::now(),
-            rests_until: Instant::now(),
-            next_turn: Instant::now(),
-            scan_kept: Instant::now(),
+            last_turn: now,
+            rests_until: now,
+            next_turn: now,
+            scan_kept: now,
             cursor: kept.cursor,
-            silent_since: Instant::now(),
             stopping: self.stopping.clone(),
+            end: Err(Status::internal("the service failed over this client")),
         };
-        Ok(stream::unfold(Some(client), step).boxed())
+        tokio::spawn(client.run());
+        let response = |taken: Result<Response, Status>| Ok(ConsumeResponse { response: Some(taken?) });
+        Ok(taken.map(response).boxed())
     }
 }
 
 struct Client<S: Store> {
     /// Let in once, when it began.
     caller: Caller,
+    tray: Arc<Tray>,
     outlet: Outlet,
     /// The span of the entries that are going out.
     sending: Option<Span>,
@@ -115,11 +133,13 @@ struct Client<S: Store> {
     head: watch::Receiver<Position>,
     /// Entries out to it, at the most.
     most: usize,
-    /// What it said and the store has not heard.
+    /// What it said and the store has not heard, and since when.
     said: Vec<(DeliveryOf, Said)>,
-    /// What is out to it.
-    out: HashMap<DeliveryOf, Out>,
-    waiting: VecDeque<Response>,
+    said_since: Instant,
+    /// When the lease ends of what is out to it, on the tray or taken.
+    out: HashMap<DeliveryOf, Micros>,
+    /// When what of a turn is still on the tray goes back.
+    untaken_until: Option<Instant>,
     /// Something was said, or there may be something for it.
     turn_is_due: bool,
     last_turn: Instant,
@@ -131,107 +151,126 @@ struct Client<S: Store> {
     /// When it was last written down how far the log was scanned, whatever was found.
     scan_kept: Instant,
     cursor: Position,
-    silent_since: Instant,
     stopping: CancellationToken,
-}
-
-/// A delivery that is out to a client.
-struct Out {
-    expires: Micros,
-    /// It was handed to the connection; before, it only waits here.
-    is_sent: bool,
-}
-
-impl Out {
-    /// What becomes of it where its client is gone.
-    fn left(&self) -> Said {
-        if self.is_sent { Said::Release } else { Said::Return }
-    }
-}
-
-/// The next response; none at the end, and none behind a refusal.
-async fn step<S: Store>(client: Option<Client<S>>) -> Option<(Result<ConsumeResponse, Status>, Option<Client<S>>)> {
-    let mut client = client?;
-    match client.next().await {
-        Ok(response) => {
-            let response = response?;
-            client.silent_since = Instant::now();
-            let response = mask::shown(&client.caller, response);
-            Some((Ok(ConsumeResponse { response: Some(response) }), Some(client)))
-        }
-        Err(status) => Some((Err(status), None)),
-    }
+    /// How its stream ends.
+    end: Result<(), Status>,
 }
 
 impl<S: Store> Client<S> {
-    async fn next(&mut self) -> Result<Option<Response>, Status> {
+    /// Serves it until it is gone, has said its last, or can't be served.
+    async fn run(mut self) {
+        let tray = Arc::clone(&self.tray);
+        let end = tokio::select! {
+            biased;
+            () = tray.left() => Ok(()),
+            end = self.serve() => end,
+        };
+        self.end = end;
+    }
+
+    async fn serve(&mut self) -> Result<(), Status> {
         loop {
             if self.stopping.is_cancelled() {
                 return Err(ApiError::ShuttingDown.into());
             }
             // What it said is heard before it gets more, so that its leases don't end meanwhile. One that is full has a
-            // turn as well, when that is due: leases that have ended make room. No more than one turn's entries wait.
-            let is_due = self.turn_is_due && self.waiting.is_empty();
+            // turn as well, when that is due: leases that have ended make room. It gets more when all was taken: no
+            // more than one turn's entries are on the tray.
+            let is_due = self.turn_is_due && self.tray.is_wanted();
             if is_due
                 && self.reading
                 && let Some(request) = self.requests.message().now_or_never()
             {
                 self.hear(request)?;
             }
-            if !self.said.is_empty() || is_due {
+            let is_late = self.untaken_until.is_some_and(|until| until <= Instant::now());
+            if is_due || (is_late && self.withdraw()) || self.hearing_is_due() {
                 self.turn().await?;
-            }
-            if let Some(response) = self.waiting.pop_front() {
-                if let Response::Item(item) = &response
-                    && let Some(out) = read_id(&item.id).and_then(|delivery| self.out.get_mut(&delivery))
-                {
-                    out.is_sent = true;
-                }
-                return Ok(Some(response));
+            } else if self.reading {
+                self.wait().await?;
             }
             if !self.reading {
-                self.release().await?;
-                return Ok(None);
+                return self.release().await;
             }
-            self.wait().await?;
         }
+    }
+
+    /// What was said is heard at once where the client waits. While it takes what it has, that shares a turn with what
+    /// comes soon behind it: most have taken all by then.
+    fn hearing_is_due(&self) -> bool {
+        let rests = !self.tray.is_wanted() && self.said.len() < CONSUME_HEARD && Instant::now() < self.heard_by();
+        !self.said.is_empty() && !rests
+    }
+
+    fn heard_by(&self) -> Instant {
+        self.said_since + CONSUME_HEARING
+    }
+
+    /// What it has not taken when half of its lease is over goes back as not delivered: with less it could not do much,
+    /// and others may have room. Whether there is any.
+    fn withdraw(&mut self) -> bool {
+        self.untaken_until = None;
+        let withdrawn = self.tray.withdraw();
+        for delivery in &withdrawn {
+            self.out.remove(delivery);
+            self.said.push((*delivery, Said::Return));
+        }
+        !withdrawn.is_empty()
     }
 
     /// What is out goes to others before the stream ends: a client that waits for the end knows that it has nothing out
     /// any more.
     async fn release(&mut self) -> Result<(), Status> {
-        if !self.out.is_empty() {
-            self.said.extend(self.out.iter().map(|(delivery, out)| (*delivery, out.left())));
-            self.turn().await?;
-            self.out.clear();
-        }
-        Ok(())
+        self.let_go();
+        if self.said.is_empty() { Ok(()) } else { self.turn().await }
     }
 
-    /// For how many more; for none where the client has said its last.
+    /// Says of all that is out that its client has gone.
+    fn let_go(&mut self) {
+        self.withdraw();
+        self.said.extend(self.out.drain().map(|(delivery, _)| (delivery, Said::Release)));
+    }
+
+    /// For how many more at present: for none before all was taken.
     fn room(&self) -> usize {
+        if self.tray.is_wanted() { self.spare() } else { 0 }
+    }
+
+    /// How many more may be out to it; none where it has said its last.
+    fn spare(&self) -> usize {
         if self.reading { self.most.saturating_sub(self.out.len()) } else { 0 }
     }
 
+    /// Until something was said, or there may be something to do.
     async fn wait(&mut self) -> Result<(), Status> {
-        self.sending = None;
-        let silence = self.silent_since + HEARTBEAT_INTERVAL;
-        let has_room = self.room() > 0;
+        let (is_wanted, has_room) = (self.tray.is_wanted(), self.room() > 0);
+        let hears = self.said.len() < CONSUME_HEARD && self.tray.lost() < CONSUME_HEARD;
+        let silence = self.tray.taken_at() + HEARTBEAT_INTERVAL;
+        if is_wanted {
+            self.sending = None;
+        }
+        let times = [
+            is_wanted.then(|| self.next_turn.min(silence)),
+            (!self.said.is_empty()).then(|| self.heard_by()),
+            self.untaken_until,
+        ];
         tokio::select! {
-            request = self.requests.message() => self.hear(request)?,
+            request = self.requests.message(), if hears => self.hear(request)?,
             moved = self.head.changed(), if has_room => {
                 moved.map_err(|_| ApiError::ShuttingDown)?;
                 // Most of what is committed may be nothing for this consumer.
                 self.next_turn = self.next_turn.min(self.rests_until.max(self.last_turn + CONSUME_SPACING));
             }
             _ = self.rung.changed(), if has_room => self.next_turn = self.next_turn.min(self.rests_until),
-            () = sleep_until(self.next_turn.min(silence)) => {
-                self.turn_is_due |= self.next_turn <= Instant::now();
-                if silence <= Instant::now() {
+            () = until(times.into_iter().flatten().min()) => {
+                let now = Instant::now();
+                self.turn_is_due |= self.next_turn <= now;
+                if is_wanted && silence <= now {
                     let position = self.cursor.to_token();
-                    self.waiting.push_back(Response::Heartbeat(Heartbeat { position }));
+                    self.tray.put([Laid(Response::Heartbeat(Heartbeat { position }), None)]);
                 }
             }
+            () = self.tray.wanted(), if !is_wanted => {}
             () = self.stopping.cancelled() => {}
         }
         Ok(())
@@ -245,7 +284,15 @@ impl<S: Store> Client<S> {
                 self.reading = false;
                 return Ok(());
             };
-            self.take(said)?;
+            if self.said.is_empty() {
+                self.said_since = Instant::now();
+            }
+            for (delivery, said) in words::read(said)? {
+                if said != Said::Extend {
+                    self.out.remove(&delivery);
+                }
+                self.said.push((delivery, said));
+            }
             if self.said.len() >= CONSUME_HEARD {
                 return Ok(());
             }
@@ -256,39 +303,12 @@ impl<S: Store> Client<S> {
         }
     }
 
-    fn take(&mut self, said: Option<Request>) -> Result<(), Status> {
-        match said {
-            Some(Request::Ack(ack)) => self.say(&ack.ids, &Said::Ack),
-            Some(Request::Extend(extend)) => self.say(&extend.ids, &Said::Extend),
-            Some(Request::Nack(nack)) => {
-                let said = nacked(&nack)?;
-                self.say(&[nack.id], &said)
-            }
-            Some(Request::Open(_)) | None => {
-                let why = "may come once, as the first request; every other is an ack, a nack or an extend";
-                Err(ApiError::InvalidField { field: "open", why }.into())
-            }
-        }
-    }
-
-    fn say(&mut self, ids: &[String], said: &Said) -> Result<(), Status> {
-        for id in ids {
-            let why = "must be the id of an item of this consumer";
-            let delivery = read_id(id).ok_or(ApiError::InvalidField { field: "ids", why })?;
-            if *said != Said::Extend {
-                self.out.remove(&delivery);
-            }
-            self.said.push((delivery, said.clone()));
-        }
-        Ok(())
-    }
-
     async fn turn(&mut self) -> Result<(), Status> {
         let now = (self.turns.clock)();
         let rung = *self.rung.borrow_and_update();
         self.last_turn = Instant::now();
-        self.out.retain(|_, out| out.expires > now);
-        let said = std::mem::take(&mut self.said);
+        self.out.retain(|_, expires| *expires > now);
+        let said = mem::take(&mut self.said);
         let settles = said.iter().any(|(_, said)| *said != Said::Extend);
         let extended: HashSet<DeliveryOf> =
             said.iter().filter(|(_, said)| *said == Said::Extend).map(|(delivery, _)| *delivery).collect();
@@ -298,7 +318,8 @@ impl<S: Store> Client<S> {
         if keeps_scan {
             self.scan_kept = self.last_turn;
         }
-        let request = TurnRequest { said, room: self.room(), now, asked: Some(self.last_turn), keeps_scan };
+        let room = self.room();
+        let request = TurnRequest { said, room, now, asked: Some(self.last_turn), keeps_scan };
         if hears {
             crash::at(Point::ConsumerHeard);
         }
@@ -308,8 +329,7 @@ impl<S: Store> Client<S> {
         let rest = (CONSUME_REST_TIMES * self.last_turn.elapsed()).min(CONSUME_INTERVAL);
         self.rests_until = Instant::now() + rest;
         // Before anything is waited for: what is out goes back with this client.
-        let out = answer.out.iter().map(|out| (out.delivery, Out { expires: out.expires, is_sent: false }));
-        self.out.extend(out);
+        self.out.extend(answer.out.iter().map(|out| (out.delivery, out.expires)));
         if settles {
             self.turns.bells.ring(&self.turns.key);
             // Its own ring is no news to it; anybody else's is.
@@ -318,7 +338,7 @@ impl<S: Store> Client<S> {
             }
         }
         for delivery in extended {
-            self.out.entry(delivery).and_modify(|out| out.expires = answer.extended);
+            self.out.entry(delivery).and_modify(|expires| *expires = answer.extended);
         }
         let again = answer.out.iter().filter(|out| out.deliveries > 1).count();
         self.outlet.repeats(again, answer.parked);
@@ -330,110 +350,65 @@ impl<S: Store> Client<S> {
                 Some(span)
             }
         };
-        self.take_answer(answer, now).await
+        self.take_answer(answer, now, room).await
     }
 
-    async fn take_answer(&mut self, answer: TurnAnswer, now: Micros) -> Result<(), Status> {
+    async fn take_answer(&mut self, answer: TurnAnswer, now: Micros, room: usize) -> Result<(), Status> {
         let TurnAnswer { out, lost, due, more, cursor, paused, .. } = answer;
+        let from_now = |time: Micros| u64::try_from(time.saturating_sub(now)).ok().map(Duration::from_micros);
         self.cursor = cursor;
         if !lost.is_empty() {
             for delivery in &lost {
                 self.out.remove(delivery);
             }
-            let ids = lost.into_iter().map(id).collect();
-            self.waiting.push_back(Response::LeasesLost(LeasesLost { ids }));
+            let ids = lost.into_iter().map(words::id).collect();
+            self.tray.put([Laid(Response::LeasesLost(LeasesLost { ids }), None)]);
         }
+        self.turn_is_due = more && !paused && self.spare() > 0;
+        self.next_turn = Instant::now() + due.and_then(from_now).unwrap_or(CONSUME_INTERVAL).min(CONSUME_INTERVAL);
+        let Some(first) = out.first() else {
+            // It read to a bound and found nothing there: another one rests like those that the log's moving asks for.
+            if self.turn_is_due && room > 0 {
+                (self.turn_is_due, self.next_turn) = (false, self.rests_until);
+            }
+            return Ok(());
+        };
+        self.untaken_until = from_now(first.expires).map(|lease| self.last_turn + lease / 2);
+        let mut items = Vec::with_capacity(out.len());
         for Outgoing { delivery, deliveries, expires, entry } in out {
             let (transition, recorded) = match entry {
                 LogEntry::Transition(made) => (Some(*made), None),
                 LogEntry::Recorded(kept) => (None, Some(recorded(delivery.position, *kept).await?)),
             };
-            self.waiting.push_back(Response::Item(Item {
-                id: id(delivery),
+            let item = Response::Item(Item {
+                id: words::id(delivery),
                 transition,
                 delivery_count: i32::try_from(deliveries).unwrap_or(i32::MAX),
                 lease_expire_time: Some(timestamp(expires)),
                 recorded,
-            }));
+            });
+            items.push(Laid(mask::shown(&self.caller, item), Some(delivery)));
         }
-        self.turn_is_due = more && !paused && self.room() > 0;
-        let due = due.and_then(|due| u64::try_from(due.saturating_sub(now)).ok()).map(Duration::from_micros);
-        self.next_turn = Instant::now() + due.map_or(CONSUME_INTERVAL, |due| due.min(CONSUME_INTERVAL));
-        // It read to a bound and found nothing there: another one rests like those that the log's moving asks for.
-        if self.turn_is_due && self.waiting.is_empty() {
-            (self.turn_is_due, self.next_turn) = (false, self.rests_until);
-        }
+        self.tray.put(items);
         Ok(())
     }
 }
 
 impl<S: Store> Drop for Client<S> {
     fn drop(&mut self) {
-        let mut said = std::mem::take(&mut self.said);
-        said.extend(self.out.drain().map(|(delivery, out)| (delivery, out.left())));
+        self.let_go();
+        let said = mem::take(&mut self.said);
         if !said.is_empty() {
             self.turns.leave(self.outlet.ack_span(said.len()), said);
         }
+        self.tray.end(mem::replace(&mut self.end, Ok(())));
     }
 }
 
-fn nacked(Nack { action, delay, reason, .. }: &Nack) -> Result<Said, ApiError> {
-    let invalid = |field, why| ApiError::InvalidField { field, why };
-    let pause = match delay {
-        Some(delay) => {
-            let delay = consumer::duration(*delay, DELAY_MAX);
-            Some(delay.ok_or(invalid("nack.delay", "must be at most a day, and not negative"))?)
-        }
-        None => None,
-    };
-    match NackAction::try_from(*action) {
-        Ok(NackAction::Unspecified | NackAction::Retry) => Ok(Said::Retry(pause, reason.clone())),
-        Ok(NackAction::Park) => Ok(Said::Park(reason.clone())),
-        Ok(NackAction::Skip) => Ok(Said::Skip),
-        Err(_) => Err(invalid("nack.action", "is not an action of this schema")),
-    }
-}
-
-/// As a client knows a delivery: position and lease, each as 16 hex digits.
-pub(super) fn id(DeliveryOf { position, lease }: DeliveryOf) -> String {
-    format!("{}{}", position.to_token(), Position(lease).to_token())
-}
-
-pub(super) fn read_id(id: &str) -> Option<DeliveryOf> {
-    let (position, lease) = id.split_at_checked(16)?;
-    Some(DeliveryOf { position: Position::from_token(position)?, lease: Position::from_token(lease)?.0 })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_names_a_delivery() {
-        let delivery = DeliveryOf { position: Position(7), lease: 9 };
-        assert_eq!(read_id(&id(delivery)), Some(delivery));
-        for other in ["", "x", "0000000000000007", "äääääääääääääääääääääääääääääääää"]
-        {
-            assert_eq!(read_id(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_nack_says_what_is_to_become_of_it() {
-        let nack = |action: NackAction, seconds| Nack {
-            action: action.into(),
-            delay: Some(prost_types::Duration { seconds, nanos: 0 }),
-            ..Nack::default()
-        };
-        let retry = Said::Retry(Some(Duration::from_secs(2)), String::new());
-        assert_eq!(nacked(&nack(NackAction::Unspecified, 2)), Ok(retry.clone()));
-        assert_eq!(nacked(&nack(NackAction::Retry, 2)), Ok(retry));
-        assert_eq!(nacked(&Nack::default()), Ok(Said::Retry(None, String::new())));
-        assert_eq!(nacked(&nack(NackAction::Park, 0)), Ok(Said::Park(String::new())));
-        assert_eq!(nacked(&nack(NackAction::Skip, 0)), Ok(Said::Skip));
-        for seconds in [-1, 90_000] {
-            assert!(nacked(&nack(NackAction::Retry, seconds)).is_err());
-        }
-        assert!(nacked(&Nack { action: 99, ..Nack::default() }).is_err());
+/// Never, where there is no time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
     }
 }

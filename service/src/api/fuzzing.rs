@@ -1,7 +1,7 @@
 //! What the fuzz targets reach of the grammars of this room: filters, page tokens, and the ids of a consumer's
 //! deliveries.
 
-use super::{consume, errors::ApiError, filter, page::List};
+use super::{errors::ApiError, filter, page::List, words};
 use crate::store::{BookingCursor, DeliveryOf, Filter, LogFilter, Position};
 
 /// What a list is of, as far as its pages share it.
@@ -65,13 +65,13 @@ pub fn page_place(of: Choices<'_>, token: &str, like: &Place) -> Option<Place> {
 /// What a consumer's client calls a delivery.
 #[must_use]
 pub fn consume_id(delivery: DeliveryOf) -> String {
-    consume::id(delivery)
+    words::id(delivery)
 }
 
 /// The delivery that a consumer's client means.
 #[must_use]
 pub fn read_consume_id(id: &str) -> Option<DeliveryOf> {
-    consume::read_id(id)
+    words::read_id(id)
 }
 
 fn list(Choices { tenant, choices }: Choices<'_>) -> List<'_> {

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use calbridge_e2e::wait;
-use calbridge_proto::v1::{BookingEvent, Consumer, Trigger};
+use calbridge_proto::v1::{
+    BookingEvent, Consumer, Trigger,
+    consume_request::{Ack, Extend, Request},
+    consume_response::Item,
+};
 use tonic::{Code, transport::Endpoint};
 
 use super::{Worker, look, make, named, reason, uid};
@@ -99,6 +103,74 @@ async fn what_a_slow_client_acks_is_heard_while_there_is_more_for_it() {
         worker.ack(&item).await;
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
+}
+
+/// A client that works on its first entry for long, and takes none of the others meanwhile; its leases last so long.
+async fn busy(seconds: i64, count: usize) -> (Harness, Worker, Item) {
+    let ack_wait = Some(prost_types::Duration { seconds, nanos: 0 });
+    let mut service = narrow(8 * 1024, count, Consumer { ack_wait, ..named("c") }).await;
+    let mut busy = Worker::open(&service, "c", 0).await;
+    let first = wait::within("an entry", busy.item()).await;
+    wait::holds("much is out", async || look(&service, "c").await.in_flight > 100).await;
+    service.channel = Endpoint::from_shared(format!("http://{}", service.address)).unwrap().connect_lazy();
+    (service, busy, first)
+}
+
+#[tokio::test]
+async fn what_a_client_says_is_heard_while_it_takes_nothing() {
+    let (service, busy, first) = busy(600, 300).await;
+    busy.ack(&first).await;
+    let position = &first.transition.as_ref().unwrap().position;
+    wait::holds("it is settled", async || look(&service, "c").await.cursor >= *position).await;
+}
+
+/// One that says the same of what it never had, over and over, is not read any more, and costs no more room.
+#[tokio::test]
+async fn a_client_that_takes_no_answers_is_not_read_for_ever() {
+    let (service, busy, first) = busy(600, 300).await;
+    let ids = vec![first.id; 1_000];
+    let said = Request::Ack(Ack { ids });
+    let mut heard = 0;
+    let flood = async {
+        loop {
+            busy.say(said.clone()).await;
+            heard += 1;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), flood).await.unwrap_err();
+    println!("{heard} requests were taken");
+    assert!(heard < 1_000, "{heard}");
+    drop(service);
+}
+
+#[tokio::test]
+async fn what_a_client_does_not_take_goes_to_others_and_what_it_works_on_does_not() {
+    const COUNT: usize = 300;
+    let (service, busy, first) = busy(2, COUNT).await;
+    let out = usize::try_from(look(&service, "c").await.in_flight).unwrap();
+    let extend = Request::Extend(Extend { ids: vec![first.id.clone()] });
+    let working = tokio::spawn(async move {
+        loop {
+            busy.say(extend.clone()).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    });
+    let mut other = Worker::open(&service, "c", 0).await;
+    let mut again = 0;
+    for _ in 1..COUNT {
+        let item = wait::within("an entry", other.item()).await;
+        assert_ne!(uid(&item), uid(&first), "it is worked on");
+        again += usize::from(item.delivery_count > 1);
+        other.ack(&item).await;
+    }
+    println!("{again} of {out} had gone to the busy one");
+    assert!(again < out / 2, "{again} of {out}");
+    wait::holds("all but that one is settled", async || {
+        let now = look(&service, "c").await;
+        (now.in_flight, now.waiting, now.dead_letters) == (1, 0, 0)
+    })
+    .await;
+    working.abort();
 }
 
 /// What a client ends by is parked in the end, and what it never got is not.
