@@ -63,7 +63,7 @@ impl<S: Store> Api<S> {
             return Err(ApiError::InvalidField { field: "open", why: "must be the first request" }.into());
         };
         let key = consumer::key(&caller, &tenant, &name)?;
-        let place = self.places.take(&caller, 1).ok_or(ApiError::Overloaded)?;
+        let place = Arc::new(self.places.take(&caller, 1).ok_or(ApiError::Overloaded)?);
         let head = self.store.follow();
         let status = read(self.store.consumer(key.clone())).await?;
         let kept = status.ok_or(ApiError::ConsumerNotFound { name })?.consumer;
@@ -92,7 +92,7 @@ impl<S: Store> Api<S> {
                 bells: Arc::clone(&self.bells),
                 key,
                 clock: self.replays.clock,
-                _place: place,
+                _place: Arc::clone(&place),
             }),
             requests,
             reading: true,
@@ -101,6 +101,7 @@ impl<S: Store> Api<S> {
             said: Vec::new(),
             said_since: now,
             out: HashMap::new(),
+            unlaid: Vec::new(),
             untaken_until: None,
             turn_is_due: true,
             last_turn: now,
@@ -109,10 +110,14 @@ impl<S: Store> Api<S> {
             scan_kept: now,
             cursor: kept.cursor,
             stopping: self.stopping.clone(),
-            end: Err(Status::internal("the service failed over this client")),
+            end: Err(ApiError::StoreUnavailable.into()),
         };
         tokio::spawn(client.run());
-        let response = |taken: Result<Response, Status>| Ok(ConsumeResponse { response: Some(taken?) });
+        let response = move |taken: Result<Response, Status>| {
+            // What lies in the connection takes room as well.
+            let _ = &place;
+            Ok(ConsumeResponse { response: Some(taken?) })
+        };
         Ok(taken.map(response).boxed())
     }
 }
@@ -138,6 +143,8 @@ struct Client<S: Store> {
     said_since: Instant,
     /// When the lease ends of what is out to it, on the tray or taken.
     out: HashMap<DeliveryOf, Micros>,
+    /// What of that is not on the tray yet.
+    unlaid: Vec<DeliveryOf>,
     /// When what of a turn is still on the tray goes back.
     untaken_until: Option<Instant>,
     /// Something was said, or there may be something for it.
@@ -152,7 +159,7 @@ struct Client<S: Store> {
     scan_kept: Instant,
     cursor: Position,
     stopping: CancellationToken,
-    /// How its stream ends.
+    /// How its stream ends: as here, where a panic ends it.
     end: Result<(), Status>,
 }
 
@@ -195,22 +202,23 @@ impl<S: Store> Client<S> {
         }
     }
 
-    /// What was said is heard at once where the client waits. While it takes what it has, that shares a turn with what
-    /// comes soon behind it: most have taken all by then.
+    /// What was said is heard at once where the client waits for more. While there is something on the tray it waits for
+    /// what comes behind it: most clients have taken all by then, and that turn serves both.
     fn hearing_is_due(&self) -> bool {
-        let rests = !self.tray.is_wanted() && self.said.len() < CONSUME_HEARD && Instant::now() < self.heard_by();
-        !self.said.is_empty() && !rests
+        let can_wait = !self.tray.is_wanted() && self.said.len() < CONSUME_HEARD && Instant::now() < self.heard_by();
+        !self.said.is_empty() && !can_wait
     }
 
     fn heard_by(&self) -> Instant {
         self.said_since + CONSUME_HEARING
     }
 
-    /// What it has not taken when half of its lease is over goes back as not delivered: with less it could not do much,
-    /// and others may have room. Whether there is any.
+    /// What its connection has not taken when half of the lease is over goes back as not delivered: with less the client
+    /// could not do much, and others may have room. Whether there is any.
     fn withdraw(&mut self) -> bool {
         self.untaken_until = None;
-        let withdrawn = self.tray.withdraw();
+        let mut withdrawn = self.tray.withdraw();
+        withdrawn.append(&mut self.unlaid);
         for delivery in &withdrawn {
             self.out.remove(delivery);
             self.said.push((*delivery, Said::Return));
@@ -244,7 +252,7 @@ impl<S: Store> Client<S> {
     /// Until something was said, or there may be something to do.
     async fn wait(&mut self) -> Result<(), Status> {
         let (is_wanted, has_room) = (self.tray.is_wanted(), self.room() > 0);
-        let hears = self.said.len() < CONSUME_HEARD && self.tray.lost() < CONSUME_HEARD;
+        let hears = self.said.len() < CONSUME_HEARD && !self.tray.is_full();
         let silence = self.tray.taken_at() + HEARTBEAT_INTERVAL;
         if is_wanted {
             self.sending = None;
@@ -323,9 +331,7 @@ impl<S: Store> Client<S> {
         if hears {
             crash::at(Point::ConsumerHeard);
         }
-        let Some(answer) = self.turns.take(&span, request).await? else {
-            return Err(ApiError::ConsumerNotFound { name: self.turns.key.1.clone() }.into());
-        };
+        let answer = self.ask(&span, request).await?;
         let rest = (CONSUME_REST_TIMES * self.last_turn.elapsed()).min(CONSUME_INTERVAL);
         self.rests_until = Instant::now() + rest;
         // Before anything is waited for: what is out goes back with this client.
@@ -342,20 +348,24 @@ impl<S: Store> Client<S> {
         }
         let again = answer.out.iter().filter(|out| out.deliveries > 1).count();
         self.outlet.repeats(again, answer.parked);
-        self.sending = match (hears, answer.out.len()) {
-            (true, 0) => None,
-            (_, entries) => {
-                let span = if hears { self.outlet.send_span() } else { span };
-                self.outlet.sends(&span, entries);
-                Some(span)
-            }
-        };
+        if !hears || !answer.out.is_empty() {
+            let span = if hears { self.outlet.send_span() } else { span };
+            self.outlet.sends(&span, answer.out.len());
+            self.sending = Some(span);
+        }
         self.take_answer(answer, now, room).await
+    }
+
+    /// Has the store take a turn. Where that fails, what goes back is said once more when the client is gone.
+    async fn ask(&mut self, span: &Span, request: TurnRequest) -> Result<TurnAnswer, ApiError> {
+        let goes_back = |(_, said): &&(DeliveryOf, Said)| matches!(said, Said::Release | Said::Return);
+        let back: Vec<_> = request.said.iter().filter(goes_back).cloned().collect();
+        let answer = self.turns.take(span, request).await.inspect_err(|_| self.said = back)?;
+        answer.ok_or_else(|| ApiError::ConsumerNotFound { name: self.turns.key.1.clone() })
     }
 
     async fn take_answer(&mut self, answer: TurnAnswer, now: Micros, room: usize) -> Result<(), Status> {
         let TurnAnswer { out, lost, due, more, cursor, paused, .. } = answer;
-        let from_now = |time: Micros| u64::try_from(time.saturating_sub(now)).ok().map(Duration::from_micros);
         self.cursor = cursor;
         if !lost.is_empty() {
             for delivery in &lost {
@@ -365,7 +375,7 @@ impl<S: Store> Client<S> {
             self.tray.put([Laid(Response::LeasesLost(LeasesLost { ids }), None)]);
         }
         self.turn_is_due = more && !paused && self.spare() > 0;
-        self.next_turn = Instant::now() + due.and_then(from_now).unwrap_or(CONSUME_INTERVAL).min(CONSUME_INTERVAL);
+        self.next_turn = Instant::now() + due.map_or(CONSUME_INTERVAL, |due| between(now, due).min(CONSUME_INTERVAL));
         let Some(first) = out.first() else {
             // It read to a bound and found nothing there: another one rests like those that the log's moving asks for.
             if self.turn_is_due && room > 0 {
@@ -373,22 +383,16 @@ impl<S: Store> Client<S> {
             }
             return Ok(());
         };
-        self.untaken_until = from_now(first.expires).map(|lease| self.last_turn + lease / 2);
+        // Half of what is left: the store may have been slow.
+        let left = between((self.turns.clock)(), first.expires);
+        self.untaken_until = Some(Instant::now() + (left / 2).max(CONSUME_HEARING));
+        self.unlaid = out.iter().map(|out| out.delivery).collect();
         let mut items = Vec::with_capacity(out.len());
-        for Outgoing { delivery, deliveries, expires, entry } in out {
-            let (transition, recorded) = match entry {
-                LogEntry::Transition(made) => (Some(*made), None),
-                LogEntry::Recorded(kept) => (None, Some(recorded(delivery.position, *kept).await?)),
-            };
-            let item = Response::Item(Item {
-                id: words::id(delivery),
-                transition,
-                delivery_count: i32::try_from(deliveries).unwrap_or(i32::MAX),
-                lease_expire_time: Some(timestamp(expires)),
-                recorded,
-            });
-            items.push(Laid(mask::shown(&self.caller, item), Some(delivery)));
+        for outgoing in out {
+            let delivery = outgoing.delivery;
+            items.push(Laid(mask::shown(&self.caller, item(outgoing).await?), Some(delivery)));
         }
+        self.unlaid.clear();
         self.tray.put(items);
         Ok(())
     }
@@ -403,6 +407,25 @@ impl<S: Store> Drop for Client<S> {
         }
         self.tray.end(mem::replace(&mut self.end, Ok(())));
     }
+}
+
+async fn item(Outgoing { delivery, deliveries, expires, entry }: Outgoing) -> Result<Response, ApiError> {
+    let (transition, recorded) = match entry {
+        LogEntry::Transition(made) => (Some(*made), None),
+        LogEntry::Recorded(kept) => (None, Some(recorded(delivery.position, *kept).await?)),
+    };
+    Ok(Response::Item(Item {
+        id: words::id(delivery),
+        transition,
+        delivery_count: i32::try_from(deliveries).unwrap_or(i32::MAX),
+        lease_expire_time: Some(timestamp(expires)),
+        recorded,
+    }))
+}
+
+/// No time where it goes backwards.
+fn between(from: Micros, to: Micros) -> Duration {
+    u64::try_from(to.saturating_sub(from)).map_or(Duration::ZERO, Duration::from_micros)
 }
 
 /// Never, where there is no time.

@@ -1,5 +1,5 @@
 //! Between the task that serves a client of a consumer and the client's connection: the one puts responses here, the
-//! other takes them when the client has room. So what a client says is heard also while it takes nothing.
+//! other takes them when the client reads. So what a client says is heard also while it reads nothing.
 
 use std::{
     collections::VecDeque,
@@ -13,13 +13,13 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
-use crate::store::DeliveryOf;
+use crate::{settings::CONSUME_HEARD, store::DeliveryOf};
 
 /// The task's side.
 #[derive(Debug)]
 pub(super) struct Tray {
-    lies: Mutex<Lies>,
-    /// The connection waits for more.
+    held: Mutex<Held>,
+    /// The connection waits for more, or has made room.
     wants: Notify,
     /// Something was put here.
     put: Notify,
@@ -29,7 +29,7 @@ pub(super) struct Tray {
 
 /// What lies here.
 #[derive(Debug)]
-struct Lies {
+struct Held {
     responses: VecDeque<Laid>,
     /// Ids among them of leases that were lost.
     lost: usize,
@@ -49,23 +49,23 @@ impl Tray {
     /// An empty one, and what its connection takes.
     pub(super) fn new() -> (Arc<Self>, impl Stream<Item = Result<Response, Status>> + Send + use<>) {
         let (responses, taken_at) = (VecDeque::new(), Instant::now());
-        let lies = Mutex::new(Lies { responses, lost: 0, is_wanted: false, taken_at, end: None });
+        let held = Mutex::new(Held { responses, lost: 0, is_wanted: false, taken_at, end: None });
         let left = CancellationToken::new();
-        let tray = Arc::new(Self { lies, wants: Notify::new(), put: Notify::new(), left: left.clone() });
+        let tray = Arc::new(Self { held, wants: Notify::new(), put: Notify::new(), left: left.clone() });
         let stream = stream::unfold((Arc::clone(&tray), left.drop_guard()), step);
         (tray, stream)
     }
 
     /// Lays responses down, in order.
     pub(super) fn put(&self, responses: impl IntoIterator<Item = Laid>) {
-        let mut lies = self.lies();
+        let mut held = self.held();
         for laid in responses {
-            lies.lost += lost(&laid.0);
-            lies.responses.push_back(laid);
+            held.lost += ids_of(&laid.0);
+            held.responses.push_back(laid);
         }
-        if !lies.responses.is_empty() {
-            lies.is_wanted = false;
-            drop(lies);
+        if !held.responses.is_empty() {
+            held.is_wanted = false;
+            drop(held);
             self.put.notify_one();
         }
     }
@@ -73,7 +73,7 @@ impl Tray {
     /// Takes back the deliveries that the connection has not taken.
     pub(super) fn withdraw(&self) -> Vec<DeliveryOf> {
         let mut withdrawn = Vec::new();
-        self.lies().responses.retain(|Laid(_, delivery)| {
+        self.held().responses.retain(|Laid(_, delivery)| {
             withdrawn.extend(*delivery);
             delivery.is_none()
         });
@@ -82,26 +82,26 @@ impl Tray {
 
     /// Ends the stream behind what lies here.
     pub(super) fn end(&self, end: Result<(), Status>) {
-        self.lies().end = Some(end);
+        self.held().end = Some(end);
         self.put.notify_one();
     }
 
     /// The connection has taken all, and waits.
     pub(super) fn is_wanted(&self) -> bool {
-        self.lies().is_wanted
+        self.held().is_wanted
     }
 
-    /// Ids of lost leases that were not taken.
-    pub(super) fn lost(&self) -> usize {
-        self.lies().lost
+    /// So many ids of lost leases lie here that nothing more may be said.
+    pub(super) fn is_full(&self) -> bool {
+        self.held().is_full()
     }
 
     /// When something was taken last.
     pub(super) fn taken_at(&self) -> Instant {
-        self.lies().taken_at
+        self.held().taken_at
     }
 
-    /// Until the connection waits for more than lay here. One task may wait for it.
+    /// Until the connection waits for more than lay here, or this is full no more. One task may wait for it.
     pub(super) async fn wanted(&self) {
         self.wants.notified().await;
     }
@@ -115,24 +115,28 @@ impl Tray {
     async fn take(&self) -> Option<Result<Response, Status>> {
         loop {
             {
-                let mut lies = self.lies();
-                if let Some(Laid(response, _)) = lies.responses.pop_front() {
-                    lies.lost -= lost(&response);
-                    lies.taken_at = Instant::now();
+                let mut held = self.held();
+                if let Some(Laid(response, _)) = held.responses.pop_front() {
+                    let was_full = held.is_full();
+                    held.lost -= ids_of(&response);
+                    held.taken_at = Instant::now();
+                    if was_full && !held.is_full() {
+                        self.wants.notify_one();
+                    }
                     return Some(Ok(response));
                 }
-                if let Some(end) = &mut lies.end {
+                if let Some(end) = &mut held.end {
                     return mem::replace(end, Ok(())).err().map(Err);
                 }
-                lies.is_wanted = true;
+                held.is_wanted = true;
             }
             self.wants.notify_one();
             self.put.notified().await;
         }
     }
 
-    fn lies(&self) -> MutexGuard<'_, Lies> {
-        self.lies.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,7 +145,14 @@ async fn step(side: (Arc<Tray>, DropGuard)) -> Option<(Result<Response, Status>,
     Some((taken, side))
 }
 
-fn lost(response: &Response) -> usize {
+impl Held {
+    fn is_full(&self) -> bool {
+        self.lost >= CONSUME_HEARD
+    }
+}
+
+/// How many leases it tells as lost.
+fn ids_of(response: &Response) -> usize {
     match response {
         Response::LeasesLost(LeasesLost { ids }) => ids.len(),
         Response::Item(_) | Response::Heartbeat(_) => 0,
@@ -150,6 +161,8 @@ fn lost(response: &Response) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use calbridge_proto::v1::{Heartbeat, consume_response::Item};
     use futures_util::{FutureExt, StreamExt};
 
@@ -176,17 +189,18 @@ mod tests {
         assert!(!tray.is_wanted(), "nobody has asked yet");
         assert!(stream.next().now_or_never().is_none());
         assert!(tray.is_wanted() && tray.wanted().now_or_never().is_some());
-        let lost = LeasesLost { ids: vec!["l".to_owned(), "m".to_owned()] };
-        tray.put([item(1), Laid(Response::LeasesLost(lost), None), item(2)]);
+        let ids = vec!["l".to_owned(); CONSUME_HEARD];
+        tray.put([item(1), Laid(Response::LeasesLost(LeasesLost { ids }), None), item(2)]);
         assert!(!tray.is_wanted());
         assert_eq!(id(stream.next().await.unwrap()), "1");
         assert!(!tray.is_wanted() && tray.wanted().now_or_never().is_none(), "there is more here");
-        assert_eq!((tray.lost(), tray.withdraw()), (2, vec![item(2).1.unwrap()]));
+        assert!(tray.is_full());
+        assert_eq!(tray.withdraw(), [item(2).1.unwrap()]);
         tray.put([Laid(Response::Heartbeat(Heartbeat { position: "h".to_owned() }), None)]);
         tray.end(Err(Status::aborted("the end")));
-        assert_eq!(id(stream.next().await.unwrap()), "lm");
+        assert_eq!(id(stream.next().await.unwrap()), "l".repeat(CONSUME_HEARD));
+        assert!(!tray.is_full() && tray.wanted().now_or_never().is_some(), "there is room again");
         assert_eq!(id(stream.next().await.unwrap()), "h");
-        assert_eq!(tray.lost(), 0);
         assert!(tray.left().now_or_never().is_none());
         let end = stream.next().await.unwrap().unwrap_err();
         assert_eq!(end.message(), "the end");
@@ -194,16 +208,20 @@ mod tests {
         tray.left().now_or_never().unwrap();
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn nobody_who_waits_is_forgotten() {
+        const ITEMS: i64 = 10_000;
         let (tray, stream) = Tray::new();
         let taking = tokio::spawn(async move { Box::pin(stream).map(id).collect().await });
-        for position in 0..100 {
-            tray.wanted().await;
-            tray.put([item(position)]);
-        }
-        tray.end(Ok(()));
-        let taken: Vec<String> = taking.await.unwrap();
-        assert_eq!(taken, (0..100).map(|position| position.to_string()).collect::<Vec<_>>());
+        let laying = async {
+            for position in 0..ITEMS {
+                tray.wanted().await;
+                tray.put([item(position)]);
+            }
+            tray.end(Ok(()));
+            taking.await.unwrap()
+        };
+        let taken: Vec<String> = tokio::time::timeout(Duration::from_mins(1), laying).await.unwrap();
+        assert!(taken.into_iter().eq((0..ITEMS).map(|position| position.to_string())));
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Turns<S> {
     pub(super) key: ConsumerKey,
     pub(super) clock: Clock,
     /// The client's, until nothing of it is under way: so there are no more of these than there are places.
-    pub(super) _place: Place,
+    pub(super) _place: Arc<Place>,
 }
 
 /// An answer on its way. Dropped before it is taken, it lets go of what it hands out.

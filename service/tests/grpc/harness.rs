@@ -56,6 +56,8 @@ pub(crate) struct Control {
     pub(crate) confirming: watch::Sender<bool>,
     /// False: who asked for something of a consumer waits, though it is done.
     pub(crate) telling: watch::Sender<bool>,
+    /// How long a consumer waits before something is done of what is asked of it.
+    pub(crate) queue: Mutex<Duration>,
     /// Deliveries and notes of each batch, committed or not.
     pub(crate) batches: Mutex<Vec<(usize, usize)>>,
     /// Keys that were to be confirmed.
@@ -85,6 +87,7 @@ impl Control {
             open: watch::Sender::new(true),
             confirming: watch::Sender::new(true),
             telling: watch::Sender::new(true),
+            queue: Mutex::default(),
             batches: Mutex::default(),
             confirms: AtomicUsize::default(),
         })
@@ -247,6 +250,8 @@ impl Store for Controlled {
         command: ConsumerCommand,
     ) -> Result<ConsumerOutcome, StoreError> {
         self.control.check(None)?;
+        let queue = *self.control.queue.lock().unwrap();
+        tokio::time::sleep(queue).await;
         let done = self.store.command_consumer(key, command).await;
         let mut telling = self.control.telling.subscribe();
         let _ = telling.wait_for(|telling| *telling).await;

@@ -105,35 +105,58 @@ async fn what_a_slow_client_acks_is_heard_while_there_is_more_for_it() {
     }
 }
 
-/// A client that works on its first entry for long, and takes none of the others meanwhile; its leases last so long.
-async fn busy(seconds: i64, count: usize) -> (Harness, Worker, Item) {
+/// A client that works on its first entry for long, and reads none of the others meanwhile; its leases last so long.
+struct Busy {
+    service: Harness,
+    worker: Worker,
+    first: Item,
+    /// Entries that are out to it.
+    out: i32,
+}
+
+async fn busy(seconds: i64, count: usize) -> Busy {
     let ack_wait = Some(prost_types::Duration { seconds, nanos: 0 });
-    let mut service = narrow(8 * 1024, count, Consumer { ack_wait, ..named("c") }).await;
-    let mut busy = Worker::open(&service, "c", 0).await;
-    let first = wait::within("an entry", busy.item()).await;
-    wait::holds("much is out", async || look(&service, "c").await.in_flight > 100).await;
+    let consumer = Consumer { ack_wait, max_deliveries: 100, ..named("c") };
+    let mut service = narrow(8 * 1024, count, consumer).await;
+    let mut worker = Worker::open(&service, "c", 0).await;
+    let first = wait::within("an entry", worker.item()).await;
+    let mut out = 0;
+    wait::holds("much is out", async || {
+        out = look(&service, "c").await.in_flight;
+        out > 100
+    })
+    .await;
     service.channel = Endpoint::from_shared(format!("http://{}", service.address)).unwrap().connect_lazy();
-    (service, busy, first)
+    Busy { service, worker, first, out }
 }
 
 #[tokio::test]
-async fn what_a_client_says_is_heard_while_it_takes_nothing() {
-    let (service, busy, first) = busy(600, 300).await;
-    busy.ack(&first).await;
+async fn what_a_client_says_is_heard_while_it_reads_nothing() {
+    let Busy { service, worker, first, .. } = busy(600, 300).await;
+    worker.ack(&first).await;
     let position = &first.transition.as_ref().unwrap().position;
     wait::holds("it is settled", async || look(&service, "c").await.cursor >= *position).await;
 }
 
-/// One that says the same of what it never had, over and over, is not read any more, and costs no more room.
+#[tokio::test]
+async fn a_client_that_has_said_its_last_has_nothing_out_though_it_reads_nothing() {
+    let Busy { service, worker, .. } = busy(600, 300).await;
+    let Worker { requests, mut responses } = worker;
+    drop(requests);
+    wait::holds("nothing is out", async || look(&service, "c").await.in_flight == 0).await;
+    while wait::within("the end", responses.message()).await.unwrap().is_some() {}
+}
+
+/// One that says the same of one delivery over and over, and does not read that it comes too late.
 #[tokio::test]
 async fn a_client_that_takes_no_answers_is_not_read_for_ever() {
-    let (service, busy, first) = busy(600, 300).await;
+    let Busy { service, worker, first, .. } = busy(600, 300).await;
     let ids = vec![first.id; 1_000];
     let said = Request::Ack(Ack { ids });
     let mut heard = 0;
     let flood = async {
         loop {
-            busy.say(said.clone()).await;
+            worker.say(said.clone()).await;
             heard += 1;
         }
     };
@@ -146,12 +169,11 @@ async fn a_client_that_takes_no_answers_is_not_read_for_ever() {
 #[tokio::test]
 async fn what_a_client_does_not_take_goes_to_others_and_what_it_works_on_does_not() {
     const COUNT: usize = 300;
-    let (service, busy, first) = busy(2, COUNT).await;
-    let out = usize::try_from(look(&service, "c").await.in_flight).unwrap();
+    let Busy { service, worker, first, out } = busy(10, COUNT).await;
     let extend = Request::Extend(Extend { ids: vec![first.id.clone()] });
     let working = tokio::spawn(async move {
         loop {
-            busy.say(extend.clone()).await;
+            worker.say(extend.clone()).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     });
@@ -160,7 +182,7 @@ async fn what_a_client_does_not_take_goes_to_others_and_what_it_works_on_does_no
     for _ in 1..COUNT {
         let item = wait::within("an entry", other.item()).await;
         assert_ne!(uid(&item), uid(&first), "it is worked on");
-        again += usize::from(item.delivery_count > 1);
+        again += i32::from(item.delivery_count > 1);
         other.ack(&item).await;
     }
     println!("{again} of {out} had gone to the busy one");
@@ -171,6 +193,18 @@ async fn what_a_client_does_not_take_goes_to_others_and_what_it_works_on_does_no
     })
     .await;
     working.abort();
+}
+
+/// A lease begins with its turn, however long that has waited.
+#[tokio::test]
+async fn a_store_that_is_slower_than_a_lease_keeps_nothing_back() {
+    let service = Harness::start().await;
+    let ack_wait = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    make(&service, Consumer { ack_wait, ..named("c") }).await.unwrap();
+    service.submit(created("u1")).await.unwrap();
+    *service.control.queue.lock().unwrap() = Duration::from_millis(1_200);
+    let mut worker = Worker::open(&service, "c", 1).await;
+    assert_eq!(wait::within("the entry", worker.item()).await.delivery_count, 1);
 }
 
 /// What a client ends by is parked in the end, and what it never got is not.
