@@ -294,6 +294,8 @@ pub mod metric {
     pub const DEDUPE_HITS: &str = "calbridge.dedupe.hits";
     /// Counter: hits of Redis which the store denied.
     pub const DEDUPE_REDIS_DISAGREEMENTS: &str = "calbridge.dedupe.redis_disagreements";
+    /// Gauge: 1 while a Redis that is configured does not answer, 0 while it does.
+    pub const DEDUPE_REDIS_AWAY: &str = "calbridge.dedupe.redis_away";
     /// Counter: bookings that the clock completed, or took back, in rounds of its own.
     pub const CLOCK_TRANSITIONS: &str = "calbridge.clock.transitions";
     /// Gauge by consumer, seconds: how long the first entry behind its cursor has been committed; 0: it has caught up.
@@ -311,6 +313,8 @@ pub mod metric {
     /// Counter: what the store gave back otherwise than it was written. A booking that lists leave out, or the
     /// clock, counts once; a round or a purge each time that it fails for that.
     pub const STORE_DAMAGED: &str = "calbridge.store.damaged";
+    /// Gauge, seconds: how far the database's clock is ahead of the service's own, where it is a server; negative: behind.
+    pub const STORE_CLOCK_AHEAD: &str = "calbridge.store.clock_ahead";
     /// Counter by result and secret id.
     pub const SIGNATURE_VERIFICATIONS: &str = "calbridge.signature.verifications";
     /// Gauge by tenant and secret id, seconds: since the secret let a webhook in last; absent until it has.

@@ -202,8 +202,8 @@ impl<S: Store> Client<S> {
         }
     }
 
-    /// What was said is heard at once where the client waits for more. While there is something on the tray it waits for
-    /// what comes behind it: most clients have taken all by then, and that turn serves both.
+    /// What was said is heard at once where the client waits for more. While there is something on the tray it waits
+    /// for what comes behind it: most clients have taken all by then, and that turn serves both.
     fn hearing_is_due(&self) -> bool {
         let can_wait = !self.tray.is_wanted() && self.said.len() < CONSUME_HEARD && Instant::now() < self.heard_by();
         !self.said.is_empty() && !can_wait
@@ -213,8 +213,8 @@ impl<S: Store> Client<S> {
         self.said_since + CONSUME_HEARING
     }
 
-    /// What its connection has not taken when half of the lease is over goes back as not delivered: with less the client
-    /// could not do much, and others may have room. Whether there is any.
+    /// What its connection has not taken when half of the lease is over goes back as not delivered: with less the
+    /// client could not do much, and others may have room. Whether there is any.
     fn withdraw(&mut self) -> bool {
         self.untaken_until = None;
         let mut withdrawn = self.tray.withdraw();

@@ -40,6 +40,11 @@ impl<L: Clone> Breaker<L> {
         state.link.clone().map(|link| Loan { link, generation: state.generation })
     }
 
+    /// Whether there is no link.
+    pub(super) fn is_open(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).link.is_none()
+    }
+
     /// The loan failed: nobody gets this link again. True for the first to say so.
     pub(super) fn open(&self, loan: &Loan<L>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,8 +77,9 @@ mod tests {
     #[test]
     fn it_lends_between_close_and_the_first_failure() {
         let breaker = Breaker::new();
-        assert!(breaker.lend().is_none());
+        assert!(breaker.lend().is_none() && breaker.is_open());
         breaker.close("first");
+        assert!(!breaker.is_open());
         let loan = breaker.lend().unwrap();
         let other = breaker.lend().unwrap();
         assert_eq!(loan.link, "first");

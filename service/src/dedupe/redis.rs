@@ -13,13 +13,20 @@ mod room;
 mod shards;
 mod tls;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use calbridge_process::{
     RedisSettings,
     crash::{self, Point},
 };
-use calbridge_telemetry::semconv::{self, otel};
+use calbridge_telemetry::{
+    meter,
+    semconv::{self, metric, otel},
+};
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
@@ -121,6 +128,7 @@ impl Redis {
             asking: client.asking(),
             metrics,
         });
+        show_away(Arc::downgrade(&shared));
         let (untold, told) = mpsc::channel(REDIS_UNTOLD_ROUNDS);
         Ok(Self {
             _keeper: AbortOnDropHandle::new(tokio::spawn(keeper::run(Arc::clone(&shared), client))),
@@ -194,6 +202,20 @@ impl Shared {
             { semconv::ERROR_TYPE } = Empty,
         )
     }
+}
+
+/// Has the gauge read whether Redis is left aside, also where it has never answered.
+fn show_away(shared: Weak<Shared>) {
+    // The instrument lives in the meter provider, which keeps the callback.
+    let _ = meter()
+        .u64_observable_gauge(metric::DEDUPE_REDIS_AWAY)
+        .with_description("Whether Redis, which is configured, does not answer.")
+        .with_callback(move |gauge| {
+            if let Some(shared) = shared.upgrade() {
+                gauge.observe(u64::from(shared.breaker.is_open()), &[]);
+            }
+        })
+        .build();
 }
 
 /// Tells Redis round by round what was committed.

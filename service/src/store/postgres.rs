@@ -14,6 +14,7 @@ mod queries;
 mod records;
 mod retention;
 mod schema;
+mod skew;
 mod write;
 
 use std::{
@@ -37,6 +38,7 @@ use self::{
     commit::{Done, End},
     connection::{Address, Connections, Role},
     follow::Follower,
+    skew::Skew,
 };
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand, ConsumerKey,
@@ -82,6 +84,7 @@ pub struct PostgresStore {
     follower: Follower,
     /// How a round commits.
     end: End,
+    skew: Arc<Skew>,
     /// Held for reading by whoever uses a connection: who closes waits for them.
     in_use: RwLock<()>,
 }
@@ -100,7 +103,8 @@ impl PostgresStore {
         let lease = first.first(options.patience, &server).await?;
         open::check_encoding(&lease, &server).await?;
         open::check_durability(&lease).await;
-        open::check_clock(&lease).await;
+        let skew = Skew::new();
+        skew.look(&lease).await;
         schema::migrate(&lease, &server).await?;
         let place = Place::of_server(&open::namespace(&lease, address.database()).await, host, port);
         Ok(Self {
@@ -112,6 +116,7 @@ impl PostgresStore {
             observer: Observer::new(place),
             follower: Follower::start(address.clone()),
             end: follow::commit_statement(&lease).await,
+            skew: Arc::new(skew),
             in_use: RwLock::default(),
         })
     }
@@ -419,7 +424,16 @@ impl Store for PostgresStore {
 
     // No span: a probe each second would be most of what a trace store sees.
     async fn probe(&self) -> Result<(), StoreError> {
-        self.run(&self.writers, ROUND_TIMEOUT, |client| commit::probe(client).boxed()).await
+        let skew = Arc::clone(&self.skew);
+        self.run(&self.writers, ROUND_TIMEOUT, |client| {
+            let work = async move {
+                commit::probe(client).await?;
+                skew.look(client).await;
+                Ok(())
+            };
+            work.boxed()
+        })
+        .await
     }
 
     async fn close(&self) {

@@ -61,6 +61,12 @@ async fn told_by_redis(system: &System) -> f64 {
     system.service_metrics().await.sum("calbridge_dedupe_hits_total", &["calbridge_dedupe_layer=\"redis\""])
 }
 
+async fn is_away(system: &System) -> bool {
+    let page = system.service_metrics().await;
+    assert!(page.has("calbridge_dedupe_redis_away"));
+    page.sum("calbridge_dedupe_redis_away", &[]) > 0.0
+}
+
 async fn disagreements(system: &System) -> f64 {
     system.service_metrics().await.sum("calbridge_dedupe_redis_disagreements_total", &[])
 }
@@ -119,8 +125,10 @@ async fn a_killed_redis_costs_nothing_and_is_asked_again_when_it_is_back() {
     let sender = system.sender();
     let (before, during, after) = (uids("before", MANY), uids("during", MANY), uids("after", 20));
     let usually = all_are(&sender, &before, "applied").await;
+    assert!(!is_away(&system).await);
     redis.kill();
     let meanwhile = all_are(&sender, &during, "applied").await;
+    assert!(is_away(&system).await);
     assert!(meanwhile < 2 * usually + ADDED, "usually {usually:?}, without Redis {meanwhile:?}");
     all_are(&sender, &before, "duplicate").await;
     redis.restart();
@@ -129,6 +137,18 @@ async fn a_killed_redis_costs_nothing_and_is_asked_again_when_it_is_back() {
     // It is empty: the store knows them.
     all_are(&sender, &during, "duplicate").await;
     is_applied_once(&system, &[before, during, after].concat()).await;
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_was_never_there_is_away_until_it_comes() {
+    let mut redis = RedisServer::start();
+    redis.kill();
+    let mut system = Plan::new().service("--redis-url", redis.url()).start().await;
+    assert!(is_away(&system).await);
+    all_are(&system.sender(), &uids("alone", 5), "applied").await;
+    redis.restart();
+    wait::until("Redis is there", || async { (!is_away(&system).await).then_some(()) }).await;
     system.stop().await;
 }
 

@@ -7,16 +7,10 @@ use deadpool_postgres::ClientWrapper;
 use tracing::warn;
 
 use super::connection::ASYNCHRONOUS;
-use crate::{
-    clock::{Clock, system_clock},
-    store::{Micros, StoreError},
-};
+use crate::store::StoreError;
 
 /// For the database to answer at the start: it may be starting as well.
 const START_PATIENCE: Duration = Duration::from_secs(30);
-
-/// That clocks may differ by before it is said: beyond it the shortest leases end early elsewhere.
-const SKEW_MAX: Micros = 500_000;
 
 /// How a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,28 +111,6 @@ pub(super) async fn check_encoding(client: &ClientWrapper, server: &str) -> Resu
     }
 }
 
-/// Says where this machine's clock is not the server's. Replicas read each other's times: when the lease of a
-/// consumer's entry ends, and whether a booking is over.
-pub(super) async fn check_clock(client: &ClientWrapper) {
-    if let Some(ahead) = ahead(client, system_clock).await
-        && ahead.abs() > SKEW_MAX
-    {
-        warn!(
-            seconds = ahead / 1_000_000,
-            "the database's clock is ahead of this machine's by so much (below zero: behind); services of one database \
-            read each other's times: have every machine's clock set (NTP)"
-        );
-    }
-}
-
-/// How far the server's clock is ahead of this one at the least: its answer was given between question and answer.
-async fn ahead(client: &ClientWrapper, clock: Clock) -> Option<Micros> {
-    const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
-    let asked = clock();
-    let theirs: Micros = client.query_one(NOW, &[]).await.ok()?.try_get(0).ok()?;
-    Some(theirs - theirs.clamp(asked, clock().max(asked)))
-}
-
 /// Says what would make a commit less than stable storage.
 pub(super) async fn check_durability(client: &ClientWrapper) {
     let ask = async |name: &str| -> Option<String> {
@@ -157,28 +129,6 @@ pub(super) async fn check_durability(client: &ClientWrapper) {
                 setting = name,
                 "off in this database: a failure of its machine may lose or damage what was committed; turn it on"
             );
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use calbridge_e2e::postgres::{Durability, Postgres};
-
-    use super::*;
-    use crate::store::postgres::connection::{Address, Role};
-
-    const MINUTE: Micros = 60_000_000;
-
-    #[tokio::test]
-    async fn a_clock_that_is_wrong_is_seen() {
-        let server = Postgres::start(Durability::Unsynced);
-        let connections = Address::read(&server.url()).unwrap().connections(Role::Reader, 1).unwrap();
-        let client = connections.lease().await.unwrap();
-        assert_eq!(ahead(&client, system_clock).await, Some(0), "of one machine");
-        for (clock, off) in [((|| system_clock() - MINUTE) as Clock, MINUTE), (|| system_clock() + MINUTE, -MINUTE)] {
-            let seen = ahead(&client, clock).await.unwrap();
-            assert!((seen - off).abs() < MINUTE / 2, "{seen} of {off}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use calbridge_e2e::{
     fleet::{Fleet, Load, Plan},
+    metrics::Page,
     port,
     postgres::{Durability, Postgres},
     program::Start,
@@ -29,6 +30,13 @@ async fn four_services_that_start_at_once_make_one_schema() {
     let postgres = Postgres::start(Durability::Unsynced);
     let mut fleet = Fleet::of(Plan::new(4, 2, DEADLINE), |_, _| postgres.url()).await;
     services_say(&fleet, 200).await;
+    for service in &fleet.services {
+        // Of one machine.
+        let page = Page::read(service.listening().admin()).await;
+        assert!(page.has("calbridge_store_clock_ahead_seconds"));
+        let ahead = page.sum("calbridge_store_clock_ahead_seconds", &[]);
+        assert!(ahead.abs() < 0.001, "{ahead} seconds");
+    }
     let tables = postgres.query("SELECT count(*) FROM pg_tables WHERE tablename = 'calbridge_schema'");
     let rows = postgres.query("SELECT count(*), min(version) = max(version) FROM calbridge_schema");
     assert_eq!((tables.as_str(), rows.as_str()), ("1", "1|t"));
