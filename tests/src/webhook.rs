@@ -4,6 +4,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use calbridge_calcom::golden::{self, Golden};
+use calbridge_proto::v1::Trigger;
 use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Method, Request, StatusCode};
@@ -11,6 +13,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -29,6 +32,19 @@ pub fn sign(secret: &str, body: &[u8]) -> String {
 #[must_use]
 pub fn sha256(body: &[u8]) -> Vec<u8> {
     Sha256::digest(body).to_vec()
+}
+
+/// A `BOOKING_CREATED` of a booking of its own: the same body each time for one uid.
+#[must_use]
+pub fn created(uid: &str) -> Vec<u8> {
+    of(Trigger::BookingCreated, uid)
+}
+
+/// A webhook about a booking of its own, by any trigger.
+#[must_use]
+pub fn of(trigger: Trigger, uid: &str) -> Vec<u8> {
+    let [made, begins] = [1_790_000_000, 1_790_090_000].map(|second| Timestamp::from_second(second).unwrap());
+    golden::body(trigger, &Golden::new(uid, 2_001, made, begins))
 }
 
 /// What the edge answered.

@@ -3,14 +3,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
     system::{self, Plan, SECRET, System, TENANT, readiness_of},
-    v1::Trigger,
     wait,
-    webhook::{Sender, sha256},
+    webhook::{Sender, created, sha256},
 };
-use jiff::Timestamp;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 const SENDERS: usize = 8;
@@ -18,11 +15,6 @@ const SENDERS: usize = 8;
 const EACH: usize = 60;
 /// 2xx answers after which the kill comes: the burst is in full flow.
 const ENOUGH: usize = 80;
-
-fn created(uid: &str) -> Vec<u8> {
-    let second = |second| Timestamp::from_second(second).unwrap();
-    golden::body(Trigger::BookingCreated, &Golden::new(uid, 2_001, second(1_790_000_000), second(1_790_090_000)))
-}
 
 /// The bodies of a burst, and whether each was answered with a 2xx.
 type Burst = JoinSet<Vec<(Vec<u8>, bool)>>;

@@ -3,13 +3,11 @@
 
 use std::{fs, path::Path};
 
-use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
     system::{Plan, SECRET, System, TENANT},
     v1::Trigger,
-    wait,
+    wait, webhook,
 };
-use jiff::Timestamp;
 
 /// The default of `--spool-bytes`.
 const LIMIT: f64 = 2_147_483_648.0;
@@ -19,13 +17,8 @@ fn is(value: f64, count: f64) -> bool {
     (value - count).abs() < 0.5
 }
 
-fn webhook(trigger: Trigger, uid: &str) -> Vec<u8> {
-    let second = |second| Timestamp::from_second(second).unwrap();
-    golden::body(trigger, &Golden::new(uid, 2_001, second(1_790_000_000), second(1_790_090_000)))
-}
-
 async fn send(system: &System, trigger: Trigger, uid: &str) -> u16 {
-    system.sender().send(TENANT, SECRET, webhook(trigger, uid)).await.status.into()
+    system.sender().send(TENANT, SECRET, webhook::of(trigger, uid)).await.status.into()
 }
 
 /// Changes a byte of the first of these words in the only segment of a spool.

@@ -17,11 +17,11 @@ use calbridge_e2e::{
     siege::{Measured, Yardstick, peak_bytes},
     system::{Plan, System, TENANT},
     wait,
-    webhook::sha256,
+    webhook::{created, sha256},
 };
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::socket::{FILES, created, settle};
+use super::socket::{FILES, settle};
 
 /// In whatever attackers send, so that it can be looked for.
 const MARK: &str = "b4df00d";

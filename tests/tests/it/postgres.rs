@@ -13,16 +13,13 @@ use std::{
     time::Duration,
 };
 
-use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
     api::Api,
     fleet::{self, Fleet, Load, Plan, Sent},
     postgres::Postgres,
     system::{TENANT, readiness_of},
-    v1::Trigger,
-    webhook::{Sender, sha256},
+    webhook::{self, Sender, sha256},
 };
-use jiff::Timestamp;
 
 const SENDERS: usize = 8;
 /// Answers of a kind after which it counts as the rule and not as chance.
@@ -37,9 +34,7 @@ const LATE: Duration = Duration::from_secs(5);
 const SHAPES: [usize; 2] = [1, 2];
 
 fn created(sender: usize, number: usize) -> Vec<u8> {
-    let second = |second| Timestamp::from_second(second).unwrap();
-    let uid = format!("keep{sender}x{number}");
-    golden::body(Trigger::BookingCreated, &Golden::new(&uid, 7_001, second(1_790_000_000), second(1_790_090_000)))
+    webhook::created(&format!("keep{sender}x{number}"))
 }
 
 /// So many services on this server behind one adapter, and senders in full flow.

@@ -8,25 +8,17 @@ mod tail;
 
 use std::process::Stdio;
 
-use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
     program::{self, Program, Start},
     system::{self, Plan, SECRET, TENANT, readiness_of},
-    v1::Trigger,
     wait,
-    webhook::Sender,
+    webhook::{Sender, created},
 };
-use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::Command,
 };
-
-fn created(uid: &str) -> Vec<u8> {
-    let second = |second| Timestamp::from_second(second).unwrap();
-    golden::body(Trigger::BookingCreated, &Golden::new(uid, 4_001, second(1_790_000_000), second(1_790_090_000)))
-}
 
 fn first_line(program: &Program) -> String {
     program.stdout().lines().next().unwrap_or_default().to_owned()

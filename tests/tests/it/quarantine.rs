@@ -3,13 +3,12 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
     program::{Ended, Start},
     system::{Plan, SECRET, System, TENANT},
-    v1::{BookingStatus, DeliveryDisposition, Trigger},
+    v1::{BookingStatus, DeliveryDisposition},
     wait,
-    webhook::{Sender, sha256},
+    webhook::{Sender, created, sha256},
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -21,11 +20,6 @@ const WRONG: &str = "whsec_of_another_webhook";
 const STRANGER: [u8; 4] = [127, 0, 0, 2];
 /// At once.
 const SENDERS: usize = 16;
-
-fn created(uid: &str) -> Vec<u8> {
-    let second = |second| Timestamp::from_second(second).unwrap();
-    golden::body(Trigger::BookingCreated, &Golden::new(uid, 2_001, second(1_790_000_000), second(1_790_090_000)))
-}
 
 /// A system whose adapter has the wrong secret, and keeps as many of one address as a test likes to send.
 async fn misconfigured() -> System {

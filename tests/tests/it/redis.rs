@@ -22,7 +22,7 @@ use calbridge_e2e::{
     system::{Plan, SECRET, System, TENANT},
     v1::Trigger,
     wait,
-    webhook::{Sender, sha256},
+    webhook::{Sender, created, sha256},
 };
 use jiff::Timestamp;
 use tokio::task::JoinSet;
@@ -34,11 +34,6 @@ const ADDED: Duration = Duration::from_secs(1);
 /// Senders side by side, and what each sends at the least between two misfortunes.
 const SENDERS: usize = 4;
 const BETWEEN: usize = 40;
-
-fn created(uid: &str) -> Vec<u8> {
-    let second = |second| Timestamp::from_second(second).unwrap();
-    golden::body(Trigger::BookingCreated, &Golden::new(uid, 3_001, second(1_790_000_000), second(1_790_090_000)))
-}
 
 async fn start(redis: &RedisServer) -> System {
     let system = Plan::new().service("--redis-url", redis.url()).start().await;

@@ -5,18 +5,15 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
     api::Api,
     fleet::{Fleet, Load, Sent},
     metrics::Page,
     program::Start,
     system::TENANT,
-    v1::Trigger,
     wait,
-    webhook::sha256,
+    webhook::{self, sha256},
 };
-use jiff::Timestamp;
 
 const SENDERS: usize = 8;
 /// Answers after which something is in full flow.
@@ -32,9 +29,7 @@ const LEFT: &str = "does not answer; its events go to the others";
 const BACK: &str = "answers again";
 
 fn created(sender: usize, number: usize) -> Vec<u8> {
-    let second = |second| Timestamp::from_second(second).unwrap();
-    let uid = format!("fleet{sender}x{number}");
-    golden::body(Trigger::BookingCreated, &Golden::new(&uid, 6_001, second(1_790_000_000), second(1_790_090_000)))
+    webhook::created(&format!("fleet{sender}x{number}"))
 }
 
 fn sqlite(number: usize, folder: &Path) -> String {

@@ -11,13 +11,11 @@ use std::{
     time::Duration,
 };
 
-use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
     program::Program,
     system::{self, Plan, SECRET, System, TENANT},
-    v1::Trigger,
     wait,
-    webhook::Sender,
+    webhook::{Sender, created},
 };
 use hyper::StatusCode;
 use jiff::Timestamp;
@@ -29,11 +27,6 @@ const NEXT: &str = "whsec_after_the_rotation_7b21";
 
 /// An end that is near, and yet behind the look that finds it: two looks are less than 3 s apart.
 const SHORTLY: Duration = Duration::from_secs(8);
-
-fn created(uid: &str) -> Vec<u8> {
-    let second = |second| Timestamp::from_second(second).unwrap();
-    golden::body(Trigger::BookingCreated, &Golden::new(uid, 5_001, second(1_790_000_000), second(1_790_090_000)))
-}
 
 /// Webhooks that one secret signs, one after the other, until it is told to stop.
 struct Flow {

@@ -6,16 +6,13 @@ mod table;
 
 use std::{net::SocketAddr, time::Duration};
 
-use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
     program::Program,
     socket::{RawAnswer, Socket},
     system::{Plan, SECRET, TENANT},
-    v1::Trigger,
     wait,
-    webhook::{SIGNATURE, Sender, sign},
+    webhook::{SIGNATURE, Sender, created, sign},
 };
-use jiff::Timestamp;
 
 use self::table::{Answer, Case, Send};
 
@@ -23,11 +20,6 @@ use self::table::{Answer, Case, Send};
 const SHORT: &str = "700ms";
 /// Files that a process opens and closes by itself.
 pub(crate) const FILES: usize = 4;
-
-pub(crate) fn created(uid: &str) -> Vec<u8> {
-    let second = |second| Timestamp::from_second(second).unwrap();
-    golden::body(Trigger::BookingCreated, &Golden::new(uid, 5_001, second(1_790_000_000), second(1_790_090_000)))
-}
 
 /// A request as Cal.com would send it, with a path, more headers and a body.
 fn request(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {

@@ -3,16 +3,13 @@
 
 use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, sync::Arc};
 
-use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
     metrics::Page,
     program::Start,
     system::{Plan, SECRET, System, TENANT, readiness_of},
-    v1::Trigger,
     wait,
-    webhook::{Sender, sha256},
+    webhook::{Sender, created, sha256},
 };
-use jiff::Timestamp;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Webhooks that come while the service is away.
@@ -25,11 +22,6 @@ const SENDERS: usize = 16;
 const NOTES_BYTES: usize = 50_000;
 /// Bytes of a segment, and of the room that is made for the next one.
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
-
-fn created(uid: &str) -> Vec<u8> {
-    let second = |second| Timestamp::from_second(second).unwrap();
-    golden::body(Trigger::BookingCreated, &Golden::new(uid, 2_001, second(1_790_000_000), second(1_790_090_000)))
-}
 
 fn large(uid: &str) -> Vec<u8> {
     let mut body: serde_json::Value = serde_json::from_slice(&created(uid)).unwrap();

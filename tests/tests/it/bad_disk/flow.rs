@@ -9,14 +9,11 @@ use std::{
     time::Duration,
 };
 
-use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
     system::{SECRET, TENANT},
-    v1::Trigger,
     wait,
-    webhook::{Answer, Sender, sha256},
+    webhook::{Answer, Sender, created, sha256},
 };
-use jiff::Timestamp;
 use tokio::{task::JoinSet, time::sleep};
 
 /// At once.
@@ -47,11 +44,6 @@ pub(super) struct Flow {
 }
 
 /// A webhook about a booking of this uid.
-pub(super) fn created(uid: &str) -> Vec<u8> {
-    let second = |second| Timestamp::from_second(second).unwrap();
-    golden::body(Trigger::BookingCreated, &Golden::new(uid, 2_001, second(1_790_000_000), second(1_790_090_000)))
-}
-
 impl Flow {
     /// Uids begin with `prefix`.
     pub(super) fn start(edge: SocketAddr, prefix: &str) -> Self {

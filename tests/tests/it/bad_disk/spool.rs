@@ -7,12 +7,12 @@ use calbridge_e2e::{
     disk::{Call, Disk, Fault, Outcome},
     system::{Plan, System, TENANT, readiness_of},
     wait,
-    webhook::SIGNATURE,
+    webhook::{SIGNATURE, created},
 };
 use hyper::Method;
 use nix::errno::Errno;
 
-use super::{Books, SOME, flow, flow::created, said};
+use super::{Books, SOME, flow, said};
 
 /// How often a disk is tried in vain before it works again.
 const TRIES: u64 = 3;

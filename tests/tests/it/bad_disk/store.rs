@@ -14,12 +14,13 @@ use calbridge_e2e::{
         watch_transitions_response::Entry,
     },
     wait,
+    webhook::created,
 };
 use nix::errno::Errno;
 use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 
-use super::{Books, SOME, flow, flow::created, said};
+use super::{Books, SOME, flow, said};
 
 /// Ends a program whose disk did not take what it was to keep.
 const EXIT_DISK: i32 = 74;

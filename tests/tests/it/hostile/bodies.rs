@@ -5,10 +5,10 @@ use calbridge_e2e::{
     socket::Socket,
     system::{Plan, SECRET, TENANT},
     v1::DeliveryDisposition,
-    webhook::{SIGNATURE, sha256, sign},
+    webhook::{SIGNATURE, created, sha256, sign},
 };
 
-use super::{super::socket::created, Siege};
+use super::Siege;
 
 /// What a bomb of the first kind would unfold to, if anybody unpacked it.
 const BOMB: usize = 128 * 1024 * 1024;

@@ -9,11 +9,12 @@ use calbridge_e2e::{
     system::{Plan, SECRET, System, TENANT},
     v1::{Booking, BookingStatus, Trigger},
     wait,
+    webhook::created,
 };
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use super::{super::socket::created, Siege};
+use super::Siege;
 
 const HOUR: i64 = 3_600;
 const YEAR: i64 = 365 * 24 * HOUR;

@@ -7,6 +7,7 @@ use calbridge_e2e::{
     siege::{Yardstick, attack, raise_open_files},
     system::Plan,
     wait,
+    webhook::created,
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -18,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{super::socket::created, CALM, FILES, Siege, settle};
+use super::{CALM, FILES, Siege, settle};
 
 /// More than there are places.
 const SOCKETS: usize = 600;

@@ -10,7 +10,7 @@ use calbridge_e2e::{
     program::Start,
     system::{Plan, SECRET, TENANT},
     wait,
-    webhook::{Sender, sha256},
+    webhook::{Sender, created, sha256},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, interval, sleep, sleep_until},
 };
 
-use super::{super::socket::created, STRANGER};
+use super::STRANGER;
 
 /// How long the secret is the wrong one, in seconds.
 const SECONDS: &str = "CALBRIDGE_WRONG_SECRET_SECONDS";
