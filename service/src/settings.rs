@@ -198,12 +198,12 @@ pub(crate) const CONSUME_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) const CONSUME_SPACING: Duration = Duration::from_millis(10);
 /// How many times as long as its last turn took a client rests before another that it has no need of itself.
 pub(crate) const CONSUME_REST_TIMES: u32 = 4;
-/// Acks, nacks and extensions that are heard before they are written: a client that floods is not read meanwhile, nor is
-/// one that has not taken as many ids of lost leases.
+/// Acks, nacks and extensions that are heard before they are written: a client that floods is not read meanwhile, nor
+/// is one that has not taken as many ids of lost leases.
 pub(crate) const CONSUME_HEARD: usize = 4_096;
-/// How long what a client says waits for more, while it has not taken all that it was handed: no lease is shorter than
-/// ten times as long.
-pub(crate) const CONSUME_HEARING: Duration = Duration::from_millis(100);
+/// How long what a client says waits for more, while its connection has not taken all that it was handed; and for how
+/// long a connection may take what comes so late that its lease is over.
+pub(crate) const CONSUME_HEARING: Duration = Duration::from_millis(20);
 
 /// How often it is measured how far consumers are behind.
 pub(crate) const LAG_INTERVAL: Duration = Duration::from_secs(5);

@@ -294,7 +294,7 @@ pub mod metric {
     pub const DEDUPE_HITS: &str = "calbridge.dedupe.hits";
     /// Counter: hits of Redis which the store denied.
     pub const DEDUPE_REDIS_DISAGREEMENTS: &str = "calbridge.dedupe.redis_disagreements";
-    /// Gauge: 1 while a Redis that is configured does not answer, 0 while it does.
+    /// Gauge: 1 while the Redis that is configured is left aside because it does not answer, else 0.
     pub const DEDUPE_REDIS_AWAY: &str = "calbridge.dedupe.redis_away";
     /// Counter: bookings that the clock completed, or took back, in rounds of its own.
     pub const CLOCK_TRANSITIONS: &str = "calbridge.clock.transitions";
@@ -313,7 +313,7 @@ pub mod metric {
     /// Counter: what the store gave back otherwise than it was written. A booking that lists leave out, or the
     /// clock, counts once; a round or a purge each time that it fails for that.
     pub const STORE_DAMAGED: &str = "calbridge.store.damaged";
-    /// Gauge, seconds: how far the database's clock is ahead of the service's own, where it is a server; negative: behind.
+    /// Gauge, seconds: how far a database server's clock is ahead of the service's own; negative: behind.
     pub const STORE_CLOCK_AHEAD: &str = "calbridge.store.clock_ahead";
     /// Counter by result and secret id.
     pub const SIGNATURE_VERIFICATIONS: &str = "calbridge.signature.verifications";

@@ -102,6 +102,8 @@ impl<S: Store> Api<S> {
             said_since: now,
             out: HashMap::new(),
             unlaid: Vec::new(),
+            handed: 0,
+            portion: most,
             untaken_until: None,
             turn_is_due: true,
             last_turn: now,
@@ -141,11 +143,15 @@ struct Client<S: Store> {
     /// What it said and the store has not heard, and since when.
     said: Vec<(DeliveryOf, Said)>,
     said_since: Instant,
-    /// When the lease ends of what is out to it, on the tray or taken.
+    /// What is out to it, on the tray or taken, and when each lease ends.
     out: HashMap<DeliveryOf, Micros>,
-    /// What of that is not on the tray yet.
+    /// Deliveries of the last turn that are not on the tray yet.
     unlaid: Vec<DeliveryOf>,
-    /// When what of a turn is still on the tray goes back.
+    /// Entries that the last turn handed out.
+    handed: usize,
+    /// Entries that one turn may hand out: few where it was slow to take the last.
+    portion: usize,
+    /// When goes back what is still on the tray then.
     untaken_until: Option<Instant>,
     /// Something was said, or there may be something for it.
     turn_is_due: bool,
@@ -183,15 +189,15 @@ impl<S: Store> Client<S> {
             // What it said is heard before it gets more, so that its leases don't end meanwhile. One that is full has a
             // turn as well, when that is due: leases that have ended make room. It gets more when all was taken: no
             // more than one turn's entries are on the tray.
-            let is_due = self.turn_is_due && self.tray.is_wanted();
-            if is_due
+            let gets_more = self.turn_is_due && self.tray.is_wanted();
+            if gets_more
                 && self.reading
                 && let Some(request) = self.requests.message().now_or_never()
             {
                 self.hear(request)?;
             }
-            let is_late = self.untaken_until.is_some_and(|until| until <= Instant::now());
-            if is_due || (is_late && self.withdraw()) || self.hearing_is_due() {
+            let is_slow = self.untaken_until.is_some_and(|until| until <= Instant::now()) && self.withdraw();
+            if gets_more || is_slow || self.hearing_is_due() {
                 self.turn().await?;
             } else if self.reading {
                 self.wait().await?;
@@ -205,8 +211,8 @@ impl<S: Store> Client<S> {
     /// What was said is heard at once where the client waits for more. While there is something on the tray it waits
     /// for what comes behind it: most clients have taken all by then, and that turn serves both.
     fn hearing_is_due(&self) -> bool {
-        let can_wait = !self.tray.is_wanted() && self.said.len() < CONSUME_HEARD && Instant::now() < self.heard_by();
-        !self.said.is_empty() && !can_wait
+        let is_over = self.tray.is_wanted() || self.said.len() >= CONSUME_HEARD || self.heard_by() <= Instant::now();
+        !self.said.is_empty() && is_over
     }
 
     fn heard_by(&self) -> Instant {
@@ -214,11 +220,16 @@ impl<S: Store> Client<S> {
     }
 
     /// What its connection has not taken when half of the lease is over goes back as not delivered: with less the
-    /// client could not do much, and others may have room. Whether there is any.
+    /// client could not do much, and others may have room. It is handed little next, and twice as much each time that
+    /// it has taken all. True where something goes back.
     fn withdraw(&mut self) -> bool {
         self.untaken_until = None;
         let mut withdrawn = self.tray.withdraw();
         withdrawn.append(&mut self.unlaid);
+        if !withdrawn.is_empty() {
+            self.portion = (2 * self.handed.saturating_sub(withdrawn.len())).max(1);
+            self.handed = 0;
+        }
         for delivery in &withdrawn {
             self.out.remove(delivery);
             self.said.push((*delivery, Said::Return));
@@ -239,9 +250,9 @@ impl<S: Store> Client<S> {
         self.said.extend(self.out.drain().map(|(delivery, _)| (delivery, Said::Release)));
     }
 
-    /// For how many more at present: for none before all was taken.
+    /// How many more it can take now: none before it has taken all.
     fn room(&self) -> usize {
-        if self.tray.is_wanted() { self.spare() } else { 0 }
+        if self.tray.is_wanted() { self.spare().min(self.portion) } else { 0 }
     }
 
     /// How many more may be out to it; none where it has said its last.
@@ -286,11 +297,12 @@ impl<S: Store> Client<S> {
 
     /// Takes a request and what has come behind it, up to a bound.
     fn hear(&mut self, request: Result<Option<ConsumeRequest>, Status>) -> Result<(), Status> {
-        let mut request = request.map_err(ending)?;
-        loop {
-            let Some(ConsumeRequest { request: said }) = request else {
+        let mut first = Some(request);
+        for _ in 0..CONSUME_HEARD {
+            let Some(request) = first.take().or_else(|| self.requests.message().now_or_never()) else { break };
+            let Some(ConsumeRequest { request: said }) = request.map_err(ending)? else {
                 self.reading = false;
-                return Ok(());
+                break;
             };
             if self.said.is_empty() {
                 self.said_since = Instant::now();
@@ -302,13 +314,10 @@ impl<S: Store> Client<S> {
                 self.said.push((delivery, said));
             }
             if self.said.len() >= CONSUME_HEARD {
-                return Ok(());
+                break;
             }
-            request = match self.requests.message().now_or_never() {
-                Some(next) => next.map_err(ending)?,
-                None => return Ok(()),
-            };
         }
+        Ok(())
     }
 
     async fn turn(&mut self) -> Result<(), Status> {
@@ -325,6 +334,9 @@ impl<S: Store> Client<S> {
         let keeps_scan = self.scan_kept.elapsed() >= CONSUME_INTERVAL;
         if keeps_scan {
             self.scan_kept = self.last_turn;
+        }
+        if self.tray.is_wanted() && mem::take(&mut self.handed) > 0 {
+            self.portion = (2 * self.portion).min(self.most);
         }
         let room = self.room();
         let request = TurnRequest { said, room, now, asked: Some(self.last_turn), keeps_scan };
@@ -356,11 +368,13 @@ impl<S: Store> Client<S> {
         self.take_answer(answer, now, room).await
     }
 
-    /// Has the store take a turn. Where that fails, what goes back is said once more when the client is gone.
+    /// Has the store take a turn. Until it did, what goes back is still to be said: a client that leaves meanwhile says
+    /// it once more, in case that this turn fails.
     async fn ask(&mut self, span: &Span, request: TurnRequest) -> Result<TurnAnswer, ApiError> {
         let goes_back = |(_, said): &&(DeliveryOf, Said)| matches!(said, Said::Release | Said::Return);
-        let back: Vec<_> = request.said.iter().filter(goes_back).cloned().collect();
-        let answer = self.turns.take(span, request).await.inspect_err(|_| self.said = back)?;
+        self.said = request.said.iter().filter(goes_back).cloned().collect();
+        let answer = self.turns.take(span, request).await?;
+        self.said.clear();
         answer.ok_or_else(|| ApiError::ConsumerNotFound { name: self.turns.key.1.clone() })
     }
 
@@ -387,6 +401,7 @@ impl<S: Store> Client<S> {
         let left = between((self.turns.clock)(), first.expires);
         self.untaken_until = Some(Instant::now() + (left / 2).max(CONSUME_HEARING));
         self.unlaid = out.iter().map(|out| out.delivery).collect();
+        self.handed = out.len();
         let mut items = Vec::with_capacity(out.len());
         for outgoing in out {
             let delivery = outgoing.delivery;

@@ -209,7 +209,7 @@ fn show_away(shared: Weak<Shared>) {
     // The instrument lives in the meter provider, which keeps the callback.
     let _ = meter()
         .u64_observable_gauge(metric::DEDUPE_REDIS_AWAY)
-        .with_description("Whether Redis, which is configured, does not answer.")
+        .with_description("Whether Redis is left aside because it does not answer.")
         .with_callback(move |gauge| {
             if let Some(shared) = shared.upgrade() {
                 gauge.observe(u64::from(shared.breaker.is_open()), &[]);

@@ -146,7 +146,7 @@ pub enum Said {
     Extend,
     /// The client has gone.
     Release,
-    /// It never went out: the client had gone before. It counts as not delivered.
+    /// It never went out: the client had gone, or was too slow. It counts as not delivered.
     Return,
 }
 

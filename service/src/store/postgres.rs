@@ -104,7 +104,8 @@ impl PostgresStore {
         open::check_encoding(&lease, &server).await?;
         open::check_durability(&lease).await;
         let skew = Skew::new();
-        skew.look(&lease).await;
+        // Should the connection fail, the next step says so.
+        let _ = skew.look(&lease).await;
         schema::migrate(&lease, &server).await?;
         let place = Place::of_server(&open::namespace(&lease, address.database()).await, host, port);
         Ok(Self {
@@ -422,14 +423,13 @@ impl Store for PostgresStore {
         self.observer.watch(observe::SELECT_TRANSITIONS, 1, read).await
     }
 
-    // No span: a probe each second would be most of what a trace store sees.
+    // No span: a probe each second would be most of what a trace store sees. It is often enough to look at the clocks.
     async fn probe(&self) -> Result<(), StoreError> {
         let skew = Arc::clone(&self.skew);
         self.run(&self.writers, ROUND_TIMEOUT, |client| {
             let work = async move {
                 commit::probe(client).await?;
-                skew.look(client).await;
-                Ok(())
+                Ok(skew.look(client).await?)
             };
             work.boxed()
         })

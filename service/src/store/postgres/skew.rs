@@ -9,6 +9,7 @@ use calbridge_telemetry::{
 };
 use deadpool_postgres::ClientWrapper;
 use opentelemetry::metrics::Gauge;
+use tokio_postgres::Error;
 use tracing::{info, warn};
 
 use crate::{
@@ -16,7 +17,8 @@ use crate::{
     store::Micros,
 };
 
-/// That clocks may differ by before it is said: beyond it the shortest leases end early elsewhere.
+/// That clocks may differ by before it is said: beyond it the shortest leases end early elsewhere. The alert
+/// `CalbridgeClocksDiffer` of `deploy/alerts.yaml` has the same bound.
 const SKEW_MAX: Micros = 500_000;
 
 /// How far the database's clock is ahead, as it is shown and said.
@@ -38,13 +40,23 @@ impl Skew {
     }
 
     /// Shows it, and says once that the clocks differ, and that they do no more.
-    pub(super) async fn look(&self, client: &ClientWrapper) {
-        let Some(ahead) = ahead(client, system_clock).await else { return };
+    ///
+    /// # Errors
+    /// The connection fails. Where the server can't tell the time nothing is shown.
+    pub(super) async fn look(&self, client: &ClientWrapper) -> Result<(), Error> {
+        let ahead = match ahead(client, system_clock).await {
+            Ok(ahead) => ahead,
+            Err(error) if error.as_db_error().is_some() => return Ok(()),
+            Err(error) => return Err(error),
+        };
         #[expect(clippy::cast_precision_loss, reason = "microseconds of a few years are exact")]
         let seconds = ahead as f64 / 1e6;
         self.shown.record(seconds, &[]);
-        let differ = ahead.abs() > SKEW_MAX;
-        match (differ, self.is_said.swap(differ, Ordering::Relaxed)) {
+        let was_said = self.is_said.load(Ordering::Relaxed);
+        // Near the bound it would be said each second.
+        let differ = ahead.abs() > if was_said { SKEW_MAX / 2 } else { SKEW_MAX };
+        self.is_said.store(differ, Ordering::Relaxed);
+        match (differ, was_said) {
             (true, false) => warn!(
                 seconds,
                 "the database's clock is ahead of this machine's by so much (below zero: behind); services of one \
@@ -53,15 +65,18 @@ impl Skew {
             (false, true) => info!("this machine's clock and the database's agree again"),
             _ => {}
         }
+        Ok(())
     }
 }
 
 /// How far the server's clock is ahead of this one at the least: its answer was given between question and answer.
-async fn ahead(client: &ClientWrapper, clock: Clock) -> Option<Micros> {
+async fn ahead(client: &ClientWrapper, clock: Clock) -> Result<Micros, Error> {
     const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    // Before the time is taken: the first time that is a round trip of its own.
+    let now = client.prepare_cached(NOW).await?;
     let asked = clock();
-    let theirs: Micros = client.query_one(NOW, &[]).await.ok()?.try_get(0).ok()?;
-    Some(theirs - theirs.clamp(asked, clock().max(asked)))
+    let theirs: Micros = client.query_one(&now, &[]).await?.try_get(0)?;
+    Ok(theirs - theirs.clamp(asked, clock().max(asked)))
 }
 
 #[cfg(test)]
@@ -78,7 +93,7 @@ mod tests {
         let server = Postgres::start(Durability::Unsynced);
         let connections = Address::read(&server.url()).unwrap().connections(Role::Reader, 1).unwrap();
         let client = connections.lease().await.unwrap();
-        assert_eq!(ahead(&client, system_clock).await, Some(0), "of one machine");
+        assert_eq!(ahead(&client, system_clock).await.unwrap(), 0, "of one machine");
         for (clock, off) in [((|| system_clock() - MINUTE) as Clock, MINUTE), (|| system_clock() + MINUTE, -MINUTE)] {
             let seen = ahead(&client, clock).await.unwrap();
             assert!((seen - off).abs() < MINUTE / 2, "{seen} of {off}");
