@@ -112,6 +112,7 @@ impl<S: Store> Api<S> {
             scan_kept: now,
             cursor: kept.cursor,
             stopping: self.stopping.clone(),
+            // A panic would leave it so.
             end: Err(ApiError::StoreUnavailable.into()),
         };
         tokio::spawn(client.run());
@@ -151,7 +152,7 @@ struct Client<S: Store> {
     handed: usize,
     /// Entries that one turn may hand out: few where it was slow to take the last.
     portion: usize,
-    /// When goes back what is still on the tray then.
+    /// When what is still on the tray goes back.
     untaken_until: Option<Instant>,
     /// Something was said, or there may be something for it.
     turn_is_due: bool,
@@ -165,7 +166,7 @@ struct Client<S: Store> {
     scan_kept: Instant,
     cursor: Position,
     stopping: CancellationToken,
-    /// How its stream ends: as here, where a panic ends it.
+    /// How its stream ends, as far as that is known.
     end: Result<(), Status>,
 }
 
