@@ -154,7 +154,7 @@ struct Client<S: Store> {
     portion: usize,
     /// When what is still on the tray goes back.
     untaken_until: Option<Instant>,
-    /// Something was said, or there may be something for it.
+    /// There may be something for it.
     turn_is_due: bool,
     last_turn: Instant,
     /// Before which nobody else's doing asks for another: turns of all consumers share their store with every webhook,

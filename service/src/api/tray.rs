@@ -15,7 +15,7 @@ use tonic::Status;
 
 use crate::{settings::CONSUME_HEARD, store::DeliveryOf};
 
-/// The task's side.
+/// What both sides share.
 #[derive(Debug)]
 pub(super) struct Tray {
     held: Mutex<Held>,

@@ -45,6 +45,11 @@ fn named(name: &str) -> Consumer {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the fields of a consumer have it")]
+fn seconds(seconds: i64) -> Option<prost_types::Duration> {
+    Some(prost_types::Duration { seconds, nanos: 0 })
+}
+
 async fn make(service: &Harness, consumer: Consumer) -> Result<Consumer, Status> {
     let request = CreateConsumerRequest { consumer: Some(consumer), ..CreateConsumerRequest::default() };
     Ok(client(service).create_consumer(request).await?.into_inner().consumer.unwrap())
@@ -292,7 +297,7 @@ async fn a_dead_letter_blocks_its_booking_where_that_was_chosen() {
 #[tokio::test]
 async fn a_lease_that_ends_gives_the_entry_to_others_and_what_comes_late_is_told() {
     let service = Harness::start().await;
-    let ack_wait = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    let ack_wait = seconds(1);
     make(&service, Consumer { ack_wait, ..named("c") }).await.unwrap();
     service.submit(created("u1")).await.unwrap();
     let mut slow = Worker::open(&service, "c", 1).await;
@@ -316,7 +321,7 @@ async fn a_lease_that_ends_gives_the_entry_to_others_and_what_comes_late_is_told
 #[tokio::test]
 async fn a_client_that_is_full_gets_again_what_it_let_lapse() {
     let service = Harness::start().await;
-    let ack_wait = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    let ack_wait = seconds(1);
     make(&service, Consumer { ack_wait, ..named("c") }).await.unwrap();
     service.submit(created("u1")).await.unwrap();
     let mut silent = Worker::open(&service, "c", 1).await;
@@ -410,17 +415,16 @@ async fn a_consumer_is_kept_changed_moved_paused_and_deleted() {
 async fn what_can_not_be_is_refused() {
     let service = Harness::start().await;
     let invalid = (Code::InvalidArgument, "INVALID_FIELD".to_owned());
-    let hour = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
     for consumer in [
         named(""),
         named("No name"),
         Consumer { max_in_flight: 1_001, ..named("c") },
         Consumer { max_in_flight: -1, ..named("c") },
         Consumer { max_deliveries: 1_001, ..named("c") },
-        Consumer { ack_wait: hour(0), ..named("c") },
-        Consumer { ack_wait: hour(3_601), ..named("c") },
-        Consumer { backoff: vec![hour(1).unwrap(); 17], ..named("c") },
-        Consumer { backoff: vec![hour(86_401).unwrap()], ..named("c") },
+        Consumer { ack_wait: seconds(0), ..named("c") },
+        Consumer { ack_wait: seconds(3_601), ..named("c") },
+        Consumer { backoff: vec![seconds(1).unwrap(); 17], ..named("c") },
+        Consumer { backoff: vec![seconds(86_401).unwrap()], ..named("c") },
         Consumer { dead_letter_policy: 9, ..named("c") },
     ] {
         assert_eq!(reason(&make(&service, consumer.clone()).await.unwrap_err()), invalid, "{consumer:?}");

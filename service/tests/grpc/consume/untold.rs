@@ -10,7 +10,7 @@ use calbridge_proto::v1::{
 };
 use tonic::{Code, transport::Endpoint};
 
-use super::{Worker, look, make, named, reason, uid};
+use super::{Worker, look, make, named, reason, seconds, uid};
 use crate::{
     events::{created, event, golden},
     harness::Harness,
@@ -19,7 +19,7 @@ use crate::{
 /// A service with one entry for a consumer, which nobody is told of though it is handed out.
 async fn untold() -> Harness {
     let service = Harness::start().await;
-    let ack_wait = Some(prost_types::Duration { seconds: 600, nanos: 0 });
+    let ack_wait = seconds(600);
     make(&service, Consumer { ack_wait, ..named("c") }).await.unwrap();
     service.submit(created("u1")).await.unwrap();
     service.control.telling.send_replace(false);
@@ -94,7 +94,7 @@ async fn narrow(text_bytes: u32, count: usize, consumer: Consumer) -> Harness {
 #[tokio::test]
 async fn what_a_slow_client_acks_is_heard_while_there_is_more_for_it() {
     const WAITING: usize = 128;
-    let ack_wait = Some(prost_types::Duration { seconds: 3, nanos: 0 });
+    let ack_wait = seconds(3);
     let service = narrow(64 * 1024, WAITING, Consumer { ack_wait, ..named("c") }).await;
     let mut worker = Worker::open(&service, "c", 0).await;
     for number in 0..WAITING {
@@ -105,7 +105,7 @@ async fn what_a_slow_client_acks_is_heard_while_there_is_more_for_it() {
     }
 }
 
-/// A client that works on its first entry for long, and reads none of the others meanwhile; its leases last so long.
+/// A client that works on its first entry for long, and reads none of the others meanwhile. Leases last so many seconds.
 struct Busy {
     service: Harness,
     worker: Worker,
@@ -114,8 +114,8 @@ struct Busy {
     out: i32,
 }
 
-async fn busy(seconds: i64, count: usize) -> Busy {
-    let ack_wait = Some(prost_types::Duration { seconds, nanos: 0 });
+async fn busy(lease: i64, count: usize) -> Busy {
+    let ack_wait = seconds(lease);
     let consumer = Consumer { ack_wait, max_deliveries: 100, ..named("c") };
     let mut service = narrow(8 * 1024, count, consumer).await;
     let mut worker = Worker::open(&service, "c", 0).await;
@@ -199,7 +199,7 @@ async fn what_a_client_does_not_take_goes_to_others_and_what_it_works_on_does_no
 #[tokio::test]
 async fn a_store_that_is_slower_than_a_lease_keeps_nothing_back() {
     let service = Harness::start().await;
-    let ack_wait = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    let ack_wait = seconds(1);
     make(&service, Consumer { ack_wait, ..named("c") }).await.unwrap();
     service.submit(created("u1")).await.unwrap();
     *service.control.queue.lock().unwrap() = Duration::from_millis(1_200);
