@@ -105,7 +105,7 @@ async fn what_a_slow_client_acks_is_heard_while_there_is_more_for_it() {
     }
 }
 
-/// A client that works on its first entry for long, and reads none of the others meanwhile. Leases last so many seconds.
+/// A client that works on its first entry for long, and reads none of the others meanwhile.
 struct Busy {
     service: Harness,
     worker: Worker,
@@ -114,6 +114,7 @@ struct Busy {
     out: i32,
 }
 
+/// With so many entries, and leases of so many seconds.
 async fn busy(lease: i64, count: usize) -> Busy {
     let ack_wait = seconds(lease);
     let consumer = Consumer { ack_wait, max_deliveries: 100, ..named("c") };
