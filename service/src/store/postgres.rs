@@ -16,6 +16,7 @@ mod retention;
 mod schema;
 mod skew;
 mod write;
+mod young;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -39,6 +40,7 @@ use self::{
     connection::{Address, Connections, Role},
     follow::Follower,
     skew::Skew,
+    young::Mover,
 };
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand, ConsumerKey,
@@ -56,6 +58,8 @@ const WRITERS: usize = 2;
 const CONSUMERS: usize = 4;
 /// The ingest's own: a round must not wait for those who read.
 const CONFIRMERS: usize = 1;
+/// One moves what is young.
+const MOVERS: usize = 1;
 /// How often a transaction is begun again that gave way to another one.
 const TRIES: usize = 5;
 /// For a round in all. The adapter gives an event two seconds; a database that needs longer is of no use to it, and a
@@ -82,6 +86,7 @@ pub struct PostgresStore {
     packer: Arc<Mutex<Packer>>,
     observer: Observer,
     follower: Follower,
+    mover: Mover,
     /// How a round commits.
     end: End,
     skew: Arc<Skew>,
@@ -116,6 +121,8 @@ impl PostgresStore {
             packer: Arc::new(Mutex::new(Packer::new())),
             observer: Observer::new(place),
             follower: Follower::start(address.clone()),
+            // Not a writer's: what the server loses of a move with its machine is young again.
+            mover: Mover::start(address.connections(Role::Reader, MOVERS)?),
             end: follow::commit_statement(&lease).await,
             skew: Arc::new(skew),
             in_use: RwLock::default(),
@@ -146,10 +153,11 @@ impl PostgresStore {
         self.run(&self.readers, READ_TIMEOUT, work).await
     }
 
-    /// Tells those who follow the log how far it goes now.
+    /// Tells those who follow the log how far it goes now, and who moves what is young.
     fn done<T>(&self, done: Result<Done<T>, StoreError>) -> Result<T, StoreError> {
         let (done, head) = done?;
         self.follower.reached(head);
+        self.mover.wake();
         Ok(done)
     }
 
@@ -438,6 +446,7 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         self.follower.close();
+        self.mover.close();
         for connections in [&self.readers, &self.confirmers, &self.writers, &self.consumers] {
             connections.close();
         }

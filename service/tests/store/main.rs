@@ -24,6 +24,7 @@ mod postgres_consume;
 mod postgres_copies;
 mod postgres_pages;
 mod postgres_settings;
+mod postgres_young;
 mod replay;
 mod retention;
 mod rounds;
