@@ -1,8 +1,8 @@
 //! What finds bookings by attendee and metadata, while it is young: a round lays down one row of it, and the mover
 //! brings it into the tree of terms, many rounds' at a time and sorted, while further rounds are written.
 //!
-//! Invariant: a reader finds each entry. It is young or in the tree, and goes from one to the other in a transaction; so
-//! nothing is lost with a mover, only slower to find. What a round said later holds: rounds are moved in their order.
+//! Invariant: a reader finds each entry. It is young or in the tree, and goes from one to the other in one transaction:
+//! nothing is lost with a mover, only slower to find. What a round said later holds: they are moved in their order.
 
 use std::{sync::Arc, time::Duration};
 
