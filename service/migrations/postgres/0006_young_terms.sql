@@ -1,7 +1,7 @@
 -- What a round says of whom terms find: one row a round. Somebody aside brings it into `terms`, thousands of entries at
 -- a time and in the order of its key: laid there by each round, three entries of a webhook in no order cost the server a
--- fifth of all that it does for one, while the next round waits. The release before lays its own there, and does not
--- find by attendee or metadata what is young.
+-- fifth of all that it does for one, while the next round waits. Who writes into `terms` beside must not: what is young
+-- would undo it later.
 CREATE TABLE young_terms (
     position BIGINT PRIMARY KEY,  -- where the log ends behind the round
     entries  BIGINT NOT NULL,     -- of both

@@ -91,7 +91,7 @@ pub struct PostgresStore {
     end: End,
     skew: Arc<Skew>,
     /// Held for reading by whoever uses a connection: who closes waits for them.
-    in_use: RwLock<()>,
+    in_use: Arc<RwLock<()>>,
 }
 
 impl PostgresStore {
@@ -112,6 +112,7 @@ impl PostgresStore {
         // Should the connection fail, the next step says so.
         let _ = skew.look(&lease).await;
         schema::migrate(&lease, &server).await?;
+        let in_use = Arc::default();
         let place = Place::of_server(&open::namespace(&lease, address.database()).await, host, port);
         Ok(Self {
             readers: address.connections(Role::Reader, options.readers)?,
@@ -122,10 +123,10 @@ impl PostgresStore {
             observer: Observer::new(place),
             follower: Follower::start(address.clone()),
             // Not a writer's: what the server loses of a move with its machine is young again.
-            mover: Mover::start(address.connections(Role::Reader, MOVERS)?),
+            mover: Mover::start(address.connections(Role::Reader, MOVERS)?, Arc::clone(&in_use)),
             end: follow::commit_statement(&lease).await,
             skew: Arc::new(skew),
-            in_use: RwLock::default(),
+            in_use,
         })
     }
 

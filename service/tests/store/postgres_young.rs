@@ -15,7 +15,7 @@ use crate::{
     support::*,
 };
 
-/// What the release before does itself: it lays an entry into the tree.
+/// A release that derives otherwise has found it before.
 const LAY: &str = "INSERT INTO terms SELECT f.term, f.start_time, f.uid
     FROM young_terms CROSS JOIN UNNEST(found) f WHERE f.uid = 'u5'";
 
@@ -122,4 +122,17 @@ async fn several_movers_leave_what_was_said_last() {
     assert_eq!(i64::try_from(tree.len()).unwrap(), 1 + STORES * ROUNDS);
     let (a, b) = (found(&stores[0], "a@x.example", false).await, found(&stores[1], "b@x.example", false).await);
     assert_eq!((a.len(), b.len()), (60, 61));
+}
+
+/// More rounds than go in one move: a quiet store's mover does not come again for half a minute.
+#[tokio::test]
+async fn a_backlog_is_moved_at_once() {
+    const LAY: &str = "INSERT INTO young_terms
+        SELECT n, 1, ARRAY[ROW(n, 1, 'u')::term_row], '{}' FROM generate_series(1, 5000) AS n";
+    let server = Server::default();
+    drop(server.open().await);
+    let _ = server.0.query(LAY);
+    let _store = server.open().await;
+    all_is_moved(&server).await;
+    assert_eq!(server.0.query("SELECT count(*) FROM terms"), "5000");
 }
