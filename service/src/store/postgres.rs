@@ -16,7 +16,6 @@ mod retention;
 mod schema;
 mod skew;
 mod write;
-mod young;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -40,7 +39,6 @@ use self::{
     connection::{Address, Connections, Role},
     follow::Follower,
     skew::Skew,
-    young::Mover,
 };
 use super::{
     Batch, BookingKey, BookingPage, BookingQuery, ClockPolicies, ClockRound, Committed, ConsumerCommand, ConsumerKey,
@@ -58,8 +56,6 @@ const WRITERS: usize = 2;
 const CONSUMERS: usize = 4;
 /// The ingest's own: a round must not wait for those who read.
 const CONFIRMERS: usize = 1;
-/// One moves what is young.
-const MOVERS: usize = 1;
 /// How often a transaction is begun again that gave way to another one.
 const TRIES: usize = 5;
 /// For a round in all. The adapter gives an event two seconds; a database that needs longer is of no use to it, and a
@@ -86,12 +82,11 @@ pub struct PostgresStore {
     packer: Arc<Mutex<Packer>>,
     observer: Observer,
     follower: Follower,
-    mover: Mover,
     /// How a round commits.
     end: End,
     skew: Arc<Skew>,
     /// Held for reading by whoever uses a connection: who closes waits for them.
-    in_use: Arc<RwLock<()>>,
+    in_use: RwLock<()>,
 }
 
 impl PostgresStore {
@@ -112,7 +107,6 @@ impl PostgresStore {
         // Should the connection fail, the next step says so.
         let _ = skew.look(&lease).await;
         schema::migrate(&lease, &server).await?;
-        let in_use = Arc::default();
         let place = Place::of_server(&open::namespace(&lease, address.database()).await, host, port);
         Ok(Self {
             readers: address.connections(Role::Reader, options.readers)?,
@@ -122,11 +116,9 @@ impl PostgresStore {
             packer: Arc::new(Mutex::new(Packer::new())),
             observer: Observer::new(place),
             follower: Follower::start(address.clone()),
-            // Not a writer's: what the server loses of a move with its machine is young again.
-            mover: Mover::start(address.connections(Role::Reader, MOVERS)?, Arc::clone(&in_use)),
             end: follow::commit_statement(&lease).await,
             skew: Arc::new(skew),
-            in_use,
+            in_use: RwLock::default(),
         })
     }
 
@@ -154,11 +146,10 @@ impl PostgresStore {
         self.run(&self.readers, READ_TIMEOUT, work).await
     }
 
-    /// Tells those who follow the log how far it goes now, and who moves what is young.
+    /// Tells those who follow the log how far it goes now.
     fn done<T>(&self, done: Result<Done<T>, StoreError>) -> Result<T, StoreError> {
         let (done, head) = done?;
         self.follower.reached(head);
-        self.mover.wake();
         Ok(done)
     }
 
@@ -447,7 +438,6 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         self.follower.close();
-        self.mover.close();
         for connections in [&self.readers, &self.confirmers, &self.writers, &self.consumers] {
             connections.close();
         }

@@ -24,7 +24,6 @@ mod postgres_consume;
 mod postgres_copies;
 mod postgres_pages;
 mod postgres_settings;
-mod postgres_young;
 mod replay;
 mod retention;
 mod rounds;

@@ -63,7 +63,6 @@ async fn what_finds_a_booking_no_more_is_not_kept() {
         commit(&store, &[told(created, "a@x.example"), told(created + 10, "b@x.example")]).await;
     }
     // A list would pass the others by, and be slower for each.
-    wait::holds("all is moved", async || server.0.query("SELECT count(*) FROM young_terms") == "0").await;
     assert_eq!(server.0.query("SELECT start_time FROM terms"), "14000000");
 }
 
@@ -186,7 +185,7 @@ async fn replicas_that_start_at_once_make_one_schema() {
     for store in opened.collect::<Vec<_>>() {
         store.await.unwrap().unwrap().probe().await.unwrap();
     }
-    assert_eq!(server.0.query("SELECT count(*), max(version) FROM calbridge_schema"), "1|6");
+    assert_eq!(server.0.query("SELECT count(*), max(version) FROM calbridge_schema"), "1|5");
     assert_eq!(server.0.query("SELECT count FROM probe"), "4");
 }
 

@@ -59,7 +59,7 @@ pub(crate) enum Shows {
     Nothing(Option<(String, i32)>),
 }
 
-/// The terms that a round makes find a booking (true), or not any more (false): those that did otherwise before it.
+/// The terms that a round makes find a booking (true), or not any more (false).
 pub(crate) type Terms = BTreeMap<(i64, Micros), bool>;
 
 impl Slot {
@@ -167,16 +167,8 @@ fn exchange(
     let (then, gone) = before.map(at).unwrap_or_default();
     let (now, found) = at(after);
     let stays = |term: &i64| then == now && gone.contains(term) && found.contains(term);
-    let leave = gone.iter().filter(|term| !stays(term)).map(|term| ((*term, then), false));
-    let come = found.iter().filter(|term| !stays(term)).map(|term| ((*term, now), true));
-    for (entry, finds) in leave.chain(come) {
-        // What a round has done is undone: it is as before the round.
-        if terms.get(&entry) == Some(&!finds) {
-            terms.remove(&entry);
-        } else {
-            terms.insert(entry, finds);
-        }
-    }
+    terms.extend(gone.iter().filter(|term| !stays(term)).map(|term| ((*term, then), false)));
+    terms.extend(found.iter().filter(|term| !stays(term)).map(|term| ((*term, now), true)));
 }
 
 /// What the terms are made of that a booking has several of.
@@ -188,29 +180,4 @@ fn several(booking: &Booking) -> impl PartialEq {
 fn single(booking: &Booking) -> impl PartialEq {
     let organizer = booking.organizer.as_ref().map(|organizer| &organizer.email);
     (start_time(booking), booking.status, booking.event_type_id, organizer)
-}
-
-#[cfg(test)]
-mod tests {
-    use calbridge_proto::v1::Attendee;
-
-    use super::*;
-
-    #[test]
-    fn what_a_round_undoes_it_does_not_say() {
-        let with = |guest: &str| {
-            let guest = Attendee { email: guest.to_owned(), ..Attendee::default() };
-            Booking { attendees: vec![guest], ..Booking::default() }
-        };
-        let (one, other) = (with("a@x.example"), with("b@x.example"));
-        let found = |booking| terms::of("t", booking).into_iter().map(|term| ((term, Micros::MIN), true));
-        let mut said = Terms::new();
-        exchange(&mut said, "t", Some(&one), &other, terms::of);
-        assert_eq!(said.len(), 2, "one comes for the other");
-        exchange(&mut said, "t", Some(&other), &one, terms::of);
-        assert!(said.is_empty(), "{said:?}");
-        exchange(&mut said, "t", None, &one, terms::of);
-        exchange(&mut said, "t", Some(&one), &other, terms::of);
-        assert_eq!(said, found(&other).collect(), "of what was not there before nothing is gone");
-    }
 }

@@ -16,7 +16,6 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0003_consumers.sql"),
     include_str!("../../../migrations/postgres/0004_rows.sql"),
     include_str!("../../../migrations/postgres/0005_origin.sql"),
-    include_str!("../../../migrations/postgres/0006_young_terms.sql"),
 ];
 
 /// Where the version stands. Whoever migrates locks its row, so that replicas that start together take turns.
@@ -105,8 +104,7 @@ async fn is_elsewhere(client: &Lease) -> Result<Option<(String, String)>, StoreE
 async fn is_foreign(client: &Lease) -> Result<bool, StoreError> {
     const SELECT: &str = "SELECT count(*) FILTER (WHERE table_name = 'calbridge_schema'),
             count(*) FILTER (WHERE table_name IN ('head', 'deliveries', 'bookings', 'transitions', 'bodies', 'probe',
-                'mentions', 'duplicates', 'terms', 'young_terms', 'retention', 'consumers', 'consumer_items',
-                'dead_letters'))
+                'mentions', 'duplicates', 'terms', 'retention', 'consumers', 'consumer_items', 'dead_letters'))
         FROM information_schema.tables WHERE table_schema = current_schema()";
     let row: Row = client.query_one(SELECT, &[]).await?;
     let (ours, others): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);

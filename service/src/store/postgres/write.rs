@@ -31,24 +31,24 @@ const RECEIVED: &str = "WITH
         SELECT * FROM UNNEST($1::delivery_row[])),
     b AS (INSERT INTO bodies (position, encoding, body) SELECT * FROM UNNEST($2::body_row[]))
     INSERT INTO mentions (tenant, uid, position, delivery, outcome, source) SELECT * FROM UNNEST($3::mention_row[])";
-/// The log, what terms find from now on or do not any more, and where the log ends now.
+/// The log, and where it ends now.
 const LOGGED: &str = "WITH
     t AS (INSERT INTO transitions (position, delivery, tenant, uid, kind, from_status, to_status, rule, source,
             commit_time, booking, trace_id)
-        SELECT * FROM UNNEST($1::transition_row[])),
-    y AS (INSERT INTO young_terms (position, entries, found, gone)
-        SELECT $2::bigint, $5::bigint, $3::term_row[], $4::term_row[] WHERE $5::bigint > 0)
-    UPDATE head SET position = $2::bigint";
+        SELECT * FROM UNNEST($1::transition_row[]))
+    UPDATE head SET position = $2";
 const NOTES: &str = "INSERT INTO duplicates (position, delivery, receive_time, secret_id, trace_id)
     SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])";
 const COUNTS: &str = "UPDATE deliveries d SET duplicate_count = c.count
     FROM UNNEST($1::bigint[], $2::bigint[]) AS c (position, count) WHERE d.position = c.position";
 /// Plain, since no row can be in the way: to look for one first costs a search of the index besides the insert's own.
-const SHOWN_NEW: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
-        rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told, first_position)
-    SELECT r.tenant, r.uid, r.state, 1, r.status, r.start_time, r.update_time, r.position, r.rescheduled_from, r.link,
-        r.seated, r.organizer, r.event_type_id, r.clock_end, r.clock_told, $2::bigint
-    FROM UNNEST($1::booking_row[]) AS r";
+const SHOWN_NEW: &str = "WITH
+    b AS (INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
+            rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told, first_position)
+        SELECT r.tenant, r.uid, r.state, 1, r.status, r.start_time, r.update_time, r.position, r.rescheduled_from,
+            r.link, r.seated, r.organizer, r.event_type_id, r.clock_end, r.clock_told, $3::bigint
+        FROM UNNEST($1::booking_row[]) AS r)
+    INSERT INTO terms (term, start_time, uid) SELECT * FROM UNNEST($2::term_row[])";
 const SHOWN: &str = "UPDATE bookings b SET state = r.state, visible = 1, status = r.status, start_time = r.start_time,
         update_time = r.update_time, position = r.position, rescheduled_from = r.rescheduled_from, link = r.link,
         seated = r.seated, organizer = r.organizer, event_type_id = r.event_type_id, clock_end = r.clock_end,
@@ -65,6 +65,11 @@ const HIDDEN: &str = "INSERT INTO bookings (tenant, uid, state, visible, status,
         AS r (tenant, uid, state, rescheduled_from, link)
     ON CONFLICT (tenant, uid) DO UPDATE SET state = excluded.state, rescheduled_from = excluded.rescheduled_from,
         link = excluded.link";
+/// A release that derives otherwise may find them there.
+const FOUND_BY: &str = "INSERT INTO terms (term, start_time, uid)
+    SELECT * FROM UNNEST($1::term_row[]) ON CONFLICT DO NOTHING";
+const NOT_FOUND_BY: &str = "DELETE FROM terms t USING UNNEST($1::term_row[]) AS g
+    WHERE t.term = g.term AND t.start_time = g.start_time AND t.uid = g.uid";
 const KEPT: &str = "UPDATE deliveries SET trigger = $2, trigger_name = $3, event_time = $4, outcome = $5,
         booking_uid = $6, mentioned = $7, siblings_silent = $8
     WHERE position = $1";
@@ -80,6 +85,8 @@ pub(super) struct Statements<'c> {
     shown: Statement,
     as_before: Statement,
     hidden: Statement,
+    found_by: Statement,
+    not_found_by: Statement,
     kept: Statement,
 }
 
@@ -96,6 +103,8 @@ impl<'c> Statements<'c> {
             shown: prepared(SHOWN).await?,
             as_before: prepared(AS_BEFORE).await?,
             hidden: prepared(HIDDEN).await?,
+            found_by: prepared(FOUND_BY).await?,
+            not_found_by: prepared(NOT_FOUND_BY).await?,
             kept: prepared(KEPT).await?,
         })
     }
@@ -117,7 +126,7 @@ impl<'c> Statements<'c> {
         Ok(())
     }
 
-    /// The log, what finds its bookings by terms, and the newest position that was handed out.
+    /// The log, and the newest position that was handed out.
     pub(super) async fn logged(
         &self,
         packer: &Mutex<Packer>,
@@ -135,11 +144,7 @@ impl<'c> Statements<'c> {
             }
             rows
         };
-        let (found, gone) = (bookings::terms(changes, true), bookings::terms(changes, false));
-        let entries = i64::try_from(found.len() + gone.len()).unwrap_or(i64::MAX);
-        let rows = Records { rows: &rows, write: transition };
-        let [found, gone] = [&found, &gone].map(|terms| Records { rows: terms, write: bookings::term });
-        self.client.execute(&self.logged, &[&rows, &after.0, &found, &gone, &entries]).await?;
+        self.client.execute(&self.logged, &[&Records { rows: &rows, write: transition }, &after.0]).await?;
         Ok(())
     }
 

@@ -185,11 +185,6 @@ impl<'q> Page<'q> {
 
     async fn look(&mut self, row: &Row) -> Result<Look, StoreError> {
         let columns = columns(row)?;
-        let at = cursor(row, &columns, self.query.order)?;
-        if self.after.as_ref() == Some(&at) {
-            // A term may find a booking twice: in its tree, and young.
-            return Ok(Look::On);
-        }
         if may_match(&self.query.filter, &columns) {
             let Some(found) = read(row)? else { return Ok(Look::Unread) };
             self.decoded += 1;
@@ -201,7 +196,7 @@ impl<'q> Page<'q> {
             }
         }
         self.looks += 1;
-        self.after = Some(at);
+        self.after = Some(cursor(row, &columns, self.query.order)?);
         let bookings = self.found.bookings.len();
         let full = bookings >= self.query.limit || (self.bytes > PAGE_BYTES_MAX && bookings > 1);
         let is_over = full || self.looks >= PAGE_LOOKS_MAX || self.decoded >= PAGE_DECODED_MAX;

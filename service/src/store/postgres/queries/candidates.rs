@@ -72,32 +72,31 @@ pub(super) fn page(query: &BookingQuery, lead: Lead<'_>, after: Option<&BookingC
 }
 
 /// The rows behind a lead: from where, and which of them.
-fn source(lead: Lead<'_>, tenant: &str, text: &mut Text) -> (String, Vec<String>) {
+fn source(lead: Lead<'_>, tenant: &str, text: &mut Text) -> (&'static str, Vec<String>) {
     let tenant = text.value(Value::Text(tenant.to_owned()));
     let mut wanted = vec!["b.visible = 1".to_owned(), format!("b.tenant = {tenant}")];
-    let own = match lead {
-        Lead::Order(_) => return ("bookings b".to_owned(), wanted),
+    let (from, own) = match lead {
+        Lead::Order(_) => return ("bookings b", wanted),
         Lead::Term(term) => {
             let term = text.value(Value::Integer(term));
-            return (found_by_terms(&tenant), vec![format!("t.term = {term}")]);
+            let own = format!("t.term = {term} AND b.uid = t.uid AND b.start_time = t.start_time");
+            ("terms t CROSS JOIN bookings b", own)
         }
-        Lead::Organizer(email) => format!("b.organizer = {}", text.value(Value::Text(email.to_owned()))),
-        Lead::EventType(id) => format!("b.event_type_id = {}", text.value(Value::Integer(id))),
-        Lead::Status(status) => format!("b.status = {}", text.value(Value::Integer(i32::from(status).into()))),
+        Lead::Organizer(email) => {
+            let own = format!("b.organizer = {}", text.value(Value::Text(email.to_owned())));
+            ("bookings b", own)
+        }
+        Lead::EventType(id) => {
+            let own = format!("b.event_type_id = {}", text.value(Value::Integer(id)));
+            ("bookings b", own)
+        }
+        Lead::Status(status) => {
+            let own = format!("b.status = {}", text.value(Value::Integer(i32::from(status).into())));
+            ("bookings b", own)
+        }
     };
     wanted.push(own);
-    ("bookings b".to_owned(), wanted)
-}
-
-/// What terms find, young or not, each looked up by itself: joined freely, the planner would walk all of a tenant's.
-/// What is found twice stands side by side.
-fn found_by_terms(tenant: &str) -> String {
-    format!(
-        "(SELECT term, start_time, uid FROM terms UNION ALL
-            SELECT f.term, f.start_time, f.uid FROM young_terms CROSS JOIN UNNEST(found) f WHERE position > 0) t
-        CROSS JOIN LATERAL (SELECT * FROM bookings WHERE tenant = {tenant} AND uid = t.uid
-            AND start_time = t.start_time AND visible + 0 = 1 LIMIT 1) b"
-    )
+    (from, wanted)
 }
 
 /// The parameters of a statement, numbered as they are named.

@@ -39,17 +39,6 @@ async fn bookings_are_found_by_an_index_from_the_first_page_on() {
             let found = plan(&sql, &values).await;
             assert!(found.iter().any(|line| line.contains(&format!("using {index} on"))), "{found:#?}");
             assert!(!found.iter().any(|line| line.contains("Sort")), "{found:#?}");
-
-            // By a term: what the tree has in its order, and what is young among it.
-            let Statement { sql, values } = candidates::page(&query, Lead::Term(7), query.after.as_ref(), 42);
-            let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
-            let found = plan(&sql, &values).await;
-            let named = |named: &str| found.iter().any(|line| line.contains(named));
-            for scan in ["terms_pkey on terms", "young_terms_pkey on young_terms", "using bookings_pkey on bookings"] {
-                assert!(named(scan), "{found:#?}");
-            }
-            assert_eq!(named("Merge Append"), order == BookingOrder::StartTime, "{found:#?}");
-            assert!(!named("bookings_by"), "{found:#?}");
         }
     }
 }
