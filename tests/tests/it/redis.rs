@@ -121,7 +121,7 @@ async fn a_killed_redis_costs_nothing_and_is_asked_again_when_it_is_back() {
     let (before, during, after) = (uids("before", MANY), uids("during", MANY), uids("after", 20));
     let usually = all_are(&sender, &before, "applied").await;
     // A busy machine may have had it left aside for a moment.
-    wait::until("Redis is there", || async { (!is_away(&system).await).then_some(()) }).await;
+    wait::holds("Redis is there", async || !is_away(&system).await).await;
     redis.kill();
     let meanwhile = all_are(&sender, &during, "applied").await;
     assert!(is_away(&system).await);
@@ -144,7 +144,7 @@ async fn a_redis_that_was_never_there_is_away_until_it_comes() {
     assert!(is_away(&system).await);
     all_are(&system.sender(), &uids("alone", 5), "applied").await;
     redis.restart();
-    wait::until("Redis is there", || async { (!is_away(&system).await).then_some(()) }).await;
+    wait::holds("Redis is there", async || !is_away(&system).await).await;
     system.stop().await;
 }
 
