@@ -16,6 +16,13 @@ use tonic_prost::ProstDecoder;
 const SEQUENCE: u32 = 1;
 const EVENT: u32 = 2;
 
+/// What is written in one piece: the service takes HTTP/2 frames as large, and what is more would be cut into two. The
+/// allocator has pieces of this size at hand for a thread, and larger ones not.
+const PIECE_BYTES: usize = 32 * 1024;
+
+/// A piece that has so much is sent: one more event of common size fits into it.
+const PIECE_FULL_BYTES: usize = 24 * 1024;
+
 /// One `SubmitEventsRequest`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
@@ -52,6 +59,10 @@ impl Encoder for FrameEncoder {
     type Item = Frame;
     type Error = Status;
 
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(PIECE_BYTES, PIECE_FULL_BYTES)
+    }
+
     fn encode(&mut self, frame: Frame, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         encoding::uint64::encode(SEQUENCE, &frame.sequence, buffer);
         encoding::encode_key(EVENT, WireType::LengthDelimited, buffer);
@@ -64,7 +75,10 @@ impl Encoder for FrameEncoder {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use calbridge_proto::v1::{BookingEvent, SubmitEventsRequest};
+    use futures_util::stream;
     use http_body_util::BodyExt as _;
     use prost::Message as _;
     use tonic::codec::EncodeBody;
@@ -76,12 +90,26 @@ mod tests {
         let event = BookingEvent { tenant: "acme".to_owned(), raw_body: vec![7; 300].into(), ..Default::default() };
         for sequence in [1, 300, u64::MAX] {
             let frame = Frame { sequence, event: event.encode_to_vec().into() };
-            let frames = futures_util::stream::iter([Ok(frame)]);
+            let frames = stream::iter([Ok(frame)]);
             let body = EncodeBody::new_client(SubmitCodec.encoder(), frames, None, None);
             let bytes = body.collect().await.unwrap().to_bytes();
             // gRPC puts five bytes before each message: a flag and the length.
             let request = SubmitEventsRequest::decode(&bytes[5..]).unwrap();
             assert_eq!(request, SubmitEventsRequest { sequence, event: Some(event.clone()) });
         }
+    }
+
+    #[tokio::test]
+    async fn a_burst_goes_in_pieces_that_fill_a_frame_and_fit_it() {
+        let frame = |sequence| Ok(Frame { sequence, event: vec![7; 4_000].into() });
+        let frames = stream::iter((0..64).map(frame));
+        let mut body = pin!(EncodeBody::new_client(SubmitCodec.encoder(), frames, None, None));
+        let mut pieces = Vec::new();
+        while let Some(piece) = body.frame().await {
+            pieces.push(piece.unwrap().into_data().unwrap().len());
+        }
+        let last = pieces.pop();
+        assert!(last.is_some() && pieces.len() > 5, "{pieces:?}");
+        assert!(pieces.iter().all(|bytes| (PIECE_FULL_BYTES..=PIECE_BYTES).contains(bytes)), "{pieces:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! Callers that no library of gRPC makes: one that waits longer than it says, one that does not read, and one that
-//! speaks of something else.
+//! Callers that no library of gRPC makes: one that waits longer than it says, one that does not read, one that speaks
+//! of something else, and one that looks at what it is told first.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,11 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use tokio::{net::TcpStream, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -136,5 +140,23 @@ async fn a_message_of_another_method_is_refused_with_a_reason() {
     let answer = caller.call("BookingService/GetBooking", ("x-none", ""), &other).await;
     assert_eq!(refusal(&answer), Some((Code::InvalidArgument, "REQUEST_MALFORMED".to_owned())));
     caller.end().await;
+    service.stop().await.unwrap();
+}
+
+/// What the adapter writes in one piece is one frame: <https://www.rfc-editor.org/rfc/rfc9113#section-6.5>.
+#[tokio::test]
+async fn a_frame_may_be_as_large_as_what_the_adapter_writes() {
+    const MAX_FRAME_SIZE: [u8; 2] = 5_u16.to_be_bytes();
+    let service = Harness::start().await;
+    let mut stream = TcpStream::connect(service.address).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut head = [0; 9];
+    wait::within("the first frame", stream.read_exact(&mut head)).await.unwrap();
+    assert_eq!(head[3], 4, "it says the settings");
+    let mut settings = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    wait::within("the settings", stream.read_exact(&mut settings)).await.unwrap();
+    let of_frames = settings.chunks(6).find_map(|setting| setting.strip_prefix(&MAX_FRAME_SIZE));
+    assert_eq!(of_frames, Some(&32_768_u32.to_be_bytes()[..]), "{settings:?}");
+    drop(stream);
     service.stop().await.unwrap();
 }
