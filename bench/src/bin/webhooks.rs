@@ -101,8 +101,8 @@ struct Options {
     /// How many of a hundred webhooks are copies of earlier ones
     #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=90))]
     copies: u64,
-    /// What the closed loops send with: hyper's client, which costs about what the generator did that the speed to reach
-    /// was set with, or bare sockets, which leave bare hyper more of the machine and so make the ratios to it smaller
+    /// What the closed loops send with: hyper's client, which costs about what the generator did that the speed to
+    /// reach was set with, or bare sockets, which leave bare hyper more of the machine and make ratios to it smaller
     #[arg(long, value_enum, default_value = "hyper")]
     client: Client,
     /// Leave `PostgreSQL` out

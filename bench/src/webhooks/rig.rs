@@ -40,8 +40,8 @@ const CONNECTIONS: usize = 8;
 const DATABASE: &str = "calbridge.db";
 
 /// `PostgreSQL`'s own default is made for the smallest machine there is; a quarter of a small server's memory is what
-/// its manual begins with. Of its log what our README asks for, for plain handlers too. All else is as it ships: fsync on,
-/// `synchronous_commit` on, autovacuum once a minute where tests, which last seconds, have it more often.
+/// its manual begins with. Its log is as our README asks for, for plain handlers too. All else is as it ships: fsync
+/// on, `synchronous_commit` on, autovacuum once a minute where tests, which last seconds, have it more often.
 const SETTINGS: [&str; 4] =
     ["shared_buffers=512MB", "autovacuum_naptime=1min", "max_wal_size=8GB", "wal_compression=lz4"];
 
