@@ -1,7 +1,7 @@
 //! The run that compares: limits, plain handlers and full paths, window by window in turn, and medians of all rounds.
 //!
-//! Each store has a part of the run for itself: while a database server tidies up behind its own windows, which takes
-//! minutes, nothing else is measured.
+//! Each store has a part of the run for itself: what a database server tidies up behind its windows, for minutes, is
+//! beside no other store's.
 
 use std::{sync::Arc, time::Duration};
 
@@ -65,8 +65,7 @@ impl Case {
             Self::Limit(limit, Store::Sqlite) => limit.name().to_owned(),
             Self::Limit(limit, Store::Postgres) => format!("{}, beside {}", limit.name(), Store::Postgres.name()),
             Self::Plain(store) => format!("a plain handler, {} + Redis", store.name()),
-            Self::Full(Store::Sqlite, traces) => format!("SQLite + Redis, {}", traces.name()),
-            Self::Full(Store::Postgres, traces) => format!("PostgreSQL + Redis, {}", traces.name()),
+            Self::Full(store, traces) => format!("{} + Redis, {}", store.name(), traces.name()),
         }
     }
 
