@@ -9,7 +9,8 @@ use calbridge_bench::webhooks::{
     body::{Mix, Traffic},
     closed::{self, Load, Until, Window},
     disk,
-    rig::{Ground, Rig, Store, Traces},
+    ground::{Ground, Site},
+    rig::{Rig, Store, Traces},
     sample::Sample,
     target::Next,
     wire::Client,
@@ -33,7 +34,8 @@ const SENT: u64 = 3_000;
 
 async fn seeded(folder: &TempDir, mix: Mix, webhooks: u64) -> (Ground, Rig) {
     let traffic = Traffic { mix, copies_per_thousand: 0 };
-    let ground = Ground::prepare(folder.path(), ORIGIN, traffic, false).await.unwrap();
+    let site = Site { data: folder.path().to_owned(), origin: ORIGIN, traffic };
+    let ground = Ground::prepare(&site, false).await.unwrap();
     let rig = ground.seeded("seeded", Store::Sqlite, Traces::Off, webhooks).await.unwrap();
     (ground, rig)
 }

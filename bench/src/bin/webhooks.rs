@@ -13,11 +13,13 @@ use anyhow::{Context, bail};
 use calbridge_bench::webhooks::{
     body::{Mix, Traffic},
     comparison::{self, Extent},
-    endurance, growth,
+    endurance,
+    ground::{Ground, Site},
+    growth,
     limits::{self, Limit, Means},
     plain::{self, Keeps},
     report,
-    rig::{Ground, Store},
+    rig::Store,
     sink, spool,
     wire::Client,
 };
@@ -179,16 +181,15 @@ async fn bench(options: &Options) -> anyhow::Result<()> {
     let traffic = Traffic { mix: options.mix, copies_per_thousand: options.copies * 10 };
     #[expect(clippy::disallowed_methods, reason = "where this program meets the world: its webhooks are of today")]
     let origin = Timestamp::now();
-    let compares = options.seed_bookings.is_empty() && options.endurance.is_none() && !options.spool;
-    let postgres = if compares { !options.no_postgres } else { options.seed_store == Store::Postgres };
-    let ground = Ground::prepare(&data, origin, traffic, postgres).await?;
+    std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
+    let site = Site { data: data.clone(), origin, traffic };
     let machine = Machine::of(&data.canonicalize()?);
     eprintln!("{}", machine.line());
     if machine.keeps_nothing() {
         eprintln!("WARNING: {} lies in memory; name a folder on a disk with --data", data.display());
     }
-    let mean = ground.bodies(0).mean_bytes();
-    let (name, mut report) = measure(&ground, options).await?;
+    let mean = site.bodies(0).mean_bytes();
+    let (name, mut report) = measure(&site, options).await?;
     let file = options.json.clone().unwrap_or_else(|| target.join(name));
     report["machine"] = machine.json();
     report["options"] = json!({
@@ -208,7 +209,7 @@ async fn bench(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Measures what is asked for, prints it, and says under which name it is kept.
-async fn measure(ground: &Ground, options: &Options) -> anyhow::Result<(&'static str, Value)> {
+async fn measure(site: &Site, options: &Options) -> anyhow::Result<(&'static str, Value)> {
     let extent = Extent {
         rounds: options.rounds,
         window: options.window,
@@ -218,22 +219,23 @@ async fn measure(ground: &Ground, options: &Options) -> anyhow::Result<(&'static
         client: options.client,
         all_new: options.copies == 0,
     };
+    if options.seed_bookings.is_empty() && options.endurance.is_none() && !options.spool {
+        let results = comparison::run(site, !options.no_postgres, &extent).await?;
+        println!("{}", report::tables(&results));
+        return Ok(("webhooks.json", report::json(&results)));
+    }
+    let ground = Ground::prepare(site, options.seed_store == Store::Postgres).await?;
     if let Some(webhooks) = options.endurance {
-        let endurance = endurance::run(ground, webhooks).await?;
+        let endurance = endurance::run(&ground, webhooks).await?;
         println!("{}\n\n{}\n", endurance.line(), report::goals_table(&endurance.goals()));
         return Ok(("endurance.json", endurance.json()));
     }
     if !options.seed_bookings.is_empty() {
-        let grown = growth::run(ground, &extent, options.seed_store, &options.seed_bookings).await?;
+        let grown = growth::run(&ground, &extent, options.seed_store, &options.seed_bookings).await?;
         println!("{}\n{}\n", growth::tables(options.seed_store, &grown), report::goals_table(&growth::goals(&grown)));
         return Ok(("growth.json", growth::json(&grown)));
     }
-    if options.spool {
-        let edges = spool::run(ground, &extent).await?;
-        println!("{}\n{}\n", spool::tables(&edges), report::goals_table(&spool::goals(&edges)));
-        return Ok(("spool.json", spool::json(&edges)));
-    }
-    let results = comparison::run(ground, &extent).await?;
-    println!("{}", report::tables(&results));
-    Ok(("webhooks.json", report::json(&results)))
+    let edges = spool::run(&ground, &extent).await?;
+    println!("{}\n{}\n", spool::tables(&edges), report::goals_table(&spool::goals(&edges)));
+    Ok(("spool.json", spool::json(&edges)))
 }

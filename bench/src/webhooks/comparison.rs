@@ -1,7 +1,10 @@
 //! The run that compares: limits, plain handlers and full paths, window by window in turn, and medians of all rounds.
 //!
-//! Each store has a part of the run for itself: what a database server tidies up behind its windows, for minutes, is
-//! beside no other store's.
+//! Each round of each store stands on ground of its own: stores are empty when its windows begin, a database server is
+//! new, and nothing that was left behind is tidied up beside it. So rounds are rounds of the same; how speed changes
+//! with what is stored is looked at for itself ([`growth`](super::growth)). It also keeps the machine's memory warm: on
+//! a virtual machine the host may give a page of memory only when it is touched first, at many times the cost of the
+//! page, and files that grow through a whole run touch ever new ones.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +14,12 @@ use tokio::task::spawn_blocking;
 
 use super::{
     closed::{self, Until, Window},
-    disk::{self, Disk},
+    disk,
+    ground::{Ground, Site},
     limits::Limit,
     open::{self, Schedule},
-    rig::{Ground, Plain, Rig, Store, Traces},
+    results::{Case, Load, Results},
+    rig::{Plain, Rig, Store, Traces},
     sample::Sample,
     target::{Next, Target},
     wire::Client,
@@ -46,133 +51,6 @@ pub struct Extent {
     pub all_new: bool,
 }
 
-/// What is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Case {
-    /// Keeps nothing. It is measured beside the paths of a store.
-    Limit(Limit, Store),
-    /// A plain durable handler.
-    Plain(Store),
-    /// The full durable path.
-    Full(Store, Traces),
-}
-
-impl Case {
-    /// As the report names it.
-    #[must_use]
-    pub fn name(self) -> String {
-        match self {
-            Self::Limit(limit, Store::Sqlite) => limit.name().to_owned(),
-            Self::Limit(limit, Store::Postgres) => format!("{}, beside {}", limit.name(), Store::Postgres.name()),
-            Self::Plain(store) => format!("a plain handler, {} + Redis", store.name()),
-            Self::Full(store, traces) => format!("{} + Redis, {}", store.name(), traces.name()),
-        }
-    }
-
-    /// In whose part of the run it is measured.
-    fn store(self) -> Store {
-        let (Self::Limit(_, store) | Self::Plain(store) | Self::Full(store, _)) = self;
-        store
-    }
-}
-
-/// How it is loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Load {
-    /// So many connections, each with one webhook under way.
-    Closed(usize),
-    /// The same with one body over and over.
-    Storm(usize),
-    /// So many webhooks a second.
-    Open(u32),
-}
-
-/// One case under one load: a sample of each round.
-#[derive(Debug)]
-pub struct Cell {
-    /// What.
-    pub case: Case,
-    /// How.
-    pub load: Load,
-    /// In the order of the rounds.
-    pub samples: Vec<Sample>,
-}
-
-/// What a case's store took.
-#[derive(Debug, Clone, Copy)]
-pub struct Stored {
-    /// Whose.
-    pub case: Case,
-    /// Webhooks in it.
-    pub webhooks: u64,
-    /// What they take.
-    pub disk: Disk,
-}
-
-/// All that a run showed.
-#[derive(Debug, Default)]
-pub struct Results {
-    /// In the order of the first round.
-    pub cells: Vec<Cell>,
-    /// Of the full paths under closed loops.
-    pub stored: Vec<Stored>,
-    /// Why nothing was measured on `PostgreSQL`, where nothing was.
-    pub no_postgres: Option<String>,
-}
-
-impl Results {
-    /// What was measured of a case under a load.
-    #[must_use]
-    pub fn cell(&self, case: Case, load: Load) -> Option<&Cell> {
-        self.cells.iter().find(|cell| cell.case == case && cell.load == load)
-    }
-
-    /// Of the rate of bare hyper over as many connections, in the same round of the same store's part.
-    #[must_use]
-    pub fn of_bare(&self, cell: &Cell) -> Option<f64> {
-        let Load::Closed(_) = cell.load else { return None };
-        cell.ratio(self.cell(Case::Limit(Limit::Bare, cell.case.store()), cell.load)?)
-    }
-
-    /// Of the rate of a plain handler over as many connections and the same store, in the same round.
-    #[must_use]
-    pub fn of_plain(&self, cell: &Cell) -> Option<f64> {
-        let (Case::Full(store, _), Load::Closed(_)) = (cell.case, cell.load) else { return None };
-        cell.ratio(self.cell(Case::Plain(store), cell.load)?)
-    }
-
-    fn add(&mut self, case: Case, load: Load, sample: Sample) {
-        match self.cells.iter_mut().find(|cell| cell.case == case && cell.load == load) {
-            Some(cell) => cell.samples.push(sample),
-            None => self.cells.push(Cell { case, load, samples: vec![sample] }),
-        }
-    }
-}
-
-impl Cell {
-    /// The median of what is read off each sample.
-    #[must_use]
-    pub fn median(&self, read: impl Fn(&Sample) -> f64) -> f64 {
-        median(self.samples.iter().map(read).collect()).unwrap_or_default()
-    }
-
-    /// The median of the ratios of this one's rate to another's, round by round.
-    #[must_use]
-    pub fn ratio(&self, to: &Self) -> Option<f64> {
-        let pairs = self.samples.iter().zip(&to.samples);
-        median(pairs.map(|(sample, to)| sample.rate() / to.rate()).collect())
-    }
-}
-
-/// The one in the middle, or between the two in the middle.
-#[must_use]
-pub fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = *values.get(middle)?;
-    if values.len() % 2 == 1 { Some(upper) } else { Some(f64::midpoint(values[middle - 1], upper)) }
-}
-
 /// Something that is up.
 struct Subject {
     case: Case,
@@ -186,21 +64,34 @@ enum Up {
     Rig(Box<Rig>),
 }
 
-/// Measures everything.
+/// Measures everything, on `PostgreSQL` too where it is asked for.
 ///
 /// # Errors
 ///
 /// A program does not start, or a webhook failed. A store that can't be used is a missing case instead.
-pub async fn run(ground: &Ground, extent: &Extent) -> anyhow::Result<Results> {
+pub async fn run(site: &Site, postgres: bool, extent: &Extent) -> anyhow::Result<Results> {
     let mut results = Results::default();
+    if !postgres {
+        results.no_postgres = Some("it was not asked for".to_owned());
+    }
     for store in [Store::Sqlite, Store::Postgres] {
-        closed_part(ground, store, extent, &mut results).await?;
-        open_part(ground, store, extent, &mut results).await?;
+        for round in 1..=extent.rounds {
+            closed_round(site, store, round, extent, &mut results).await?;
+        }
+        for round in 1..=extent.rounds {
+            open_round(site, store, round, extent, &mut results).await?;
+        }
     }
     Ok(results)
 }
 
-async fn closed_part(ground: &Ground, store: Store, extent: &Extent, results: &mut Results) -> anyhow::Result<()> {
+async fn closed_round(
+    site: &Site,
+    store: Store,
+    round: u32,
+    extent: &Extent,
+    results: &mut Results,
+) -> anyhow::Result<()> {
     let limits: &[Limit] = match store {
         Store::Sqlite => &[Limit::Bare, Limit::Hmac, Limit::Json],
         Store::Postgres => &[Limit::Bare],
@@ -209,40 +100,46 @@ async fn closed_part(ground: &Ground, store: Store, extent: &Extent, results: &m
     // What is compared stands side by side: a machine that others share is another one a few seconds later.
     let full = [Traces::Off, Traces::Tenth, Traces::All].map(|traces| Case::Full(store, traces));
     let cases = limits.chain([Case::Plain(store)]).chain(full);
-    let subjects = start(ground, &format!("{}-closed", store.name()), cases, results).await?;
-    if store == Store::Postgres && results.no_postgres.is_some() {
-        return Ok(());
+    let Some((ground, subjects)) = start(site, store, cases, results).await? else { return Ok(()) };
+    for connections in &extent.connections {
+        closed_windows(&subjects, *connections, round, extent, results).await?;
     }
-    for round in 1..=extent.rounds {
-        for connections in &extent.connections {
-            closed_round(&subjects, *connections, round, extent, results).await?;
+    for Subject { case, target, up } in subjects {
+        if let Up::Rig(rig) = up {
+            let disk = disk::of(&rig.stop().await).await?;
+            results.add_stored(case, target.sent(), disk);
         }
     }
-    stop(subjects, results).await
+    drop(ground);
+    Ok(())
 }
 
-async fn open_part(ground: &Ground, store: Store, extent: &Extent, results: &mut Results) -> anyhow::Result<()> {
+async fn open_round(
+    site: &Site,
+    store: Store,
+    round: u32,
+    extent: &Extent,
+    results: &mut Results,
+) -> anyhow::Result<()> {
     let full = Case::Full(store, Traces::Tenth);
     let cases = match store {
         Store::Sqlite => vec![Case::Plain(store), full],
         Store::Postgres => vec![full],
     };
-    let subjects = start(ground, &format!("{}-open", store.name()), cases, results).await?;
-    for round in 1..=extent.rounds {
-        for rate in &extent.rates {
-            let schedule = Schedule { rate: *rate, warm_up: WARM_UP, counted: extent.open_window };
-            for subject in &subjects {
-                let load = Load::Open(*rate);
-                let target = Arc::clone(&subject.target);
-                let work = move || open::run(&target, OPEN_CONNECTIONS, schedule);
-                window(subject, load, round, extent, results, work).await?;
-            }
+    let Some((_ground, subjects)) = start(site, store, cases, results).await? else { return Ok(()) };
+    for rate in &extent.rates {
+        let schedule = Schedule { rate: *rate, warm_up: WARM_UP, counted: extent.open_window };
+        for subject in &subjects {
+            let load = Load::Open(*rate);
+            let target = Arc::clone(&subject.target);
+            let work = move || open::run(&target, OPEN_CONNECTIONS, schedule);
+            window(subject, load, round, extent, results, work).await?;
         }
     }
-    stop(subjects, &mut Results::default()).await
+    Ok(())
 }
 
-async fn closed_round(
+async fn closed_windows(
     subjects: &[Subject],
     connections: usize,
     round: u32,
@@ -303,18 +200,6 @@ fn check(load: Load, sample: &Sample, all_new: bool) -> anyhow::Result<()> {
     }
 }
 
-impl Load {
-    /// As the report names it.
-    #[must_use]
-    pub fn name(self) -> String {
-        match self {
-            Self::Closed(connections) => format!("{connections} connections"),
-            Self::Storm(connections) => format!("{connections} connections, one body over and over"),
-            Self::Open(rate) => format!("{rate}/s"),
-        }
-    }
-}
-
 impl Subject {
     fn tail(&self) -> String {
         let said = match &self.up {
@@ -330,29 +215,30 @@ impl Subject {
     }
 }
 
+/// Starts everything of a round; nothing where its store can't be used.
 async fn start(
-    ground: &Ground,
-    part: &str,
+    site: &Site,
+    store: Store,
     cases: impl IntoIterator<Item = Case>,
     results: &mut Results,
-) -> anyhow::Result<Vec<Subject>> {
+) -> anyhow::Result<Option<(Ground, Vec<Subject>)>> {
+    if store == Store::Postgres && results.no_postgres.is_some() {
+        return Ok(None);
+    }
+    let ground = Ground::prepare(site, store == Store::Postgres).await?;
     let mut subjects = Vec::new();
     for (number, case) in cases.into_iter().enumerate() {
-        // What held the first of them up holds up the next.
-        let on_postgres = matches!(case, Case::Plain(Store::Postgres) | Case::Full(Store::Postgres, _));
-        if on_postgres && results.no_postgres.is_some() {
-            continue;
-        }
-        match subject(ground, &format!("{part}-{number}"), case).await {
+        match subject(&ground, &format!("store-{number}"), case).await {
             Ok(subject) => subjects.push(subject),
-            Err(why) if on_postgres => {
+            Err(why) if store == Store::Postgres => {
                 eprintln!("PostgreSQL: not measured: {why:#}");
                 results.no_postgres = Some(format!("{why:#}"));
+                return Ok(None);
             }
             Err(why) => return Err(why.context(case.name())),
         }
     }
-    Ok(subjects)
+    Ok(Some((ground, subjects)))
 }
 
 async fn subject(ground: &Ground, name: &str, case: Case) -> anyhow::Result<Subject> {
@@ -373,16 +259,6 @@ async fn subject(ground: &Ground, name: &str, case: Case) -> anyhow::Result<Subj
     Ok(Subject { case, target, up })
 }
 
-async fn stop(subjects: Vec<Subject>, results: &mut Results) -> anyhow::Result<()> {
-    for Subject { case, target, up } in subjects {
-        if let Up::Rig(rig) = up {
-            let disk = disk::of(&rig.stop().await).await?;
-            results.stored.push(Stored { case, webhooks: target.sent(), disk });
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -393,41 +269,6 @@ mod tests {
     fn sample(answers: u64, duplicates: u64) -> Sample {
         let (cpu, memory) = (BTreeMap::new(), BTreeMap::new());
         Sample { seconds: 2.0, answers, duplicates, latency: Latency::new(), cpu, memory, pace: None }
-    }
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(vec![]), None);
-        assert_eq!(median(vec![9.0, 1.0, 4.0]), Some(4.0));
-        assert_eq!(median(vec![9.0, 1.0, 4.0, 2.0]), Some(3.0));
-    }
-
-    #[test]
-    fn ratios_are_taken_within_a_round() {
-        let mut results = Results::default();
-        let (bare, full) = (Case::Limit(Limit::Bare, Store::Sqlite), Case::Full(Store::Sqlite, Traces::Tenth));
-        // The second round was disturbed: half as much of everything.
-        for (of_bare, of_full) in [(1_000, 200), (500, 100), (1_000, 210)] {
-            results.add(bare, Load::Closed(64), sample(of_bare, 0));
-            results.add(full, Load::Closed(64), sample(of_full, 0));
-        }
-        let cell = results.cell(full, Load::Closed(64)).unwrap();
-        assert_eq!(results.of_bare(cell), Some(0.2));
-        assert!((cell.median(Sample::rate) - 100.0).abs() < f64::EPSILON);
-    }
-
-    #[test]
-    fn each_store_is_compared_with_the_limit_of_its_own_part() {
-        let mut results = Results::default();
-        for (store, of_bare) in [(Store::Sqlite, 1_000), (Store::Postgres, 500)] {
-            results.add(Case::Limit(Limit::Bare, store), Load::Closed(64), sample(of_bare, 0));
-            results.add(Case::Full(store, Traces::Off), Load::Closed(64), sample(100, 0));
-        }
-        let of_bare = [Store::Sqlite, Store::Postgres].map(|store| {
-            let cell = results.cell(Case::Full(store, Traces::Off), Load::Closed(64));
-            results.of_bare(cell.unwrap())
-        });
-        assert_eq!(of_bare, [Some(0.1), Some(0.2)]);
     }
 
     #[test]

@@ -63,6 +63,12 @@ fn place(part: &Part) -> usize {
 }
 
 impl Disk {
+    /// Another store's too.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.parts.iter_mut().zip(other.parts).for_each(|(part, other)| *part += other);
+    }
+
     /// As the JSON report has it, in bytes for each of so many webhooks.
     #[must_use]
     pub fn json(&self, webhooks: u64) -> Value {

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    comparison::{Case, Load, Results},
     meter::Memory,
+    results::{Case, Load, Results},
     rig::{Store, Traces},
     sample::count,
 };

@@ -11,11 +11,13 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     closed::{self, Load, Until, Window},
-    comparison::{Extent, median},
+    comparison::Extent,
     goals::{Goal, of_growth},
+    ground::Ground,
     meter::{Watched, times},
     report::{sample_json, table},
-    rig::{Ground, Rig, Store, Traces},
+    results::median,
+    rig::{Rig, Store, Traces},
     sample::Sample,
     target::Next,
     wire::Client,

@@ -7,9 +7,9 @@ use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use serde_json::{Value, json};
 
 use super::{
-    comparison::{Cell, Load, Results, Stored},
     disk::PARTS,
     goals::{self, Goal, Reach},
+    results::{Cell, Load, Results, Stored},
     sample::Sample,
 };
 

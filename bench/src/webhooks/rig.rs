@@ -1,66 +1,15 @@
-//! What is measured, as processes: a limit alone, or a plain handler, or adapter and service, with Redis and a fresh
-//! store.
+//! What is measured, as processes: a plain handler, or adapter and service, with Redis and a store.
 
 use std::{
-    collections::BTreeMap,
-    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::{Context, anyhow};
-use calbridge_e2e::{
-    metrics::Page,
-    postgres::{self, Durability, Postgres},
-    program::{Program, Start, place},
-    redis_server::RedisServer,
-    system::{SECRET, TENANT, ready, tenants},
-};
+use calbridge_e2e::{metrics::Page, program::Program, redis_server::RedisServer};
 use calbridge_process::Database;
-use jiff::Timestamp;
-use secrecy::ExposeSecret;
-use tempfile::TempDir;
 
-use super::{
-    body::{Bodies, Traffic, passed},
-    limits::Limit,
-    meter::Watched,
-    seed,
-    target::Target,
-};
-
-/// The programs that are measured.
-const PROGRAMS: [&str; 2] = ["calbridge-adapter", "calbridge-service"];
-
-/// The service's own default: those that it reads with.
-const CONNECTIONS: usize = 8;
-
-/// As the service names its file.
-const DATABASE: &str = "calbridge.db";
-
-/// `PostgreSQL`'s own default is made for the smallest machine there is; a quarter of a small server's memory is what
-/// its manual begins with. Its log is as our README asks for, for plain handlers too. All else is as it ships: fsync
-/// on, `synchronous_commit` on, autovacuum once a minute where tests, which last seconds, have it more often.
-const SETTINGS: [&str; 4] =
-    ["shared_buffers=512MB", "autovacuum_naptime=1min", "max_wal_size=8GB", "wal_compression=lz4"];
-
-/// Fails with what to do where the measured programs are not built beside this one.
-///
-/// # Errors
-///
-/// A program is not there.
-pub fn check_built() -> anyhow::Result<()> {
-    for program in PROGRAMS {
-        let path = place(program);
-        anyhow::ensure!(
-            path.is_file(),
-            "{} is not built: run `cargo build --release --workspace` first (or with the profile of this program)",
-            path.display()
-        );
-    }
-    Ok(())
-}
+use super::target::Target;
 
 /// Where the events are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -104,7 +53,7 @@ impl Traces {
         }
     }
 
-    fn environment(self) -> Vec<(&'static str, &'static str)> {
+    pub(super) fn environment(self) -> Vec<(&'static str, &'static str)> {
         match self {
             Self::Off => vec![("OTEL_TRACES_EXPORTER", "none"), ("OTEL_TRACES_SAMPLER", "always_off")],
             Self::Tenth => {
@@ -147,7 +96,7 @@ impl Spool {
         }
     }
 
-    fn flags(self, folder: &Path) -> Vec<(&'static str, PathBuf)> {
+    pub(super) fn flags(self, folder: &Path) -> Vec<(&'static str, PathBuf)> {
         let directory = ("--spool-dir", folder.join("spool"));
         match self {
             Self::Off => vec![("--spool-dir", "none".into())],
@@ -155,211 +104,6 @@ impl Spool {
             Self::First => vec![directory, ("--ack", "spooled".into())],
         }
     }
-}
-
-/// What all rigs of a run share.
-#[derive(Debug)]
-pub struct Ground {
-    /// On the disk that is measured; gone with this.
-    folder: TempDir,
-    /// When the run began: the first webhook's time.
-    origin: Timestamp,
-    traffic: Traffic,
-    sink: Program,
-    /// Or why there is none.
-    postgres: Result<Postgres, String>,
-}
-
-impl Ground {
-    /// Starts what is shared; `data` is where all data is kept meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// Something is missing on this machine. `PostgreSQL` alone may be.
-    pub async fn prepare(data: &Path, origin: Timestamp, traffic: Traffic, postgres: bool) -> anyhow::Result<Self> {
-        check_built()?;
-        fs::create_dir_all(data).with_context(|| format!("making {}", data.display()))?;
-        let folder = TempDir::with_prefix_in("run-", data).with_context(|| format!("in {}", data.display()))?;
-        let sink = Start::new("webhooks").arg("sink").try_serve().await.map_err(|why| anyhow!("the sink: {why}"))?;
-        let postgres = if postgres { start_postgres(&folder) } else { Err("it was not asked for".to_owned()) };
-        Ok(Self { folder, origin, traffic, sink, postgres })
-    }
-
-    /// Where all of the run's data lies.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Bodies from the first on, of which so many were created before the run.
-    #[must_use]
-    pub fn bodies(&self, before: u64) -> Bodies {
-        Bodies::new(self.origin - passed(before), self.traffic)
-    }
-
-    /// What is sent.
-    #[must_use]
-    pub fn traffic(&self) -> Traffic {
-        self.traffic
-    }
-
-    /// Starts a limit.
-    ///
-    /// # Errors
-    ///
-    /// It does not start.
-    pub async fn limit(&self, limit: Limit) -> anyhow::Result<(Program, Arc<Target>)> {
-        let mut start = Start::new("webhooks").arg("limit").arg(limit.word());
-        if limit == Limit::Log {
-            start = start.arg("--file").arg(self.folder.path().join("log"));
-        }
-        let started = start.try_serve().await;
-        let program = started.map_err(|why| anyhow!("{}: {why}", limit.name()))?;
-        let watched = vec![Watched::alone("server", program.id()), Watched::generator()];
-        let target = Target::new(program.listening().http(), self.bodies(0), watched);
-        Ok((program, Arc::new(target)))
-    }
-
-    /// Starts a plain handler over a fresh store.
-    ///
-    /// # Errors
-    ///
-    /// A program does not start; it says why.
-    pub async fn plain(&self, name: &str, store: Store) -> anyhow::Result<Plain> {
-        let Plot { folder, database, .. } = self.plot(name, store)?;
-        let redis = RedisServer::start();
-        let keeper = Start::new("webhooks").arg("keeper").flag("--redis-url", redis.url());
-        let keeper = match &database {
-            Database::Sqlite(_) => keeper.flag("--file", folder.join("plain.db")),
-            Database::Postgres { url, .. } => keeper.flag("--database-url", url.expose_secret()),
-        };
-        let keeper = keeper.try_serve().await.map_err(|why| anyhow!("a plain keeper: {why}"))?;
-        let address = format!("http://{}", keeper.listening().grpc());
-        let edge = Start::new("webhooks").arg("limit").arg(Limit::Plain.word()).flag("--keeper", address);
-        let edge = edge.try_serve().await.map_err(|why| anyhow!("a plain edge: {why}"))?;
-        let target = self.target(&edge, &keeper, &redis, store == Store::Postgres, 0);
-        Ok(Plain { keeper, _edge: edge, target: Arc::new(target), _redis: redis })
-    }
-
-    /// Starts adapter and service over a fresh store.
-    ///
-    /// # Errors
-    ///
-    /// A program does not start; it says why.
-    pub async fn rig(&self, name: &str, store: Store, traces: Traces) -> anyhow::Result<Rig> {
-        self.rig_with(name, store, traces, Spool::Off).await
-    }
-
-    /// The same with a spool.
-    ///
-    /// # Errors
-    ///
-    /// A program does not start; it says why.
-    pub async fn rig_with(&self, name: &str, store: Store, traces: Traces, spool: Spool) -> anyhow::Result<Rig> {
-        self.rig_over(self.plot(name, store)?, traces, 0, spool).await
-    }
-
-    /// The same over a store that holds the first `webhooks` of the run.
-    ///
-    /// # Errors
-    ///
-    /// The store can't be filled, or a program does not start; it says why.
-    pub async fn seeded(&self, name: &str, store: Store, traces: Traces, webhooks: u64) -> anyhow::Result<Rig> {
-        let plot = self.plot(name, store)?;
-        let bodies = self.bodies(webhooks);
-        seed::fill(&plot.database, bodies, webhooks).await?;
-        self.rig_over(plot, traces, webhooks, Spool::Off).await
-    }
-
-    /// Makes room for a store.
-    fn plot(&self, name: &str, store: Store) -> anyhow::Result<Plot> {
-        let folder = self.folder.path().join(name);
-        fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
-        let data = folder.join("data");
-        let database = match store {
-            Store::Sqlite => Database::Sqlite(data.join(DATABASE)),
-            Store::Postgres => {
-                let server = self.postgres.as_ref().map_err(|why| anyhow!("{why}"))?;
-                let database = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
-                let _ = server.query(&format!("CREATE DATABASE \"{database}\""));
-                Database::Postgres { url: server.url_of(&database).into(), connections: CONNECTIONS }
-            }
-        };
-        Ok(Plot { folder, data, database })
-    }
-
-    async fn rig_over(&self, plot: Plot, traces: Traces, stored: u64, spool: Spool) -> anyhow::Result<Rig> {
-        let Plot { folder, data, database } = plot;
-        let redis = RedisServer::start();
-        let config = folder.join("calbridge.toml");
-        let secrets = BTreeMap::from([(TENANT.to_owned(), SECRET.to_owned())]);
-        fs::write(&config, tenants(&secrets)).with_context(|| format!("writing {}", config.display()))?;
-        let service = self
-            .telemetry(Start::new("calbridge-service"), traces)
-            .flag("--grpc", "127.0.0.1:0")
-            .flag("--admin", "127.0.0.1:0")
-            .flag("--data-dir", &data)
-            .flag("--config", &config)
-            .flag("--redis-url", redis.url());
-        let service = match &database {
-            Database::Sqlite(_) => service,
-            Database::Postgres { url, .. } => service.flag("--database-url", url.expose_secret()),
-        };
-        let service = service.try_serve().await.map_err(anyhow::Error::msg)?;
-        let adapter = self
-            .telemetry(Start::new("calbridge-adapter"), traces)
-            .flag("--http", "127.0.0.1:0")
-            .flag("--admin", "127.0.0.1:0")
-            .flag("--config", &config)
-            .flag("--service", format!("http://{}", service.listening().grpc()));
-        let adapter =
-            spool.flags(&folder).into_iter().fold(adapter, |adapter, (flag, value)| adapter.flag(flag, value));
-        let adapter = adapter.try_serve().await.map_err(anyhow::Error::msg)?;
-        ready(&adapter).await;
-        let target = self.target(&adapter, &service, &redis, matches!(database, Database::Postgres { .. }), stored);
-        Ok(Rig { adapter, service, target: Arc::new(target), database, _redis: redis })
-    }
-
-    fn target(&self, adapter: &Program, service: &Program, redis: &RedisServer, postgres: bool, stored: u64) -> Target {
-        let mut watched = vec![
-            Watched::alone("adapter", adapter.id()),
-            Watched::alone("service", service.id()),
-            Watched::alone("redis", redis.id()),
-            Watched::alone("sink", self.sink.id()),
-            Watched::generator(),
-        ];
-        if let (true, Ok(server)) = (postgres, &self.postgres) {
-            watched.push(Watched { role: "postgres", id: server.pid(), family: true });
-        }
-        let target = Target::new(adapter.listening().http(), self.bodies(stored), watched);
-        target.skip(stored);
-        target
-    }
-
-    fn telemetry(&self, start: Start, traces: Traces) -> Start {
-        let endpoint = format!("http://{}", self.sink.listening().grpc());
-        let start = start.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
-        traces.environment().into_iter().fold(start, |start, (name, value)| start.env(name, value))
-    }
-}
-
-/// The folder is made for one user; a server that runs as another must be let through.
-fn start_postgres(folder: &TempDir) -> Result<Postgres, String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let through = fs::Permissions::from_mode(0o711);
-    fs::set_permissions(folder.path(), through).map_err(|why| why.to_string())?;
-    if !postgres::is_installed() {
-        return Err("PostgreSQL is not installed".to_owned());
-    }
-    let cluster = TempDir::new_in(folder.path()).map_err(|why| why.to_string())?;
-    Ok(Postgres::start_in(cluster, Durability::Synced, &SETTINGS))
-}
-
-/// Where a store lies, or will.
-struct Plot {
-    folder: PathBuf,
-    data: PathBuf,
-    database: Database,
 }
 
 /// A plain handler at work.
@@ -373,6 +117,10 @@ pub struct Plain {
 }
 
 impl Plain {
+    pub(super) fn new(edge: Program, keeper: Program, target: Target, redis: RedisServer) -> Self {
+        Self { keeper, _edge: edge, target: Arc::new(target), _redis: redis }
+    }
+
     /// What the keeper said besides its work.
     #[must_use]
     pub fn said(&self) -> String {
@@ -392,6 +140,15 @@ pub struct Rig {
 }
 
 impl Rig {
+    pub(super) fn new(
+        (adapter, service): (Program, Program),
+        target: Target,
+        database: Database,
+        redis: RedisServer,
+    ) -> Self {
+        Self { adapter, service, target: Arc::new(target), database, _redis: redis }
+    }
+
     /// What the service said besides its work.
     #[must_use]
     pub fn said(&self) -> String {

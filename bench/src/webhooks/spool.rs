@@ -13,12 +13,14 @@ use tokio::{
 
 use super::{
     closed::{self, Until, Window},
-    comparison::{Extent, OPEN_CONNECTIONS, WARM_UP, median},
+    comparison::{Extent, OPEN_CONNECTIONS, WARM_UP},
     goals::{Goal, of_spool},
+    ground::Ground,
     limits::Limit,
     open::{self, Schedule},
     report::{sample_json, table},
-    rig::{Ground, Rig, Spool, Store, Traces},
+    results::median,
+    rig::{Rig, Spool, Store, Traces},
     sample::Sample,
     target::{Next, Target},
 };
