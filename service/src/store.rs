@@ -46,9 +46,9 @@ pub use self::{
     },
     clock::ClockPolicies,
     consume::{
-        CONSUMER_ITEMS_MAX, CONSUMER_TURN_MAX, Consumer, ConsumerChoices, ConsumerCommand, ConsumerItem, ConsumerKey,
-        ConsumerOutcome, ConsumerState, ConsumerStatus, DEAD_LETTERS_MAX, DeadLetter, DeliveryOf, ItemState, Outgoing,
-        Said, TurnAnswer, TurnRequest,
+        CONSUMER_ITEMS_MAX, CONSUMER_TURN_MAX, CONSUMERS_MAX, Consumer, ConsumerChoices, ConsumerCommand, ConsumerItem,
+        ConsumerKey, ConsumerOutcome, ConsumerState, ConsumerStatus, DEAD_LETTERS_MAX, DeadLetter, DeliveryOf,
+        ItemState, Outgoing, Said, TurnAnswer, TurnRequest,
     },
     filter::{Comparison, Condition, Filter},
     log::{LOG_BYTES_MAX, LOG_ENTRIES_MAX, LOG_LOOKS_MAX, LogCondition, LogEntry, LogFilter, LogPage, LogQuery},

@@ -33,8 +33,6 @@ use crate::{
 
 const NAME: &str = "must be 1 to 64 characters of a-z, 0-9, - and _";
 const DAY: Duration = Duration::from_hours(24);
-/// Consumers of a tenant: each reads the log by itself, holds it back, and is measured every few seconds.
-const CONSUMERS_MAX: usize = 256;
 /// Where the caller names none.
 const MAX_IN_FLIGHT: usize = 100;
 const ACK_WAIT: Duration = Duration::from_secs(30);
@@ -61,6 +59,7 @@ impl<S: Store> Api<S> {
         match outcome {
             ConsumerOutcome::Unknown => Err(ApiError::ConsumerNotFound { name }),
             ConsumerOutcome::Exists => Err(ApiError::ConsumerExists { name }),
+            ConsumerOutcome::Full => Err(ApiError::ConsumersFull),
             ConsumerOutcome::OtherEtag => Err(ApiError::EtagMismatch),
             outcome => {
                 self.bells.ring(&key);
@@ -82,14 +81,6 @@ impl<S: Store> Api<S> {
     async fn status(&self, key: ConsumerKey) -> Result<ConsumerStatus, ApiError> {
         let name = key.1.clone();
         read(self.store.consumer(key)).await?.ok_or(ApiError::ConsumerNotFound { name })
-    }
-
-    /// Whether the tenant may have one more.
-    async fn room_for(&self, key: &ConsumerKey) -> Result<(), ApiError> {
-        let kept = read(self.store.consumers(Some(key.0.to_string()), None, CONSUMERS_MAX)).await?;
-        // That one is there already is a better answer.
-        let full = kept.len() == CONSUMERS_MAX && kept.iter().all(|status| status.consumer.key != *key);
-        if full { Err(ApiError::ConsumersFull) } else { Ok(()) }
     }
 
     async fn count(&self, key: ConsumerKey, command: ConsumerCommand) -> Result<i32, ApiError> {
@@ -127,7 +118,6 @@ impl<S: Store> ConsumerService for Api<S> {
             return Err(ApiError::ScopeMissing { scopes: &[Scope::Consume], what: "this tenant" }.into());
         }
         let choices = choices(&asked)?;
-        self.room_for(&key).await?;
         let to = match (after_position.is_empty(), from_head) {
             (true, true) => To::Head(true),
             (true, false) => To::Beginning(true),

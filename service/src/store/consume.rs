@@ -19,6 +19,8 @@ use tokio::time::Instant;
 
 use super::{LogEntry, LogFilter, Micros, Position};
 
+/// Consumers of a tenant, at the most: each reads the log by itself, holds it back, and is measured every few seconds.
+pub const CONSUMERS_MAX: usize = 256;
 /// Entries that a consumer holds between its cursor and its scan, at the most: beyond it nothing more is scanned, so
 /// that entries behind one that can't be settled don't pile up.
 pub const CONSUMER_ITEMS_MAX: usize = 4_096;
@@ -227,7 +229,7 @@ pub struct DeadLetter {
 /// What is asked of one consumer, in one transaction.
 #[derive(Debug, Clone)]
 pub enum ConsumerCommand {
-    /// To be kept, unless its tenant has one of that name.
+    /// To be kept, unless its tenant has one of that name, or [`CONSUMERS_MAX`] of others.
     Create(Box<Consumer>),
     /// To be made otherwise, unless it has another etag.
     Update(Box<ConsumerChoices>, Option<i64>, Micros),
@@ -253,6 +255,8 @@ pub enum ConsumerOutcome {
     Done(Box<Consumer>),
     /// Its tenant has one of that name.
     Exists,
+    /// Its tenant has as many as it may.
+    Full,
     /// There is none.
     Unknown,
     /// Another update came first.

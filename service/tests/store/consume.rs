@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use calbridge_service::store::{
-    Consumer, ConsumerChoices, ConsumerCommand, ConsumerKey, ConsumerOutcome, ConsumerStatus, DeliveryOf, Floors,
-    LogCondition, LogEntry, LogFilter, LogQuery, Outgoing, Position, Said, Store, TurnAnswer, TurnRequest,
+    CONSUMERS_MAX, Consumer, ConsumerChoices, ConsumerCommand, ConsumerKey, ConsumerOutcome, ConsumerStatus,
+    DeliveryOf, Floors, LogCondition, LogEntry, LogFilter, LogQuery, Outgoing, Position, Said, Store, TurnAnswer,
+    TurnRequest,
 };
+
+use futures_util::future::join_all;
 
 use crate::{retention::commit_aged, support::*};
 
@@ -99,6 +102,28 @@ pub(crate) async fn park(store: &impl Store, name: &str, count: usize) -> Vec<Ou
     assert_eq!(out.len(), count);
     let _ = turn(store, name, say(&out, &Said::Park("no\u{e9}".to_owned())), 0, NOW).await;
     out
+}
+
+pub(crate) async fn a_tenant_has_no_more_consumers_than_it_may(backend: &impl Backend) {
+    let store = backend.open().await;
+    let make = async |name: String, tenant: &str| {
+        let key: ConsumerKey = (tenant.into(), name);
+        let consumer = Consumer { key: key.clone(), ..new("", choices()) };
+        store.command_consumer(key, ConsumerCommand::Create(Box::new(consumer))).await.unwrap()
+    };
+    let (at_once, spare) = (12, 5);
+    for number in 0..CONSUMERS_MAX - spare {
+        assert!(matches!(make(format!("before-{number}"), TENANT).await, ConsumerOutcome::Done(_)), "{number}");
+    }
+    let outcomes = join_all((0..at_once).map(|number| make(format!("at-once-{number}"), TENANT))).await;
+    let full = outcomes.iter().filter(|outcome| **outcome == ConsumerOutcome::Full).count();
+    assert_eq!(full, at_once - spare, "{outcomes:?}");
+    assert_eq!(make("before-0".to_owned(), TENANT).await, ConsumerOutcome::Exists, "the better answer");
+    assert!(matches!(make("c".to_owned(), "another").await, ConsumerOutcome::Done(_)), "the bound is a tenant's own");
+
+    assert!(matches!(command(&store, "before-0", ConsumerCommand::Delete(None)).await, ConsumerOutcome::Done(_)));
+    assert!(matches!(make("in-its-place".to_owned(), TENANT).await, ConsumerOutcome::Done(_)));
+    assert_eq!(make("one-more".to_owned(), TENANT).await, ConsumerOutcome::Full);
 }
 
 pub(crate) async fn a_consumer_is_made_once_and_changed_by_who_knows_it(backend: &impl Backend) {

@@ -80,6 +80,7 @@ macro_rules! laws {
             };
             consume::{
                 a_consumer_is_made_once_and_changed_by_who_knows_it,
+                a_tenant_has_no_more_consumers_than_it_may,
                 a_turn_hands_out_in_order_and_settles,
                 of_one_booking_one_entry_is_out_at_a_time,
                 what_fails_climbs_the_ladder_to_the_dead_letters,

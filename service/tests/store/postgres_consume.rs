@@ -11,13 +11,13 @@ use calbridge_e2e::{
 };
 use calbridge_proto::v1::Trigger;
 use calbridge_service::store::{
-    ConsumerChoices, ConsumerCommand, ConsumerOutcome, DeliveryOf, Outgoing, Position, Said, Store, StoreError,
-    TurnRequest, postgres::PostgresStore,
+    CONSUMERS_MAX, ConsumerChoices, ConsumerCommand, ConsumerOutcome, DeliveryOf, Outgoing, Position, Said, Store,
+    StoreError, TurnRequest, postgres::PostgresStore,
 };
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    consume::{choices, command, create, key, say, turn},
+    consume::{choices, command, create, key, new, say, turn},
     postgres::{Server, raw, somebody_waits},
     support::*,
 };
@@ -115,6 +115,31 @@ async fn a_turn_that_waits_for_another_gives_whole_leases() {
     let Ok(ConsumerOutcome::Turned(answer)) = taking.await.unwrap() else { panic!("it is there") };
     let lease = answer.out[0].expires - i64::try_from(choices().ack_wait.as_micros()).unwrap();
     assert!(lease >= NOW + waited, "it began {} µs before the turn did", NOW + waited - lease);
+}
+
+#[tokio::test]
+async fn two_that_make_a_consumer_together_keep_to_the_bound() {
+    const ANOTHER: &str = "INSERT INTO consumers SELECT (jsonb_populate_record(c,
+        jsonb_build_object('name', 'at-once'))).* FROM consumers c WHERE name = 'c-0'";
+    let server = Server::default();
+    let store = Arc::new(server.open().await);
+    for number in 1..CONSUMERS_MAX {
+        create(&*store, &format!("c-{}", number - 1), choices()).await;
+    }
+    let mut client = raw(&server).await;
+    let look = raw(&server).await;
+    // As another service does it.
+    let other = client.transaction().await.unwrap();
+    other.query_one("SELECT position FROM head FOR UPDATE", &[]).await.unwrap();
+    assert_eq!(other.execute(ANOTHER, &[]).await.unwrap(), 1);
+    let making = tokio::spawn({
+        let store = Arc::clone(&store);
+        let consumer = new("one-more", choices());
+        async move { store.command_consumer(key("one-more"), ConsumerCommand::Create(Box::new(consumer))).await }
+    });
+    somebody_waits(&look).await;
+    other.commit().await.unwrap();
+    assert_eq!(making.await.unwrap().unwrap(), ConsumerOutcome::Full);
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CONSUMER_ITEMS_MAX, CONSUMER_TURN_MAX, Consumer, ConsumerCommand, ConsumerItem, ConsumerOutcome, ConsumerState,
-    ItemState,
+    CONSUMER_ITEMS_MAX, CONSUMER_TURN_MAX, CONSUMERS_MAX, Consumer, ConsumerCommand, ConsumerItem, ConsumerOutcome,
+    ConsumerState, ItemState,
     turn::{Parked, TurnChanges},
 };
 use crate::store::{Micros, Position};
@@ -15,6 +15,8 @@ pub(crate) struct Loaded {
     pub(crate) state: Option<ConsumerState>,
     /// Of the dead letters that the command speaks of, those that are kept and not being replayed: position, uid.
     pub(crate) dead: Vec<(Position, String)>,
+    /// Consumers that the tenant has, where one more is to be kept.
+    pub(crate) kept: usize,
 }
 
 /// What it is to write. Items are written before those that are gone are deleted.
@@ -62,10 +64,11 @@ impl Written {
 
 /// Applies any command but a turn, which a store takes step by step.
 pub(crate) fn apply(command: &ConsumerCommand, loaded: Loaded) -> (ConsumerOutcome, Written) {
-    let Loaded { state, dead } = loaded;
+    let Loaded { state, dead, kept } = loaded;
     if let ConsumerCommand::Create(consumer) = command {
         return match state {
             Some(_) => (ConsumerOutcome::Exists, Written::default()),
+            None if kept >= CONSUMERS_MAX => (ConsumerOutcome::Full, Written::default()),
             None => done((**consumer).clone()),
         };
     }

@@ -53,7 +53,8 @@ impl Kept {
             }
             (_, state) => {
                 let dead = self.consumers.get(&key).map(|kept| kept.dead(command)).unwrap_or_default();
-                apply(command, Loaded { state, dead })
+                let kept = self.consumers.keys().filter(|(tenant, _)| *tenant == key.0).count();
+                apply(command, Loaded { state, dead, kept })
             }
         };
         self.write_consumer(key, written);

@@ -33,7 +33,7 @@ use crate::store::{
 
 /// As it is meant whatever the database's own default is.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-const LOCK_HEAD: &str = "SELECT position FROM head FOR UPDATE";
+pub(super) const LOCK_HEAD: &str = "SELECT position FROM head FOR UPDATE";
 /// By the place of the key in the question.
 const FIRST_RESULTS: &str = "SELECT k.n, d.delivery_id, d.position, d.booking_uid, d.duplicate_count
     FROM UNNEST($1::text[], $2::bigint[], $3::bytea[]) WITH ORDINALITY AS k (tenant, key_time, identity, n)

@@ -1,5 +1,6 @@
 //! Consumers: a command is one transaction behind the lock of its consumer's row, so that clients of several services
-//! take turns. The head is not locked: no round waits for a consumer, nor a consumer for a round.
+//! take turns. The head is not locked: no round waits for a consumer, nor a consumer for a round. One that is to be
+//! kept has no row yet: there the head is, so that no two of a tenant come past its bound together.
 //!
 //! Each statement sees what was committed before it: positions become visible in the order in which they were handed
 //! out, so that the log up to a head that was read is whole. What a turn hands out was committed by a round, which
@@ -14,9 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use calbridge_process::crash::{self, Point};
 use deadpool_postgres::ClientWrapper;
+use tokio_postgres::types::ToSql;
 
 use self::write::Statements;
-use super::{commit::BEGIN, queries::log};
+use super::{
+    commit::{BEGIN, LOCK_HEAD},
+    queries::log,
+};
 use crate::store::{
     Consumer, ConsumerCommand, ConsumerKey, ConsumerOutcome, ConsumerState, LogEntry, Position, StoreError,
     TurnRequest,
@@ -28,6 +33,8 @@ use crate::store::{
 
 const BEGIN_TURN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = off";
 const HEAD: &str = "SELECT position FROM head";
+/// How many consumers a tenant has, and whether one of this name is among them.
+const KEPT: &str = "SELECT count(*), COALESCE(bool_or(name = $2), FALSE) FROM consumers WHERE tenant = $1";
 
 /// Dead letters that are read and written at a time: each is as large as an entry of the log may be.
 const PARKED_AT_ONCE: usize = 64;
@@ -45,16 +52,28 @@ pub(super) async fn command(
     }
 }
 
-/// Whoever comes second finds it there: no row is to be locked before.
 async fn create(
     client: &ClientWrapper,
     consumer: &Consumer,
     command: &ConsumerCommand,
 ) -> Result<ConsumerOutcome, StoreError> {
-    let is_new = write::create(client, consumer).await?;
+    let (tenant, name) = (consumer.key.0.as_ref(), &consumer.key.1);
+    let lock = client.prepare_cached(LOCK_HEAD).await?;
+    let count = client.prepare_cached(KEPT).await?;
+    let values: [&(dyn ToSql + Sync); 2] = [&tenant, name];
+    let opening = client.batch_execute(BEGIN);
+    let ((), _, kept) =
+        tokio::try_join!(biased; opening, client.query_one(&lock, &[]), client.query_one(&count, &values))?;
+    let is_there: bool = kept.try_get(1)?;
     let there = ConsumerState { consumer: consumer.clone(), items: BTreeMap::new(), held: BTreeSet::new() };
-    let state = (!is_new).then_some(there);
-    Ok(apply(command, Loaded { state, dead: Vec::new() }).0)
+    let kept = usize::try_from(kept.try_get::<_, i64>(0)?).unwrap_or(usize::MAX);
+    let loaded = Loaded { state: is_there.then_some(there), dead: Vec::new(), kept };
+    let (outcome, written) = apply(command, loaded);
+    if let Some(consumer) = &written.consumer {
+        write::create(client, consumer).await?;
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(outcome)
 }
 
 async fn change(
@@ -68,7 +87,7 @@ async fn change(
         Some((positions, most)) if state.is_some() => read::dead(client, key, positions, most).await?,
         _ => Vec::new(),
     };
-    let (outcome, written) = apply(command, Loaded { state, dead });
+    let (outcome, written) = apply(command, Loaded { state, dead, kept: 0 });
     write.commit(&written).await?;
     Ok(outcome)
 }

@@ -54,7 +54,7 @@ pub(super) fn command(
         }
         (_, state) => {
             let dead = dead(&transaction, key, command)?;
-            apply(command, Loaded { state, dead })
+            apply(command, Loaded { state, dead, kept: kept(&transaction, command)? })
         }
     };
     write(&transaction, settler, key, &written)?;
@@ -62,6 +62,14 @@ pub(super) fn command(
     transaction.commit()?;
     crash::at(Point::ConsumerCommitted);
     Ok(outcome)
+}
+
+/// Consumers of the tenant of one that is to be kept.
+fn kept(connection: &Connection, command: &ConsumerCommand) -> Result<usize, StoreError> {
+    const KEPT: &str = "SELECT count(*) FROM consumers WHERE tenant = ?1";
+    let ConsumerCommand::Create(consumer) = command else { return Ok(0) };
+    let kept: i64 = connection.prepare_cached(KEPT)?.query_row([consumer.key.0.as_ref()], |row| row.get(0))?;
+    Ok(usize::try_from(kept).unwrap_or_default())
 }
 
 fn turn(

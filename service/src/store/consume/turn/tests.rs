@@ -232,7 +232,7 @@ fn a_dead_letter_has_room_though_its_consumer_is_full() {
     }
     let replay = |state: &ConsumerState| {
         let dead = (1..=500).map(|position| (Position(position), "a".to_owned())).collect();
-        let loaded = Loaded { state: Some(state.clone()), dead };
+        let loaded = Loaded { state: Some(state.clone()), dead, kept: 1 };
         apply(&ConsumerCommand::ReplayDeadLetters(Vec::new(), 0), loaded)
     };
     let (outcome, written) = replay(&state);

@@ -67,15 +67,15 @@ pub(super) struct Statements<'c> {
     gone: Statement,
 }
 
-/// Keeps a new one, in a transaction of its own; false where there is one of its name.
-pub(super) async fn create(client: &ClientWrapper, consumer: &Consumer) -> Result<bool, Error> {
+/// Keeps a new one.
+pub(super) async fn create(client: &ClientWrapper, consumer: &Consumer) -> Result<(), Error> {
     let statement = format!(
         "INSERT INTO consumers ({COLUMNS})
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-        ON CONFLICT (tenant, name) DO NOTHING"
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
     );
     let insert = client.prepare_cached(&statement).await?;
-    Ok(execute(client, &insert, consumer).await? > 0)
+    execute(client, &insert, consumer).await?;
+    Ok(())
 }
 
 impl<'c> Statements<'c> {
