@@ -9,5 +9,9 @@ pub mod v1 {
     tonic::include_proto!("calbridge.v1");
 }
 
+/// Largest HTTP/2 frame that the service takes, in bytes, and that the adapter fills in a burst: one is a write there
+/// and a wake here, and of the protocol's own size (16 KiB, RFC 9113, 4.2) there are twice as many.
+pub const FRAME_BYTES: u32 = 32 * 1024;
+
 /// The whole schema as an encoded `FileDescriptorSet`, without comments: what server reflection answers from.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -39,8 +39,8 @@ use crate::{
     metrics::Metrics,
     retention::Purging,
     settings::{
-        CONNECTION_CALLS, CONNECTION_WINDOW, FRAME_BYTES, HEADER_LIST_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
-        MESSAGE_BYTES, STREAM_WINDOW,
+        CONNECTION_CALLS, CONNECTION_WINDOW, HEADER_LIST_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_BYTES,
+        STREAM_WINDOW,
     },
     store::Store,
 };
@@ -132,7 +132,7 @@ pub(crate) async fn serve<S: Store, L: Listener>(
 fn limits(server: Server) -> Server {
     server
         .max_concurrent_streams(CONNECTION_CALLS)
-        .max_frame_size(Some(FRAME_BYTES))
+        .max_frame_size(Some(calbridge_proto::FRAME_BYTES))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_max_header_list_size(HEADER_LIST_BYTES)

@@ -102,9 +102,6 @@ pub(crate) const STREAM_IN_FLIGHT: usize = 1024;
 pub(crate) const STREAM_WINDOW: u32 = 1024 * 1024;
 /// What a connection may: a stream that is not read must not hold up the calls beside it.
 pub(crate) const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
-/// Largest HTTP/2 frame that a caller may send, as large as the adapter's pieces (its `forward/codec.rs`): one is a
-/// write there and a wake here, and of the protocol's own size there are twice as many.
-pub(crate) const FRAME_BYTES: u32 = 32 * 1024;
 /// Calls that one connection may have open. A program needs one stream and a handful of reads.
 pub(crate) const CONNECTION_CALLS: u32 = 256;
 /// For a unary call to be answered, as a last resort: each of its steps is bounded by itself.

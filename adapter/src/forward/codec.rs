@@ -4,7 +4,7 @@
 //! the request that brought it, and sending it again costs no second encoding on the one connection that all share.
 
 use bytes::{BufMut as _, Bytes};
-use calbridge_proto::v1::SubmitEventsResponse;
+use calbridge_proto::{FRAME_BYTES, v1::SubmitEventsResponse};
 use prost::encoding::{self, WireType};
 use tonic::{
     Status,
@@ -16,9 +16,9 @@ use tonic_prost::ProstDecoder;
 const SEQUENCE: u32 = 1;
 const EVENT: u32 = 2;
 
-/// What is written in one piece: the service takes HTTP/2 frames as large, and what is more would be cut into two. The
-/// allocator has pieces of this size at hand for a thread, and larger ones not.
-const PIECE_BYTES: usize = 32 * 1024;
+/// What is written in one piece: one frame, since what is more would be cut into two. The allocator has pieces of this
+/// size at hand for a thread, and larger ones not.
+const PIECE_BYTES: usize = FRAME_BYTES as usize;
 
 /// A piece that has so much is sent: one more event of common size fits into it.
 const PIECE_FULL_BYTES: usize = 24 * 1024;
