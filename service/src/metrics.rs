@@ -98,7 +98,7 @@ impl Metrics {
             completed: meter.u64_counter(metric::CLOCK_TRANSITIONS).with_unit(unit::TRANSITIONS).build(),
             purged: meter.u64_counter(metric::RETENTION_PURGED).with_unit(unit::ROWS).build(),
             unpurged: meter.u64_counter(metric::RETENTION_FAILED).build(),
-            damaged: meter.u64_counter(metric::STORE_DAMAGED).build(),
+            damaged: damages(),
             database: database_operations(),
             sent: meter.u64_counter(metric::MESSAGING_CLIENT_SENT_MESSAGES).with_unit(unit::MESSAGES).build(),
             redeliveries: meter.u64_counter(metric::CONSUMER_REDELIVERIES).with_unit(unit::MESSAGES).build(),
@@ -234,6 +234,12 @@ fn show_waiting(waiting: Arc<AtomicU64>) {
         .with_unit(unit::DELIVERIES)
         .with_callback(move |gauge| gauge.observe(waiting.load(Ordering::Relaxed), &[]))
         .build();
+}
+
+/// What stores gave back otherwise than it was written. The store's observer counts the reads that fail by it, and
+/// whoever goes past it counts what he met: they share it by its name.
+pub(crate) fn damages() -> Counter<u64> {
+    meter().u64_counter(metric::STORE_DAMAGED).build()
 }
 
 /// The one instrument for operations on the store and on Redis: its users share it by its name.

@@ -3,10 +3,19 @@
 use std::{fmt, future::Future, path::Path, time::Instant};
 
 use calbridge_telemetry::semconv;
-use opentelemetry::{KeyValue, metrics::Histogram};
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Histogram},
+};
 use tracing::{Instrument, Span, field::Empty, info_span};
 
-use crate::{metrics::database_operations, store::StoreError};
+use crate::{
+    metrics::{damages, database_operations},
+    store::StoreError,
+};
+
+/// What operations that read are called.
+const SELECT: &str = "SELECT";
 
 /// What an operation is called.
 #[derive(Clone, Copy)]
@@ -21,19 +30,19 @@ pub(crate) const COMMIT_DELIVERIES: Operation =
 pub(crate) const COMMIT_BOOKINGS: Operation =
     Operation { summary: semconv::span::COMMIT_BOOKINGS, name: "COMMIT", collection: "bookings" };
 pub(crate) const SELECT_HEAD: Operation =
-    Operation { summary: semconv::span::SELECT_HEAD, name: "SELECT", collection: "head" };
+    Operation { summary: semconv::span::SELECT_HEAD, name: SELECT, collection: "head" };
 pub(crate) const SELECT_DELIVERIES: Operation =
-    Operation { summary: semconv::span::SELECT_DELIVERIES, name: "SELECT", collection: "deliveries" };
+    Operation { summary: semconv::span::SELECT_DELIVERIES, name: SELECT, collection: "deliveries" };
 pub(crate) const SELECT_BOOKINGS: Operation =
-    Operation { summary: semconv::span::SELECT_BOOKINGS, name: "SELECT", collection: "bookings" };
+    Operation { summary: semconv::span::SELECT_BOOKINGS, name: SELECT, collection: "bookings" };
 pub(crate) const SELECT_TRANSITIONS: Operation =
-    Operation { summary: semconv::span::SELECT_TRANSITIONS, name: "SELECT", collection: "transitions" };
+    Operation { summary: semconv::span::SELECT_TRANSITIONS, name: SELECT, collection: "transitions" };
 pub(crate) const COMMIT_CONSUMERS: Operation =
     Operation { summary: semconv::span::COMMIT_CONSUMERS, name: "COMMIT", collection: "consumers" };
 pub(crate) const SELECT_CONSUMERS: Operation =
-    Operation { summary: semconv::span::SELECT_CONSUMERS, name: "SELECT", collection: "consumers" };
+    Operation { summary: semconv::span::SELECT_CONSUMERS, name: SELECT, collection: "consumers" };
 pub(crate) const SELECT_MENTIONS: Operation =
-    Operation { summary: semconv::span::SELECT_MENTIONS, name: "SELECT", collection: "mentions" };
+    Operation { summary: semconv::span::SELECT_MENTIONS, name: SELECT, collection: "mentions" };
 
 /// Which database, as telemetry has it.
 pub(crate) struct Place {
@@ -47,6 +56,7 @@ pub(crate) struct Place {
 pub(crate) struct Observer {
     place: Place,
     duration: Histogram<f64>,
+    damaged: Counter<u64>,
 }
 
 /// One operation under way.
@@ -55,6 +65,8 @@ pub(crate) struct Watch {
     span: Span,
     attributes: Vec<KeyValue>,
     duration: Histogram<f64>,
+    /// Of a read; whoever writes counts damage by itself, once for all that it meets.
+    damaged: Option<Counter<u64>>,
 }
 
 impl Place {
@@ -70,7 +82,7 @@ impl Place {
 
 impl Observer {
     pub(crate) fn new(place: Place) -> Self {
-        Self { place, duration: database_operations() }
+        Self { place, duration: database_operations(), damaged: damages() }
     }
 
     /// Runs `work`, which speaks of so many rows, under a span of its own.
@@ -96,6 +108,7 @@ impl Observer {
                 KeyValue::new(semconv::DB_COLLECTION_NAME, operation.collection),
             ],
             duration: self.duration.clone(),
+            damaged: (operation.name == SELECT).then(|| self.damaged.clone()),
         }
     }
 
@@ -136,7 +149,10 @@ impl Watch {
 
     /// Writes down how it ended, and hands that on.
     pub(crate) fn end<T>(self, done: Result<T, StoreError>) -> Result<T, StoreError> {
-        let Self { began, span, mut attributes, duration } = self;
+        let Self { began, span, mut attributes, duration, damaged } = self;
+        if let (Err(StoreError::Damaged { .. }), Some(damaged)) = (&done, damaged) {
+            damaged.add(1, &[]);
+        }
         if let Err(error) = &done {
             let kind = error.kind();
             span.record(semconv::ERROR_TYPE, kind);

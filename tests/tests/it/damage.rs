@@ -5,9 +5,10 @@ use std::{fs, path::Path};
 
 use calbridge_e2e::{
     system::{Plan, SECRET, System, TENANT},
-    v1::Trigger,
+    v1::{GetBookingRequest, Trigger},
     wait, webhook,
 };
+use tonic::Code;
 
 /// The default of `--spool-bytes`.
 const LIMIT: f64 = 2_147_483_648.0;
@@ -70,7 +71,11 @@ async fn what_a_store_gives_back_otherwise_is_counted() {
         assert_eq!(system.api().all_bookings(TENANT).await.len(), 1);
         assert!(is(met().await, 1.0), "each booking that lists leave out counts once");
     }
+    let asked =
+        GetBookingRequest { tenant: TENANT.to_owned(), uid: "spoiled".to_owned(), ..GetBookingRequest::default() };
+    assert_eq!(system.api().bookings().get_booking(asked).await.unwrap_err().code(), Code::Unavailable);
+    assert!(is(met().await, 2.0), "and each read of one by itself");
     assert_eq!(send(&system, Trigger::BookingCancelled, "spoiled").await, 202, "the spool has it");
-    wait::holds("a round that was refused counts, too", async || met().await >= 2.0).await;
+    wait::holds("a round that was refused counts, too", async || met().await >= 3.0).await;
     system.stop().await;
 }
