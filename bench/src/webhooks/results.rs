@@ -31,7 +31,7 @@ impl Case {
     }
 
     /// In whose part of the run it is measured.
-    pub(super) fn store(self) -> Store {
+    fn store(self) -> Store {
         let (Self::Limit(_, store) | Self::Plain(store) | Self::Full(store, _)) = self;
         store
     }
