@@ -129,7 +129,7 @@ async fn open_round(
     let Some((_ground, subjects)) = start(site, store, cases, results).await? else { return Ok(()) };
     for rate in &extent.rates {
         let schedule = Schedule { rate: *rate, warm_up: WARM_UP, counted: extent.open_window };
-        for subject in &subjects {
+        for subject in turned(&subjects, round) {
             let load = Load::Open(*rate);
             let target = Arc::clone(&subject.target);
             let work = move || open::run(&target, OPEN_CONNECTIONS, schedule);
@@ -149,7 +149,7 @@ async fn closed_windows(
     let times = Window { warm_up: WARM_UP, until: Until::Passed(extent.window) };
     let client = extent.client;
     let first = extent.connections.first() == Some(&connections);
-    for subject in subjects {
+    for subject in turned(subjects, round) {
         let target = Arc::clone(&subject.target);
         let work = move || closed::run(&target, closed::Load { client, connections, next: Next::New }, times);
         window(subject, Load::Closed(connections), round, extent, results, work).await?;
@@ -161,6 +161,15 @@ async fn closed_windows(
         }
     }
     Ok(())
+}
+
+/// From one end in one round and from the other in the next: what changes in the course of a round falls on all alike.
+fn turned<T>(subjects: &[T], round: u32) -> Vec<&T> {
+    let mut turned: Vec<&T> = subjects.iter().collect();
+    if round.is_multiple_of(2) {
+        turned.reverse();
+    }
+    turned
 }
 
 async fn window(
@@ -269,6 +278,12 @@ mod tests {
     fn sample(answers: u64, duplicates: u64) -> Sample {
         let (cpu, memory) = (BTreeMap::new(), BTreeMap::new());
         Sample { seconds: 2.0, answers, duplicates, latency: Latency::new(), cpu, memory, pace: None }
+    }
+
+    #[test]
+    fn rounds_begin_at_both_ends_in_turn() {
+        let first = |round| turned(&["bare", "full"], round).first().copied().copied();
+        assert_eq!([1, 2, 3].map(first), [Some("bare"), Some("full"), Some("bare")]);
     }
 
     #[test]
