@@ -41,7 +41,8 @@ const SETTINGS: [&str; 5] =
 
 /// Brings a server to where one is that has been at work for a while: a gigabyte of log files that a checkpoint keeps
 /// for later, and a cache whose pages the machine has given it. A new one stops all commits for some milliseconds with
-/// each file that it makes, and where a host gives memory only when it is touched, it works a third more for a webhook.
+/// each file that it makes, and where a host gives memory only when it is touched, it works up to half more for a
+/// webhook.
 const AT_WORK: [&str; 6] = [
     "SELECT pg_logical_emit_message(false, '', ''), pg_switch_wal() FROM generate_series(1, 64)",
     "CREATE UNLOGGED TABLE pages (filler text)",
