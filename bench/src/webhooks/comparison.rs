@@ -270,15 +270,7 @@ async fn subject(ground: &Ground, name: &str, case: Case) -> anyhow::Result<Subj
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::webhooks::latency::Latency;
-
-    fn sample(answers: u64, duplicates: u64) -> Sample {
-        let (cpu, memory) = (BTreeMap::new(), BTreeMap::new());
-        Sample { seconds: 2.0, answers, duplicates, latency: Latency::new(), cpu, memory, pace: None }
-    }
 
     #[test]
     fn rounds_begin_at_both_ends_in_turn() {
@@ -288,10 +280,10 @@ mod tests {
 
     #[test]
     fn what_was_not_meant_is_no_result() {
-        assert!(check(Load::Closed(64), &sample(10, 0), true).is_ok());
-        assert!(check(Load::Closed(64), &sample(10, 1), true).is_err());
-        assert!(check(Load::Closed(64), &sample(10, 1), false).is_ok());
-        assert!(check(Load::Storm(64), &sample(10, 9), true).is_err());
-        assert!(check(Load::Open(1_000), &sample(0, 0), true).is_err());
+        assert!(check(Load::Closed(64), &Sample::of(10, 0), true).is_ok());
+        assert!(check(Load::Closed(64), &Sample::of(10, 1), true).is_err());
+        assert!(check(Load::Closed(64), &Sample::of(10, 1), false).is_ok());
+        assert!(check(Load::Storm(64), &Sample::of(10, 9), true).is_err());
+        assert!(check(Load::Open(1_000), &Sample::of(0, 0), true).is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! What a part of a run stands on: a folder on the disk that is measured, a sink of telemetry, and a database server
-//! where one is asked for. All of it is gone with the part.
+//! What a round of the comparison stands on, or a whole run of another kind: a folder on the disk that is measured, a
+//! sink of telemetry, and a database server where one is asked for. All of it is gone with its owner.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
@@ -72,7 +72,7 @@ pub fn check_built() -> anyhow::Result<()> {
 /// Where a run takes place, and with what.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// Where all data is kept meanwhile.
+    /// A folder that is there: all data is kept in it meanwhile.
     pub data: PathBuf,
     /// When the run began: the first webhook's time.
     pub origin: Timestamp,
@@ -88,7 +88,7 @@ impl Site {
     }
 }
 
-/// What the rigs of a part of a run share.
+/// What is shared by all that is measured on it.
 #[derive(Debug)]
 pub struct Ground {
     site: Site,
@@ -108,7 +108,6 @@ impl Ground {
     pub async fn prepare(site: &Site, postgres: bool) -> anyhow::Result<Self> {
         check_built()?;
         let data = &site.data;
-        fs::create_dir_all(data).with_context(|| format!("making {}", data.display()))?;
         let folder = TempDir::with_prefix_in("run-", data).with_context(|| format!("in {}", data.display()))?;
         let sink = Start::new("webhooks").arg("sink").try_serve().await.map_err(|why| anyhow!("the sink: {why}"))?;
         let postgres = if postgres { start_postgres(&folder) } else { Err("it was not asked for".to_owned()) };

@@ -158,15 +158,7 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::webhooks::latency::Latency;
-
-    fn sample(answers: u64, duplicates: u64) -> Sample {
-        let (cpu, memory) = (BTreeMap::new(), BTreeMap::new());
-        Sample { seconds: 2.0, answers, duplicates, latency: Latency::new(), cpu, memory, pace: None }
-    }
 
     #[test]
     fn the_median_is_in_the_middle() {
@@ -181,8 +173,8 @@ mod tests {
         let (bare, full) = (Case::Limit(Limit::Bare, Store::Sqlite), Case::Full(Store::Sqlite, Traces::Tenth));
         // The second round was disturbed: half as much of everything.
         for (of_bare, of_full) in [(1_000, 200), (500, 100), (1_000, 210)] {
-            results.add(bare, Load::Closed(64), sample(of_bare, 0));
-            results.add(full, Load::Closed(64), sample(of_full, 0));
+            results.add(bare, Load::Closed(64), Sample::of(of_bare, 0));
+            results.add(full, Load::Closed(64), Sample::of(of_full, 0));
         }
         let cell = results.cell(full, Load::Closed(64)).unwrap();
         assert_eq!(results.of_bare(cell), Some(0.2));
@@ -193,8 +185,8 @@ mod tests {
     fn each_store_is_compared_with_the_limit_of_its_own_part() {
         let mut results = Results::default();
         for (store, of_bare) in [(Store::Sqlite, 1_000), (Store::Postgres, 500)] {
-            results.add(Case::Limit(Limit::Bare, store), Load::Closed(64), sample(of_bare, 0));
-            results.add(Case::Full(store, Traces::Off), Load::Closed(64), sample(100, 0));
+            results.add(Case::Limit(Limit::Bare, store), Load::Closed(64), Sample::of(of_bare, 0));
+            results.add(Case::Full(store, Traces::Off), Load::Closed(64), Sample::of(100, 0));
         }
         let of_bare = [Store::Sqlite, Store::Postgres].map(|store| {
             let cell = results.cell(Case::Full(store, Traces::Off), Load::Closed(64));

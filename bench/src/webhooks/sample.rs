@@ -148,6 +148,15 @@ pub fn count(value: u64) -> f64 {
 }
 
 #[cfg(test)]
+impl Sample {
+    /// So many answers within two seconds, of which so many were duplicates, and nothing else.
+    pub(super) fn of(answers: u64, duplicates: u64) -> Self {
+        let (cpu, memory) = (BTreeMap::new(), BTreeMap::new());
+        Self { seconds: 2.0, answers, duplicates, latency: Latency::new(), cpu, memory, pace: None }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

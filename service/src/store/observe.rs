@@ -42,7 +42,8 @@ pub(crate) const SELECT_MENTIONS: Operation =
     Operation { summary: semconv::span::SELECT_MENTIONS, name: "SELECT", collection: "mentions" };
 
 impl Operation {
-    /// Rounds and the clock do not: they go past what is damaged, and count it once.
+    /// Rounds and the clock do not: whoever asks for them goes past what is damaged, and counts it himself. A replay is
+    /// written as the clock's changes are; what stops one is told to its caller alone.
     fn fails_by_damage(self) -> bool {
         let goes_past = [COMMIT_DELIVERIES, COMMIT_BOOKINGS];
         !goes_past.iter().any(|operation| operation.summary == self.summary)

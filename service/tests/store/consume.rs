@@ -7,7 +7,6 @@ use calbridge_service::store::{
     DeliveryOf, Floors, LogCondition, LogEntry, LogFilter, LogQuery, Outgoing, Position, Said, Store, TurnAnswer,
     TurnRequest,
 };
-
 use futures_util::future::join_all;
 
 use crate::{retention::commit_aged, support::*};

@@ -123,8 +123,8 @@ async fn two_that_make_a_consumer_together_keep_to_the_bound() {
         jsonb_build_object('name', 'at-once'))).* FROM consumers c WHERE name = 'c-0'";
     let server = Server::default();
     let store = Arc::new(server.open().await);
-    for number in 1..CONSUMERS_MAX {
-        create(&*store, &format!("c-{}", number - 1), choices()).await;
+    for number in 0..CONSUMERS_MAX - 1 {
+        create(&*store, &format!("c-{number}"), choices()).await;
     }
     let mut client = raw(&server).await;
     let look = raw(&server).await;
