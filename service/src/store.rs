@@ -21,6 +21,7 @@ pub(crate) mod pack;
 mod pages;
 mod position;
 pub mod postgres;
+pub(crate) mod postings;
 pub(crate) mod replay;
 pub(crate) mod retention;
 pub(crate) mod round;

@@ -57,7 +57,7 @@ fn place(part: &Part) -> usize {
         "bookings" => 3 + is_index,
         "transitions" => 5,
         "mentions" | "duplicates" => 6,
-        "tail" | "runs" | "blocks" | "fences" | "terms" => 7,
+        "tail" | "runs" | "blocks" | "fences" | "posting_tail" | "posting_runs" | "posting_blocks" => 7,
         _ => OTHER,
     }
 }

@@ -10,6 +10,7 @@ mod error;
 mod follow;
 pub(super) mod maintain;
 mod open;
+mod postings;
 mod queries;
 mod records;
 mod retention;
@@ -38,6 +39,7 @@ use self::{
     commit::{Done, End},
     connection::{Address, Connections, Role},
     follow::Follower,
+    postings::Merger,
     skew::Skew,
 };
 use super::{
@@ -51,6 +53,8 @@ use super::{
 
 /// Connections that write: the ingest's rounds, and the clock's, replays' and probes' beside them.
 const WRITERS: usize = 2;
+/// Whoever merges postings waits for each of its statements.
+const MERGERS: usize = 1;
 /// Connections for what is asked of consumers: a command waits for another one at the same consumer, and neither a
 /// round nor a reader is to wait for it.
 const CONSUMERS: usize = 4;
@@ -82,6 +86,7 @@ pub struct PostgresStore {
     packer: Arc<Mutex<Packer>>,
     observer: Observer,
     follower: Follower,
+    merger: Merger,
     /// How a round commits.
     end: End,
     skew: Arc<Skew>,
@@ -116,6 +121,7 @@ impl PostgresStore {
             packer: Arc::new(Mutex::new(Packer::new())),
             observer: Observer::new(place),
             follower: Follower::start(address.clone()),
+            merger: Merger::start(address.connections(Role::Reader, MERGERS)?),
             end: follow::commit_statement(&lease).await,
             skew: Arc::new(skew),
             in_use: RwLock::default(),
@@ -146,11 +152,14 @@ impl PostgresStore {
         self.run(&self.readers, READ_TIMEOUT, work).await
     }
 
-    /// Tells those who follow the log how far it goes now.
+    /// Tells those who follow the log how far it goes now, and who merges that there is more.
     fn done<T>(&self, done: Result<Done<T>, StoreError>) -> Result<T, StoreError> {
-        let (done, head) = done?;
+        let Done { answer, head, has_sorted } = done?;
         self.follower.reached(head);
-        Ok(done)
+        if has_sorted {
+            self.merger.wake();
+        }
+        Ok(answer)
     }
 
     /// Does it again for as long as it has to give way to others.
@@ -438,6 +447,7 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         self.follower.close();
+        self.merger.close();
         for connections in [&self.readers, &self.confirmers, &self.writers, &self.consumers] {
             connections.close();
         }

@@ -23,6 +23,7 @@ mod postgres;
 mod postgres_consume;
 mod postgres_copies;
 mod postgres_pages;
+mod postgres_postings;
 mod postgres_settings;
 mod replay;
 mod retention;

@@ -17,6 +17,7 @@ use tokio::task::yield_now;
 use tokio_postgres::{Error, Row, types::ToSql};
 
 use super::{
+    postings::{Head, LOCK_HEAD, Postings, SORTED},
     retention::{self, EARLIER},
     write::Statements,
 };
@@ -26,6 +27,7 @@ use crate::store::{
     fold::{self, LoadedRows, Occasion},
     mentioned,
     pack::{self, Packed, Packer},
+    postings,
     replay::{self, Kept},
     round::{self, Copies},
     view::LoadedRow,
@@ -33,7 +35,6 @@ use crate::store::{
 
 /// As it is meant whatever the database's own default is.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-pub(super) const LOCK_HEAD: &str = "SELECT position FROM head FOR UPDATE";
 /// By the place of the key in the question.
 const FIRST_RESULTS: &str = "SELECT k.n, d.delivery_id, d.position, d.booking_uid, d.duplicate_count
     FROM UNNEST($1::text[], $2::bigint[], $3::bytea[]) WITH ORDINALITY AS k (tenant, key_time, identity, n)
@@ -51,8 +52,14 @@ const KEPT: &str =
 /// The statement that ends a round.
 pub(super) type End = &'static str;
 
-/// What was done, and where the log stands behind it.
-pub(super) type Done<T> = (T, Position);
+/// What a transaction brought.
+pub(super) struct Done<T> {
+    pub(super) answer: T,
+    /// Where the log stands behind it.
+    pub(super) head: Position,
+    /// A run of postings was made of the tail.
+    pub(super) has_sorted: bool,
+}
 
 /// Commits a batch and says what became of each delivery.
 pub(super) async fn commit(
@@ -70,15 +77,18 @@ pub(super) async fn commit(
         keys.into_iter().zip(firsts).filter_map(|(key, first)| Some((key, first?))).collect();
     let sorted = round::sort_out(batch, |key| Ok(firsts.remove(key)))?;
     let copies = copies(client, &sorted.repeated()).await?;
-    let plan = sorted.plan(head, &rows, copies)?;
+    let plan = sorted.plan(head.position, &rows, copies)?;
+    let postings = Postings::plan(client, head.marks, postings::told(plan.changes.bookings())).await?;
     // No answer is waited for between what is written and the commit: who dies there leaves nothing behind.
     crash::at(Point::StoreCommit);
     let changes = &plan.changes;
     let deliveries: Vec<_> = changes.deliveries().collect();
     let bodies: Vec<_> = deliveries.iter().map(|row| row.position).zip(plan.new_of(bodies)).collect();
     let mentions: Vec<_> = plan.mentions().collect();
-    let last =
-        async { tokio::try_join!(biased; write.logged(packer, changes, (head, plan.head)), client.batch_execute(end)) };
+    let last = async {
+        let logged = write.logged(packer, changes, (head, plan.head, &postings));
+        tokio::try_join!(biased; postings.write_run(client), logged, client.batch_execute(end))
+    };
     tokio::try_join!(
         biased;
         write.received(&deliveries, &bodies, &mentions),
@@ -91,7 +101,7 @@ pub(super) async fn commit(
     )?;
     crash::at(Point::StoreCommitted);
     let head = plan.head;
-    Ok((plan.answers(), head))
+    Ok(Done { answer: plan.answers(), head, has_sorted: postings.has_sorted() })
 }
 
 /// Has the clock speak of bookings, and answers the changes.
@@ -103,12 +113,14 @@ pub(super) async fn hear_clock(
     let write = Statements::prepare(client).await?;
     let (head, rows) = begin(client, load(client, round.keys.clone())).await?;
     let source = v1::TransitionSource::Clock;
-    let occasion = Occasion { head, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
+    let occasion =
+        Occasion { head: head.position, now: round.now, clock: &round.clock, source, trace_id: &round.trace_id };
     let changes = Changes::of_clock(fold::hear_clock(&rows, &occasion)?, round.now);
     crash::at(Point::ClockCommit);
-    write_changes(client, (&write, packer, end), None, &changes, head).await?;
+    let has_sorted = write_changes(client, (&write, packer, end), None, &changes, head).await?;
     crash::at(Point::ClockCommitted);
-    Ok((changes.folded.clock.into_iter().map(|(_, made)| made).collect(), changes.folded.head))
+    let head = changes.folded.head;
+    Ok(Done { answer: changes.folded.clock.into_iter().map(|(_, made)| made).collect(), head, has_sorted })
 }
 
 /// Merges a kept delivery again. `None` where it is not kept.
@@ -129,17 +141,18 @@ pub(super) async fn replay(
     .await?;
     let Some(kept) = kept else {
         client.batch_execute("ROLLBACK").await?;
-        return Ok((None, head));
+        return Ok(Done { answer: None, head: head.position, has_sorted: false });
     };
-    let plan = replay::plan(replay, read_kept(&kept)?, head, &rows)?;
+    let plan = replay::plan(replay, read_kept(&kept)?, head.position, &rows)?;
+    let mut has_sorted = false;
     if let Some(changes) = &plan.changes {
-        write_changes(client, (&write, packer, end), plan.kept.as_ref(), changes, head).await?;
+        has_sorted = write_changes(client, (&write, packer, end), plan.kept.as_ref(), changes, head).await?;
     } else {
         let quietly = if plan.kept.is_some() { "COMMIT" } else { "ROLLBACK" };
         tokio::try_join!(biased; write.kept(plan.kept.as_ref()), client.batch_execute(quietly))?;
     }
-    let head = plan.changes.map_or(head, |changes| changes.folded.head);
-    Ok((Some(plan.replayed), head))
+    let head = plan.changes.map_or(head.position, |changes| changes.folded.head);
+    Ok(Done { answer: Some(plan.replayed), head, has_sorted })
 }
 
 /// Waits for the head as a round does, writes one row, and waits until it is on stable storage: in a transaction as a
@@ -180,35 +193,38 @@ pub(super) async fn first_results(
 async fn begin<T>(
     client: &ClientWrapper,
     known: impl Future<Output = Result<T, StoreError>>,
-) -> Result<(Position, T), StoreError> {
+) -> Result<(Head, T), StoreError> {
     let lock = client.prepare_cached(LOCK_HEAD).await?;
     // Prepared before, or the questions would overtake the lock.
-    for statement in [FIRST_RESULTS, ROWS, KEPT, EARLIER] {
+    for statement in [FIRST_RESULTS, ROWS, KEPT, EARLIER, SORTED] {
         client.prepare_cached(statement).await?;
     }
     let begun = async { Ok(tokio::try_join!(biased; client.batch_execute(BEGIN), client.query_one(&lock, &[]))?) };
     let (((), head), known) = tokio::try_join!(biased; begun, known)?;
-    Ok((Position(head.try_get(0)?), known))
+    Ok((Head::read(&head)?, known))
 }
 
+/// True where a run of postings was made of the tail.
 async fn write_changes(
     client: &ClientWrapper,
     (write, packer, end): (&Statements<'_>, &Mutex<Packer>, End),
     kept: Option<&Kept>,
     changes: &Changes<'_>,
-    head: Position,
-) -> Result<(), StoreError> {
+    head: Head,
+) -> Result<bool, StoreError> {
     let mentions: Vec<_> = changes.mentions().collect();
+    let postings = Postings::plan(client, head.marks, postings::told(changes.bookings())).await?;
     tokio::try_join!(
         biased;
         write.kept(kept),
         write.received(&[], &[], &mentions),
         Box::pin(write.bookings(packer, changes.bookings(), changes.folded.first)),
         retention::spoke_earlier(client, kept.map(|kept| kept.position), changes.bookings()),
-        write.logged(packer, changes, (head, changes.folded.head)),
+        postings.write_run(client),
+        write.logged(packer, changes, (head, changes.folded.head, &postings)),
         client.batch_execute(end),
     )?;
-    Ok(())
+    Ok(postings.has_sorted())
 }
 
 /// Lets the connection's task send what was handed to it before: it would have to wait until this task waits, and the

@@ -18,10 +18,7 @@ use deadpool_postgres::ClientWrapper;
 use tokio_postgres::types::ToSql;
 
 use self::write::Statements;
-use super::{
-    commit::{BEGIN, LOCK_HEAD},
-    queries::log,
-};
+use super::{commit::BEGIN, postings::LOCK_HEAD, queries::log};
 use crate::store::{
     Consumer, ConsumerCommand, ConsumerKey, ConsumerOutcome, ConsumerState, LogEntry, Position, StoreError,
     TurnRequest,

@@ -3,6 +3,8 @@
 //! Each migration leaves the release before it able to go on: it adds, and what it makes needless is removed by a later
 //! one. An older release that meets a newer schema than it knows stops with an error.
 
+mod fill;
+
 use tokio_postgres::{Row, error::SqlState};
 use tracing::info;
 
@@ -16,7 +18,10 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0003_consumers.sql"),
     include_str!("../../../migrations/postgres/0004_rows.sql"),
     include_str!("../../../migrations/postgres/0005_origin.sql"),
+    include_str!("../../../migrations/postgres/0006_postings.sql"),
 ];
+/// The version whose postings are filled from the rows that are there already.
+const WITH_POSTINGS: i64 = 6;
 
 /// Where the version stands. Whoever migrates locks its row, so that replicas that start together take turns.
 const VERSION_TABLE: &str = "CREATE TABLE IF NOT EXISTS calbridge_schema (
@@ -104,7 +109,7 @@ async fn is_elsewhere(client: &Lease) -> Result<Option<(String, String)>, StoreE
 async fn is_foreign(client: &Lease) -> Result<bool, StoreError> {
     const SELECT: &str = "SELECT count(*) FILTER (WHERE table_name = 'calbridge_schema'),
             count(*) FILTER (WHERE table_name IN ('head', 'deliveries', 'bookings', 'transitions', 'bodies', 'probe',
-                'mentions', 'duplicates', 'terms', 'retention', 'consumers', 'consumer_items', 'dead_letters'))
+                'mentions', 'duplicates', 'posting_tail', 'posting_runs', 'posting_blocks', 'retention', 'consumers', 'consumer_items', 'dead_letters'))
         FROM information_schema.tables WHERE table_schema = current_schema()";
     let row: Row = client.query_one(SELECT, &[]).await?;
     let (ours, others): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
@@ -139,6 +144,9 @@ async fn version(client: &Lease) -> Result<i64, StoreError> {
 
 async fn apply(client: &Lease, migration: &str, version: i64) -> Result<(), StoreError> {
     client.batch_execute(migration).await?;
+    if version == WITH_POSTINGS {
+        fill::postings_of_bookings(client).await?;
+    }
     client.execute("UPDATE calbridge_schema SET version = $1", &[&version]).await?;
     Ok(client.batch_execute("COMMIT").await?)
 }

@@ -1,5 +1,5 @@
-//! The statements that write, one for each part of a round: what was received, its bookings, the log. Rows travel as
-//! arrays. A statement costs us some twenty microseconds besides its rows, the server a few: what goes together does.
+//! The statements that write, one for each part of a round: what was received, its bookings, the log with what finds
+//! bookings. Rows travel as arrays. A statement costs us some twenty microseconds besides its rows, the server a few: what goes together does.
 //!
 //! All of them are prepared before the transaction begins and sent one behind the other without waiting; the caller
 //! looks at every answer before it believes the commit.
@@ -12,9 +12,12 @@ use std::{
 };
 
 use deadpool_postgres::ClientWrapper;
-use tokio_postgres::{Error, Statement};
+use tokio_postgres::{Error, Statement, types::ToSql};
 
-use super::records::{Fault, Record, Records};
+use super::{
+    postings::{Head, Postings},
+    records::{Fault, Record, Records},
+};
 use crate::store::{
     Position,
     changes::{Changes, DeliveryRow, MentionRow, TransitionRow},
@@ -31,24 +34,24 @@ const RECEIVED: &str = "WITH
         SELECT * FROM UNNEST($1::delivery_row[])),
     b AS (INSERT INTO bodies (position, encoding, body) SELECT * FROM UNNEST($2::body_row[]))
     INSERT INTO mentions (tenant, uid, position, delivery, outcome, source) SELECT * FROM UNNEST($3::mention_row[])";
-/// The log, and where it ends now.
+/// The log, what finds the bookings, and where both end now.
 const LOGGED: &str = "WITH
     t AS (INSERT INTO transitions (position, delivery, tenant, uid, kind, from_status, to_status, rule, source,
             commit_time, booking, trace_id)
-        SELECT * FROM UNNEST($1::transition_row[]))
-    UPDATE head SET position = $2";
+        SELECT * FROM UNNEST($1::transition_row[])),
+    p AS (INSERT INTO posting_tail (number, entries)
+        SELECT $2::bigint + e.n, e.entries FROM UNNEST($3::bytea[]) WITH ORDINALITY AS e (entries, n))
+    UPDATE head SET position = $4, tail_start = $5, tail_end = $6, tail_entries = $7, run = $8";
 const NOTES: &str = "INSERT INTO duplicates (position, delivery, receive_time, secret_id, trace_id)
     SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])";
 const COUNTS: &str = "UPDATE deliveries d SET duplicate_count = c.count
     FROM UNNEST($1::bigint[], $2::bigint[]) AS c (position, count) WHERE d.position = c.position";
 /// Plain, since no row can be in the way: to look for one first costs a search of the index besides the insert's own.
-const SHOWN_NEW: &str = "WITH
-    b AS (INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
-            rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told, first_position)
-        SELECT r.tenant, r.uid, r.state, 1, r.status, r.start_time, r.update_time, r.position, r.rescheduled_from,
-            r.link, r.seated, r.organizer, r.event_type_id, r.clock_end, r.clock_told, $3::bigint
-        FROM UNNEST($1::booking_row[]) AS r)
-    INSERT INTO terms (term, start_time, uid) SELECT * FROM UNNEST($2::term_row[])";
+const SHOWN_NEW: &str = "INSERT INTO bookings (tenant, uid, state, visible, status, start_time, update_time, position,
+        rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told, first_position)
+    SELECT r.tenant, r.uid, r.state, 1, r.status, r.start_time, r.update_time, r.position, r.rescheduled_from, r.link,
+        r.seated, r.organizer, r.event_type_id, r.clock_end, r.clock_told, $2::bigint
+    FROM UNNEST($1::booking_row[]) AS r";
 const SHOWN: &str = "UPDATE bookings b SET state = r.state, visible = 1, status = r.status, start_time = r.start_time,
         update_time = r.update_time, position = r.position, rescheduled_from = r.rescheduled_from, link = r.link,
         seated = r.seated, organizer = r.organizer, event_type_id = r.event_type_id, clock_end = r.clock_end,
@@ -65,11 +68,6 @@ const HIDDEN: &str = "INSERT INTO bookings (tenant, uid, state, visible, status,
         AS r (tenant, uid, state, rescheduled_from, link)
     ON CONFLICT (tenant, uid) DO UPDATE SET state = excluded.state, rescheduled_from = excluded.rescheduled_from,
         link = excluded.link";
-/// A release that derives otherwise may find them there.
-const FOUND_BY: &str = "INSERT INTO terms (term, start_time, uid)
-    SELECT * FROM UNNEST($1::term_row[]) ON CONFLICT DO NOTHING";
-const NOT_FOUND_BY: &str = "DELETE FROM terms t USING UNNEST($1::term_row[]) AS g
-    WHERE t.term = g.term AND t.start_time = g.start_time AND t.uid = g.uid";
 const KEPT: &str = "UPDATE deliveries SET trigger = $2, trigger_name = $3, event_time = $4, outcome = $5,
         booking_uid = $6, mentioned = $7, siblings_silent = $8
     WHERE position = $1";
@@ -85,8 +83,6 @@ pub(super) struct Statements<'c> {
     shown: Statement,
     as_before: Statement,
     hidden: Statement,
-    found_by: Statement,
-    not_found_by: Statement,
     kept: Statement,
 }
 
@@ -103,8 +99,6 @@ impl<'c> Statements<'c> {
             shown: prepared(SHOWN).await?,
             as_before: prepared(AS_BEFORE).await?,
             hidden: prepared(HIDDEN).await?,
-            found_by: prepared(FOUND_BY).await?,
-            not_found_by: prepared(NOT_FOUND_BY).await?,
             kept: prepared(KEPT).await?,
         })
     }
@@ -126,14 +120,15 @@ impl<'c> Statements<'c> {
         Ok(())
     }
 
-    /// The log, and the newest position that was handed out.
+    /// The log, the tail of what finds bookings, and the head behind both.
     pub(super) async fn logged(
         &self,
         packer: &Mutex<Packer>,
         changes: &Changes<'_>,
-        (before, after): (Position, Position),
+        (before, after, postings): (Head, Position, &Postings),
     ) -> Result<(), Error> {
-        if after == before {
+        let Postings { marks, tail, .. } = postings;
+        if (Head { position: after, marks: *marks }) == before {
             return Ok(());
         }
         let rows: Vec<TransitionRow<'_>> = {
@@ -144,7 +139,10 @@ impl<'c> Statements<'c> {
             }
             rows
         };
-        self.client.execute(&self.logged, &[&Records { rows: &rows, write: transition }, &after.0]).await?;
+        let rows = Records { rows: &rows, write: transition };
+        let values: [&(dyn ToSql + Sync); 8] =
+            [&rows, &before.marks.end, tail, &after.0, &marks.start, &marks.end, &marks.entries, &marks.run];
+        self.client.execute(&self.logged, &values).await?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use rusqlite::{Transaction, params};
 
 use super::{
     names::Names,
-    postings::{self, Entry, Posting},
+    postings::append,
     young::{End, Number},
 };
 use crate::store::{
@@ -12,6 +12,7 @@ use crate::store::{
     changes::{Changes, MentionRow, TransitionRow},
     fold::{Columns, FoldedBooking, Shows},
     pack::Packer,
+    postings,
     replay::Kept,
     round::{Note, Plan},
 };
@@ -176,16 +177,10 @@ pub(super) fn bookings(
     changes: &Changes<'_>,
     tail: usize,
 ) -> Result<usize, StoreError> {
-    let mut entries = Vec::new();
     for booking in changes.bookings() {
         row(transaction, names, booking, &packer.row(&booking.state), changes.folded.first)?;
-        let found_by = booking.terms.iter().chain(&booking.column_terms);
-        entries.extend(found_by.map(|((term, time), finds)| Entry {
-            posting: Posting { term: *term, time: *time, uid: booking.key.1.clone() },
-            finds: *finds,
-        }));
     }
-    postings::append(transaction, entries, tail)
+    append(transaction, &postings::told(changes.bookings()), tail)
 }
 
 fn row(

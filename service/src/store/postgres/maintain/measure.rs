@@ -106,7 +106,7 @@ async fn counts(
         relations.iter().filter_map(|relation| Some((relation.part.name.as_str(), relation.rows?))).collect();
     let count = async |rows: &str, by: &str| counted(client, rows, said.get(by).copied(), exact).await;
     // An index over the shown ones alone knows how many they are.
-    let shown = count("bookings WHERE visible = 1", "bookings_by_start").await?;
+    let shown = count("bookings WHERE visible = 1", "bookings_by_update").await?;
     let counts = [
         count("deliveries", "deliveries").await?,
         count("bodies", "bodies").await?,

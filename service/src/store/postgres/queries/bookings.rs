@@ -11,10 +11,12 @@ use super::{
     lineage::{Origins, origin},
 };
 use crate::store::{
-    BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, PAGE_BYTES_MAX, PAGE_DECODED_MAX,
-    PAGE_LOOKS_MAX, Position, StoreError,
-    candidates::{Choice, Columns, Lead, may_match},
+    BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, Micros, PAGE_BYTES_MAX, PAGE_DECODED_MAX,
+    PAGE_LOOKS_MAX, Position, SORTED_ROWS_MAX, StoreError,
+    candidates::{Choice, Columns, Lead, Range, may_match},
     found::FoundBooking,
+    postgres::postings::Lists,
+    postings::{From, Met, term},
     view::{self, LoadedRow},
 };
 
@@ -101,14 +103,14 @@ pub(super) async fn each_unsealed(
     Ok(())
 }
 
+/// The visible ones of these bookings, in this order.
 fn several() -> String {
     let state = super::within(ROWS_BYTES, "state", "place");
     // Each is looked up by itself, whatever the planner takes a tenant's bookings for.
     format!(
-        "SELECT uid, {state}, clock_told, position, update_time
+        "SELECT uid, {state}, clock_told, position, update_time, status, start_time, organizer, event_type_id
         FROM unnest($2::text[]) WITH ORDINALITY AS wanted (name, place) CROSS JOIN LATERAL
-            (SELECT uid, state, clock_told, position, update_time FROM bookings
-            WHERE tenant = $1 AND uid = wanted.name AND visible + 0 = 1 LIMIT 1) found
+            (SELECT * FROM bookings WHERE tenant = $1 AND uid = wanted.name AND visible + 0 = 1 LIMIT 1) found
         ORDER BY place"
     )
 }
@@ -132,11 +134,79 @@ pub(in crate::store::postgres) async fn page(
 }
 
 async fn walk(client: &ClientWrapper, query: &BookingQuery) -> Result<BookingPage, StoreError> {
-    let lead = choose(client, query).await?;
+    let lists = Lists::new(client);
+    let mut choice = Choice::new(query);
+    while let Some(lead) = choice.to_count() {
+        choice.counted(count(&lists, term(&query.tenant, lead)).await?);
+    }
     let mut page = Page::new(query);
-    let mut wanted = query.limit.saturating_add(FIRST_LOOKS).min(MOST_LOOKS);
-    for _ in 0..SELECTS_MAX {
-        let found = select(client, candidates::page(query, lead, page.after.as_ref(), wanted)).await?;
+    match (query.order, choice.lead()) {
+        (BookingOrder::UpdateTime, Lead::Order(_)) => by_update(client, None, &mut page).await?,
+        (BookingOrder::UpdateTime, lead) => {
+            let uids = found_by(&lists, term(&query.tenant, lead)).await?;
+            by_update(client, Some(&uids), &mut page).await?;
+        }
+        (BookingOrder::StartTime, lead) => by_start(client, lists, lead, &mut page).await?,
+    }
+    Ok(page.found)
+}
+
+/// How many bookings a term finds, or one more than are sorted; that many also where it takes too long to say.
+async fn count(lists: &Lists<'_>, term: i64) -> Result<usize, StoreError> {
+    let mut walk = lists.walk(term, From::Onward(Micros::MIN, None)).await?;
+    let (mut rows, mut looks) = (0, 0);
+    while let Some(met) = walk.next().await? {
+        (rows, looks) = (rows + usize::from(met.finds), looks + 1);
+        if rows > SORTED_ROWS_MAX || looks >= PAGE_LOOKS_MAX {
+            return Ok(SORTED_ROWS_MAX + 1);
+        }
+    }
+    Ok(rows)
+}
+
+/// The few bookings that a term finds.
+async fn found_by(lists: &Lists<'_>, term: i64) -> Result<Vec<String>, StoreError> {
+    let mut walk = lists.walk(term, From::Onward(Micros::MIN, None)).await?;
+    let mut uids = Vec::new();
+    while let Some(Met { uid, finds, .. }) = walk.next().await? {
+        if finds {
+            uids.push(uid);
+        }
+    }
+    Ok(uids)
+}
+
+/// By start, which is the time of every term.
+async fn by_start(
+    client: &ClientWrapper,
+    lists: Lists<'_>,
+    lead: Lead<'_>,
+    page: &mut Page<'_>,
+) -> Result<(), StoreError> {
+    let query = page.query;
+    let range = Range::of(query);
+    let mut walk = lists.walk(term(&query.tenant, lead), range.from(query)).await?;
+    let mut wanted = page.first_looks();
+    loop {
+        let mut met = Vec::with_capacity(wanted);
+        while met.len() < wanted
+            && let Some(next) = walk.next().await?.filter(|met| !range.is_beyond(query, met.time))
+        {
+            met.push(next);
+        }
+        if page.look_at(client, &met).await? || met.len() < wanted {
+            return Ok(());
+        }
+        wanted = MOST_LOOKS;
+    }
+}
+
+/// By update time, of all that the tenant has, or of these.
+async fn by_update(client: &ClientWrapper, uids: Option<&[String]>, page: &mut Page<'_>) -> Result<(), StoreError> {
+    let mut wanted = page.first_looks();
+    while page.selects < SELECTS_MAX {
+        page.selects += 1;
+        let found = select(client, candidates::by_update(page.query, uids, page.after.as_ref(), wanted)).await?;
         let mut is_cut = false;
         for row in &found {
             match page.look(row).await? {
@@ -145,15 +215,19 @@ async fn walk(client: &ClientWrapper, query: &BookingQuery) -> Result<BookingPag
                     is_cut = true;
                     break;
                 }
-                Look::Full => return Ok(page.ended()),
+                Look::Full => {
+                    page.end();
+                    return Ok(());
+                }
             }
         }
         if !is_cut && found.len() < wanted {
-            return Ok(page.found);
+            return Ok(());
         }
         wanted = MOST_LOOKS;
     }
-    Ok(page.ended())
+    page.end();
+    Ok(())
 }
 
 /// A page that fills.
@@ -165,6 +239,8 @@ struct Page<'q> {
     looks: usize,
     decoded: usize,
     bytes: usize,
+    /// Statements that were asked for rows.
+    selects: usize,
 }
 
 /// What a page says of a row.
@@ -180,7 +256,55 @@ enum Look {
 impl<'q> Page<'q> {
     fn new(query: &'q BookingQuery) -> Self {
         let after = query.after.clone();
-        Self { query, found: BookingPage::default(), after, looks: 0, decoded: 0, bytes: 0 }
+        Self { query, found: BookingPage::default(), after, looks: 0, decoded: 0, bytes: 0, selects: 0 }
+    }
+
+    /// In the first round trip.
+    fn first_looks(&self) -> usize {
+        self.query.limit.saturating_add(FIRST_LOOKS).min(MOST_LOOKS)
+    }
+
+    /// Looks at what a walk has met; true where the page ends behind it.
+    async fn look_at(&mut self, client: &ClientWrapper, met: &[Met]) -> Result<bool, StoreError> {
+        let select = client.prepare_cached(&several()).await?;
+        let mut rest = met;
+        'ask: while !rest.is_empty() {
+            if self.selects >= SELECTS_MAX {
+                self.end();
+                return Ok(true);
+            }
+            self.selects += 1;
+            let uids: Vec<&str> = rest.iter().filter(|met| met.finds).map(|met| met.uid.as_str()).collect();
+            let rows = client.query(&select, &[&self.query.tenant.as_ref(), &uids]).await?;
+            let mut rows = rows.iter().peekable();
+            for (place, met) in rest.iter().enumerate() {
+                let is_its = |row: &&Row| row.try_get::<_, &str>(0).is_ok_and(|uid| uid == met.uid);
+                let look = match rows.next_if(|row| met.finds && is_its(row)) {
+                    Some(row) => self.look(row).await?,
+                    None => self.pass(met),
+                };
+                match look {
+                    Look::On => {}
+                    Look::Unread => {
+                        rest = &rest[place..];
+                        continue 'ask;
+                    }
+                    Look::Full => {
+                        self.end();
+                        return Ok(true);
+                    }
+                }
+            }
+            break;
+        }
+        Ok(false)
+    }
+
+    /// Looks at what is no booking any more.
+    fn pass(&mut self, met: &Met) -> Look {
+        self.looks += 1;
+        self.after = Some(BookingCursor { time: met.time, uid: met.uid.clone() });
+        if self.looks >= PAGE_LOOKS_MAX { Look::Full } else { Look::On }
     }
 
     async fn look(&mut self, row: &Row) -> Result<Look, StoreError> {
@@ -204,20 +328,9 @@ impl<'q> Page<'q> {
     }
 
     /// There may be more behind the last that was looked at.
-    fn ended(self) -> BookingPage {
-        BookingPage { next: self.after, ..self.found }
+    fn end(&mut self) {
+        self.found.next = self.after.clone();
     }
-}
-
-/// The index that leads.
-async fn choose<'q>(client: &ClientWrapper, query: &'q BookingQuery) -> Result<Lead<'q>, StoreError> {
-    let mut choice = Choice::new(query);
-    while let Some(lead) = choice.to_count() {
-        let found = select(client, candidates::count(query, lead)).await?;
-        let rows: Option<i64> = found.first().map(|row| row.try_get(0)).transpose()?;
-        choice.counted(rows.and_then(|rows| usize::try_from(rows).ok()).unwrap_or_default());
-    }
-    Ok(choice.lead())
 }
 
 async fn select(client: &ClientWrapper, Statement { sql, values }: Statement) -> Result<Vec<Row>, Error> {

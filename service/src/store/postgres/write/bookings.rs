@@ -1,11 +1,11 @@
-//! Rows of bookings, and the terms that find them.
+//! Rows of bookings.
 
 use std::{
     borrow::Cow,
     sync::{Mutex, PoisonError},
 };
 
-use tokio_postgres::{Error, Statement};
+use tokio_postgres::Error;
 
 use super::{
     super::records::{Fault, Record, Records},
@@ -17,9 +17,6 @@ use crate::store::{
     pack::Packer,
 };
 
-/// A term, where it stands in the order of a list, and whom it finds.
-type Term<'r> = (i64, i64, &'r str);
-
 /// A row as it is written: its registers packed.
 struct PackedRow<'r> {
     booking: &'r FoldedBooking,
@@ -27,7 +24,7 @@ struct PackedRow<'r> {
 }
 
 impl Statements<'_> {
-    /// Rows, each with what finds it. `first` is where the round began.
+    /// `first` is where the round began.
     pub(in crate::store::postgres) async fn bookings(
         &self,
         packer: &Mutex<Packer>,
@@ -51,33 +48,23 @@ impl Statements<'_> {
             Shows::AsBefore | Shows::Otherwise(_) => None,
         });
         let as_before = rows.iter().filter(|row| matches!(row.booking.shows, Shows::AsBefore));
-        let (new, known): (Vec<_>, Vec<_>) = bookings.iter().partition(|booking| booking.is_new);
         tokio::try_join!(
             biased;
-            self.shown_new(shown(true), &new, first),
+            self.shown_new(shown(true), first),
             self.shown(shown(false)),
             self.as_before(as_before.collect()),
             self.hidden(hidden.collect(), first),
-            self.terms(&self.not_found_by, &known, false),
-            self.terms(&self.found_by, &known, true),
         )?;
         Ok(())
     }
 
-    /// Bookings that are not kept, and what finds them.
-    async fn shown_new(
-        &self,
-        rows: Vec<(&PackedRow<'_>, &Columns)>,
-        bookings: &[&FoldedBooking],
-        first: Position,
-    ) -> Result<(), Error> {
-        let terms = terms(bookings, true);
-        if rows.is_empty() && terms.is_empty() {
+    /// Bookings that are not kept.
+    async fn shown_new(&self, rows: Vec<(&PackedRow<'_>, &Columns)>, first: Position) -> Result<(), Error> {
+        if rows.is_empty() {
             return Ok(());
         }
         let rows = Records { rows: &rows, write: booking };
-        let terms = Records { rows: &terms, write: term };
-        self.client.execute(&self.shown_new, &[&rows, &terms, &first.0]).await?;
+        self.client.execute(&self.shown_new, &[&rows, &first.0]).await?;
         Ok(())
     }
 
@@ -124,23 +111,6 @@ impl Statements<'_> {
             .await?;
         Ok(())
     }
-
-    async fn terms(&self, statement: &Statement, bookings: &[&FoldedBooking], wanted: bool) -> Result<(), Error> {
-        self.records(statement, &terms(bookings, wanted), term).await
-    }
-}
-
-/// What finds these bookings, or does so no more.
-fn terms<'r>(bookings: &[&'r FoldedBooking], wanted: bool) -> Vec<Term<'r>> {
-    let of = |booking: &'r FoldedBooking| {
-        let wanted = booking.terms.iter().filter(move |(_, finds)| **finds == wanted);
-        wanted.map(|((term, start), _)| (*term, *start, booking.key.1.as_str()))
-    };
-    bookings.iter().copied().flat_map(of).collect()
-}
-
-fn term((term, start, uid): &Term<'_>, record: &mut Record<'_>) -> Result<(), Fault> {
-    record.put(&[term, start, uid])
 }
 
 fn booking((row, columns): &(&PackedRow<'_>, &Columns), record: &mut Record<'_>) -> Result<(), Fault> {

@@ -15,19 +15,17 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tracing::warn;
 
 use super::{
-    FAN, Posting,
-    block::Block,
-    source::{Direction, Source, id},
-    walk::Union,
+    source::{Source, id},
     write,
 };
-use crate::store::{Micros, StoreError, sqlite::schema};
+use crate::store::{
+    StoreError,
+    postings::{Direction, FAN, FIRST, block::Block, union::Union},
+    sqlite::schema,
+};
 
 /// Blocks that are written, or removed, in one transaction.
 const BLOCKS_AT_A_TIME: usize = 64;
-
-/// Before every posting.
-const FIRST: Posting = Posting { term: i64::MIN, time: Micros::MIN, uid: String::new() };
 
 /// What the writer is asked to do.
 #[derive(Debug)]

@@ -2,20 +2,15 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Entry, Posting, block};
-use crate::store::StoreError;
+use crate::store::{
+    StoreError,
+    postings::{Direction, Entry, Posting, block, union},
+};
 
 /// The block that begins last before a posting: if any has it, this one does.
 pub(in crate::store::sqlite) const FENCE: &str =
     "SELECT block FROM fences WHERE run = ?1 AND (term, time, uid) <= (?2, ?3, ?4)
     ORDER BY term DESC, time DESC, uid DESC LIMIT 1";
-
-/// Which way a list is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Direction {
-    Onward,
-    Backward,
-}
 
 /// The rest of a list.
 pub(super) struct Source<'c> {
@@ -46,7 +41,7 @@ impl<'c> Source<'c> {
         };
         let mut source = Self { connection, direction, ready: Vec::new(), next };
         source.read()?;
-        source.ready.retain(|entry| is_wanted(&entry.posting, from, direction));
+        source.ready.retain(|entry| direction.has(&entry.posting, from));
         Ok(source)
     }
 
@@ -57,18 +52,11 @@ impl<'c> Source<'c> {
         from: &Posting,
         direction: Direction,
     ) -> Self {
-        entries.retain(|entry| is_wanted(&entry.posting, from, direction));
+        entries.retain(|entry| direction.has(&entry.posting, from));
         if direction == Direction::Onward {
             entries.reverse();
         }
         Self { connection, direction, ready: entries, next: None }
-    }
-
-    pub(super) fn take(&mut self) -> Result<Option<Entry>, StoreError> {
-        if self.ready.is_empty() {
-            self.read()?;
-        }
-        Ok(self.ready.pop())
     }
 
     /// The next block, if there is one.
@@ -90,14 +78,16 @@ impl<'c> Source<'c> {
     }
 }
 
+impl union::Source for Source<'_> {
+    fn take(&mut self) -> Result<Option<Entry>, StoreError> {
+        if self.ready.is_empty() {
+            self.read()?;
+        }
+        Ok(self.ready.pop())
+    }
+}
+
 /// The row of a run's block.
 pub(super) fn id(run: i64, number: i64) -> i64 {
     run << 32 | number
-}
-
-fn is_wanted(posting: &Posting, from: &Posting, direction: Direction) -> bool {
-    match direction {
-        Direction::Onward => posting >= from,
-        Direction::Backward => posting < from,
-    }
 }

@@ -2,27 +2,32 @@
 
 use rusqlite::{Transaction, params};
 
-use super::{Entry, TAIL_MAX, block, block::Block, source::id, walk::tail};
-use crate::store::StoreError;
+use super::{TAIL_MAX, source::id, walk::tail};
+use crate::store::{
+    StoreError,
+    postings::{
+        Entry,
+        block::{self, Block},
+    },
+};
 
-/// Appends what a round says. `held` is how many entries the tail holds; answers how many it does then.
+/// Appends what a round says, in order. `held` is how many entries the tail holds; answers how many it does then.
 pub(in crate::store::sqlite) fn append(
     transaction: &Transaction<'_>,
-    mut entries: Vec<Entry>,
+    entries: &[Entry],
     held: usize,
 ) -> Result<usize, StoreError> {
     if entries.is_empty() {
         return Ok(held);
     }
-    entries.sort_by(|one, other| one.posting.cmp(&other.posting));
     let insert = "INSERT INTO tail (entries) VALUES (?1)";
-    transaction.prepare_cached(insert)?.execute([block::encode(&entries)])?;
+    transaction.prepare_cached(insert)?.execute([block::encode(entries)])?;
     let held = held + entries.len();
     if held < TAIL_MAX {
         return Ok(held);
     }
     let run = make_run(transaction)?;
-    let blocks = write_run(transaction, run, tail(transaction, None)?.iter())?;
+    let blocks = write_run(transaction, run, &tail(transaction, None)?)?;
     show_run(transaction, run, 0, blocks)?;
     transaction.prepare_cached("DELETE FROM tail")?.execute([])?;
     Ok(0)
@@ -32,7 +37,7 @@ pub(in crate::store::sqlite) fn append(
 pub(in crate::store::sqlite) fn fill(transaction: &Transaction<'_>, mut entries: Vec<Entry>) -> Result<(), StoreError> {
     entries.sort_by(|one, other| one.posting.cmp(&other.posting));
     let run = make_run(transaction)?;
-    let blocks = write_run(transaction, run, entries.iter())?;
+    let blocks = write_run(transaction, run, &entries)?;
     show_run(transaction, run, 0, blocks)
 }
 
@@ -66,20 +71,11 @@ pub(super) fn write_block(
 }
 
 /// Sorted entries as blocks; answers how many.
-fn write_run<'e>(
-    transaction: &Transaction<'_>,
-    run: i64,
-    entries: impl Iterator<Item = &'e Entry>,
-) -> Result<i64, StoreError> {
-    let mut block = Block::default();
+fn write_run(transaction: &Transaction<'_>, run: i64, entries: &[Entry]) -> Result<i64, StoreError> {
     let mut number = 0;
-    for entry in entries {
-        block.push(entry);
-        if block.is_full() {
-            write_block(transaction, run, number, std::mem::take(&mut block))?;
-            number += 1;
-        }
+    for block in block::cut(entries) {
+        write_block(transaction, run, number, block)?;
+        number += 1;
     }
-    write_block(transaction, run, number, block)?;
-    Ok(number + 1)
+    Ok(number)
 }

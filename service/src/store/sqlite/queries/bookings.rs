@@ -13,12 +13,9 @@ use crate::store::{
     PAGE_LOOKS_MAX, SORTED_ROWS_MAX, StoreError,
     candidates::{Choice, Columns, Lead, Range, may_match},
     found::FoundBooking,
-    sqlite::{
-        postings::{From, Met, Walk},
-        reader::Snapshot,
-        young::Number,
-    },
-    terms, view,
+    postings::{From, Met, term},
+    sqlite::{postings::Walk, reader::Snapshot, young::Number},
+    view,
 };
 
 const ROW: &str = "SELECT uid, state, clock_told, position, update_time, status, start_time, organizer, event_type_id
@@ -168,17 +165,6 @@ fn by_update_from(compared: &str, direction: &str) -> String {
     )
 }
 
-/// What finds the rows behind a lead.
-fn term(tenant: &str, lead: Lead<'_>) -> i64 {
-    match lead {
-        Lead::Order(_) => terms::all(tenant),
-        Lead::Term(term) => term,
-        Lead::Organizer(email) => terms::organizer(tenant, email),
-        Lead::EventType(id) => terms::event_type(tenant, id),
-        Lead::Status(status) => terms::status(tenant, status.into()),
-    }
-}
-
 /// How many bookings a term finds, or one more than are sorted; that many also where it takes too long to say.
 fn count(connection: &Connection, term: i64) -> Result<usize, StoreError> {
     let mut walk = Walk::open(connection, term, From::Onward(Micros::MIN, None))?;
@@ -208,22 +194,6 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
         organizer: row.get(7)?,
         event_type_id: row.get(8)?,
     })
-}
-
-impl Range {
-    /// Where a page begins.
-    fn from(&self, query: &BookingQuery) -> From {
-        match (&query.after, query.descending) {
-            (Some(after), false) if after.time >= self.least => From::Onward(after.time, Some(after.uid.clone())),
-            (Some(after), true) if after.time <= self.greatest => From::Backward(after.time, Some(after.uid.clone())),
-            (_, false) => From::Onward(self.least, None),
-            (_, true) => From::Backward(self.greatest, None),
-        }
-    }
-
-    fn is_beyond(&self, query: &BookingQuery, time: Micros) -> bool {
-        if query.descending { time < self.least } else { time > self.greatest }
-    }
 }
 
 /// A page that fills.

@@ -7,7 +7,8 @@ use tracing::info;
 use crate::store::{
     Micros, Position, StoreError,
     fold::columns,
-    sqlite::postings::{self, Entry, Posting},
+    postings::{Entry, Posting},
+    sqlite::postings,
     terms,
     time::micros,
     view,

@@ -3,12 +3,14 @@ use std::fs::File;
 use super::*;
 use crate::store::{
     Filter, Position,
+    postings::{Entry, Posting},
     sqlite::{
         Options,
-        postings::{Entry, FENCE, Posting, fill},
+        postings::{FENCE, fill},
         schema,
         young::View,
     },
+    terms,
 };
 
 /// None walks a table or sorts.

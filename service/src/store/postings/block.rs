@@ -5,12 +5,13 @@ use prost::encoding::{decode_varint, encode_varint};
 use super::{Entry, Posting};
 use crate::store::StoreError;
 
-/// Encoded bytes of a block, and an entry: with its row's own few bytes it fills a page.
+/// Encoded bytes of a block, and an entry: with its row's own few bytes it fills a page of `SQLite`'s, and half of one
+/// of `PostgreSQL`'s.
 const BLOCK_BYTES: usize = 3_900;
 
 /// Encodes entries, which must come in order.
 #[derive(Debug, Default)]
-pub(in crate::store::sqlite) struct Block {
+pub(crate) struct Block {
     first: Option<Posting>,
     term: i64,
     time: i64,
@@ -18,7 +19,7 @@ pub(in crate::store::sqlite) struct Block {
 }
 
 impl Block {
-    pub(super) fn push(&mut self, entry: &Entry) {
+    pub(crate) fn push(&mut self, entry: &Entry) {
         let Posting { term, time, uid } = &entry.posting;
         if self.first.is_none() {
             self.first = Some(entry.posting.clone());
@@ -33,18 +34,34 @@ impl Block {
         (self.term, self.time) = (*term, *time);
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.bytes.len() >= BLOCK_BYTES
     }
 
     /// The first posting and the bytes; nothing of an empty one.
-    pub(super) fn finish(self) -> Option<(Posting, Vec<u8>)> {
+    pub(crate) fn finish(self) -> Option<(Posting, Vec<u8>)> {
         Some((self.first?, self.bytes))
     }
 }
 
+/// As many blocks as they need.
+pub(crate) fn cut<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut block = Block::default();
+    for entry in entries {
+        block.push(entry);
+        if block.is_full() {
+            blocks.push(std::mem::take(&mut block));
+        }
+    }
+    if block.first.is_some() {
+        blocks.push(block);
+    }
+    blocks
+}
+
 /// All of them in one, however many.
-pub(super) fn encode(entries: &[Entry]) -> Vec<u8> {
+pub(crate) fn encode(entries: &[Entry]) -> Vec<u8> {
     let mut block = Block::default();
     for entry in entries {
         block.push(entry);
@@ -52,7 +69,7 @@ pub(super) fn encode(entries: &[Entry]) -> Vec<u8> {
     block.bytes
 }
 
-pub(super) fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
+pub(crate) fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
     let damaged = |_| damage();
     let mut entries = Vec::new();
     let (mut term, mut time) = (0_i64, 0_i64);
@@ -75,7 +92,7 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
     Ok(entries)
 }
 
-pub(super) fn damage() -> StoreError {
+pub(crate) fn damage() -> StoreError {
     StoreError::Damaged { what: "posting", why: "its block can't be read".to_owned() }
 }
 

@@ -1,0 +1,227 @@
+use std::collections::BTreeMap;
+
+use calbridge_e2e::postgres::{Durability, Postgres};
+use tokio_postgres::types::ToSql;
+
+use super::{
+    merge::{Claim, claim, work},
+    source, walk, write,
+};
+use crate::store::{
+    Micros,
+    postgres::{
+        Options, PostgresStore,
+        connection::{Address, Connections, Lease, Role},
+    },
+    postings::{Direction, Entry, FAN, From, Met, Posting},
+};
+
+use super::*;
+
+const TERMS: std::ops::Range<i64> = -3..4;
+
+/// A database whose store merges nothing by itself.
+struct Rig {
+    server: Postgres,
+    _store: PostgresStore,
+    connections: Connections,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let server = Postgres::start(Durability::Unsynced);
+        let store = PostgresStore::open(&server.url(), Options::default()).await.unwrap();
+        store.merger.close();
+        let connections = Address::read(&server.url()).unwrap().connections(Role::Reader, 2).unwrap();
+        Self { server, _store: store, connections }
+    }
+
+    async fn lease(&self) -> Lease {
+        self.connections.lease().await.unwrap()
+    }
+
+    /// Runs of one level, one more than are merged; what they tell together.
+    async fn fill(&self) -> BTreeMap<Posting, bool> {
+        let (client, mut expected) = (self.lease().await, BTreeMap::new());
+        for run in 0..=FAN {
+            let told = entries(run);
+            expected.extend(told.iter().map(|entry| (entry.posting.clone(), entry.finds)));
+            fill(&client, told).await.unwrap();
+        }
+        client.give_back();
+        expected
+    }
+
+    /// What lists tell, in each direction.
+    async fn told(&self) -> BTreeMap<Posting, bool> {
+        let client = self.lease().await;
+        let lists = Lists::new(&client);
+        let mut told = BTreeMap::new();
+        for term in TERMS {
+            let onward = all(&lists, term, From::Onward(Micros::MIN, None)).await;
+            let mut backward = all(&lists, term, From::Backward(Micros::MAX, None)).await;
+            backward.reverse();
+            assert_eq!(onward, backward);
+            told.extend(onward.into_iter().map(|Met { time, uid, finds }| (Posting { term, time, uid }, finds)));
+        }
+        drop(lists);
+        client.give_back();
+        told
+    }
+
+    fn query(&self, sql: &str) -> String {
+        self.server.query(sql)
+    }
+}
+
+async fn all(lists: &Lists<'_>, term: i64, from: From) -> Vec<Met> {
+    let mut walk = lists.walk(term, from).await.unwrap();
+    let mut met = Vec::new();
+    while let Some(next) = walk.next().await.unwrap() {
+        met.push(next);
+    }
+    met
+}
+
+/// Some blocks of them; every third is of each run, and found by every second one.
+fn entries(run: usize) -> Vec<Entry> {
+    let entry = |n: usize| {
+        let shared = n.is_multiple_of(3);
+        let term = TERMS.start + i64::try_from(n % 7).unwrap();
+        let uid = if shared { format!("u{n:04}") } else { format!("u{n:04}.{run}") };
+        let posting = Posting { term, time: Micros::try_from(n / 7 % 40).unwrap(), uid };
+        Entry { posting, finds: !shared || (n + run).is_multiple_of(2) }
+    };
+    (0..1_200).map(entry).collect()
+}
+
+#[tokio::test]
+async fn every_statement_of_a_list_walks_an_index_from_its_place_on() {
+    let rig = Rig::start().await;
+    let client = rig.lease().await;
+    let plan = async |sql: &str, values: &[&(dyn ToSql + Sync)]| -> String {
+        let lines = client.query(&format!("EXPLAIN {sql}"), values).await.unwrap();
+        lines.iter().map(|line| line.get::<_, String>(0) + "\n").collect()
+    };
+    let place: [&(dyn ToSql + Sync); 3] = [&1_i64, &2_i64, &"u"];
+    for direction in [Direction::Onward, Direction::Backward] {
+        let first = plan(&walk::first(direction), &[place[0], place[1], place[2], &1_i64]).await;
+        let beyond = if direction == Direction::Onward { "<=" } else { "<" };
+        let found = format!("Index Cond: ((run = r.run) AND (ROW(term, start_time, uid) {beyond} ROW(");
+        assert!(first.contains(&found), "{first}");
+        assert!(!first.contains("Seq Scan on posting_blocks"), "{first}");
+        let more = plan(&source::more(direction), &[&7_i64, place[0], place[1], place[2], &8_i64]).await;
+        assert!(
+            more.contains("using posting_blocks_pkey") && more.contains("AND (ROW(term, start_time, uid) "),
+            "{more}"
+        );
+        assert!(!more.contains("Sort"), "{more}");
+    }
+    let none: Vec<i64> = Vec::new();
+    let tail = plan(write::TAIL, &[&none]).await;
+    assert!(tail.contains("using posting_tail_pkey") && tail.contains("Index Cond"), "{tail}");
+}
+
+#[tokio::test]
+async fn merged_runs_tell_what_the_newest_of_them_told() {
+    let rig = Rig::start().await;
+    let mut expected = rig.fill().await;
+    assert_eq!(rig.told().await, expected);
+    work(&rig.connections).await.unwrap();
+    // The newest was one too many.
+    assert_eq!(rig.query("SELECT level, count(*) FROM posting_runs GROUP BY level ORDER BY level"), "1|1\n2|1");
+    assert_eq!(rig.query("SELECT count(*) FROM posting_blocks WHERE run NOT IN (SELECT run FROM posting_runs)"), "0");
+    // No older run is left in which anything could be hidden: what finds nothing is gone from the merged one, and stands
+    // in the one that is not merged.
+    let newest: Vec<Posting> = entries(FAN).into_iter().map(|entry| entry.posting).collect();
+    expected.retain(|posting, finds| *finds || newest.contains(posting));
+    assert_eq!(rig.told().await, expected);
+}
+
+#[tokio::test]
+async fn what_a_run_hides_in_an_older_one_stays_hidden_when_it_is_merged() {
+    let rig = Rig::start().await;
+    let mut expected = rig.fill().await;
+    let _ = rig.query("UPDATE posting_runs SET level = 5 WHERE run = 1");
+    work(&rig.connections).await.unwrap();
+    assert_eq!(rig.query("SELECT level, count(*) FROM posting_runs GROUP BY level ORDER BY level"), "2|1\n5|1");
+    let told = rig.told().await;
+    expected.retain(|posting, _| told.contains_key(posting));
+    assert_eq!(told, expected);
+    assert!(told.values().any(|finds| !finds), "what hides is kept");
+}
+
+#[tokio::test]
+async fn services_that_merge_at_once_make_one_run_of_each() {
+    let rig = Rig::start().await;
+    let before = rig.fill().await;
+    let (one, other) = tokio::join!(work(&rig.connections), work(&rig.connections));
+    one.and(other).unwrap();
+    assert_eq!(rig.query("SELECT level, count(*) FROM posting_runs GROUP BY level ORDER BY level"), "1|1\n2|1");
+    assert_eq!(rig.query("SELECT run FROM head"), (FAN + 2).to_string(), "one was made");
+    let told = rig.told().await;
+    assert!(before.iter().filter(|(_, finds)| **finds).all(|(posting, _)| told.contains_key(posting)));
+}
+
+#[tokio::test]
+async fn whoever_has_written_nothing_for_a_while_is_given_up_and_shows_nothing() {
+    let rig = Rig::start().await;
+    let expected = rig.fill().await;
+    let (slow, finds) = (rig.lease().await, |told: &BTreeMap<Posting, bool>| {
+        told.iter().filter(|(_, finds)| **finds).map(|(posting, _)| posting.clone()).collect::<Vec<_>>()
+    });
+    let Claim { merge: Some(merge), .. } = claim(&slow).await.unwrap() else { panic!("there is enough to merge") };
+    work(&rig.connections).await.unwrap();
+    let levels = "SELECT level, count(*) FROM posting_runs GROUP BY level ORDER BY level";
+    assert_eq!(rig.query(levels), format!("-1|1\n1|{}", FAN + 1), "it is left to the slow one");
+    let _ = rig.query("UPDATE posting_runs SET touch_time = now() - INTERVAL '11 s' WHERE level = -1");
+    work(&rig.connections).await.unwrap();
+    assert_eq!(rig.query(levels), "1|1\n2|1");
+    let told = rig.told().await;
+    merge.make(&slow).await.unwrap();
+    assert_eq!(rig.query(levels), "1|1\n2|1");
+    assert_eq!(rig.query("SELECT count(*) FROM posting_blocks WHERE run NOT IN (SELECT run FROM posting_runs)"), "0");
+    assert_eq!(rig.told().await, told);
+    assert_eq!(finds(&told), finds(&expected));
+    slow.give_back();
+}
+
+#[tokio::test]
+async fn a_merge_whose_runs_are_no_more_what_they_were_is_not_shown() {
+    let rig = Rig::start().await;
+    rig.fill().await;
+    let lease = rig.lease().await;
+    let Claim { merge: Some(merge), .. } = claim(&lease).await.unwrap() else { panic!("there is enough to merge") };
+    let _ = rig.query("UPDATE posting_runs SET level = 2 WHERE run = 1");
+    merge.make(&lease).await.unwrap();
+    let levels = "SELECT level, count(*) FROM posting_runs GROUP BY level ORDER BY level";
+    assert_eq!(rig.query(levels), format!("-1|1\n1|{FAN}\n2|1"));
+    lease.give_back();
+}
+
+#[tokio::test]
+async fn a_full_tail_becomes_a_run_and_is_gone() {
+    let rig = Rig::start().await;
+    let lease = rig.lease().await;
+    let mut marks = Marks { start: 0, end: 0, entries: 0, run: 0 };
+    let mut expected = BTreeMap::new();
+    for run in 0..4 {
+        let mut told = entries(run);
+        told.sort_by(|one, other| one.posting.cmp(&other.posting));
+        expected.extend(told.iter().map(|entry| (entry.posting.clone(), entry.finds)));
+        let postings = Postings::plan(&lease, marks, told).await.unwrap();
+        assert_eq!(postings.has_sorted(), run == 3, "4 times 1,200 are more than {TAIL_MAX}");
+        postings.write_run(&lease).await.unwrap();
+        for (number, entries) in (marks.end + 1..).zip(&postings.tail) {
+            let insert = "INSERT INTO posting_tail (number, entries) VALUES ($1, $2)";
+            lease.execute(insert, &[&number, entries]).await.unwrap();
+        }
+        marks = postings.marks;
+        let update = "UPDATE head SET tail_start = $1, tail_end = $2, tail_entries = $3, run = $4";
+        lease.execute(update, &[&marks.start, &marks.end, &marks.entries, &marks.run]).await.unwrap();
+        assert_eq!(rig.told().await, expected);
+    }
+    assert_eq!((marks.start, marks.entries, marks.run), (marks.end, 0, 1));
+    assert_eq!(rig.query("SELECT count(*) FROM posting_tail"), "0");
+    lease.give_back();
+}
