@@ -114,7 +114,7 @@ pub struct Options {
     #[arg(long, env = "CALBRIDGE_DATABASE_URL", value_name = "sqlite://…|postgres://…", hide_env_values = true)]
     pub database_url: Option<SecretString>,
 
-    /// Most connections to PostgreSQL for reading; eight more are kept for the rest [default: 8]
+    /// Most connections to PostgreSQL for reading; nine more are kept for the rest [default: 8]
     #[arg(long, env = "CALBRIDGE_DATABASE_CONNECTIONS", value_name = "COUNT")]
     pub database_connections: Option<usize>,
 

@@ -1,9 +1,9 @@
 //! What bookings are found by: postings, each of which says that a booking has a term and stands at a time under it.
 //! Here is what stores share that keep them in sorted runs; how runs are kept and merged is each store's own.
 //!
-//! New postings are appended to the *tail*. A full tail is sorted into a *run*; runs of one level are merged into one of
-//! the next, aside from the rounds. So each posting is written a few times one behind the other, where an index tree
-//! would dirty a page for it. What is newer holds: a posting that finds a booking no more hides the older one that did.
+//! New postings are appended to the *tail*. A full tail is sorted into a *run*; runs of one level are merged into one
+//! of the next, aside from the rounds. So each posting is written a few times one behind the other, where an index tree
+//! has work for it alone. What is newer holds: a posting that finds a booking no more hides the older one that did.
 
 pub(crate) mod block;
 pub(crate) mod union;
@@ -65,12 +65,14 @@ pub(crate) const FIRST: Posting = Posting { term: i64::MIN, time: Micros::MIN, u
 
 /// What a round says, in order.
 pub(crate) fn told(bookings: &[FoldedBooking]) -> Vec<Entry> {
-    let of = |booking: &FoldedBooking| {
-        let uid = booking.key.1.clone();
-        let found_by = booking.terms.clone().into_iter().chain(booking.column_terms.clone());
-        found_by.map(move |((term, time), finds)| Entry { posting: Posting { term, time, uid: uid.clone() }, finds })
-    };
-    let mut entries: Vec<Entry> = bookings.iter().flat_map(of).collect();
+    let mut entries = Vec::new();
+    for booking in bookings {
+        let found_by = booking.terms.iter().chain(&booking.column_terms);
+        entries.extend(found_by.map(|((term, time), finds)| Entry {
+            posting: Posting { term: *term, time: *time, uid: booking.key.1.clone() },
+            finds: *finds,
+        }));
+    }
     entries.sort_unstable_by(|one, other| one.posting.cmp(&other.posting));
     entries
 }

@@ -15,7 +15,7 @@ pub(super) use self::{
 };
 use crate::store::Position;
 
-/// Postings that the tail holds at the most, before a round adds its own: a reader fetches and sorts them for each list.
+/// Postings that the tail holds at the most, before a round adds its own: a reader fetches all of them for each list.
 const TAIL_MAX: usize = 4_096;
 
 /// Of a run that is being made.

@@ -84,7 +84,7 @@ pub(super) async fn found(client: &Lease, server: &str) -> Result<Option<i64>, O
     }
 }
 
-/// The tables that the migrations make.
+/// The tables that the migrations make, those too that a later one removes.
 pub(super) fn tables() -> impl Iterator<Item = &'static str> {
     let made = MIGRATIONS.iter().flat_map(|migration| migration.lines()).filter_map(|line| {
         let name = line.strip_prefix("CREATE TABLE ")?.split([' ', '(']).next()?;
@@ -108,10 +108,9 @@ async fn is_elsewhere(client: &Lease) -> Result<Option<(String, String)>, StoreE
 /// Something else has tables of our names here.
 async fn is_foreign(client: &Lease) -> Result<bool, StoreError> {
     const SELECT: &str = "SELECT count(*) FILTER (WHERE table_name = 'calbridge_schema'),
-            count(*) FILTER (WHERE table_name IN ('head', 'deliveries', 'bookings', 'transitions', 'bodies', 'probe',
-                'mentions', 'duplicates', 'posting_tail', 'posting_runs', 'posting_blocks', 'retention', 'consumers', 'consumer_items', 'dead_letters'))
-        FROM information_schema.tables WHERE table_schema = current_schema()";
-    let row: Row = client.query_one(SELECT, &[]).await?;
+            count(*) FILTER (WHERE table_name <> 'calbridge_schema')
+        FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = ANY($1)";
+    let row: Row = client.query_one(SELECT, &[&tables().collect::<Vec<_>>()]).await?;
     let (ours, others): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     Ok(ours == 0 && others > 0)
 }

@@ -1,5 +1,6 @@
 //! The statements that write, one for each part of a round: what was received, its bookings, the log with what finds
-//! bookings. Rows travel as arrays. A statement costs us some twenty microseconds besides its rows, the server a few: what goes together does.
+//! bookings. Rows travel as arrays. A statement costs us some twenty microseconds besides its rows, the server a few:
+//! what goes together does.
 //!
 //! All of them are prepared before the transaction begins and sent one behind the other without waiting; the caller
 //! looks at every answer before it believes the commit.

@@ -2,17 +2,18 @@
 //! one a few blocks at a time.
 //!
 //! Any number of services share the runs. Who merges says so behind the lock of the head, by a run of its own that no
-//! list reads yet; another one leaves it to that, unless nothing was written for a while. Nothing depends on clocks: the
-//! merged run is shown, in place of those that it was made of, in one transaction that finds all of them as they were,
-//! or not at all. Numbers are never given twice. What is lost of all this with the server's machine is its end, which is
-//! merged again: so nothing waits for the disk.
+//! list reads yet; others leave it to that one, unless it has written nothing for a while. Nothing depends on clocks:
+//! the merged run is shown, in place of those that it was made of, in one transaction that finds all of them as they
+//! were, or not at all. Numbers are never given twice. What is lost of all this with the server's machine is its end,
+//! which is merged again: so nothing waits for the disk.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::ClientWrapper;
 use tokio::{
     sync::Notify,
     task::{AbortHandle, yield_now},
+    time::sleep,
 };
 use tracing::warn;
 
@@ -35,6 +36,8 @@ use crate::store::{
 const BLOCKS_AT_A_TIME: usize = 64;
 /// Blocks of one run that are read at a time.
 const BLOCKS_READ: i64 = 16;
+/// After a failure: each full tail would be another one, and another line in the log.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs, and whether each is being made by somebody who has written of late.
 const RUNS: &str = "SELECT run, level, touch_time > now() - INTERVAL '10 s' FROM posting_runs ORDER BY run";
@@ -87,6 +90,7 @@ async fn run(connections: Connections, wake: Arc<Notify>) {
     loop {
         if let Err(error) = work(&connections).await {
             warn!(%error, "postings could not be merged: lists are slower until they are");
+            sleep(RETRY_PAUSE).await;
         }
         wake.notified().await;
     }

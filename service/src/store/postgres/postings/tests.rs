@@ -131,8 +131,8 @@ async fn merged_runs_tell_what_the_newest_of_them_told() {
     // The newest was one too many.
     assert_eq!(rig.query("SELECT level, count(*) FROM posting_runs GROUP BY level ORDER BY level"), "1|1\n2|1");
     assert_eq!(rig.query("SELECT count(*) FROM posting_blocks WHERE run NOT IN (SELECT run FROM posting_runs)"), "0");
-    // No older run is left in which anything could be hidden: what finds nothing is gone from the merged one, and stands
-    // in the one that is not merged.
+    // No older run is left in which anything could be hidden: what finds nothing is gone from the merged one, and
+    // stands in the one that is not merged.
     let newest: Vec<Posting> = entries(FAN).into_iter().map(|entry| entry.posting).collect();
     expected.retain(|posting, finds| *finds || newest.contains(posting));
     assert_eq!(rig.told().await, expected);
