@@ -1,6 +1,6 @@
 -- What finds bookings is kept in sorted runs instead of index trees: each new entry of a tree is a search of its own, and
--- most of a round's work was that. The release that this schema comes with is the first on PostgreSQL, so no other one
--- writes beside it; what was written before is read once.
+-- most of a round's work was that. What was written before is read once. No release was out that knows the trees; a
+-- service that does may not write beside this schema, since lists would miss what it writes.
 
 -- Postings of the rounds that came last, not yet sorted, in blocks. Those up to head.tail_start stand in runs.
 CREATE TABLE posting_tail (
@@ -13,7 +13,7 @@ CREATE TABLE posting_tail (
 CREATE TABLE posting_runs (
     run        BIGINT      PRIMARY KEY,
     level      INTEGER     NOT NULL,
-    touch_time TIMESTAMPTZ NOT NULL DEFAULT now() -- while it is made: when its maker last wrote
+    touch_time TIMESTAMPTZ NOT NULL DEFAULT now() -- while it is made: when its maker was last heard of
 );
 
 -- A run's postings, cut into blocks. The key is the run and its first posting.

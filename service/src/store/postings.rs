@@ -8,15 +8,23 @@
 pub(crate) mod block;
 pub(crate) mod union;
 
+use calbridge_booking::{Derived, derive};
+use calbridge_proto::v1;
+
 use super::{
     BookingQuery, Micros,
-    candidates::{Lead, Range},
+    candidates::{Columns, Lead, Range},
     fold::FoldedBooking,
     terms,
+    time::micros,
+    view::{self, LoadedRow},
 };
 
 /// Runs of one level that are merged into one of the next.
 pub(crate) const FAN: usize = 8;
+
+/// Postings of one run that a migration writes: they are sorted in memory.
+pub(crate) const FILLED_RUN: usize = 200_000;
 
 /// Under which term a booking stands at which time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +83,26 @@ pub(crate) fn told(bookings: &[FoldedBooking]) -> Vec<Entry> {
     }
     entries.sort_unstable_by(|one, other| one.posting.cmp(&other.posting));
     entries
+}
+
+/// What finds a row that is shown, for a store that has no postings of it yet. Of one that can't be read it is what its
+/// columns say: a list meets it, and counts it as damaged.
+pub(crate) fn of_row(tenant: &str, uid: &str, row: &LoadedRow, columns: Columns) -> Vec<Entry> {
+    let derived = view::decode(&row.state).map(|registers| derive(uid, &registers, view::told(row.clock_told)));
+    let (booking, time) = match derived {
+        Ok(None) => return Vec::new(),
+        Ok(Some(Derived { booking, .. })) => {
+            let time = booking.start_time.as_ref().map_or(Micros::MIN, micros);
+            (booking, time)
+        }
+        Err(_) => {
+            let organizer = columns.organizer.map(|email| v1::Organizer { email, ..Default::default() });
+            let Columns { status, event_type_id, start_time, .. } = columns;
+            (v1::Booking { status, organizer, event_type_id, ..Default::default() }, start_time)
+        }
+    };
+    let found_by = terms::of(tenant, &booking).into_iter().chain(terms::of_columns(tenant, &booking));
+    found_by.map(|term| Entry { posting: Posting { term, time, uid: uid.to_owned() }, finds: true }).collect()
 }
 
 /// What was told one behind the other, sorted; of postings that were told twice what was told last.

@@ -1,6 +1,6 @@
-//! What bookings are found by where a column would not do: who is invited, and the booker's own keys. A term is a
-//! number of 64 bits that stands for one such pair in one tenant; whoever finds a booking by it looks at the booking as
-//! well, so two pairs of one number do no harm.
+//! What bookings are found by: that they are there at all, their status, organizer and event type, who is invited, and
+//! the booker's own keys. A term is a number of 64 bits that stands for one such pair in one tenant; whoever finds a
+//! booking by it looks at the booking as well, so two pairs of one number do no harm.
 
 use std::collections::BTreeSet;
 
@@ -10,15 +10,14 @@ use sha2::{Digest, Sha256};
 /// The longest text that a term is made of, in bytes: more of a value would only be read to be found by nobody.
 const TEXT_BYTES_MAX: usize = 1024;
 
-/// The terms by which a booking is found.
+/// The terms of what a booking has several of.
 pub(crate) fn of(tenant: &str, booking: &Booking) -> BTreeSet<i64> {
     let attendees = booking.attendees.iter().map(|person| attendee(tenant, &person.email));
     let metadata = booking.metadata.iter().map(|(key, value)| self::metadata(tenant, key, value));
     attendees.chain(metadata).collect()
 }
 
-/// The terms of what a booking has one of each: that it is shown at all, its status, organizer and event type. For
-/// stores that have no columns with indexes for them.
+/// The terms of what a booking has one of each: that it is shown at all, its status, organizer and event type.
 pub(crate) fn of_columns(tenant: &str, booking: &Booking) -> BTreeSet<i64> {
     let organizer = booking.organizer.as_ref().map(|organizer| self::organizer(tenant, &organizer.email));
     let event_type = booking.event_type_id.map(|id| self::event_type(tenant, id));

@@ -17,7 +17,7 @@ use tokio::task::yield_now;
 use tokio_postgres::{Error, Row, types::ToSql};
 
 use super::{
-    postings::{Head, LOCK_HEAD, Postings, SORTED},
+    postings::{Head, LOCK_HEAD, Postings, SORTED, TAIL},
     retention::{self, EARLIER},
     write::Statements,
 };
@@ -196,7 +196,7 @@ async fn begin<T>(
 ) -> Result<(Head, T), StoreError> {
     let lock = client.prepare_cached(LOCK_HEAD).await?;
     // Prepared before, or the questions would overtake the lock.
-    for statement in [FIRST_RESULTS, ROWS, KEPT, EARLIER, SORTED] {
+    for statement in [FIRST_RESULTS, ROWS, KEPT, EARLIER, TAIL, SORTED] {
         client.prepare_cached(statement).await?;
     }
     let begun = async { Ok(tokio::try_join!(biased; client.batch_execute(BEGIN), client.query_one(&lock, &[]))?) };

@@ -11,7 +11,7 @@ use tokio_postgres::{Error, Row};
 pub(super) use self::{
     merge::Merger,
     walk::Lists,
-    write::{Postings, SORTED, fill},
+    write::{Postings, SORTED, TAIL, fill},
 };
 use crate::store::Position;
 

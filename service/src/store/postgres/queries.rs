@@ -23,7 +23,7 @@ const ROWS_AT_A_TIME: usize = 64;
 
 /// What rows hold that is large, as much of it as one statement answers, and one row's more: each may be a megabyte,
 /// and a page may have a thousand.
-const ROWS_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const ROWS_BYTES: usize = 4 * 1024 * 1024;
 
 /// The newest position that was handed out.
 pub(super) async fn head(client: &ClientWrapper) -> Result<Position, StoreError> {
@@ -52,7 +52,7 @@ async fn give_way(decoded: usize) {
 /// An expression for a large column: null where the rows before this one hold so many bytes of it. The first row has
 /// its own, so whoever goes on before the first without it comes to an end. A size is known without the bytes, and what
 /// is null is never read.
-fn within(bytes: usize, column: &str, order: &str) -> String {
+pub(super) fn within(bytes: usize, column: &str, order: &str) -> String {
     let size = format!("coalesce(octet_length({column}), 0)");
     let before = format!("sum({size}) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) - {size}");
     format!("CASE WHEN {before} < {bytes} THEN {column} END")

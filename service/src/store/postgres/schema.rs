@@ -8,7 +8,7 @@ mod fill;
 use tokio_postgres::{Row, error::SqlState};
 use tracing::info;
 
-use super::{OpenError, connection::Lease};
+use super::{OpenError, commit::BEGIN, connection::Lease};
 use crate::store::StoreError;
 
 /// Every migration, in order: each takes the schema from its index to the next version.
@@ -52,7 +52,7 @@ pub(super) async fn migrate(client: &Lease, server: &str) -> Result<(), OpenErro
     make_version(client).await.map_err(failed)?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     loop {
-        client.batch_execute("BEGIN").await.map_err(|error| failed(error.into()))?;
+        client.batch_execute(BEGIN).await.map_err(|error| failed(error.into()))?;
         let found = version(client).await.map_err(failed)?;
         if found > known {
             return Err(OpenError::Newer { server: server.to_owned(), found, known });

@@ -6,7 +6,7 @@ use super::{Entry, Posting};
 use crate::store::StoreError;
 
 /// Encoded bytes of a block, and an entry: with its row's own few bytes it fills a page of `SQLite`'s, and half of one
-/// of `PostgreSQL`'s.
+/// of `PostgreSQL`'s where its first uid is not a long one.
 const BLOCK_BYTES: usize = 3_900;
 
 /// Encodes entries, which must come in order.

@@ -14,12 +14,24 @@ use crate::store::{
 const FIRST_BLOCKS: i64 = 1;
 /// And of one run, when they are used up.
 const MORE_BLOCKS: i64 = 8;
+/// Runs of which one statement answers the first blocks.
+const RUNS_AT_A_TIME: usize = 64;
+
+/// The newest first: in one level the one with the greatest number.
+const RUNS: &str = "SELECT run FROM posting_runs WHERE level >= 0 ORDER BY level, run DESC";
 
 /// All lists, as one state of the database has them.
 pub(in crate::store::postgres) struct Lists<'c> {
     client: &'c ClientWrapper,
-    /// The tail, once it is read.
-    tail: OnceCell<Vec<Entry>>,
+    /// Once they are read.
+    found: OnceCell<Found>,
+}
+
+struct Found {
+    /// What was told, one behind the other.
+    tail: Vec<Entry>,
+    /// The newest first.
+    runs: Vec<i64>,
 }
 
 /// A walk through a term.
@@ -32,36 +44,45 @@ pub(in crate::store::postgres) struct Walk<'c> {
 impl<'c> Lists<'c> {
     /// Of the transaction that is under way.
     pub(in crate::store::postgres) fn new(client: &'c ClientWrapper) -> Self {
-        Self { client, tail: OnceCell::new() }
+        Self { client, found: OnceCell::new() }
     }
 
     pub(in crate::store::postgres) async fn walk(&self, term: i64, from: From) -> Result<Walk<'c>, StoreError> {
         let (from, direction) = from.place(term);
-        let tail = self.tail.get_or_try_init(async || self.read_tail().await).await?;
+        let Found { tail, runs } = self.found.get_or_try_init(async || self.find().await).await?;
         let mut young: Vec<Entry> = tail.iter().filter(|entry| entry.posting.term == term).cloned().collect();
         postings::sort(&mut young);
         let mut sources = vec![Source::of_entries(young, &from, direction)];
-        sources.extend(self.runs(term, &from, direction).await?);
+        for runs in runs.chunks(RUNS_AT_A_TIME) {
+            sources.extend(self.open(runs, term, &from, direction).await?);
+        }
         for source in &mut sources {
             source.fill(self.client, MORE_BLOCKS).await?;
         }
         Ok(Walk { client: self.client, union: Union::new(sources, direction)?, term })
     }
 
-    async fn read_tail(&self) -> Result<Vec<Entry>, StoreError> {
+    async fn find(&self) -> Result<Found, StoreError> {
         const HEAD: &str = "SELECT position, tail_start, tail_end, tail_entries, run FROM head";
-        let head = self.client.prepare_cached(HEAD).await?;
-        let head = Head::read(&self.client.query_one(&head, &[]).await?)?;
-        tail(self.client, head.marks).await
+        let (head, runs) = tokio::try_join!(self.client.prepare_cached(HEAD), self.client.prepare_cached(RUNS))?;
+        let (head, runs) = tokio::try_join!(self.client.query_one(&head, &[]), self.client.query(&runs, &[]))?;
+        let runs = runs.iter().map(run).collect::<Result<_, _>>()?;
+        Ok(Found { tail: tail(self.client, Head::read(&head)?.marks).await?, runs })
     }
 
-    /// Each run from `from` on, the newest first.
-    async fn runs(&self, term: i64, from: &Posting, direction: Direction) -> Result<Vec<Source>, StoreError> {
+    /// These runs from `from` on, in their order.
+    async fn open(
+        &self,
+        runs: &[i64],
+        term: i64,
+        from: &Posting,
+        direction: Direction,
+    ) -> Result<Vec<Source>, StoreError> {
         let select = self.client.prepare_cached(&first(direction)).await?;
         // The least uid that is greater than another is that with a NUL, which no text has here: what begins with
         // either is the same block.
         let uid = from.uid.trim_end_matches('\0');
-        let found = self.client.query(&select, &[&from.term, &from.time, &uid, &FIRST_BLOCKS]).await?;
+        let found = self.client.query(&select, &[&from.term, &from.time, &uid, &FIRST_BLOCKS, &runs]).await?;
         let mut sources = Vec::new();
         for blocks in found.chunk_by(|one, other| run(one).ok() == run(other).ok()) {
             let Some(first) = blocks.first() else { continue };
@@ -107,7 +128,7 @@ pub(super) fn first(direction: Direction) -> String {
         Direction::Backward => (blocks("<", "DESC", "1 + $4::bigint"), "DESC"),
     };
     format!(
-        "SELECT {COLUMNS} FROM posting_runs r CROSS JOIN LATERAL ({found}) b WHERE r.level >= 0
-        ORDER BY r.level, r.run DESC, b.term {order}, b.start_time {order}, b.uid {order}"
+        "SELECT {COLUMNS} FROM UNNEST($5::bigint[]) WITH ORDINALITY AS r (run, place) CROSS JOIN LATERAL ({found}) b
+        ORDER BY r.place, b.term {order}, b.start_time {order}, b.uid {order}"
     )
 }

@@ -12,7 +12,8 @@ use crate::store::{
 };
 
 /// Rows of the tail. The planner is told of them one by one: it knows nothing of how far the tail goes.
-pub(super) const TAIL: &str = "SELECT entries FROM posting_tail WHERE number = ANY($1::bigint[]) ORDER BY number";
+pub(in crate::store::postgres) const TAIL: &str =
+    "SELECT entries FROM posting_tail WHERE number = ANY($1::bigint[]) ORDER BY number";
 /// A whole run, in place of rows of the tail.
 pub(in crate::store::postgres) const SORTED: &str = "WITH
     r AS (INSERT INTO posting_runs (run, level) VALUES ($1, $2)),

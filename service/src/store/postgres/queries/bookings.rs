@@ -1,5 +1,7 @@
 //! Bookings, one or a page of them, with the origin of each one's lineage.
 
+use std::collections::BTreeSet;
+
 use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
 use prost::Message;
@@ -28,8 +30,8 @@ const ONE: &str = "SELECT uid, state, clock_told, position, update_time FROM boo
 const FIRST_LOOKS: usize = 32;
 /// And at the most.
 const MOST_LOOKS: usize = 1_000;
-/// Statements that one page asks at the most: more than small rows need for all the looks of a page, and of large ones
-/// so many times [`ROWS_BYTES`] are read.
+/// Statements by which one page asks for rows at the most: more than small rows need for all the looks of a page, and
+/// of large ones so many times [`ROWS_BYTES`] are read.
 const SELECTS_MAX: usize = 64;
 const _: () = assert!(SELECTS_MAX > PAGE_LOOKS_MAX.div_ceil(MOST_LOOKS));
 
@@ -167,13 +169,13 @@ async fn count(lists: &Lists<'_>, term: i64) -> Result<usize, StoreError> {
 /// The few bookings that a term finds.
 async fn found_by(lists: &Lists<'_>, term: i64) -> Result<Vec<String>, StoreError> {
     let mut walk = lists.walk(term, From::Onward(Micros::MIN, None)).await?;
-    let mut uids = Vec::new();
+    let mut uids = BTreeSet::new();
     while let Some(Met { uid, finds, .. }) = walk.next().await? {
         if finds {
-            uids.push(uid);
+            uids.insert(uid);
         }
     }
-    Ok(uids)
+    Ok(uids.into_iter().collect())
 }
 
 /// By start, which is the time of every term.
@@ -209,7 +211,7 @@ async fn by_update(client: &ClientWrapper, uids: Option<&[String]>, page: &mut P
         let found = select(client, candidates::by_update(page.query, uids, page.after.as_ref(), wanted)).await?;
         let mut is_cut = false;
         for row in &found {
-            match page.look(row).await? {
+            match page.look(row, None).await? {
                 Look::On => {}
                 Look::Unread => {
                     is_cut = true;
@@ -275,12 +277,13 @@ impl<'q> Page<'q> {
             }
             self.selects += 1;
             let uids: Vec<&str> = rest.iter().filter(|met| met.finds).map(|met| met.uid.as_str()).collect();
-            let rows = client.query(&select, &[&self.query.tenant.as_ref(), &uids]).await?;
+            let tenant = self.query.tenant.as_ref();
+            let rows = if uids.is_empty() { Vec::new() } else { client.query(&select, &[&tenant, &uids]).await? };
             let mut rows = rows.iter().peekable();
             for (place, met) in rest.iter().enumerate() {
                 let is_its = |row: &&Row| row.try_get::<_, &str>(0).is_ok_and(|uid| uid == met.uid);
                 let look = match rows.next_if(|row| met.finds && is_its(row)) {
-                    Some(row) => self.look(row).await?,
+                    Some(row) => self.look(row, Some(met.time)).await?,
                     None => self.pass(met),
                 };
                 match look {
@@ -307,7 +310,8 @@ impl<'q> Page<'q> {
         if self.looks >= PAGE_LOOKS_MAX { Look::Full } else { Look::On }
     }
 
-    async fn look(&mut self, row: &Row) -> Result<Look, StoreError> {
+    /// Looks at a row, which was met at a time of its own unless that is when it was updated.
+    async fn look(&mut self, row: &Row, time: Option<Micros>) -> Result<Look, StoreError> {
         let columns = columns(row)?;
         if may_match(&self.query.filter, &columns) {
             let Some(found) = read(row)? else { return Ok(Look::Unread) };
@@ -320,7 +324,7 @@ impl<'q> Page<'q> {
             }
         }
         self.looks += 1;
-        self.after = Some(cursor(row, &columns, self.query.order)?);
+        self.after = Some(BookingCursor { time: time.unwrap_or(columns.update_time), uid: row.try_get(0)? });
         let bookings = self.found.bookings.len();
         let full = bookings >= self.query.limit || (self.bytes > PAGE_BYTES_MAX && bookings > 1);
         let is_over = full || self.looks >= PAGE_LOOKS_MAX || self.decoded >= PAGE_DECODED_MAX;
@@ -364,14 +368,6 @@ fn columns(row: &Row) -> Result<Columns, Error> {
         organizer: row.try_get(7)?,
         event_type_id: row.try_get(8)?,
     })
-}
-
-fn cursor(row: &Row, columns: &Columns, order: BookingOrder) -> Result<BookingCursor, Error> {
-    let time = match order {
-        BookingOrder::StartTime => columns.start_time,
-        BookingOrder::UpdateTime => columns.update_time,
-    };
-    Ok(BookingCursor { time, uid: row.try_get(0)? })
 }
 
 #[cfg(test)]

@@ -224,7 +224,7 @@ impl<'c> Page<'c> {
                 Ok(self.pass(time, uid))
             }
             found => match found? {
-                Some((columns, found)) => self.look(&columns, found),
+                Some((columns, found)) => self.look(&columns, found, time),
                 None => Ok(self.pass(time, uid)),
             },
         }
@@ -241,7 +241,7 @@ impl<'c> Page<'c> {
     }
 
     /// Looks at the next row; true where the page ends behind it.
-    fn look(&mut self, columns: &Columns, row: FoundBooking) -> Result<bool, StoreError> {
+    fn look(&mut self, columns: &Columns, row: FoundBooking, time: Micros) -> Result<bool, StoreError> {
         self.looks += 1;
         let uid = row.uid.clone();
         if may_match(&self.query.filter, columns) {
@@ -261,10 +261,6 @@ impl<'c> Page<'c> {
         let bookings = self.found.bookings.len();
         let full = bookings >= self.query.limit || (self.bytes > PAGE_BYTES_MAX && bookings > 1);
         if full || self.looks >= PAGE_LOOKS_MAX || self.decoded >= PAGE_DECODED_MAX {
-            let time = match self.query.order {
-                BookingOrder::StartTime => columns.start_time,
-                BookingOrder::UpdateTime => columns.update_time,
-            };
             self.found.next = Some(BookingCursor { time, uid });
             return Ok(true);
         }

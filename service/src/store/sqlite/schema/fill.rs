@@ -1,32 +1,29 @@
 //! Columns that a migration adds and that are read off the rows: filled from the rows that are there already.
 
-use calbridge_booking::{Row, derive, link_back};
+use calbridge_booking::{derive, link_back};
 use rusqlite::{Transaction, params};
 use tracing::info;
 
 use crate::store::{
-    Micros, Position, StoreError,
+    Position, StoreError,
+    candidates::Columns,
     fold::columns,
-    postings::{Entry, Posting},
+    postings::{FILLED_RUN, of_row},
     sqlite::postings,
-    terms,
-    time::micros,
-    view,
+    view::{self, LoadedRow},
 };
 
 /// Rows between two words on how far it has come: some seconds of work.
 const PROGRESS_ROWS: usize = 20_000;
-
-/// Postings of one run that a migration writes: they are sorted in memory.
-const RUN_POSTINGS: usize = 200_000;
 
 /// A row as it is kept.
 struct Kept {
     id: i64,
     tenant: String,
     uid: String,
-    state: Vec<u8>,
-    told: bool,
+    row: LoadedRow,
+    is_shown: bool,
+    columns: Columns,
 }
 
 /// Fills the columns that bookings are found by.
@@ -38,14 +35,11 @@ pub(super) fn columns_of_bookings(transaction: &Transaction<'_>) -> Result<(), S
 pub(super) fn postings_of_bookings(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let mut entries = Vec::new();
     each(transaction, |kept| {
-        let row: Row = view::decode(&kept.state)?;
-        let Some(derived) = derive(&kept.uid, &row, view::told(kept.told)) else { return Ok(()) };
-        let booking = &derived.booking;
-        let time = booking.start_time.as_ref().map_or(Micros::MIN, micros);
-        let found_by = terms::of(&kept.tenant, booking).into_iter().chain(terms::of_columns(&kept.tenant, booking));
-        let posting = |term| Entry { posting: Posting { term, time, uid: kept.uid.clone() }, finds: true };
-        entries.extend(found_by.map(posting));
-        if entries.len() < RUN_POSTINGS {
+        if !kept.is_shown {
+            return Ok(());
+        }
+        entries.extend(of_row(&kept.tenant, &kept.uid, &kept.row, kept.columns));
+        if entries.len() < FILLED_RUN {
             return Ok(());
         }
         postings::fill(transaction, std::mem::take(&mut entries))
@@ -55,8 +49,10 @@ pub(super) fn postings_of_bookings(transaction: &Transaction<'_>) -> Result<(), 
 
 /// Every row that has a state, once.
 fn each(transaction: &Transaction<'_>, mut with: impl FnMut(Kept) -> Result<(), StoreError>) -> Result<(), StoreError> {
-    const SELECT: &str = "SELECT id, tenant, uid, state, clock_told FROM bookings WHERE id > ?1 AND length(state) > 0
-        ORDER BY id LIMIT 1";
+    const SELECT: &str =
+        "SELECT id, tenant, uid, state, clock_told, visible, update_time, status, start_time, organizer,
+            event_type_id
+        FROM bookings WHERE id > ?1 AND length(state) > 0 ORDER BY id LIMIT 1";
     let rows: i64 = transaction.query_row("SELECT count(*) FROM bookings", [], |row| row.get(0))?;
     if rows > 0 {
         info!(rows, "the store is brought up to date: bookings are read once");
@@ -75,15 +71,29 @@ fn each(transaction: &Transaction<'_>, mut with: impl FnMut(Kept) -> Result<(), 
 }
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Kept> {
-    Ok(Kept { id: row.get(0)?, tenant: row.get(1)?, uid: row.get(2)?, state: row.get(3)?, told: row.get(4)? })
+    Ok(Kept {
+        id: row.get(0)?,
+        tenant: row.get(1)?,
+        uid: row.get(2)?,
+        row: LoadedRow { state: row.get(3)?, clock_told: row.get(4)? },
+        is_shown: row.get(5)?,
+        columns: Columns {
+            update_time: row.get(6)?,
+            status: row.get(7)?,
+            start_time: row.get(8)?,
+            organizer: row.get(9)?,
+            event_type_id: row.get(10)?,
+        },
+    })
 }
 
 fn fill(transaction: &Transaction<'_>, kept: &Kept) -> Result<(), StoreError> {
     const SHOWN: &str = "UPDATE bookings SET link = ?2, seated = ?3, organizer = ?4, event_type_id = ?5, clock_end = ?6
         WHERE id = ?1";
     const HIDDEN: &str = "UPDATE bookings SET rescheduled_from = ?2, link = ?3 WHERE id = ?1";
-    let row: Row = view::decode(&kept.state)?;
-    let Some(derived) = derive(&kept.uid, &row, view::told(kept.told)) else {
+    // Of one that can't be read nothing is known; lists count it.
+    let Ok(row) = view::decode(&kept.row.state) else { return Ok(()) };
+    let Some(derived) = derive(&kept.uid, &row, view::told(kept.row.clock_told)) else {
         let link = link_back(&row);
         let values = params![kept.id, link.map(|(from, _)| from), link.map_or(0, |(_, evidence)| i32::from(evidence))];
         transaction.prepare_cached(HIDDEN)?.execute(values)?;
