@@ -80,6 +80,9 @@ pub const DUPLICATE_NOTES_MAX: i64 = 32;
 /// short instead of late. A look costs about a microsecond.
 pub const PAGE_LOOKS_MAX: usize = 50_000;
 
+/// Postings that a page passes by, since they find a booking no more: each costs some tenth of a look.
+pub(crate) const PAGE_PASSES_MAX: usize = 8 * PAGE_LOOKS_MAX;
+
 /// How many of them it decodes, which costs some ten times as much.
 pub const PAGE_DECODED_MAX: usize = 5_000;
 

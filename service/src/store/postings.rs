@@ -40,6 +40,9 @@ pub(crate) struct Entry {
     pub(crate) posting: Posting,
     /// It finds the booking; else it does no more.
     pub(crate) finds: bool,
+    /// No older list can know the posting: the booking was not kept before. Once it finds nothing, nothing is left to
+    /// be said of it.
+    pub(crate) is_first: bool,
 }
 
 /// Which way a list is read.
@@ -79,8 +82,10 @@ pub(crate) fn told(bookings: &[FoldedBooking]) -> Vec<Entry> {
         entries.extend(found_by.map(|((term, time), finds)| Entry {
             posting: Posting { term: *term, time: *time, uid: booking.key.1.clone() },
             finds: *finds,
+            is_first: booking.is_new,
         }));
     }
+    entries.retain(|entry| !entry.is_over());
     entries.sort_unstable_by(|one, other| one.posting.cmp(&other.posting));
     entries
 }
@@ -102,16 +107,21 @@ pub(crate) fn of_row(tenant: &str, uid: &str, row: &LoadedRow, columns: Columns)
         }
     };
     let found_by = terms::of(tenant, &booking).into_iter().chain(terms::of_columns(tenant, &booking));
-    found_by.map(|term| Entry { posting: Posting { term, time, uid: uid.to_owned() }, finds: true }).collect()
+    let posting = |term| Posting { term, time, uid: uid.to_owned() };
+    found_by.map(|term| Entry { posting: posting(term), finds: true, is_first: true }).collect()
 }
 
 /// What was told one behind the other, sorted; of postings that were told twice what was told last.
 pub(crate) fn sort(entries: &mut Vec<Entry>) {
     // Stable: what was told last stands last among its equals.
     entries.sort_by(|one, other| one.posting.cmp(&other.posting));
-    entries.reverse();
-    entries.dedup_by(|later, earlier| later.posting == earlier.posting);
-    entries.reverse();
+    entries.dedup_by(|later, earlier| {
+        let is_same = later.posting == earlier.posting;
+        if is_same {
+            earlier.finds = later.finds;
+        }
+        is_same
+    });
 }
 
 /// The term of the rows behind a lead.
@@ -148,6 +158,11 @@ fn behind(term: i64, time: Micros) -> Posting {
 }
 
 impl Entry {
+    /// Nothing is left to be said of it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_first && !self.finds
+    }
+
     /// The booking that is met at it.
     pub(crate) fn met(self) -> Met {
         Met { time: self.posting.time, uid: self.posting.uid, finds: self.finds }

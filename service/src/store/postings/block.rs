@@ -9,6 +9,9 @@ use crate::store::StoreError;
 /// of `PostgreSQL`'s where its first uid is not a long one.
 const BLOCK_BYTES: usize = 3_900;
 
+/// The mark of an entry that is the first, beyond the length of any uid: those have 256 bytes at the most.
+const FIRST: u64 = 1 << 13;
+
 /// Encodes entries, which must come in order.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
@@ -25,11 +28,12 @@ impl Block {
             self.first = Some(entry.posting.clone());
         }
         let same = self.term == *term && !self.bytes.is_empty();
-        // The term's difference, the time's, then the uid's length with the mark.
+        // The term's difference, the time's, then the uid's length with the marks.
         encode_varint(term.wrapping_sub(self.term).cast_unsigned(), &mut self.bytes);
         let from = if same { self.time } else { 0 };
         encode_varint(zigzag(time.wrapping_sub(from)), &mut self.bytes);
-        encode_varint((uid.len() as u64) << 1 | u64::from(entry.finds), &mut self.bytes);
+        let first = if entry.is_first { FIRST } else { 0 };
+        encode_varint(first | (uid.len() as u64) << 1 | u64::from(entry.finds), &mut self.bytes);
         self.bytes.extend_from_slice(uid.as_bytes());
         (self.term, self.time) = (*term, *time);
     }
@@ -82,12 +86,14 @@ pub(crate) fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
         first = false;
         term = term.wrapping_add(step.cast_signed());
         time = time.wrapping_add(unzigzag(decode_varint(&mut bytes).map_err(damaged)?));
-        let mark = decode_varint(&mut bytes).map_err(damaged)?;
-        let length = usize::try_from(mark >> 1).ok().filter(|length| *length <= bytes.len()).ok_or_else(damage)?;
+        let marks = decode_varint(&mut bytes).map_err(damaged)?;
+        let length =
+            usize::try_from((marks & !FIRST) >> 1).ok().filter(|length| *length <= bytes.len()).ok_or_else(damage)?;
         let (uid, rest) = bytes.split_at(length);
         let uid = std::str::from_utf8(uid).map_err(|_| damage())?.to_owned();
         bytes = rest;
-        entries.push(Entry { posting: Posting { term, time, uid }, finds: mark & 1 == 1 });
+        let (finds, is_first) = (marks & 1 == 1, marks & FIRST != 0);
+        entries.push(Entry { posting: Posting { term, time, uid }, finds, is_first });
     }
     Ok(entries)
 }
@@ -112,8 +118,8 @@ mod tests {
 
     prop_compose! {
         fn entry()(term in prop_oneof![0..3_i64, any::<i64>()], time in prop_oneof![0..9_i64, any::<i64>()],
-            uid in "[a-z]{0,3}|.{0,9}", finds in any::<bool>()) -> Entry {
-            Entry { posting: Posting { term, time, uid }, finds }
+            uid in "[a-z]{0,3}|.{0,9}|.{256}", finds in any::<bool>(), is_first in any::<bool>()) -> Entry {
+            Entry { posting: Posting { term, time, uid }, finds, is_first }
         }
     }
 

@@ -34,16 +34,18 @@ impl<S: Source> Union<S> {
         Ok(union)
     }
 
-    /// The next entry, as the newest list that knows it has it. It takes one entry of each source at the most.
+    /// The next entry, as the newest list that knows it has it; whether it is the first, the oldest one knows. It takes
+    /// one entry of each source at the most.
     pub(crate) fn next(&mut self) -> Result<Option<Entry>, StoreError> {
-        let Some(newest) = self.heads.pop() else { return Ok(None) };
-        self.refill(newest.source)?;
-        while self.heads.peek().is_some_and(|head| head.entry.posting == newest.entry.posting) {
+        let Some(Head { mut entry, source, .. }) = self.heads.pop() else { return Ok(None) };
+        self.refill(source)?;
+        while self.heads.peek().is_some_and(|head| head.entry.posting == entry.posting) {
             if let Some(older) = self.heads.pop() {
+                entry.is_first = older.entry.is_first;
                 self.refill(older.source)?;
             }
         }
-        Ok(Some(newest.entry))
+        Ok(Some(entry))
     }
 
     fn refill(&mut self, source: usize) -> Result<(), StoreError> {
@@ -84,3 +86,69 @@ impl PartialEq for Head {
 }
 
 impl Eq for Head {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::store::postings::{Posting, sort};
+
+    /// At hand, the next one last.
+    struct List(Vec<Entry>);
+
+    impl Source for List {
+        fn take(&mut self) -> Result<Option<Entry>, StoreError> {
+            Ok(self.0.pop())
+        }
+    }
+
+    /// The newest list first.
+    fn union(lists: &[Vec<Entry>]) -> Vec<Entry> {
+        let sources = lists.iter().map(|list| List(list.iter().rev().cloned().collect())).collect();
+        let mut union = Union::new(sources, Direction::Onward).unwrap();
+        std::iter::from_fn(|| union.next().unwrap()).collect()
+    }
+
+    fn found(lists: &[Vec<Entry>]) -> Vec<Posting> {
+        union(lists).into_iter().filter(|entry| entry.finds).map(|entry| entry.posting).collect()
+    }
+
+    const LISTS: usize = 6;
+
+    /// Of each posting: whether its booking was new when it was first told of, and what which list tells.
+    fn lists() -> impl Strategy<Value = Vec<Vec<Entry>>> {
+        vec((any::<bool>(), vec(any::<Option<bool>>(), LISTS)), 0..12).prop_map(|postings| {
+            let mut lists = vec![Vec::new(); LISTS];
+            for (time, (is_new, told)) in (0..).zip(postings) {
+                let posting = Posting { term: 1, time, uid: format!("u{time}") };
+                let mut is_first = is_new;
+                // The oldest last.
+                for (list, finds) in lists.iter_mut().zip(told).rev() {
+                    let Some(finds) = finds else { continue };
+                    list.push(Entry { posting: posting.clone(), finds, is_first });
+                    is_first = false;
+                }
+            }
+            lists
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_merged_finds_what_it_found(lists in lists(), from in 0..LISTS, to in 0..LISTS) {
+            let (from, to) = (from.min(to), from.max(to));
+            let mut merged = union(&lists[from..=to]);
+            merged.retain(|entry| !entry.is_over());
+            let with_merged = [&lists[..from], &[merged], &lists[to + 1..]].concat();
+            prop_assert_eq!(found(&with_merged), found(&lists));
+        }
+
+        #[test]
+        fn what_is_told_in_turn_is_sorted_as_lists_are_merged(lists in lists()) {
+            let mut told: Vec<Entry> = lists.iter().rev().flatten().cloned().collect();
+            sort(&mut told);
+            prop_assert_eq!(told, union(&lists));
+        }
+    }
+}

@@ -250,7 +250,7 @@ impl Merge {
                 touched = Instant::now();
             }
             let Some(entry) = union.next()? else { break };
-            if self.is_last && !entry.finds {
+            if entry.is_over() || (self.is_last && !entry.finds) {
                 continue;
             }
             block.push(&entry);

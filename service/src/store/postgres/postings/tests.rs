@@ -102,7 +102,7 @@ fn entries(run: usize) -> Vec<Entry> {
             time => Micros::try_from(time).unwrap(),
         };
         let posting = Posting { term, time, uid };
-        Entry { posting, finds: !shared || (n / 3 + run).is_multiple_of(3) }
+        Entry { posting, finds: !shared || (n / 3 + run).is_multiple_of(3), is_first: false }
     };
     (0..1_200).map(entry).collect()
 }
@@ -200,7 +200,8 @@ async fn who_removes_a_run_beside_another_leaves_nothing_of_it() {
     const WAITING: &str = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
     let rig = Rig::start().await;
     let (one, other) = (rig.lease().await, rig.lease().await);
-    let entry = |n: i64| Entry { posting: Posting { term: n, time: 0, uid: format!("u{n}") }, finds: true };
+    let entry =
+        |n: i64| Entry { posting: Posting { term: n, time: 0, uid: format!("u{n}") }, finds: true, is_first: true };
     fill(&one, (0..40_000).map(entry).collect()).await.unwrap();
     let _ = rig.query("UPDATE posting_runs SET level = -2");
     // The other has come so far, and dies behind it.
@@ -241,6 +242,30 @@ async fn what_a_run_hides_in_an_older_one_stays_hidden_when_it_is_merged() {
     expected.retain(|posting, _| told.contains_key(posting));
     assert_eq!(told, expected);
     assert!(told.values().any(|finds| !finds), "what hides is kept");
+}
+
+#[tokio::test]
+async fn of_what_was_first_and_is_no_more_a_merge_leaves_nothing() {
+    let rig = Rig::start().await;
+    let client = rig.lease().await;
+    let posting = |n: i64| Posting { term: 1, time: n, uid: format!("u{n}") };
+    for run in 0..=i64::try_from(FAN).unwrap() {
+        // The oldest run is of another level: something might be hidden in it.
+        let new = (0..100).map(|n| Entry { posting: posting(1_000 * run + n), finds: true, is_first: true });
+        let over = (0..100 * run.min(1)).map(|n| Entry {
+            posting: posting(1_000 * run - 1_000 + n),
+            finds: false,
+            is_first: false,
+        });
+        fill(&client, new.chain(over).collect()).await.unwrap();
+    }
+    client.give_back();
+    let _ = rig.query("UPDATE posting_runs SET level = 5 WHERE run = 1");
+    work(&rig.connections).await.unwrap();
+    let told = rig.told().await;
+    // The last hundred is found, the first is hidden, and of the others nothing is left.
+    let expected = (0..100).map(|n| (posting(n), false)).chain((0..100).map(|n| (posting(8_000 + n), true)));
+    assert_eq!(told, expected.collect());
 }
 
 #[tokio::test]

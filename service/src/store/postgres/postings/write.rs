@@ -56,6 +56,7 @@ impl Postings {
             let mut all = tail(client, before).await?;
             all.extend(told);
             postings::sort(&mut all);
+            all.retain(|entry| !entry.is_over());
             let (number, of) = (before.run + 1, rows(before));
             let run = Run { number, of, blocks: blocks(&all) };
             let marks = Marks { start: before.end, entries: 0, run: number, ..before };

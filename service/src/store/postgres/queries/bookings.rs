@@ -14,7 +14,7 @@ use super::{
 };
 use crate::store::{
     BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, Micros, PAGE_BYTES_MAX, PAGE_DECODED_MAX,
-    PAGE_LOOKS_MAX, Position, SORTED_ROWS_MAX, StoreError,
+    PAGE_LOOKS_MAX, PAGE_PASSES_MAX, Position, SORTED_ROWS_MAX, StoreError,
     candidates::{Choice, Columns, Lead, Range, may_match},
     found::FoundBooking,
     postgres::postings::Lists,
@@ -30,6 +30,8 @@ const ONE: &str = "SELECT uid, state, clock_told, position, update_time FROM boo
 const FIRST_LOOKS: usize = 32;
 /// And at the most.
 const MOST_LOOKS: usize = 1_000;
+/// With what is passed by among them.
+const MOST_MET: usize = 16 * MOST_LOOKS;
 /// Statements by which one page asks for rows at the most: more than small rows need for all the looks of a page, and
 /// of large ones so many times [`ROWS_BYTES`] are read.
 const SELECTS_MAX: usize = 64;
@@ -190,13 +192,18 @@ async fn by_start(
     let mut walk = lists.walk(term(&query.tenant, lead), range.from(query)).await?;
     let mut wanted = page.first_looks();
     loop {
-        let mut met = Vec::with_capacity(wanted);
-        while met.len() < wanted
-            && let Some(next) = walk.next().await?.filter(|met| !range.is_beyond(query, met.time))
-        {
-            met.push(next);
+        let (mut met, mut rows) = (Vec::with_capacity(wanted), 0);
+        let mut is_last = false;
+        while rows < wanted && met.len() < MOST_MET && !is_last {
+            match walk.next().await?.filter(|met| !range.is_beyond(query, met.time)) {
+                Some(next) => {
+                    rows += usize::from(next.finds);
+                    met.push(next);
+                }
+                None => is_last = true,
+            }
         }
-        if page.look_at(client, &met).await? || met.len() < wanted {
+        if page.look_at(client, &met).await? || is_last {
             return Ok(());
         }
         wanted = MOST_LOOKS;
@@ -239,6 +246,7 @@ struct Page<'q> {
     /// The last that was looked at.
     after: Option<BookingCursor>,
     looks: usize,
+    passes: usize,
     decoded: usize,
     bytes: usize,
     /// Statements that were asked for rows.
@@ -258,7 +266,7 @@ enum Look {
 impl<'q> Page<'q> {
     fn new(query: &'q BookingQuery) -> Self {
         let after = query.after.clone();
-        Self { query, found: BookingPage::default(), after, looks: 0, decoded: 0, bytes: 0, selects: 0 }
+        Self { query, found: BookingPage::default(), after, looks: 0, passes: 0, decoded: 0, bytes: 0, selects: 0 }
     }
 
     /// In the first round trip.
@@ -303,11 +311,16 @@ impl<'q> Page<'q> {
         Ok(false)
     }
 
-    /// Looks at what is no booking any more.
+    /// Passes by what finds a booking no more, or none that is shown.
     fn pass(&mut self, met: &Met) -> Look {
-        self.looks += 1;
+        if met.finds {
+            self.looks += 1;
+        } else {
+            self.passes += 1;
+        }
         self.after = Some(BookingCursor { time: met.time, uid: met.uid.clone() });
-        if self.looks >= PAGE_LOOKS_MAX { Look::Full } else { Look::On }
+        let is_over = self.looks >= PAGE_LOOKS_MAX || self.passes >= PAGE_PASSES_MAX;
+        if is_over { Look::Full } else { Look::On }
     }
 
     /// Looks at a row, which was met at a time of its own unless that is when it was updated.

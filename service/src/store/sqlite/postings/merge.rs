@@ -168,7 +168,7 @@ impl<A: Fn(Step) -> Option<Result<i64, StoreError>>> Work<A> {
         let run = self.step(Step::Make)?;
         let (mut block, mut blocks, mut written) = (Block::default(), Vec::new(), 0);
         while let Some(entry) = union.next()? {
-            if is_last && !entry.finds {
+            if entry.is_over() || (is_last && !entry.finds) {
                 continue;
             }
             block.push(&entry);

@@ -27,7 +27,9 @@ pub(in crate::store::sqlite) fn append(
         return Ok(held);
     }
     let run = make_run(transaction)?;
-    let blocks = write_run(transaction, run, &tail(transaction, None)?)?;
+    let mut all = tail(transaction, None)?;
+    all.retain(|entry| !entry.is_over());
+    let blocks = write_run(transaction, run, &all)?;
     show_run(transaction, run, 0, blocks)?;
     transaction.prepare_cached("DELETE FROM tail")?.execute([])?;
     Ok(0)

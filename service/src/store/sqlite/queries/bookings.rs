@@ -10,7 +10,7 @@ use super::{
 };
 use crate::store::{
     BookingCursor, BookingOrder, BookingPage, BookingQuery, LINEAGE_MAX, Micros, PAGE_BYTES_MAX, PAGE_DECODED_MAX,
-    PAGE_LOOKS_MAX, SORTED_ROWS_MAX, StoreError,
+    PAGE_LOOKS_MAX, PAGE_PASSES_MAX, SORTED_ROWS_MAX, StoreError,
     candidates::{Choice, Columns, Lead, Range, may_match},
     found::FoundBooking,
     postings::{From, Met, term},
@@ -82,10 +82,13 @@ fn by_start(
         if range.is_beyond(query, time) {
             break;
         }
-        let number = if finds { snapshot.young.number(snapshot, &query.tenant, &uid)? } else { None };
-        let is_over = match number {
-            Some(number) => page.read(number, time, uid)?,
-            None => page.pass(time, uid),
+        let is_over = if finds {
+            match snapshot.young.number(snapshot, &query.tenant, &uid)? {
+                Some(number) => page.read(number, time, uid)?,
+                None => page.miss(time, uid),
+            }
+        } else {
+            page.pass(time, uid)
         };
         if is_over {
             break;
@@ -203,6 +206,7 @@ struct Page<'c> {
     origins: Origins<'c>,
     found: BookingPage,
     looks: usize,
+    passes: usize,
     decoded: usize,
     bytes: usize,
 }
@@ -210,7 +214,7 @@ struct Page<'c> {
 impl<'c> Page<'c> {
     fn new(snapshot: &'c Snapshot<'c>, query: &'c BookingQuery) -> Self {
         let origins = Origins::new(snapshot, &query.tenant);
-        Self { snapshot, query, origins, found: BookingPage::default(), looks: 0, decoded: 0, bytes: 0 }
+        Self { snapshot, query, origins, found: BookingPage::default(), looks: 0, passes: 0, decoded: 0, bytes: 0 }
     }
 
     /// Looks at the row of a booking that stands at this place; true where the page ends behind it. One that can't be
@@ -221,19 +225,28 @@ impl<'c> Page<'c> {
         match found.map_err(StoreError::from) {
             Err(StoreError::Damaged { .. }) => {
                 self.found.damaged.push(uid.clone());
-                Ok(self.pass(time, uid))
+                Ok(self.miss(time, uid))
             }
             found => match found? {
                 Some((columns, found)) => self.look(&columns, found, time),
-                None => Ok(self.pass(time, uid)),
+                None => Ok(self.miss(time, uid)),
             },
         }
     }
 
-    /// Looks at what is no booking any more; true where the page ends behind it.
-    fn pass(&mut self, time: Micros, uid: String) -> bool {
+    /// Looks for a row that can't be shown; true where the page ends behind it.
+    fn miss(&mut self, time: Micros, uid: String) -> bool {
         self.looks += 1;
-        let is_over = self.looks >= PAGE_LOOKS_MAX;
+        self.ends(self.looks >= PAGE_LOOKS_MAX, time, uid)
+    }
+
+    /// Passes by what finds a booking no more; true where the page ends behind it.
+    fn pass(&mut self, time: Micros, uid: String) -> bool {
+        self.passes += 1;
+        self.ends(self.passes >= PAGE_PASSES_MAX, time, uid)
+    }
+
+    fn ends(&mut self, is_over: bool, time: Micros, uid: String) -> bool {
         if is_over {
             self.found.next = Some(BookingCursor { time, uid });
         }

@@ -35,15 +35,19 @@ fn every_statement_of_a_list_walks_an_index_from_its_place_on() {
 
 /// Some of what a term found once is still told until lists are merged.
 #[test]
-fn what_is_found_no_more_costs_looks_and_ends_a_page() {
+fn what_is_found_no_more_is_passed_by_and_ends_a_page() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("calbridge.db");
     File::create(&path).unwrap();
     let mut connection = schema::open(&path, Options::default()).unwrap();
-    let gone = PAGE_LOOKS_MAX + 10;
+    let gone = PAGE_PASSES_MAX + 10;
     let entry = |n: usize| {
         let time = Micros::try_from(n).unwrap();
-        Entry { posting: Posting { term: terms::all("acme"), time, uid: format!("u{n}") }, finds: false }
+        Entry {
+            posting: Posting { term: terms::all("acme"), time, uid: format!("u{n}") },
+            finds: false,
+            is_first: false,
+        }
     };
     let transaction = connection.transaction().unwrap();
     fill(&transaction, (0..gone).map(entry).collect()).unwrap();
@@ -60,7 +64,7 @@ fn what_is_found_no_more_costs_looks_and_ends_a_page() {
         limit: 10,
     };
     let first = super::page(&snapshot, &query).unwrap();
-    let last = PAGE_LOOKS_MAX - 1;
+    let last = PAGE_PASSES_MAX - 1;
     let cursor = BookingCursor { time: Micros::try_from(last).unwrap(), uid: format!("u{last}") };
     assert_eq!((first.bookings.len(), first.next.clone()), (0, Some(cursor)));
     query.after = first.next;
