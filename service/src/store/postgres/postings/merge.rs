@@ -58,7 +58,8 @@ const WRITE: &str = "WITH
 const CHANGE: &str = "UPDATE posting_runs SET level = $3 WHERE run = ANY($1::bigint[]) AND level = $2";
 /// One that its maker writes to at this moment is not abandoned, and nobody waits for it behind the head.
 const ABANDON: &str = "UPDATE posting_runs SET level = $3 WHERE run IN
-    (SELECT run FROM posting_runs WHERE run = ANY($1::bigint[]) AND level = $2 FOR UPDATE SKIP LOCKED)";
+    (SELECT run FROM posting_runs WHERE run = ANY($1::bigint[]) AND level = $2 FOR UPDATE SKIP LOCKED)
+    RETURNING run";
 /// Answers what it has met, whoever removed it: two may remove a run at once.
 const REMOVE: &str = "WITH
     chunk AS (SELECT run, term, start_time, uid FROM posting_blocks
@@ -190,12 +191,18 @@ pub(super) async fn claim(lease: &Lease) -> Result<Claim, StoreError> {
     }
     let begun = async { tokio::try_join!(biased; lease.batch_execute(BEGIN), lease.query_one(&lock, &[])) };
     let (((), head), listed) = tokio::try_join!(biased; begun, list())?;
-    let claim = choose(&listed, Head::read(&head)?.marks.run);
-    match &claim {
+    let mut claim = choose(&listed, Head::read(&head)?.marks.run);
+    match &mut claim {
         Claim::Nothing | Claim::OfAnother => {}
-        // Whoever made them writes no more.
         Claim::Remove(gone) => {
-            lease.execute(&abandon, &[gone, &MAKING, &GONE]).await?;
+            // Whoever made them writes no more; who writes at this moment is none of them.
+            let found = lease.query(&abandon, &[gone, &MAKING, &GONE]).await?;
+            let abandoned: Vec<i64> = found.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+            let was_gone = |run: i64| listed.iter().any(|listed| listed.run == run && listed.level == GONE);
+            gone.retain(|run| was_gone(*run) || abandoned.contains(run));
+            if gone.is_empty() {
+                claim = Claim::OfAnother;
+            }
         }
         Claim::Merge(merge) => {
             lease.execute(&make, &[&merge.run, &MAKING]).await?;

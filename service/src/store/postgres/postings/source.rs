@@ -35,7 +35,7 @@ impl Source {
 
     /// All of a run, from its first posting on.
     pub(super) fn of_whole_run(run: i64) -> Self {
-        // No posting is before it, and nothing lies at it: a term is a hash.
+        // No posting is before it, and none lies at it: every uid has a letter.
         Self { behind: Some(FIRST), ..Self::of_run(run, Direction::Onward) }
     }
 

@@ -305,6 +305,26 @@ async fn whoever_has_written_nothing_for_a_while_is_given_up_and_shows_nothing()
 }
 
 #[tokio::test]
+async fn whoever_writes_at_this_moment_is_not_given_up() {
+    let rig = Rig::start().await;
+    rig.fill().await;
+    let (slow, writing) = (rig.lease().await, rig.lease().await);
+    let Claim::Merge(_) = claim(&slow).await.unwrap() else { panic!("there is enough to merge") };
+    let _ = rig.query(
+        "UPDATE posting_runs SET touch_time = now() - INTERVAL '11 s' WHERE level = -1;
+        INSERT INTO posting_blocks SELECT 10, term, start_time, uid, entries FROM posting_blocks WHERE run = 1",
+    );
+    let blocks = "SELECT count(*) > 0 FROM posting_blocks WHERE run = 10";
+    writing.batch_execute("BEGIN; SELECT 1 FROM posting_runs WHERE level = -1 FOR UPDATE").await.unwrap();
+    slow.give_back();
+    assert_eq!(work(&rig.connections).await.unwrap(), Left::ToAnother);
+    assert_eq!(rig.query(blocks), "t");
+    writing.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(work(&rig.connections).await.unwrap(), Left::Nothing);
+    assert_eq!(rig.query(blocks), "f");
+}
+
+#[tokio::test]
 async fn a_merge_whose_runs_are_no_more_what_they_were_is_not_shown() {
     let rig = Rig::start().await;
     rig.fill().await;
