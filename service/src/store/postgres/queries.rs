@@ -42,9 +42,9 @@ async fn at_once<T>(
     Ok(found)
 }
 
-/// Lets others have their turn behind so many decoded rows.
-async fn give_way(decoded: usize) {
-    if decoded.is_multiple_of(ROWS_AT_A_TIME) {
+/// Lets others have their turn behind so many rows that were decoded, or postings that were met.
+async fn give_way(done: usize) {
+    if done.is_multiple_of(ROWS_AT_A_TIME) {
         yield_now().await;
     }
 }

@@ -161,6 +161,7 @@ async fn count(lists: &Lists<'_>, term: i64) -> Result<usize, StoreError> {
     let (mut rows, mut looks) = (0, 0);
     while let Some(met) = walk.next().await? {
         (rows, looks) = (rows + usize::from(met.finds), looks + 1);
+        super::give_way(looks).await;
         if rows > SORTED_ROWS_MAX || looks >= PAGE_LOOKS_MAX {
             return Ok(SORTED_ROWS_MAX + 1);
         }
@@ -171,8 +172,10 @@ async fn count(lists: &Lists<'_>, term: i64) -> Result<usize, StoreError> {
 /// The few bookings that a term finds.
 async fn found_by(lists: &Lists<'_>, term: i64) -> Result<Vec<String>, StoreError> {
     let mut walk = lists.walk(term, From::Onward(Micros::MIN, None)).await?;
-    let mut uids = BTreeSet::new();
+    let (mut uids, mut looks) = (BTreeSet::new(), 0);
     while let Some(Met { uid, finds, .. }) = walk.next().await? {
+        looks += 1;
+        super::give_way(looks).await;
         if finds {
             uids.insert(uid);
         }
@@ -199,6 +202,7 @@ async fn by_start(
                 Some(next) => {
                     rows += usize::from(next.finds);
                     met.push(next);
+                    super::give_way(met.len()).await;
                 }
                 None => is_last = true,
             }
