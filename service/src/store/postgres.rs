@@ -8,6 +8,7 @@ mod connection;
 mod consume;
 mod error;
 mod follow;
+mod head;
 pub(super) mod maintain;
 mod open;
 mod postings;

@@ -17,7 +17,8 @@ use tokio::task::yield_now;
 use tokio_postgres::{Error, Row, types::ToSql};
 
 use super::{
-    postings::{Head, LOCK_HEAD, Postings, SORTED, TAIL},
+    head::{BEGIN, Head, LOCK_HEAD},
+    postings::{Postings, SORTED, TAIL},
     retention::{self, EARLIER},
     write::Statements,
 };
@@ -33,8 +34,6 @@ use crate::store::{
     view::LoadedRow,
 };
 
-/// As it is meant whatever the database's own default is.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 /// By the place of the key in the question.
 const FIRST_RESULTS: &str = "SELECT k.n, d.delivery_id, d.position, d.booking_uid, d.duplicate_count
     FROM UNNEST($1::text[], $2::bigint[], $3::bytea[]) WITH ORDINALITY AS k (tenant, key_time, identity, n)

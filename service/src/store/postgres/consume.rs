@@ -18,7 +18,10 @@ use deadpool_postgres::ClientWrapper;
 use tokio_postgres::types::ToSql;
 
 use self::write::Statements;
-use super::{commit::BEGIN, postings::LOCK_HEAD, queries::log};
+use super::{
+    head::{BEGIN, LOCK_HEAD},
+    queries::log,
+};
 use crate::store::{
     Consumer, ConsumerCommand, ConsumerKey, ConsumerOutcome, ConsumerState, LogEntry, Position, StoreError,
     TurnRequest,

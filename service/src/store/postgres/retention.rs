@@ -10,6 +10,7 @@ use calbridge_proto::v1;
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::{Error, Row};
 
+use super::head::BEGIN;
 use crate::store::{
     LogPurge, LogPurged, PURGE_ROWS_MAX, Position, Purge, Purgeable, Purged, StoreError, Watermarks,
     fold::FoldedBooking,
@@ -20,7 +21,6 @@ use crate::store::{
     },
 };
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 /// The row that is no tenant's.
 const LOCK: &str = "SELECT 1 FROM retention WHERE tenant = '' FOR UPDATE SKIP LOCKED";
 const WATERMARKS: &str = "SELECT bodies, deliveries, transitions FROM retention WHERE tenant = $1";

@@ -8,7 +8,7 @@ mod fill;
 use tokio_postgres::{Row, error::SqlState};
 use tracing::info;
 
-use super::{OpenError, commit::BEGIN, connection::Lease};
+use super::{OpenError, connection::Lease, head::BEGIN};
 use crate::store::StoreError;
 
 /// Every migration, in order: each takes the schema from its index to the next version.

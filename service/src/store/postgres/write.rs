@@ -16,7 +16,8 @@ use deadpool_postgres::ClientWrapper;
 use tokio_postgres::{Error, Statement, types::ToSql};
 
 use super::{
-    postings::{Head, Postings},
+    head::Head,
+    postings::Postings,
     records::{Fault, Record, Records},
 };
 use crate::store::{

@@ -9,7 +9,7 @@ use deadpool_postgres::ClientWrapper;
 use tokio_postgres::{Error, error::SqlState};
 use tracing::warn;
 
-use crate::store::{HEAD_STEP, postgres::commit::BEGIN};
+use crate::store::{HEAD_STEP, postgres::head::BEGIN};
 
 const HERE: &str = "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
         left(pg_walfile_name(pg_current_wal_lsn()), 8), d.oid, 'head'::regclass::oid)

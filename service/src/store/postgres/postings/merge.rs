@@ -19,15 +19,15 @@ use tokio_postgres::{Error, types::ToSql};
 use tracing::warn;
 
 use super::{
-    GONE, Head, LOCK_HEAD, MAKING,
+    GONE, MAKING,
     source::Source,
     write::{Row, record},
 };
 use crate::store::{
     Micros, StoreError,
     postgres::{
-        commit::BEGIN,
         connection::{Connections, Lease},
+        head::{BEGIN, Head, LOCK_HEAD},
         records::Records,
     },
     postings::{Direction, FAN, block::Block, union::Union},

@@ -16,6 +16,7 @@ use crate::store::{
     postgres::{
         Options, PostgresStore,
         connection::{Address, Connections, Lease, Role},
+        head::Marks,
     },
     postings::{self, Direction, Entry, FAN, From, Met, Posting},
 };

@@ -4,9 +4,10 @@ use deadpool_postgres::ClientWrapper;
 use tokio::sync::OnceCell;
 use tokio_postgres::Row;
 
-use super::{Head, source::Source, write::tail};
+use super::{source::Source, write::tail};
 use crate::store::{
     StoreError,
+    postgres::head::{HEAD, Head},
     postings::{self, Direction, Entry, From, Met, Posting, union::Union},
 };
 
@@ -63,7 +64,6 @@ impl<'c> Lists<'c> {
     }
 
     async fn find(&self) -> Result<Found, StoreError> {
-        const HEAD: &str = "SELECT position, tail_start, tail_end, tail_entries, run FROM head";
         let (head, runs) = tokio::try_join!(self.client.prepare_cached(HEAD), self.client.prepare_cached(RUNS))?;
         let (head, runs) = tokio::try_join!(self.client.query_one(&head, &[]), self.client.query(&runs, &[]))?;
         let runs = runs.iter().map(run).collect::<Result<_, _>>()?;

@@ -4,10 +4,13 @@
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Error;
 
-use super::{Marks, TAIL_MAX};
+use super::TAIL_MAX;
 use crate::store::{
     StoreError,
-    postgres::records::{Fault, Record, Records},
+    postgres::{
+        head::Marks,
+        records::{Fault, Record, Records},
+    },
     postings::{self, Entry, Posting, block},
 };
 
