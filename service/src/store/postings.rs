@@ -67,7 +67,7 @@ pub(crate) struct Met {
     /// Under the term.
     pub(crate) time: Micros,
     pub(crate) uid: String,
-    /// It does so still. What is left of the others goes with a merge; until then it costs a look.
+    /// It does so still. What is left of the others goes with a merge; until then it is passed by.
     pub(crate) finds: bool,
 }
 
