@@ -78,8 +78,7 @@ pub(crate) const FIRST: Posting = Posting { term: i64::MIN, time: Micros::MIN, u
 pub(crate) fn told(bookings: &[FoldedBooking]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for booking in bookings {
-        let found_by = booking.terms.iter().chain(&booking.column_terms);
-        entries.extend(found_by.map(|((term, time), finds)| Entry {
+        entries.extend(booking.terms.iter().map(|((term, time), finds)| Entry {
             posting: Posting { term: *term, time: *time, uid: booking.key.1.clone() },
             finds: *finds,
             is_first: booking.is_new,
@@ -170,6 +169,15 @@ impl Entry {
 }
 
 impl Direction {
+    /// What a sorted list has from `from` on, the next one last.
+    pub(crate) fn rest(self, mut entries: Vec<Entry>, from: &Posting) -> Vec<Entry> {
+        entries.retain(|entry| self.has(&entry.posting, from));
+        if self == Self::Onward {
+            entries.reverse();
+        }
+        entries
+    }
+
     /// Whether a list that is read from `from` on has this posting.
     pub(crate) fn has(self, posting: &Posting, from: &Posting) -> bool {
         match self {

@@ -26,7 +26,6 @@ pub(super) struct Slot {
     /// Set where a change is to be seen.
     columns: Option<Columns>,
     terms: Terms,
-    column_terms: Terms,
     anyway: bool,
     is_new: bool,
 }
@@ -43,10 +42,8 @@ pub(crate) struct FoldedBooking {
     /// Its registers say more than before; else the clock alone spoke.
     pub(crate) told_more: bool,
     pub(crate) shows: Shows,
-    /// What it is found by that it has several of.
+    /// What it is found by from now on, and what finds it no more.
     pub(crate) terms: Terms,
-    /// And one of each, which its columns say as well.
-    pub(crate) column_terms: Terms,
 }
 
 /// How a row shows after a round.
@@ -66,9 +63,8 @@ impl Slot {
     pub(super) fn load(stored: Option<&LoadedRow>, uid: &str) -> Result<Self, StoreError> {
         let row = stored.map_or_else(|| Ok(Row::default()), |stored| view::decode(&stored.state))?;
         let visible = stored.and_then(|stored| derive(uid, &row, view::told(stored.clock_told)));
-        let (terms, column_terms) = (Terms::new(), Terms::new());
         let is_new = stored.is_none();
-        Ok(Self { row, visible, told: None, columns: None, terms, column_terms, anyway: false, is_new })
+        Ok(Self { row, visible, told: None, columns: None, terms: Terms::new(), anyway: false, is_new })
     }
 
     pub(super) fn written_anyway(self) -> Self {
@@ -107,7 +103,7 @@ impl Slot {
             exchange(&mut self.terms, tenant, before, &after.booking, terms::of);
         }
         if before.map(single) != Some(single(&after.booking)) {
-            exchange(&mut self.column_terms, tenant, before, &after.booking, terms::of_columns);
+            exchange(&mut self.terms, tenant, before, &after.booking, terms::of_columns);
         }
         self.columns = Some(columns(&after, position, made.now()));
         self.show_quietly(after, made);
@@ -141,17 +137,7 @@ impl Slot {
         if let (Some(told), Some(visible)) = (self.told, self.visible) {
             made.complete(told, visible.booking);
         }
-        FoldedBooking {
-            is_new: self.is_new,
-            state,
-            clock_end,
-            clock_told,
-            told_more,
-            shows,
-            terms: self.terms,
-            column_terms: self.column_terms,
-            key,
-        }
+        FoldedBooking { is_new: self.is_new, state, clock_end, clock_told, told_more, shows, terms: self.terms, key }
     }
 }
 

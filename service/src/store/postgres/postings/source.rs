@@ -20,12 +20,8 @@ pub(super) struct Source {
 
 impl Source {
     /// A list that is at hand, sorted.
-    pub(super) fn of_entries(mut entries: Vec<Entry>, from: &Posting, direction: Direction) -> Self {
-        entries.retain(|entry| direction.has(&entry.posting, from));
-        if direction == Direction::Onward {
-            entries.reverse();
-        }
-        Self { run: 0, direction, ready: entries, behind: None }
+    pub(super) fn of_entries(entries: Vec<Entry>, from: &Posting, direction: Direction) -> Self {
+        Self { run: 0, direction, ready: direction.rest(entries, from), behind: None }
     }
 
     /// A run of which nothing was read.

@@ -36,9 +36,10 @@ pub(super) fn by_update(
         Some(uids) => {
             let uids = text.value(Value::Texts(uids.to_vec()));
             // Each is looked up by itself: no index of the order is to be walked for them.
-            let one = "bookings WHERE tenant = {tenant} AND uid = wanted.name AND visible + 0 = 1 LIMIT 1";
-            let one = one.replace("{tenant}", &tenant);
-            (format!("unnest({uids}) AS wanted (name) CROSS JOIN LATERAL (SELECT * FROM {one}) b"), Vec::new())
+            let one = format!(
+                "SELECT * FROM bookings WHERE tenant = {tenant} AND uid = wanted.name AND visible + 0 = 1 LIMIT 1"
+            );
+            (format!("unnest({uids}) AS wanted (name) CROSS JOIN LATERAL ({one}) b"), Vec::new())
         }
     };
     for (comparison, bound) in Range::of(query).comparisons() {

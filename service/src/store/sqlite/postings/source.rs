@@ -48,15 +48,11 @@ impl<'c> Source<'c> {
     /// A list that is at hand, sorted.
     pub(super) fn of_entries(
         connection: &'c Connection,
-        mut entries: Vec<Entry>,
+        entries: Vec<Entry>,
         from: &Posting,
         direction: Direction,
     ) -> Self {
-        entries.retain(|entry| direction.has(&entry.posting, from));
-        if direction == Direction::Onward {
-            entries.reverse();
-        }
-        Self { connection, direction, ready: entries, next: None }
+        Self { connection, direction, ready: direction.rest(entries, from), next: None }
     }
 
     /// The next block, if there is one.
