@@ -164,7 +164,8 @@ pub trait Store: Send + Sync + 'static {
         aside: Arc<HashSet<BookingKey>>,
     ) -> impl Future<Output = Result<Vec<BookingKey>, StoreError>> + Send;
 
-    /// Lets the clock speak of these bookings, in one transaction. Answers the changes.
+    /// Lets the clock speak of these bookings, in one transaction. Answers the changes, without
+    /// the bookings after them.
     fn hear_clock(&self, round: ClockRound) -> impl Future<Output = Result<Vec<v1::Transition>, StoreError>> + Send;
 
     /// Merges a kept delivery again; `None` where it is not kept.

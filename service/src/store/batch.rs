@@ -177,8 +177,7 @@ pub struct Committed {
     pub outcome: v1::SubmitOutcome,
     /// Of a duplicate, that of the first.
     pub first: FirstResult,
-    /// The changes that it made; their positions and bookings are filled in, but for what is derived when read
-    /// (`origin_uid` and `etag`).
+    /// The changes that it made, without the bookings after them: those are in the log.
     pub transitions: Vec<v1::Transition>,
 }
 

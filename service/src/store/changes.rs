@@ -1,12 +1,11 @@
 //! The rows that a fold writes, seen one by one and without a store: every store writes the same ones.
 
 use calbridge_proto::v1::{self, TransitionSource};
-use prost::Message;
 use uuid::Uuid;
 
 use super::{
     Identity, Micros, NewDelivery, Position,
-    fold::{Folded, FoldedBooking, FoldedDelivery},
+    fold::{Folded, FoldedBooking, FoldedDelivery, Told},
     mentioned,
     time::micros,
 };
@@ -36,9 +35,7 @@ pub(crate) struct TransitionRow<'r> {
     pub(crate) position: Position,
     /// Where the delivery that caused it is kept; the clock has none.
     pub(crate) delivery: Position,
-    pub(crate) made: &'r v1::Transition,
-    /// The booking after it.
-    pub(crate) booking: Vec<u8>,
+    pub(crate) made: &'r Told,
     pub(crate) commit_time: Micros,
     /// A webhook's trace is its delivery's: there it is empty.
     pub(crate) trace_id: &'r str,
@@ -78,14 +75,10 @@ impl<'a> Changes<'a> {
     }
 
     pub(crate) fn transitions(&self) -> impl Iterator<Item = TransitionRow<'_>> {
-        let traced = self.source != TransitionSource::Webhook;
         let told = self.told().flat_map(move |(_, kept_at, folded)| {
-            folded.transitions.iter().map(move |(position, made)| {
-                self.transition(*position, kept_at, made, if traced { &made.trace_id } else { "" })
-            })
+            folded.transitions.iter().map(move |made| self.transition(kept_at, made))
         });
-        let clock = self.folded.clock.iter();
-        told.chain(clock.map(|(position, made)| self.transition(*position, Position::default(), made, &made.trace_id)))
+        told.chain(self.folded.clock.iter().map(|made| self.transition(Position::default(), made)))
     }
 
     pub(crate) fn mentions(&self) -> impl Iterator<Item = MentionRow<'_>> {
@@ -100,10 +93,10 @@ impl<'a> Changes<'a> {
                 source,
             })
         });
-        let clock = self.folded.clock.iter().map(|(position, made)| MentionRow {
-            tenant: &made.tenant,
-            uid: &made.uid,
-            position: *position,
+        let clock = self.folded.clock.iter().map(|made| MentionRow {
+            tenant: &made.transition.tenant,
+            uid: &made.transition.uid,
+            position: made.position,
             delivery: Position::default(),
             outcome: v1::SubmitOutcome::Unspecified,
             source: TransitionSource::Clock,
@@ -121,15 +114,10 @@ impl<'a> Changes<'a> {
         self.of.iter().zip(folded).map(|((delivery, kept_at), folded)| (*delivery, *kept_at, folded))
     }
 
-    fn transition<'r>(
-        &'r self,
-        position: Position,
-        delivery: Position,
-        made: &'r v1::Transition,
-        trace_id: &'r str,
-    ) -> TransitionRow<'r> {
-        let booking = made.booking.as_ref().map(Message::encode_to_vec).unwrap_or_default();
-        TransitionRow { position, delivery, made, booking, commit_time: self.now, trace_id }
+    fn transition<'r>(&self, delivery: Position, made: &'r Told) -> TransitionRow<'r> {
+        let is_webhook = made.transition.source() == TransitionSource::Webhook;
+        let trace_id = if is_webhook { "" } else { &made.transition.trace_id };
+        TransitionRow { position: made.position, delivery, made, commit_time: self.now, trace_id }
     }
 }
 

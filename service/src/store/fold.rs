@@ -19,6 +19,7 @@ use calbridge_proto::v1::{self, TransitionSource};
 
 use self::{made::Made, message::Cause, slot::Slot};
 pub(crate) use self::{
+    made::Told,
     message::{Columns, columns},
     slot::{FoldedBooking, Shows},
 };
@@ -43,8 +44,8 @@ pub(crate) struct Occasion<'a> {
 pub(crate) struct Folded {
     /// In the order of the deliveries.
     pub(crate) deliveries: Vec<FoldedDelivery>,
-    /// What the clock did, each with its position.
-    pub(crate) clock: Vec<(Position, v1::Transition)>,
+    /// What the clock did.
+    pub(crate) clock: Vec<Told>,
     /// Rows that changed, in the order of their keys.
     pub(crate) bookings: Vec<FoldedBooking>,
     /// The first position that could be taken.
@@ -59,8 +60,7 @@ pub(crate) struct FoldedDelivery {
     pub(crate) outcome: v1::SubmitOutcome,
     /// One for each booking that it speaks of.
     pub(crate) mentions: Vec<Mention>,
-    /// Each with its position.
-    pub(crate) transitions: Vec<(Position, v1::Transition)>,
+    pub(crate) transitions: Vec<Told>,
 }
 
 /// A delivery in the timeline of one booking.
@@ -121,7 +121,7 @@ struct Round<'a> {
 
 impl<'a> Round<'a> {
     fn new(rows: &'a LoadedRows, occasion: &'a Occasion<'a>) -> Self {
-        Self { rows, occasion, slots: BTreeMap::new(), made: Made::new(occasion.now), head: occasion.head }
+        Self { rows, occasion, slots: BTreeMap::new(), made: Made::default(), head: occasion.head }
     }
 
     /// `place` is the delivery's among those of the round.
@@ -169,14 +169,16 @@ impl<'a> Round<'a> {
             return Ok(None);
         };
         let Some(change) = transition(slot.visible.as_ref(), &after) else {
-            slot.show_quietly(after, &mut self.made);
+            slot.visible = Some(after);
             return Ok(None);
         };
         self.head.0 += 1;
         let position = self.head;
+        let now = self.occasion.now;
         let cause = Cause::Delivery(delivery, self.occasion.source);
-        let told = self.made.push(position, Some(place), cause.transition(tenant, uid, &change, position));
-        slot.show(tenant, after, position, told, &mut self.made);
+        let transition = cause.transition((tenant, uid), &change, (position, now));
+        let booking = slot.show((tenant, uid), after, (position, now));
+        self.made.push(Some(place), Told { position, transition, booking });
         Ok(Some(position))
     }
 
@@ -190,10 +192,11 @@ impl<'a> Round<'a> {
         let (tenant, uid) = (key.0.as_ref(), key.1.as_str());
         let horizon = self.occasion.clock.horizon(tenant, self.occasion.now);
         let Some((change, after)) = slot.hear(uid, horizon) else { return };
-        let position = self.advance();
+        let (position, now) = (self.advance(), self.occasion.now);
         let cause = Cause::Clock { trace_id: self.occasion.trace_id };
-        let told = self.made.push(position, None, cause.transition(tenant, uid, &change, position));
-        slot.show(tenant, after, position, told, &mut self.made);
+        let transition = cause.transition((tenant, uid), &change, (position, now));
+        let booking = slot.show((tenant, uid), after, (position, now));
+        self.made.push(None, Told { position, transition, booking });
     }
 
     /// Rows whose bytes are as they were loaded need no write. A row that changed without showing it is written: its
@@ -206,7 +209,7 @@ impl<'a> Round<'a> {
             let state = slot.row.encode();
             let told_more = stored.is_none_or(|stored| stored.state != state);
             if slot.is_to_be_written(told_more) {
-                bookings.push(slot.folded(key, state, told_more, &mut self.made));
+                bookings.push(slot.folded(key, state, told_more));
             }
         }
         let clock = self.made.hand_out(&mut deliveries);

@@ -103,8 +103,8 @@ impl Packer {
     }
 
     /// The booking of a transition, encoded.
-    pub(crate) fn booking(&mut self, booking: Vec<u8>) -> Vec<u8> {
-        smaller(&mut self.bookings, &booking).unwrap_or(booking)
+    pub(crate) fn booking<'a>(&mut self, booking: &'a [u8]) -> Cow<'a, [u8]> {
+        smaller(&mut self.bookings, booking).map_or(Cow::Borrowed(booking), Cow::Owned)
     }
 
     /// A booking's row, encoded.
@@ -228,7 +228,7 @@ mod tests {
         let booking = v1::Booking { tenant: "acme".to_owned(), title: "x".repeat(400), ..v1::Booking::default() };
         let plain = booking.encode_to_vec();
         assert_eq!(super::booking(&plain).unwrap(), plain);
-        let packed = Packer::new().booking(plain.clone());
+        let packed = Packer::new().booking(&plain).into_owned();
         assert!(packed.len() < plain.len() && packed.starts_with(&MAGIC));
         assert_eq!(super::booking(&packed).unwrap(), plain);
         assert!(matches!(super::booking(&packed[..20]), Err(StoreError::Damaged { .. })));

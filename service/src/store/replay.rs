@@ -5,7 +5,7 @@ use calbridge_proto::v1::{self, TransitionSource};
 use super::{
     Micros, NewDelivery, Position, Replay, Replayed, StoreError,
     changes::Changes,
-    fold::{self, FoldedDelivery, LoadedRows, Occasion},
+    fold::{self, FoldedDelivery, LoadedRows, Occasion, Told},
     mentioned,
     time::micros,
 };
@@ -46,7 +46,7 @@ pub(crate) fn plan<'a>(
     let Some(told) = folded.deliveries.first() else {
         return Err(StoreError::unavailable("a replay folded nothing"));
     };
-    let made = told.transitions.iter().map(|(_, made)| made.clone());
+    let made = told.transitions.iter().map(Told::whole);
     let transitions = if replay.dry_run { made.map(without_position).collect() } else { made.collect() };
     let replayed = Replayed { outcome: told.outcome, transitions };
     let news = folded.bookings.iter().any(|booking| booking.told_more) || is_typed_otherwise(delivery, told, &kept);

@@ -198,7 +198,7 @@ impl Plan<'_> {
                 });
             };
             let folded = folded.next()?;
-            let transitions = folded.transitions.into_iter().map(|(_, made)| made).collect();
+            let transitions = folded.transitions.into_iter().map(|told| told.transition).collect();
             Some(Committed { outcome: folded.outcome, first: self.firsts.get(index)?.clone(), transitions })
         };
         self.standings.into_iter().filter_map(answer).collect()

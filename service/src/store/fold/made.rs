@@ -1,59 +1,44 @@
-//! The changes that a round makes. What a booking is after a change moves into it when the booking changes again, or
-//! the round ends: until then what comes next is compared with it.
+//! The changes that a round makes, in the order of their positions.
 
 use calbridge_proto::v1;
+use prost::Message as _;
 
 use super::FoldedDelivery;
-use crate::store::{Micros, Position, time::timestamp, view};
+use crate::store::Position;
 
-/// Changes, in the order of their positions.
-pub(super) struct Made {
-    now: Micros,
-    changes: Vec<Change>,
+/// A change, and the booking after it.
+pub(crate) struct Told {
+    pub(crate) position: Position,
+    /// Without the booking.
+    pub(crate) transition: v1::Transition,
+    /// Encoded as soon as it is made, while it is still in the processor's caches: nobody looks at it before it is
+    /// written.
+    pub(crate) booking: Vec<u8>,
 }
 
-struct Change {
-    position: Position,
-    /// Which delivery of the round caused it; the clock's has none.
-    delivery: Option<usize>,
-    transition: v1::Transition,
+impl Told {
+    /// The change with its booking, as the log tells it.
+    pub(crate) fn whole(&self) -> v1::Transition {
+        v1::Transition { booking: v1::Booking::decode(&self.booking[..]).ok(), ..self.transition.clone() }
+    }
 }
+
+/// The changes so far. Each has the place of the delivery that caused it; the clock's have none.
+#[derive(Default)]
+pub(super) struct Made(Vec<(Option<usize>, Told)>);
 
 impl Made {
-    pub(super) fn new(now: Micros) -> Self {
-        Self { now, changes: Vec::new() }
-    }
-
-    pub(super) fn now(&self) -> Micros {
-        self.now
-    }
-
-    /// Adds one without its booking; answers its place.
-    pub(super) fn push(
-        &mut self,
-        position: Position,
-        delivery: Option<usize>,
-        mut transition: v1::Transition,
-    ) -> usize {
-        transition.commit_time = Some(timestamp(self.now));
-        self.changes.push(Change { position, delivery, transition });
-        self.changes.len() - 1
-    }
-
-    /// Adds the booking as it was after the change at `place`.
-    pub(super) fn complete(&mut self, place: usize, mut booking: v1::Booking) {
-        let Some(Change { position, transition, .. }) = self.changes.get_mut(place) else { return };
-        view::place(&mut booking, &transition.tenant, &transition.uid, *position, self.now);
-        transition.booking = Some(booking);
+    pub(super) fn push(&mut self, delivery: Option<usize>, told: Told) {
+        self.0.push((delivery, told));
     }
 
     /// Gives each delivery its own; answers the clock's.
-    pub(super) fn hand_out(self, deliveries: &mut [FoldedDelivery]) -> Vec<(Position, v1::Transition)> {
+    pub(super) fn hand_out(self, deliveries: &mut [FoldedDelivery]) -> Vec<Told> {
         let mut clock = Vec::new();
-        for Change { position, delivery, transition } in self.changes {
+        for (delivery, told) in self.0 {
             match delivery.and_then(|place| deliveries.get_mut(place)) {
-                Some(delivery) => delivery.transitions.push((position, transition)),
-                None => clock.push((position, transition)),
+                Some(delivery) => delivery.transitions.push(told),
+                None => clock.push(told),
             }
         }
         clock

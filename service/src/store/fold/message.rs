@@ -3,7 +3,10 @@
 use calbridge_booking::{Change, Derived};
 use calbridge_proto::v1::{self, TransitionSource};
 
-use crate::store::{Micros, NewDelivery, Position, time::micros};
+use crate::store::{
+    Micros, NewDelivery, Position,
+    time::{micros, timestamp},
+};
 
 /// What a store finds and orders visible bookings by.
 pub(crate) struct Columns {
@@ -49,10 +52,16 @@ pub(super) enum Cause<'a> {
 }
 
 impl Cause<'_> {
-    /// What is to be said of a change, but for its time and the booking after it.
-    pub(super) fn transition(&self, tenant: &str, uid: &str, change: &Change, position: Position) -> v1::Transition {
+    /// What is to be said of a change of this tenant's booking at this place and time, but for the booking after it.
+    pub(super) fn transition(
+        &self,
+        (tenant, uid): (&str, &str),
+        change: &Change,
+        (position, now): (Position, Micros),
+    ) -> v1::Transition {
         let made = v1::Transition {
             position: position.to_token(),
+            commit_time: Some(timestamp(now)),
             tenant: tenant.to_owned(),
             uid: uid.to_owned(),
             kind: change.kind.into(),
@@ -91,7 +100,7 @@ mod tests {
             to: v1::BookingStatus::Completed,
             rule: Rule::EndedByClock,
         };
-        let made = Cause::Clock { trace_id: "t" }.transition("acme", "u1", &change, Position(7));
+        let made = Cause::Clock { trace_id: "t" }.transition(("acme", "u1"), &change, (Position(7), 0));
         assert_eq!(
             (made.source(), made.trigger(), made.delivery_id.as_str()),
             (TransitionSource::Clock, v1::Trigger::Unspecified, "")

@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use calbridge_booking::{Change, Derived, Horizon, Row, Rule, derive, link_back, transition};
 use calbridge_proto::v1::Booking;
+use prost::Message as _;
 
-use super::{
-    made::Made,
-    message::{Columns, columns, start_time},
-};
+use super::message::{Columns, columns, start_time};
 use crate::store::{
     BookingKey, Micros, Position, StoreError,
     clock::SKEW,
@@ -21,8 +19,6 @@ pub(super) struct Slot {
     pub(super) row: Row,
     /// As the log has told it; unset while the row is not visible.
     pub(super) visible: Option<Derived>,
-    /// The change of this round that is to have it.
-    told: Option<usize>,
     /// Set where a change is to be seen.
     columns: Option<Columns>,
     terms: Terms,
@@ -64,7 +60,7 @@ impl Slot {
         let row = stored.map_or_else(|| Ok(Row::default()), |stored| view::decode(&stored.state))?;
         let visible = stored.and_then(|stored| derive(uid, &row, view::told(stored.clock_told)));
         let is_new = stored.is_none();
-        Ok(Self { row, visible, told: None, columns: None, terms: Terms::new(), anyway: false, is_new })
+        Ok(Self { row, visible, columns: None, terms: Terms::new(), anyway: false, is_new })
     }
 
     pub(super) fn written_anyway(self) -> Self {
@@ -95,8 +91,14 @@ impl Slot {
         Some((transition(Some(visible), &after)?, after))
     }
 
-    /// The booking shows otherwise from here on: the change `told` says so, which was made at `position`.
-    pub(super) fn show(&mut self, tenant: &str, after: Derived, position: Position, told: usize, made: &mut Made) {
+    /// The booking shows otherwise from this position and time on. Answers it as the log has it.
+    pub(super) fn show(
+        &mut self,
+        (tenant, uid): (&str, &str),
+        mut after: Derived,
+        (position, now): (Position, Micros),
+    ) -> Vec<u8> {
+        view::place(&mut after.booking, tenant, uid, position, now);
         let before = self.visible.as_ref().map(|before| &before.booking);
         // Most webhooks change little that a term is made of.
         if before.map(several) != Some(several(&after.booking)) {
@@ -105,24 +107,15 @@ impl Slot {
         if before.map(single) != Some(single(&after.booking)) {
             exchange(&mut self.terms, tenant, before, &after.booking, terms::of_columns);
         }
-        self.columns = Some(columns(&after, position, made.now()));
-        self.show_quietly(after, made);
-        self.told = Some(told);
-    }
-
-    /// What it shows is not for the log.
-    pub(super) fn show_quietly(&mut self, after: Derived, made: &mut Made) {
-        let before = self.visible.replace(after);
-        if let (Some(told), Some(before)) = (self.told.take(), before) {
-            made.complete(told, before.booking);
-        }
+        self.columns = Some(columns(&after, position, now));
+        self.visible.insert(after).booking.encode_to_vec()
     }
 
     pub(super) fn is_to_be_written(&self, told_more: bool) -> bool {
         self.anyway || told_more || self.columns.is_some()
     }
 
-    pub(super) fn folded(self, key: BookingKey, state: Vec<u8>, told_more: bool, made: &mut Made) -> FoldedBooking {
+    pub(super) fn folded(self, key: BookingKey, state: Vec<u8>, told_more: bool) -> FoldedBooking {
         let shows = match (&self.visible, self.columns) {
             (_, Some(columns)) => Shows::Otherwise(columns),
             (Some(_), None) => Shows::AsBefore,
@@ -134,9 +127,6 @@ impl Slot {
             Some(visible) => (visible.clock_end, visible.rule == Rule::EndedByClock),
             None => (None, false),
         };
-        if let (Some(told), Some(visible)) = (self.told, self.visible) {
-            made.complete(told, visible.booking);
-        }
         FoldedBooking { is_new: self.is_new, state, clock_end, clock_told, told_more, shows, terms: self.terms, key }
     }
 }

@@ -124,7 +124,7 @@ impl Kept {
 
         self.write(&changes, rows, changes.mentions());
         self.moves_to(changes.folded.head);
-        Ok(changes.folded.clock.into_iter().map(|(_, made)| made).collect())
+        Ok(changes.folded.clock.into_iter().map(|told| told.transition).collect())
     }
 
     pub(super) fn replay(&mut self, replay: &Replay) -> Result<Option<Replayed>, StoreError> {
@@ -209,7 +209,7 @@ impl Kept {
         rows: Vec<(BookingKey, Row)>,
         mentions: impl Iterator<Item = MentionRow<'r>>,
     ) {
-        self.transitions.extend(changes.transitions().map(|row| (row.position, row.made.clone())));
+        self.transitions.extend(changes.transitions().map(|row| (row.position, row.made.whole())));
         for ((tenant, uid), row) in rows {
             self.tenants.entry(tenant).or_default().rows.insert(uid, row);
         }

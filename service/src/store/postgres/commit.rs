@@ -119,7 +119,7 @@ pub(super) async fn hear_clock(
     let has_sorted = write_changes(client, (&write, packer, end), None, &changes, head).await?;
     crash::at(Point::ClockCommitted);
     let head = changes.folded.head;
-    Ok(Done { answer: changes.folded.clock.into_iter().map(|(_, made)| made).collect(), head, has_sorted })
+    Ok(Done { answer: changes.folded.clock.into_iter().map(|told| told.transition).collect(), head, has_sorted })
 }
 
 /// Merges a kept delivery again. `None` where it is not kept.

@@ -133,13 +133,9 @@ impl<'c> Statements<'c> {
         if (Head { position: after, marks: *marks }) == before {
             return Ok(());
         }
-        let rows: Vec<TransitionRow<'_>> = {
+        let rows: Vec<_> = {
             let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut rows: Vec<_> = changes.transitions().collect();
-            for row in &mut rows {
-                row.booking = packer.booking(std::mem::take(&mut row.booking));
-            }
-            rows
+            changes.transitions().map(|row| (packer.booking(&row.made.booking), row)).collect()
         };
         let rows = Records { rows: &rows, write: transition };
         let values: [&(dyn ToSql + Sync); 8] =
@@ -256,19 +252,20 @@ fn mention(row: &MentionRow<'_>, record: &mut Record<'_>) -> Result<(), Fault> {
     record.put(&[&row.tenant, &row.uid, &row.position.0, &row.delivery.0, &outcome, &source])
 }
 
-fn transition(row: &TransitionRow<'_>, record: &mut Record<'_>) -> Result<(), Fault> {
+fn transition((booking, row): &(Cow<'_, [u8]>, TransitionRow<'_>), record: &mut Record<'_>) -> Result<(), Fault> {
+    let made = &row.made.transition;
     record.put(&[
         &row.position.0,
         &row.delivery.0,
-        &row.made.tenant,
-        &row.made.uid,
-        &row.made.kind,
-        &row.made.from_status,
-        &row.made.to_status,
-        &row.made.rule,
-        &row.made.source,
+        &made.tenant,
+        &made.uid,
+        &made.kind,
+        &made.from_status,
+        &made.to_status,
+        &made.rule,
+        &made.source,
         &row.commit_time,
-        &row.booking,
+        booking,
         &row.trace_id,
     ])
 }

@@ -62,7 +62,7 @@ pub(super) fn hear(
     names.commit(transaction)?;
     crash::at(Point::ClockCommitted);
     let head = changes.folded.head;
-    let answer = changes.folded.clock.into_iter().map(|(_, made)| made).collect();
+    let answer = changes.folded.clock.into_iter().map(|told| told.transition).collect();
     Ok(Done { answer, head, has_sorted })
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::store::{
     NewDelivery, Position, StoreError,
     changes::{Changes, MentionRow, TransitionRow},
-    fold::{Columns, FoldedBooking, Shows},
+    fold::{Columns, FoldedBooking, Shows, Told},
     pack::Packer,
     postings,
     replay::Kept,
@@ -71,7 +71,8 @@ pub(super) fn transitions(
             rule, source, commit_time, booking, trace_id)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     let mut insert = transaction.prepare_cached(INSERT)?;
-    for TransitionRow { position, delivery, made, booking, commit_time, trace_id } in changes.transitions() {
+    for TransitionRow { position, delivery, made, commit_time, trace_id } in changes.transitions() {
+        let Told { transition: made, booking, .. } = made;
         insert.execute(params![
             position.0,
             delivery.0,
@@ -83,7 +84,7 @@ pub(super) fn transitions(
             made.rule,
             made.source,
             commit_time,
-            packer.booking(booking),
+            &packer.booking(booking)[..],
             trace_id,
         ])?;
     }
