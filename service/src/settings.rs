@@ -75,8 +75,9 @@ pub(crate) const QUEUE_BYTES: usize = 256 * 1024 * 1024;
 pub(crate) const ROUND_EVENTS: usize = 512;
 /// The bodies of one round together: a round of the largest bodies must not hold the next one up for seconds.
 pub(crate) const ROUND_BYTES: usize = 16 * 1024 * 1024;
-/// So many events a round may take though they are more than half of what waits: smaller ones cost more than is gained.
-pub(crate) const ROUND_SHARE_LEAST: usize = 24;
+/// So many events a round may take though they are more than its share of what waits: smaller ones cost more than is
+/// gained.
+pub(crate) const ROUND_SHARE_LEAST: usize = 32;
 /// How long a round that has its share waits for its turn before it looks whether that has grown.
 pub(crate) const ROUND_LOOK: Duration = Duration::from_millis(5);
 /// A round of fewer may wait for more.

@@ -140,6 +140,10 @@ impl StoreError {
 
 /// Whole operations over everything that is kept.
 pub trait Store: Send + Sync + 'static {
+    /// Among how many rounds the events are shared that are not answered yet. The fewer, the less each costs; the more,
+    /// the less who gathers, writes and answers wait for each other.
+    const ROUNDS_AT_ONCE: usize = 2;
+
     /// Commits a round to stable storage and says what became of each delivery, in order.
     fn commit(&self, batch: Batch) -> impl Future<Output = Result<Vec<Committed>, StoreError>> + Send;
 

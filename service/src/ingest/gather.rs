@@ -82,7 +82,7 @@ pub(super) async fn run<S: Store>(
                 turn = turn(&turns, due.filter(|_| round.is_small())) => break turn,
                 // Once the service stops the queue is closed by whoever waits for the next first.
                 Some(more) = queue.recv(), if round.has_room(&shared) => round.grow(&shared, more, &mut queue).await,
-                // While a commit hangs more and more wait, and half of them is more.
+                // While a commit hangs more and more wait, and a share of them is more.
                 () = sleep(ROUND_LOOK), if !round.has_room(&shared) => {}
             }
         };
@@ -104,14 +104,16 @@ impl Gathering {
         Self { span: trace::round_span(), fresh, notes, known, events: 0, most, bytes: 0 }
     }
 
-    fn has_room<S>(&self, shared: &Shared<S>) -> bool {
+    fn has_room<S: Store>(&self, shared: &Shared<S>) -> bool {
         self.has_room_beside(0, shared)
     }
 
     /// The same where it has taken so many besides that are not looked up yet.
-    fn has_room_beside<S>(&self, taken: usize, shared: &Shared<S>) -> bool {
+    fn has_room_beside<S: Store>(&self, taken: usize, shared: &Shared<S>) -> bool {
         let unanswered = self.fresh.len() + self.known.len() + taken;
-        self.events < self.most && self.bytes < ROUND_BYTES && unanswered < share(shared.metrics.waiting())
+        self.events < self.most
+            && self.bytes < ROUND_BYTES
+            && unanswered < share(shared.metrics.waiting(), S::ROUNDS_AT_ONCE)
     }
 
     /// More would share what a round costs by itself.
@@ -146,10 +148,10 @@ impl Gathering {
     }
 }
 
-/// How many of so many unanswered events one round takes: one that had all of them would leave nobody else with work
-/// while it is written, and the writer with none while they are answered and the next ones come.
-fn share(waiting: usize) -> usize {
-    (waiting / 2).max(ROUND_SHARE_LEAST)
+/// How many of so many unanswered events one of so many rounds takes: one that had all of them would leave nobody else
+/// with work while it is written, and the writer with none while they are answered and the next ones come.
+fn share(waiting: usize, rounds: usize) -> usize {
+    (waiting / rounds).max(ROUND_SHARE_LEAST)
 }
 
 /// The turn to commit, not before the round is due.
@@ -281,8 +283,11 @@ mod tests {
     }
 
     #[test]
-    fn a_round_leaves_half_of_what_waits_to_the_next_unless_that_is_little() {
-        assert_eq!([0, 1, 2 * ROUND_SHARE_LEAST, 64, 1_000].map(share), [24, 24, 24, 32, 500]);
+    fn a_round_leaves_to_the_others_what_is_theirs_unless_that_is_little() {
+        let least = ROUND_SHARE_LEAST;
+        let shares = |rounds| [0, 1, 2 * least, 3 * least, 1_200].map(|waiting| share(waiting, rounds));
+        assert_eq!(shares(2), [least, least, least, 3 * least / 2, 600]);
+        assert_eq!(shares(3), [least, least, least, least, 400]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -89,6 +89,10 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    /// A round costs little by itself: while one is on its way to the disk and one is written, there is work for others
+    /// still.
+    const ROUNDS_AT_ONCE: usize = 3;
+
     async fn commit(&self, batch: Batch) -> Result<Vec<Committed>, StoreError> {
         self.write(batch).await.stored().await
     }

@@ -36,7 +36,7 @@ impl<'s> Names<'s> {
         let mut select = transaction.prepare_cached(SELECT)?;
         let mut rows = LoadedRows::new();
         for key in keys {
-            let Some(number) = self.settler.view().number(transaction, &key.0, &key.1)? else { continue };
+            let Some(number) = self.settler.number(transaction, &key.0, &key.1)? else { continue };
             let mut found = select.query([number])?;
             let row = found.next()?.ok_or_else(|| damaged("its name is kept, and no row"))?;
             let (told, at): (bool, Option<_>) = (row.get(1)?, row.get(2)?);
@@ -90,7 +90,7 @@ impl<'s> Names<'s> {
         if let Some(met) = self.get(tenant, uid) {
             return Ok(met.number);
         }
-        if let Some(number) = self.settler.view().number(transaction, tenant, uid)? {
+        if let Some(number) = self.settler.number(transaction, tenant, uid)? {
             return Ok(number);
         }
         let Met { number, .. } = self.add(&Arc::from(tenant), uid);

@@ -28,7 +28,7 @@ use super::{
     postings::{self, Merger, Step},
     replay, retention, schema,
     syncer::{self, Stored, Syncer},
-    young::Young,
+    young::{NameReader, Young},
 };
 use crate::{
     settings::PROBE_INTERVAL,
@@ -86,8 +86,10 @@ impl Writer {
         let syncer = Syncer::start(head, syncer::end).map_err(unwritable(path.clone()))?;
         let stored = Arc::clone(syncer.stored());
         let desk = Desk::of(connection, &path, options, &young);
+        let desk = desk.map_err(|why| OpenError::Store { path: path.clone(), why })?;
+        let names = NameReader::start(path.clone(), Arc::clone(&young)).map_err(unwritable(path.clone()))?;
         let worker = Worker {
-            desk: Some(desk.map_err(|why| OpenError::Store { path: path.clone(), why })?),
+            desk: Some(desk),
             young,
             path: path.clone(),
             options,
@@ -95,6 +97,7 @@ impl Writer {
             syncer,
             merger,
             checkpointer,
+            names,
             claimed,
         };
         let thread = thread::Builder::new()
@@ -215,6 +218,7 @@ struct Worker {
     syncer: Syncer,
     merger: Merger,
     checkpointer: Checkpointer,
+    names: NameReader,
     #[expect(dead_code, reason = "held for as long as the thread lives")]
     claimed: Claimed,
 }
@@ -275,6 +279,7 @@ impl Worker {
         self.syncer.join();
         self.merger.join();
         self.checkpointer.join();
+        self.names.join();
     }
 
     /// Answers when what was done is on stable storage, and with it the log up to where it stands then.

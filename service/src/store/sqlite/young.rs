@@ -22,9 +22,11 @@ use tracing::error;
 
 use crate::store::{Micros, StoreError};
 
+mod known;
 mod rows;
 mod settler;
 
+pub(super) use known::NameReader;
 pub(super) use rows::UNREAD_MAX;
 pub(super) use settler::Settler;
 use settler::Stood;
@@ -66,6 +68,8 @@ pub(super) struct Name {
 #[derive(Debug, Default)]
 pub(super) struct Young {
     now: RwLock<View>,
+    /// Every name, young or not, and perhaps some more.
+    known: known::Known,
     /// Where the settler stood when it committed last: one that is made anew after a failure goes on there.
     stood: Mutex<Option<Stood>>,
     /// What could not be read when it was looked for last.

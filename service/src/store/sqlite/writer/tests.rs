@@ -14,9 +14,11 @@ fn worker(folder: &Path) -> Worker {
     let connection = schema::open(&path, Options::default()).unwrap();
     let young = Arc::<Young>::default();
     let merger = Merger::start(path.clone(), |_| None).unwrap();
+    let desk = Desk::of(connection, &path, Options::default(), &young).unwrap();
+    let names = NameReader::start(path.clone(), Arc::clone(&young)).unwrap();
     let checkpointer = Checkpointer::start(path.clone(), Options::default(), Gate::default()).unwrap();
     Worker {
-        desk: Some(Desk::of(connection, &path, Options::default(), &young).unwrap()),
+        desk: Some(desk),
         young,
         path,
         options: Options::default(),
@@ -25,6 +27,7 @@ fn worker(folder: &Path) -> Worker {
         syncer: Syncer::start(Position::default(), |_| {}).unwrap(),
         merger,
         checkpointer,
+        names,
         claimed,
     }
 }

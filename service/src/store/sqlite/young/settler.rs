@@ -67,15 +67,17 @@ impl Settler {
         let marks = Marks { settled, settling };
         let (fresh, going) = (Generation::default(), Generation::default());
         let mut gathered = 0;
+        let newest = rows::newest(connection)?;
+        young.known.prepare(newest);
         let mut take = |Name { tenant, uid, number }: Name, end: Option<End>| {
             let of = if number > settling { &fresh } else { &going };
+            young.known.hear(&tenant, &uid);
             of.add(&tenant, &uid, number);
             if let Some(end) = end {
                 of.add_end(&tenant, (end, number));
             }
             gathered += usize::from(number > settling);
         };
-        let newest = rows::newest(connection)?;
         let unread = rows::read(connection, settled, newest, &mut take)?;
         if !unread.is_empty() {
             young.names_of_unread(connection, &unread)?.into_iter().for_each(|name| take(name, None));
@@ -93,9 +95,20 @@ impl Settler {
         &self.view
     }
 
+    /// The number of a booking, if it has one.
+    pub(in crate::store::sqlite) fn number(
+        &self,
+        transaction: &Transaction<'_>,
+        tenant: &str,
+        uid: &str,
+    ) -> Result<Option<Number>, StoreError> {
+        if self.young.known.lacks(tenant, uid) { Ok(None) } else { self.view.number(transaction, tenant, uid) }
+    }
+
     /// The number of a new booking, whose row is yet to be written.
     pub(in crate::store::sqlite) fn add(&mut self, tenant: &Arc<str>, uid: &str) -> Number {
         self.newest += 1;
+        self.young.known.hear(tenant, uid);
         self.view.fresh.add(tenant, uid, self.newest);
         self.gathered += 1;
         self.brought += 1;

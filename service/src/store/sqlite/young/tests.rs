@@ -25,6 +25,8 @@ enum Step {
     Remove(usize),
     /// The process ends and starts again.
     Restart,
+    /// The thread reads the names.
+    Read,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -34,6 +36,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => round.prop_map(|(bookings, commits)| Step::Round(bookings, commits)),
         1 => (0..40_usize).prop_map(Step::Remove),
         1 => Just(Step::Restart),
+        1 => Just(Step::Read),
     ];
     proptest::collection::vec(step, 1..60)
 }
@@ -61,6 +64,7 @@ impl World {
             Step::Round(bookings, commits) => self.round(&bookings, commits),
             Step::Remove(place) => self.remove(place),
             Step::Restart => self.restart(),
+            Step::Read => assert!(self.young.known.read(&schema::reader(&self.path).unwrap(), || false).unwrap()),
         }
     }
 
@@ -74,7 +78,7 @@ impl World {
             let (tenant, uid) = (TENANTS[*tenant], format!("u{uid}"));
             let key: Arc<str> = Arc::from(tenant);
             let end = end.map(|(told, at)| End { told, at: i64::from(at) });
-            let known = self.settler.view().number(&transaction, tenant, &uid).unwrap();
+            let known = self.settler.number(&transaction, tenant, &uid).unwrap();
             let number = known.unwrap_or_else(|| self.settler.add(&key, &uid));
             let before = model.insert((tenant, uid.clone()), (number, end));
             assert_eq!(before.map(|(number, _)| number), known);
@@ -260,4 +264,30 @@ fn names_of_rows_that_cannot_be_read_are_read_off_the_index_alone() {
     let steps = explain.query_map([0, 9], |row| row.get::<_, String>(3)).unwrap();
     let plan: Vec<String> = steps.map(Result::unwrap).collect();
     assert_eq!(plan, ["SCAN bookings USING COVERING INDEX bookings_by_update"]);
+}
+
+#[test]
+fn a_name_that_is_not_there_is_known_at_a_look_once_all_have_been_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new(folder.path());
+    let booking = |uid| (0, uid, Some((false, 1)));
+    // More than gather: some are in the trees.
+    world.round(&(0..20).map(booking).collect::<Vec<_>>(), true);
+    world.round(&[booking(20)], true);
+    let reader = schema::reader(&world.path).unwrap();
+    let lacks = |world: &World, uid: &str| world.young.known.lacks("a", uid);
+    assert!(!lacks(&world, "none"));
+
+    world.restart();
+    assert!(!world.young.known.read(&reader, || true).unwrap(), "it was told to stop");
+    assert!(!lacks(&world, "none"), "not all have been read");
+    assert!(world.young.known.read(&reader, || false).unwrap());
+    assert!(lacks(&world, "none"));
+    for uid in 0..=20 {
+        assert!(!lacks(&world, &format!("u{uid}")), "{uid}");
+    }
+
+    world.round(&[booking(21)], false);
+    world.round(&[booking(22)], true);
+    assert!(!lacks(&world, "u22"));
 }
