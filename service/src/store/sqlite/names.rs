@@ -93,6 +93,7 @@ impl<'s> Names<'s> {
         if let Some(number) = self.settler.number(transaction, tenant, uid)? {
             return Ok(number);
         }
+        debug_assert!(!self.is_unmet(transaction, tenant, uid), "no name is known that is not there");
         let Met { number, .. } = self.add(&Arc::from(tenant), uid);
         transaction.prepare_cached(INSERT)?.execute(params![number, tenant, uid, at.0])?;
         Ok(number)

@@ -6,12 +6,14 @@
 
 use std::{
     hash::RandomState,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use fastbloom::AtomicBloomFilter;
@@ -31,14 +33,17 @@ const BITS_EACH: usize = 16;
 /// For a start with few: 4 MiB, enough for some millions.
 const BITS_LEAST: usize = 1 << 25;
 
-/// For a store beyond all measure: 1 GiB.
-const BITS_MOST: usize = 1 << 33;
+/// For a store beyond all measure: 256 MiB.
+const BITS_MOST: usize = 1 << 31;
 
 /// Bits that a name sets. Each is a look at another place: more would tell more apart and cost more.
 const HASHES: u32 = 4;
 
-/// Names that are read at once: a read must not keep the log from beginning anew.
+/// Names that are read at once.
 const PAGE: usize = 4_096;
+
+/// Between two pages, at the least: while somebody reads, the log can't begin anew.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// What it has heard of.
 #[derive(Debug, Default)]
@@ -46,6 +51,10 @@ pub(super) struct Known {
     names: OnceLock<AtomicBloomFilter<RandomState>>,
     is_whole: AtomicBool,
 }
+
+/// How far the names have been read: the last one.
+#[derive(Debug, Default)]
+pub(super) struct Place(pub(super) Option<(String, String)>);
 
 impl Known {
     /// Makes room, once: for a store whose newest booking has this number.
@@ -67,58 +76,90 @@ impl Known {
         is_whole && self.names.get().is_some_and(|names| !names.contains(&(tenant, uid)))
     }
 
-    /// Hears of all names that the trees have. Those that are young, and those that come, it hears of as they do. False
-    /// where it was told to stop before.
-    pub(super) fn read(&self, connection: &Connection, is_over: impl Fn() -> bool) -> Result<bool, StoreError> {
-        const PAGE_OF: &str =
-            "SELECT tenant, uid FROM names WHERE (tenant, uid) > (?1, ?2) ORDER BY tenant, uid LIMIT ?3";
-        let mut select = connection.prepare(PAGE_OF)?;
-        let (mut tenant, mut uid) = (String::new(), String::new());
-        while !is_over() {
-            let mut rows = select.query((&tenant, &uid, queries::limit(PAGE)))?;
-            let mut last = None;
-            while let Some(row) = rows.next()? {
-                let name: (String, String) = (row.get(0)?, row.get(1)?);
-                self.hear(&name.0, &name.1);
-                last = Some(name);
+    /// Hears of the next names that the trees have; true where those were the last. Those that are young, and those
+    /// that come, it hears of as they do.
+    ///
+    /// # Errors
+    ///
+    /// Also where the name at the place is there no more. A purge may have taken it; in a damaged file it may be that
+    /// what was read there is no name, and whoever went on behind it would pass by others.
+    pub(super) fn read(
+        &self,
+        connection: &Connection,
+        Place(place): &mut Place,
+        page: usize,
+    ) -> Result<bool, StoreError> {
+        const PAGE_FROM: &str = "SELECT tenant, uid FROM names
+            WHERE (tenant, uid) >= (?1, ?2) ORDER BY tenant, uid LIMIT ?3";
+        let mut select = connection.prepare_cached(PAGE_FROM)?;
+        let (tenant, uid) = place.clone().unwrap_or_default();
+        let mut rows = select.query((tenant, uid, queries::limit(page + 1)))?;
+        if let Some(place) = &*place {
+            let again = rows.next()?.map(name).transpose()?;
+            if again.as_ref() != Some(place) {
+                return Err(StoreError::Damaged { what: "name", why: "it was there a moment ago".to_owned() });
             }
-            let Some(last) = last else {
-                self.is_whole.store(true, Ordering::Release);
-                return Ok(true);
-            };
-            (tenant, uid) = last;
         }
-        Ok(false)
+        let mut read = 0;
+        while let Some(row) = rows.next()? {
+            let name = name(row)?;
+            self.hear(&name.0, &name.1);
+            *place = Some(name);
+            read += 1;
+        }
+        if read >= page {
+            return Ok(false);
+        }
+        self.is_whole.store(true, Ordering::Release);
+        Ok(true)
     }
 }
 
-/// The thread that reads the names. It ends when it has, or is joined.
+fn name(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, String)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+/// The thread that reads the names. It ends when it has, or when this is dropped.
 #[derive(Debug)]
 pub(in crate::store::sqlite) struct NameReader {
-    is_over: Arc<AtomicBool>,
+    going_on: mpsc::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl NameReader {
     /// The young are read, and nothing is written since.
     pub(in crate::store::sqlite) fn start(path: PathBuf, young: Arc<Young>) -> std::io::Result<Self> {
-        let is_over = Arc::<AtomicBool>::default();
-        let work = {
-            let is_over = Arc::clone(&is_over);
-            move || {
-                let connection = schema::passing_reader(&path);
-                let read = connection.and_then(|open| young.known.read(&open, || is_over.load(Ordering::Relaxed)));
-                if let Err(error) = read {
-                    debug!(%error, "the names of bookings could not all be read: each is looked for in the file");
-                }
+        let (going_on, woken) = mpsc::channel();
+        let work = move || {
+            if let Err(error) = read(&path, &young.known, &woken) {
+                debug!(%error, "the names of bookings could not all be read: each is looked for in the file");
             }
         };
         let thread = thread::Builder::new().name("sqlite-names".to_owned()).spawn(work)?;
-        Ok(Self { is_over, thread })
+        Ok(Self { going_on, thread })
     }
 
     pub(in crate::store::sqlite) fn join(self) {
-        self.is_over.store(true, Ordering::Relaxed);
+        drop(self.going_on);
         let _ = self.thread.join();
+    }
+}
+
+/// Reads all names, for half of the time at the most, unless it is told to end.
+fn read(path: &Path, known: &Known, woken: &mpsc::Receiver<()>) -> Result<(), StoreError> {
+    let connection = schema::passing_reader(path)?;
+    // All of the tree is read here, which nobody else does: a sector that the disk does not give is to be an error, and
+    // in a mapping it would end the process.
+    connection.pragma_update(None, "mmap_size", 0)?;
+    let mut place = Place::default();
+    loop {
+        let begun = Instant::now();
+        if known.read(&connection, &mut place, PAGE)? {
+            return Ok(());
+        }
+        match woken.recv_timeout(begun.elapsed().max(PAUSE)) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use rusqlite::{Connection, Transaction, params};
+use tracing::error;
 
 use super::{End, Ended, Generation, Name, Number, View, Young, rows};
 use crate::store::StoreError;
@@ -224,7 +225,9 @@ impl Reached {
         let ends = settling.ends_behind(&self.end, most);
         let mut insert = transaction.prepare_cached(NAME)?;
         for name in &names {
-            insert.execute(params![name.tenant, name.uid, name.number])?;
+            if insert.execute(params![name.tenant, name.uid, name.number])? == 0 {
+                say_if_another(transaction, name)?;
+            }
         }
         for end in &ends {
             insert_end(transaction, end)?;
@@ -238,6 +241,18 @@ impl Reached {
         }
         Ok(is_all)
     }
+}
+
+/// It may be there: a start takes what was going into the trees from its beginning. Another one of this name must not
+/// be.
+fn say_if_another(transaction: &Transaction<'_>, name: &Name) -> Result<(), StoreError> {
+    let mut select = transaction.prepare_cached(super::NUMBER)?;
+    let number: Number = select.query_row([&*name.tenant, &name.uid], |row| row.get(0))?;
+    if number != name.number {
+        let (first, second) = (number, name.number);
+        error!(first, second, "two rows are of one booking: webhooks go to the first from here on");
+    }
+    Ok(())
 }
 
 /// It may be there: a start takes what was going into the trees from its beginning.

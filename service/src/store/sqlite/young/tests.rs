@@ -25,8 +25,8 @@ enum Step {
     Remove(usize),
     /// The process ends and starts again.
     Restart,
-    /// The thread reads the names.
-    Read,
+    /// The thread reads so many names.
+    Read(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -36,7 +36,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => round.prop_map(|(bookings, commits)| Step::Round(bookings, commits)),
         1 => (0..40_usize).prop_map(Step::Remove),
         1 => Just(Step::Restart),
-        1 => Just(Step::Read),
+        3 => (1..9_usize).prop_map(Step::Read),
     ];
     proptest::collection::vec(step, 1..60)
 }
@@ -46,6 +46,8 @@ struct World {
     connection: Connection,
     young: Arc<Young>,
     settler: Settler,
+    /// How far the thread has read.
+    place: known::Place,
     model: Model,
 }
 
@@ -56,7 +58,7 @@ impl World {
         let connection = schema::open(&path, Options { synchronous: Synchronous::Off, ..Options::default() }).unwrap();
         let young = Arc::<Young>::default();
         let settler = load(&connection, &young);
-        Self { path, connection, young, settler, model: Model::new() }
+        Self { path, connection, young, settler, place: known::Place::default(), model: Model::new() }
     }
 
     fn take(&mut self, step: Step) {
@@ -64,7 +66,7 @@ impl World {
             Step::Round(bookings, commits) => self.round(&bookings, commits),
             Step::Remove(place) => self.remove(place),
             Step::Restart => self.restart(),
-            Step::Read => assert!(self.young.known.read(&schema::reader(&self.path).unwrap(), || false).unwrap()),
+            Step::Read(names) => self.read(names),
         }
     }
 
@@ -110,8 +112,15 @@ impl World {
         self.model.remove(&key);
     }
 
+    fn read(&mut self, names: usize) {
+        let reader = schema::reader(&self.path).unwrap();
+        // What was removed meanwhile ends it.
+        let _ = self.young.known.read(&reader, &mut self.place, names);
+    }
+
     fn restart(&mut self) {
         self.young = Arc::default();
+        self.place = known::Place::default();
         self.settler = load(&self.connection, &self.young);
     }
 
@@ -274,14 +283,13 @@ fn a_name_that_is_not_there_is_known_at_a_look_once_all_have_been_read() {
     // More than gather: some are in the trees.
     world.round(&(0..20).map(booking).collect::<Vec<_>>(), true);
     world.round(&[booking(20)], true);
-    let reader = schema::reader(&world.path).unwrap();
     let lacks = |world: &World, uid: &str| world.young.known.lacks("a", uid);
     assert!(!lacks(&world, "none"));
 
     world.restart();
-    assert!(!world.young.known.read(&reader, || true).unwrap(), "it was told to stop");
+    world.read(5);
     assert!(!lacks(&world, "none"), "not all have been read");
-    assert!(world.young.known.read(&reader, || false).unwrap());
+    world.read(40);
     assert!(lacks(&world, "none"));
     for uid in 0..=20 {
         assert!(!lacks(&world, &format!("u{uid}")), "{uid}");
@@ -290,4 +298,18 @@ fn a_name_that_is_not_there_is_known_at_a_look_once_all_have_been_read() {
     world.round(&[booking(21)], false);
     world.round(&[booking(22)], true);
     assert!(!lacks(&world, "u22"));
+}
+
+#[test]
+fn whoever_reads_the_names_does_not_go_on_behind_one_that_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new(folder.path());
+    world.round(&(0..20).map(|uid| (0, uid, None)).collect::<Vec<_>>(), true);
+    world.restart();
+    world.read(3);
+    let known::Place(Some((_, last))) = &world.place else { panic!("nothing was read") };
+    let place = world.model.keys().position(|(_, uid)| uid == last).unwrap();
+    world.remove(place);
+    world.read(40);
+    assert!(!world.young.known.lacks("a", "none"));
 }
