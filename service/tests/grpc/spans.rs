@@ -128,7 +128,9 @@ async fn each_event_is_linked_to_its_round_which_has_no_more_links_than_are_kept
         let event = Some(created(&format!("u{sequence}")));
         requests.send(SubmitEventsRequest { sequence, event }).await.unwrap();
     }
-    wait::holds("a round is under way", async || !service.control.batches.lock().unwrap().is_empty()).await;
+    // What names no event is refused at once, when it is its turn: then all before it wait.
+    requests.send(SubmitEventsRequest { sequence: 400, event: None }).await.unwrap();
+    assert_eq!(answers.message().await.unwrap().unwrap().sequence, 400);
     service.control.open.send_replace(true);
     for _ in 0..400 {
         answers.message().await.unwrap().unwrap();
