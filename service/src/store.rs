@@ -140,8 +140,8 @@ impl StoreError {
 
 /// Whole operations over everything that is kept.
 pub trait Store: Send + Sync + 'static {
-    /// Among how many rounds the events are shared that are not answered yet. The fewer, the less each costs; the more,
-    /// the less who gathers, writes and answers wait for each other.
+    /// Among how many rounds the events are shared that are not answered yet. The fewer there are, the less an event
+    /// costs; the more there are, the less those who gather, write and answer wait for each other.
     const ROUNDS_AT_ONCE: usize = 2;
 
     /// Commits a round to stable storage and says what became of each delivery, in order.
@@ -168,8 +168,8 @@ pub trait Store: Send + Sync + 'static {
         aside: Arc<HashSet<BookingKey>>,
     ) -> impl Future<Output = Result<Vec<BookingKey>, StoreError>> + Send;
 
-    /// Lets the clock speak of these bookings, in one transaction. Answers the changes, without
-    /// the bookings after them.
+    /// Lets the clock speak of these bookings, in one transaction. Answers the changes, without the bookings after
+    /// them.
     fn hear_clock(&self, round: ClockRound) -> impl Future<Output = Result<Vec<v1::Transition>, StoreError>> + Send;
 
     /// Merges a kept delivery again; `None` where it is not kept.

@@ -122,6 +122,7 @@ fn name(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, String)> {
 /// The thread that reads the names. It ends when it has, or when this is dropped.
 #[derive(Debug)]
 pub(in crate::store::sqlite) struct NameReader {
+    /// Nothing is sent: its end is heard.
     going_on: mpsc::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -129,9 +130,9 @@ pub(in crate::store::sqlite) struct NameReader {
 impl NameReader {
     /// The young are read, and nothing is written since.
     pub(in crate::store::sqlite) fn start(path: PathBuf, young: Arc<Young>) -> std::io::Result<Self> {
-        let (going_on, woken) = mpsc::channel();
+        let (going_on, over) = mpsc::channel();
         let work = move || {
-            if let Err(error) = read(&path, &young.known, &woken) {
+            if let Err(error) = read_all(&path, &young.known, &over) {
                 debug!(%error, "the names of bookings could not all be read: each is looked for in the file");
             }
         };
@@ -146,7 +147,7 @@ impl NameReader {
 }
 
 /// Reads all names, for half of the time at the most, unless it is told to end.
-fn read(path: &Path, known: &Known, woken: &mpsc::Receiver<()>) -> Result<(), StoreError> {
+fn read_all(path: &Path, known: &Known, over: &mpsc::Receiver<()>) -> Result<(), StoreError> {
     let connection = schema::passing_reader(path)?;
     // All of the tree is read here, which nobody else does: a sector that the disk does not give is to be an error, and
     // in a mapping it would end the process.
@@ -157,7 +158,7 @@ fn read(path: &Path, known: &Known, woken: &mpsc::Receiver<()>) -> Result<(), St
         if known.read(&connection, &mut place, PAGE)? {
             return Ok(());
         }
-        match woken.recv_timeout(begun.elapsed().max(PAUSE)) {
+        match over.recv_timeout(begun.elapsed().max(PAUSE)) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
