@@ -13,9 +13,11 @@ use tracing_subscriber::layer::Filter;
 use tracing_subscriber::registry::LookupSpan;
 
 use self::format::{Json, Text};
+pub(crate) use self::traced::Traced;
 use crate::{InitError, LogFormat, Settings};
 
 mod format;
+mod traced;
 
 /// Ours from `info`, everybody else's from `warn`. The exporters' own words about a failure are left out: they come
 /// with every try, and `otlp` says the same once.
@@ -46,8 +48,8 @@ where
     let filter = filter(settings)?.and(wanted);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     Ok(match settings.log_format.resolved() {
-        LogFormat::Json => layer.with_ansi(false).event_format(Json).with_filter(filter).boxed(),
-        _ => layer.with_ansi(colours(settings)).event_format(Text).with_filter(filter).boxed(),
+        LogFormat::Json => Traced::new(layer.with_ansi(false).event_format(Json)).with_filter(filter).boxed(),
+        _ => Traced::new(layer.with_ansi(colours(settings)).event_format(Text)).with_filter(filter).boxed(),
     })
 }
 

@@ -13,11 +13,13 @@ use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::{Level, Subscriber};
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::{Identity, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{Layer, layer::SubscriberExt};
 
 use crate::config::{self, Config};
+use crate::logs::Traced;
 use crate::metrics::{MetricsPage, meter, observe_lost, scope};
 use crate::otlp::{self, Lost};
 use crate::sampling::{self, Ids};
@@ -52,12 +54,9 @@ pub fn init(settings: &Settings) -> Result<Telemetry, InitError> {
     }
     let (telemetry, lost) = build(&config, settings)?;
     let spans = telemetry.traces.as_ref().map(span_layer);
-    let bridge = match &telemetry.logs {
-        Some(logs) => Some(OpenTelemetryTracingBridge::new(logs).with_filter(logs::export_filter(settings)?)),
-        None => None,
-    };
+    let exported = exported_lines(telemetry.logs.as_ref(), settings)?;
     let lines = logs::layer(settings, std::io::stderr)?;
-    let subscriber = tracing_subscriber::registry().with(spans).with(bridge).with(lines);
+    let subscriber = tracing_subscriber::registry().with(spans).with(exported).with(lines);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::AlreadyInstalled)?;
     if let Some(metrics) = &telemetry.metrics {
         opentelemetry::global::set_meter_provider(metrics.clone());
@@ -75,7 +74,23 @@ pub fn log_lines(settings: &Settings) -> Result<(), InitError> {
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::AlreadyInstalled)
 }
 
-/// The layer that makes OpenTelemetry spans of our `tracing` spans, with no attribute that we did not name.
+/// The layer that exports log lines, or one that does nothing.
+pub(crate) fn exported_lines<S>(
+    provider: Option<&SdkLoggerProvider>,
+    settings: &Settings,
+) -> Result<Box<dyn Layer<S> + Send + Sync>, InitError>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    // No `Option`: one does not tell its layer which dispatch it belongs to. And each layer has a filter: beside one that
+    // has none, spans of libraries are made that nobody sees.
+    let Some(provider) = provider else { return Ok(Identity::new().with_filter(LevelFilter::OFF).boxed()) };
+    let lines = Traced::new(OpenTelemetryTracingBridge::new(provider));
+    Ok(lines.with_filter(logs::export_filter(settings)?).boxed())
+}
+
+/// The layer that makes OpenTelemetry spans of our `tracing` spans, with no attribute that we did not name. A span is
+/// not OpenTelemetry's current one while it is entered: children and log lines ([`Traced`]) find it by `tracing`'s.
 pub(crate) fn span_layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -87,6 +102,7 @@ where
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false)
+        .with_context_activation(false)
         .with_filter(filter_fn(logs::is_exported_span).with_max_level_hint(LevelFilter::from_level(Level::INFO)))
 }
 

@@ -79,7 +79,7 @@ where
     }
 }
 
-/// The span that is entered, whatever the log filter thinks of it.
+/// The span that the line belongs to, by `Traced`.
 fn current_span() -> Option<SpanContext> {
     let context = Context::current();
     let span = context.span().span_context().clone();

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use serde_json::{Value, json};
+use tracing::metadata::Kind;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::setup::span_layer;
+use crate::setup::{exported_lines, span_layer};
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -44,12 +45,18 @@ fn settings(log_format: LogFormat, log_filter: Option<&str>) -> Settings {
 fn lines(log_format: LogFormat, log_filter: Option<&str>, body: impl FnOnce()) -> String {
     let written = Lines::default();
     let writer = written.clone();
-    let provider = SdkTracerProvider::builder().build();
-    let subscriber = tracing_subscriber::registry()
-        .with(span_layer(&provider))
-        .with(layer(&settings(log_format, log_filter), move || writer.clone()).unwrap());
-    tracing::subscriber::with_default(subscriber, body);
+    tracing::subscriber::with_default(subscriber(&settings(log_format, log_filter), move || writer.clone()), body);
     written.text()
+}
+
+fn subscriber<W>(settings: &Settings, writer: W) -> impl Subscriber + Send + Sync + use<W>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing_subscriber::registry()
+        .with(span_layer(&SdkTracerProvider::builder().build()))
+        .with(exported_lines(None, settings).unwrap())
+        .with(layer(settings, writer).unwrap())
 }
 
 #[test]
@@ -79,6 +86,46 @@ fn outside_a_span_there_is_no_trace() {
     let line: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(line.get("trace_id"), None);
     assert_eq!(line.get("fields"), None);
+}
+
+#[test]
+fn a_line_belongs_to_the_innermost_span_that_is_exported() {
+    let mut trace_id = String::new();
+    let text = lines(LogFormat::Json, Some("info"), || {
+        let span = tracing::info_span!("work");
+        trace_id = crate::propagation::trace_id(&span);
+        tracing::info!(parent: &span, "named");
+        let _entered = span.enter();
+        tracing::info!(target: "h2::codec", "of a library");
+        tracing::info_span!(target: "h2", "theirs").in_scope(|| tracing::info!("inside another's span"));
+        tracing::info!(parent: None, "of nobody");
+    });
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let traces: Vec<_> = lines.iter().map(|line| line["trace_id"].as_str()).collect();
+    let own = Some(trace_id.as_str());
+    assert_eq!(traces, [own, own, own, None], "{text}");
+}
+
+#[test]
+fn the_sdk_asks_no_span_while_it_works_on_one() {
+    let text = lines(LogFormat::Json, None, || {
+        let span = tracing::info_span!("work");
+        let _entered = span.enter();
+        tracing::warn!(target: "opentelemetry_sdk", "spans dropped");
+    });
+    let line: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((line["message"].as_str(), line.get("trace_id")), (Some("spans dropped"), None));
+}
+
+#[test]
+fn spans_that_nobody_wants_are_not_made() {
+    let interest = |callsite: &'static dyn tracing::Callsite| {
+        subscriber(&settings(LogFormat::Json, None), io::sink).register_callsite(callsite.metadata())
+    };
+    let theirs = tracing::callsite!(name: "frame", kind: Kind::SPAN, target: "h2", level: Level::TRACE, fields: );
+    assert!(interest(theirs).is_never());
+    let ours = tracing::callsite!(name: "work", kind: Kind::SPAN, level: Level::INFO, fields: );
+    assert!(!interest(ours).is_never());
 }
 
 #[test]
