@@ -15,7 +15,7 @@ use calbridge_bench::webhooks::{
     target::Next,
     wire::Client,
 };
-use calbridge_e2e::{api::Api, system::TENANT};
+use calbridge_e2e::{api::Api, program, system::TENANT};
 use calbridge_proto::v1::{
     Booking, BookingStatus, GetLineageRequest, ListBookingsRequest, RefoldDeliveriesRequest, RefoldSummary,
     refold_deliveries_response::Step,
@@ -34,7 +34,7 @@ const SENT: u64 = 3_000;
 
 async fn seeded(folder: &TempDir, mix: Mix, webhooks: u64) -> (Ground, Rig) {
     let traffic = Traffic { mix, copies_per_thousand: 0 };
-    let site = Site { data: folder.path().to_owned(), origin: ORIGIN, traffic };
+    let site = Site { data: folder.path().to_owned(), origin: ORIGIN, traffic, programs: program::folder() };
     let ground = Ground::prepare(&site, false).await.unwrap();
     let rig = ground.seeded("seeded", Store::Sqlite, Traces::Off, webhooks).await.unwrap();
     (ground, rig)

@@ -41,11 +41,21 @@ pub fn path(name: &str) -> PathBuf {
 /// Where a program of this workspace lies once it is built as the running one was.
 #[must_use]
 pub fn place(name: &str) -> PathBuf {
+    folder().join(name)
+}
+
+/// Where all of them lie then.
+///
+/// # Panics
+///
+/// The running one has no path.
+#[must_use]
+pub fn folder() -> PathBuf {
     let running = std::env::current_exe().unwrap();
     // …/target/<profile>/<program> or …/target/<profile>/deps/<test>
     let folder = running.parent().unwrap();
     let profile = if folder.ends_with("deps") { folder.parent().unwrap() } else { folder };
-    profile.join(name)
+    profile.to_owned()
 }
 
 /// How to start a program. It sees PATH, a HOME of its own, and what is set here; nothing else.

@@ -3,11 +3,7 @@
 //!
 //! Prints tables and writes the same as JSON. It decides nothing; a webhook that fails ends it.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use calbridge_bench::webhooks::{
@@ -23,7 +19,7 @@ use calbridge_bench::webhooks::{
     sink, spool,
     wire::Client,
 };
-use calbridge_e2e::{machine::Machine, program::place};
+use calbridge_e2e::{machine::Machine, program};
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -34,7 +30,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// How fast webhooks are taken in on this machine, beside what hyper alone and a plain handler can do.
 ///
-/// Build the programs first: `cargo build --release --workspace`.
+/// Build the programs first: `deploy/build`, as they are released, or `cargo build --release --workspace`.
 #[derive(Parser)]
 #[command(name = "webhooks", args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -78,6 +74,9 @@ struct Options {
     /// The folder for all data meanwhile; on the disk that is meant, not in memory [default: target/bench]
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+    /// The folder of the programs that are measured [default: this one's]
+    #[arg(long, value_name = "PATH")]
+    programs: Option<PathBuf>,
     /// Where the results are written as JSON [default: target/bench/webhooks.json, for the long runs of their name]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -176,13 +175,15 @@ fn single() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 async fn bench(options: &Options) -> anyhow::Result<()> {
-    let target = place("webhooks").parent().and_then(Path::parent).context("no target folder")?.join("bench");
+    let own = program::folder();
+    let target = own.parent().context("no target folder")?.join("bench");
+    let programs = std::path::absolute(options.programs.as_ref().unwrap_or(&own))?;
     let data = options.data.clone().unwrap_or_else(|| target.clone());
     let traffic = Traffic { mix: options.mix, copies_per_thousand: options.copies * 10 };
     #[expect(clippy::disallowed_methods, reason = "where this program meets the world: its webhooks are of today")]
     let origin = Timestamp::now();
     std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
-    let site = Site { data: data.clone(), origin, traffic };
+    let site = Site { data: data.clone(), origin, traffic, programs };
     let machine = Machine::of(&data.canonicalize()?);
     eprintln!("{}", machine.line());
     if machine.keeps_nothing() {
@@ -192,6 +193,7 @@ async fn bench(options: &Options) -> anyhow::Result<()> {
     let (name, mut report) = measure(&site, options).await?;
     let file = options.json.clone().unwrap_or_else(|| target.join(name));
     report["machine"] = machine.json();
+    report["programs"] = json!(site.programs);
     report["options"] = json!({
         "rounds": options.rounds,
         "window_s": options.window.as_secs_f64(),
@@ -203,6 +205,7 @@ async fn bench(options: &Options) -> anyhow::Result<()> {
     });
     report::write(&file, &report)?;
     println!("{}", machine.line());
+    println!("programs of {}", site.programs.display());
     println!("webhooks of {mean} bytes on average: {}", options.mix.says());
     println!("all of it as JSON: {}", file.display());
     Ok(())

@@ -1,12 +1,17 @@
 //! What a round of the comparison stands on, or a whole run of another kind: a folder on the disk that is measured, a
 //! sink of telemetry, and a database server where one is asked for. All of it is gone with its owner.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, anyhow};
 use calbridge_e2e::{
     postgres::{self, Durability, Postgres},
-    program::{Program, Start, place},
+    program::{Program, Start},
     redis_server::RedisServer,
     system::{SECRET, TENANT, ready, tenants},
 };
@@ -52,17 +57,18 @@ const AT_WORK: [&str; 6] = [
     "CHECKPOINT",
 ];
 
-/// Fails with what to do where the measured programs are not built beside this one.
+/// Fails with what to do where the measured programs are not built.
 ///
 /// # Errors
 ///
 /// A program is not there.
-pub fn check_built() -> anyhow::Result<()> {
+pub fn check_built(folder: &Path) -> anyhow::Result<()> {
     for program in PROGRAMS {
-        let path = place(program);
+        let path = folder.join(program);
         anyhow::ensure!(
             path.is_file(),
-            "{} is not built: run `cargo build --release --workspace` first (or with the profile of this program)",
+            "{} is not built: run `deploy/build` (target/trained) or `cargo build --release --workspace` \
+             (target/release) first, and name the folder with --programs",
             path.display()
         );
     }
@@ -78,9 +84,16 @@ pub struct Site {
     pub origin: Timestamp,
     /// What is sent.
     pub traffic: Traffic,
+    /// The folder of the programs that are measured.
+    pub programs: PathBuf,
 }
 
 impl Site {
+    /// A program that is measured.
+    fn program(&self, name: &'static str) -> Start {
+        Start::foreign(name, self.programs.join(name))
+    }
+
     /// Bodies from the first on, of which so many were created before the run.
     #[must_use]
     pub fn bodies(&self, before: u64) -> Bodies {
@@ -106,7 +119,7 @@ impl Ground {
     ///
     /// Something is missing on this machine. `PostgreSQL` alone may be.
     pub async fn prepare(site: &Site, postgres: bool) -> anyhow::Result<Self> {
-        check_built()?;
+        check_built(&site.programs)?;
         let data = &site.data;
         let folder = TempDir::with_prefix_in("run-", data).with_context(|| format!("in {}", data.display()))?;
         let sink = Start::new("webhooks").arg("sink").try_serve().await.map_err(|why| anyhow!("the sink: {why}"))?;
@@ -212,7 +225,7 @@ impl Ground {
         let secrets = BTreeMap::from([(TENANT.to_owned(), SECRET.to_owned())]);
         fs::write(&config, tenants(&secrets)).with_context(|| format!("writing {}", config.display()))?;
         let service = self
-            .telemetry(Start::new("calbridge-service"), traces)
+            .telemetry(self.site.program("calbridge-service"), traces)
             .flag("--grpc", "127.0.0.1:0")
             .flag("--admin", "127.0.0.1:0")
             .flag("--data-dir", &data)
@@ -224,7 +237,7 @@ impl Ground {
         };
         let service = service.try_serve().await.map_err(anyhow::Error::msg)?;
         let adapter = self
-            .telemetry(Start::new("calbridge-adapter"), traces)
+            .telemetry(self.site.program("calbridge-adapter"), traces)
             .flag("--http", "127.0.0.1:0")
             .flag("--admin", "127.0.0.1:0")
             .flag("--config", &config)
