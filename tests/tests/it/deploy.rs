@@ -1,6 +1,10 @@
 //! What `deploy/` says of the programs: every metric, label and option that it names is there.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use calbridge_calcom::golden::{self, Golden};
 use calbridge_e2e::{
@@ -106,6 +110,33 @@ async fn every_metric_of_the_pages_is_known() {
     system.stop().await;
 }
 
+#[test]
+fn what_is_released_is_what_was_trained() {
+    let built = |script: &str| {
+        let text = deploy(script);
+        let command = text.lines().find(|line| line.contains("cargo build --profile trained")).map(str::to_owned);
+        let packages = command.as_deref().unwrap_or_default().split(" -p ").skip(1);
+        packages.map(|package| package.trim().to_owned()).collect::<Vec<_>>()
+    };
+    let programs = ["calbridge", "calbridge-adapter", "calbridge-service"];
+    // Other packages would choose other features of what they share, and the profile would fit it no more.
+    for script in ["build", "train"] {
+        assert_eq!(built(script), programs, "deploy/{script}");
+    }
+    let image = deploy("Dockerfile");
+    assert!(image.contains("    deploy/build \\\n"), "the image is built by deploy/build");
+    for program in programs {
+        assert!(image.contains(&format!("target/trained/{program}")), "{program} goes into the image");
+    }
+    let compiler = deploy("load.txt").lines().next().and_then(|line| line.split(' ').nth(1)).unwrap().to_owned();
+    assert!(
+        image.contains(&format!("FROM rust:{compiler}-")),
+        "the profile is of rustc {compiler}, the image's is another"
+    );
+    let profile = fs::read(at("deploy/load.profdata")).unwrap();
+    assert!(profile.starts_with(b"\x81iforpl\xff"), "an indexed profile of LLVM");
+}
+
 fn types(page: &Page) -> Vec<(&str, &str)> {
     page.text().lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect()
 }
@@ -155,5 +186,9 @@ fn deploy(file: &str) -> String {
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
+    fs::read_to_string(at(path)).unwrap()
+}
+
+fn at(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }

@@ -181,7 +181,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         ["rs", "py", "js", "md", "toml", "proto", "sql", "yaml", "yml", "json", "service"].contains(&extension)
-            || ["Dockerfile", "Caddyfile", "run", "test", "fetch"].contains(&name)
+            || ["Dockerfile", "Caddyfile", "run", "test", "fetch", "build", "train"].contains(&name)
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
