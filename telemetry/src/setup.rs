@@ -82,8 +82,8 @@ pub(crate) fn exported_lines<S>(
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    // No `Option`: one does not tell its layer which dispatch it belongs to. And each layer has a filter: beside one that
-    // has none, spans of libraries are made that nobody sees.
+    // No `Option`: one does not tell its layer which dispatch it belongs to. And each layer has a filter: beside one
+    // that has none, spans of libraries are made that nobody sees.
     let Some(provider) = provider else { return Ok(Identity::new().with_filter(LevelFilter::OFF).boxed()) };
     let lines = Traced::new(OpenTelemetryTracingBridge::new(provider));
     Ok(lines.with_filter(logs::export_filter(settings)?).boxed())

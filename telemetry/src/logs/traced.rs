@@ -1,5 +1,5 @@
-//! Log lines learn here which trace they belong to: when they are written, from the span that is entered. Most spans see
-//! no line; to tell OpenTelemetry of each as it is entered and left would be work for nothing.
+//! Log lines learn here which trace they belong to: when they are written, from the span that is entered. Most spans
+//! see no line; to tell OpenTelemetry of each as it is entered and left would be work for nothing.
 
 use std::sync::OnceLock;
 
