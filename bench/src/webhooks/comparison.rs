@@ -126,7 +126,7 @@ async fn open_round(
         Store::Sqlite => vec![Case::Plain(store), full],
         Store::Postgres => vec![full],
     };
-    let Some((ground, subjects)) = start(site, store, cases, results).await? else { return Ok(()) };
+    let Some((_ground, subjects)) = start(site, store, cases, results).await? else { return Ok(()) };
     for rate in &extent.rates {
         let schedule = Schedule { rate: *rate, warm_up: WARM_UP, counted: extent.open_window };
         for subject in turned(&subjects, round) {
@@ -136,12 +136,12 @@ async fn open_round(
             window(subject, load, round, extent, results, work).await?;
         }
     }
+    // Killed, a program that counts what it does (`deploy/train`) would leave no counts.
     for subject in subjects {
         if let Up::Rig(rig) = subject.up {
             rig.stop().await;
         }
     }
-    drop(ground);
     Ok(())
 }
 

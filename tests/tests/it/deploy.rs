@@ -1,4 +1,5 @@
-//! What `deploy/` says of the programs: every metric, label and option that it names is there.
+//! What `deploy/` says of the programs: every metric, label and option that it names is there, and what it builds is
+//! what its profile was made of.
 
 use std::{
     collections::BTreeSet,
