@@ -13,11 +13,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("calbridge-calcom", &["calbridge-proto"]),
     ("calbridge-telemetry", &[]),
     ("calbridge-process", &["calbridge-telemetry"]),
+    ("calbridge-vfs", &[]),
     ("calbridge-client", &["calbridge-proto"]),
     ("calbridge-adapter", &["calbridge-proto", "calbridge-calcom", "calbridge-telemetry", "calbridge-process"]),
     (
         "calbridge-service",
-        &["calbridge-proto", "calbridge-booking", "calbridge-calcom", "calbridge-telemetry", "calbridge-process"],
+        &[
+            "calbridge-proto",
+            "calbridge-booking",
+            "calbridge-calcom",
+            "calbridge-telemetry",
+            "calbridge-process",
+            "calbridge-vfs",
+        ],
     ),
     (
         "calbridge",

@@ -115,7 +115,8 @@ pub(super) fn move_log_at_close(connection: &Connection, moves: bool) -> Result<
 /// A connection that may write.
 pub(super) fn writer(path: &Path, options: Options) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    calbridge_vfs::register().map_err(|why| StoreError::unavailable(why.to_string()))?;
+    let connection = Connection::open_with_flags_and_vfs(path, flags, calbridge_vfs::NAME)?;
     move_log_at_close(&connection, false)?;
     prepare(&connection)?;
     // Answers the mode that holds; a file system without shared memory can't do WAL.
