@@ -144,3 +144,6 @@ fn is_page(bytes: &[u8]) -> bool {
 fn behind(bytes: &[u8], at: i64) -> i64 {
     at.saturating_add(i64::try_from(bytes.len()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests;
