@@ -41,7 +41,7 @@ fn what_is_committed_is_in_the_file_for_others_and_after_a_crash() {
         let path = folder.path().join("lines.db");
         let writer = writer(&path, synchronous);
         // Transactions that fit a page, that fill more than is held, and that the cache has no room for.
-        writer.pragma_update(None, "cache_size", 20).unwrap();
+        writer.pragma_update(None, "cache_size", 5).unwrap();
         let other = Connection::open(&path).unwrap();
         let mut expected = Vec::new();
         let mut id = 0_i64;
@@ -52,6 +52,10 @@ fn what_is_committed_is_in_the_file_for_others_and_after_a_crash() {
                     id += 1;
                     writer.execute("insert into line values (?, randomblob(?))", (id, size)).unwrap();
                 }
+                // Of what the cache had no room for all is read back, the newest first, and what is held with it.
+                let all = "select sum(length(hex(text))) from (select text from line where id > ? order by id desc)";
+                let read: i64 = writer.query_row(all, [id - rows], |row| row.get(0)).unwrap();
+                assert_eq!(read, 2 * rows * size, "{synchronous}: {rows} of {size}");
                 // What was written by then is written again: its frame is, and the sums behind it.
                 writer.execute("update line set text = randomblob(?) where id > ?", (size, id - rows)).unwrap();
                 if round == 1 {

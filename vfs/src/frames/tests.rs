@@ -110,8 +110,12 @@ fn what_only_looks_like_a_header_is_not_held() {
     both.write(&[1; FRAME_HEADER], both.end);
     assert!(both.is_all_there());
     // A header that is written anew, where the sums behind it have changed.
-    let first = both.header(1, true);
-    both.write(&first, 32);
+    let header = both.header(1, true);
+    both.write(&header, 32);
+    assert!(both.is_all_there());
+    // The same behind a page that was written anew, too.
+    both.write(&[1; PAGE], 32 + 24);
+    both.write(&header, 32 + 24 + 4096);
     assert!(both.is_all_there());
 }
 
