@@ -1,9 +1,9 @@
 //! Which writes to the write-ahead log are held back, and until when.
 //!
 //! By `SQLite`'s file format the log begins with a header of 32 bytes, whose bytes 16 to 24 are two random numbers, the
-//! *salts*. Each frame is a header of 24 bytes and a page. Bytes 8 to 16 of a frame's header are the log's salts; bytes 4
-//! to 8 are not zero in the last frame of a transaction. Nobody else looks at a frame before its transaction has ended,
-//! and after the last frame `SQLite` calls nothing before others may look: so what is held goes out with that frame.
+//! *salts*. Each frame is a header of 24 bytes and a page. Bytes 8 to 16 of a frame's header are the log's salts; bytes
+//! 4 to 8 are not zero in the last frame of a transaction. Nobody else looks at a frame before its transaction has
+//! ended, and after the last frame `SQLite` calls nothing before others may look: so what is held goes out with it.
 
 /// Of the log.
 const LOG_HEADER: usize = 32;
@@ -27,6 +27,9 @@ pub(crate) struct Frames {
     at: i64,
     log: Option<Generation>,
     due: Due,
+    /// Some of what was appended is lost. `SQLite` may have heard of it in a call that does not end its transaction, so
+    /// no other call succeeds: whoever has the connection gives it up.
+    failed: Option<Failed>,
 }
 
 /// The log from one header on, which this connection has written. Of another's nothing is held back.
@@ -52,7 +55,7 @@ impl Frames {
     ///
     /// # Errors
     ///
-    /// What `out` says, maybe of what was held before. What is held is given up then, as `SQLite` gives up the transaction.
+    /// What `out` says, maybe of what was held before, and the same from then on: what was held is lost.
     pub(crate) fn write(
         &mut self,
         bytes: &[u8],
@@ -82,15 +85,20 @@ impl Frames {
     /// As for [`Frames::write`].
     pub(crate) fn flush(&mut self, out: &mut impl FnMut(&[u8], i64) -> Result<(), Failed>) -> Result<(), Failed> {
         self.due = Due::Header;
+        if let Some(failed) = self.failed {
+            return Err(failed);
+        }
         if self.held.is_empty() {
             return Ok(());
         }
         let written = out(&self.held, self.at);
         self.held.clear();
-        if written.is_err() {
-            self.log = None;
-        }
-        written
+        written.inspect_err(|failed| self.lose(*failed))
+    }
+
+    fn lose(&mut self, failed: Failed) {
+        self.log = None;
+        self.failed = Some(failed);
     }
 
     /// Where what is held ends, and else the log.
@@ -132,7 +140,7 @@ impl Frames {
         } else if let Some(log) = &mut self.log {
             log.end = log.end.max(behind(bytes, at));
         }
-        out(bytes, at).inspect_err(|_| self.log = None)
+        out(bytes, at).inspect_err(|failed| self.lose(*failed))
     }
 }
 

@@ -1,8 +1,13 @@
 //! `SQLite`'s own way to files (its VFS), but for the write-ahead log: what a transaction appends to that goes to the
 //! system in one write. `SQLite` makes two of each page, its header and itself: of a round of 40 bookings a hundred.
 //!
-//! This is the one room with unsafe code, since `SQLite` asks for its files in C. What is decided is safe code and stands
-//! in `frames.rs`.
+//! What is held must not outlive the call that appends it: no call tells of a rollback, and another connection may
+//! write behind it. So a connection sets `cache_spill` off before it shares the log with another that writes. Its
+//! transactions are then appended as they commit, and not before; each is held in memory until then. A connection to
+//! whose log a write has failed is of no use any more.
+//!
+//! This is the one room with unsafe code, since `SQLite` asks for its files in C. What is decided is safe code and
+//! stands in `frames.rs`.
 
 mod frames;
 
@@ -120,8 +125,8 @@ unsafe fn take_over(file: *mut ffi::sqlite3_file, base: &Base) {
     unsafe { (*file).pMethods = ours };
 }
 
-/// SAFETY: `file` is one that was taken over and is not closed, and nobody else uses it during the call: a connection is
-/// used by one thread at a time.
+/// SAFETY: `file` is one that was taken over and is not closed, and nobody else uses it during the call: a connection
+/// is used by one thread at a time.
 unsafe fn log<'a>(file: *mut ffi::sqlite3_file) -> Option<&'a mut Log> {
     let Some(Ok(base)) = BASE.get() else { return None };
     // SAFETY: where it was put.

@@ -108,3 +108,83 @@ fn the_whole_of_a_file_is_seen_by_whoever_opens_it_next() {
     }
     assert_eq!(lines(&Connection::open(&path).unwrap()).len(), 5);
 }
+
+/// As the service's writer has it: what is rolled back was never held, so nothing of it comes behind another's frames.
+#[test]
+fn without_spilling_nothing_is_held_between_transactions() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lines.db");
+    let ours = writer(&path, "NORMAL");
+    ours.pragma_update(None, "cache_size", 5).unwrap();
+    ours.pragma_update(None, "cache_spill", false).unwrap();
+    ours.execute("insert into line values (1, randomblob(100))", []).unwrap();
+    let theirs = Connection::open(&path).unwrap();
+    let mut expected = vec![(1, 100)];
+    for round in 0..4 {
+        // The log begins anew, so that its first frames are not of the page that a rollback reads.
+        theirs.query_row("pragma wal_checkpoint(restart)", [], |row| row.get::<_, i64>(0)).unwrap();
+        ours.execute("insert into line values (?, randomblob(100))", [100 * round + 2]).unwrap();
+        expected.push((100 * round + 2, 100));
+        let size = || fs::metadata(path.with_extension("db-wal")).unwrap().len();
+        let before = size();
+        ours.execute_batch("begin immediate").unwrap();
+        ours.execute("update line set text = randomblob(400000) where id = ?", [100 * round + 2]).unwrap();
+        assert_eq!(size(), before, "nothing is appended before the commit");
+        ours.execute_batch("rollback").unwrap();
+        for id in 100 * round + 3..100 * round + 33 {
+            theirs.execute("insert into line values (?, randomblob(9000))", [id]).unwrap();
+            expected.push((id, 9_000));
+        }
+        assert_eq!(lines(&ours), expected);
+        assert_eq!(left(&path), expected);
+    }
+}
+
+/// Of a disk whose sectors a power cut may tear, which is what pads transactions, with logs that are cut.
+#[test]
+fn pages_of_any_size_and_padded_transactions_are_whole() {
+    for (page, limit) in [(512, -1), (512, 20_000), (4_096, 0), (65_536, -1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines.db");
+        let uri = format!("file:{}?psow=0", path.display());
+        register().unwrap();
+        let writer = Connection::open_with_flags_and_vfs(uri, FLAGS | OpenFlags::SQLITE_OPEN_URI, NAME).unwrap();
+        for (name, value) in [("page_size", page), ("journal_size_limit", limit), ("cache_size", 5)] {
+            writer.pragma_update(None, name, value).unwrap();
+        }
+        writer.pragma_update(None, "journal_mode", "WAL").unwrap();
+        writer.pragma_update(None, "synchronous", "FULL").unwrap();
+        writer.execute_batch("create table line (id integer primary key, text blob)").unwrap();
+        let mut expected: Vec<(i64, i64)> = Vec::new();
+        for round in 0..22_i64 {
+            let mut with = expected.clone();
+            writer.execute_batch("begin immediate").unwrap();
+            for number in 0..=round * 7 % 23 {
+                let line = (1_000 * round + number, 1 + round * 131 % 4_000);
+                writer.execute("insert into line values (?, randomblob(?))", line).unwrap();
+                with.push(line);
+            }
+            writer.execute_batch("savepoint half").unwrap();
+            for number in 100..120 {
+                writer.execute("insert into line values (?, randomblob(3000))", [1_000 * round + number]).unwrap();
+            }
+            if round % 2 == 0 {
+                writer.execute_batch("rollback to half").unwrap();
+            } else {
+                with.extend((100..120).map(|number| (1_000 * round + number, 3_000)));
+            }
+            if round % 5 == 4 {
+                writer.execute_batch("rollback").unwrap();
+            } else {
+                writer.execute_batch("commit").unwrap();
+                expected = with;
+            }
+            assert_eq!(left(&path), expected, "pages of {page}, a log of {limit}, round {round}");
+            let mode = ["passive", "restart", "truncate"].get(usize::try_from(round).unwrap() / 5 % 4);
+            if let (Some(mode), 4) = (mode, round % 5) {
+                let moved = format!("pragma wal_checkpoint({mode})");
+                writer.query_row(&moved, [], |row| row.get::<_, i64>(0)).unwrap();
+            }
+        }
+    }
+}

@@ -31,6 +31,7 @@ impl Desk {
         young: &Arc<Young>,
     ) -> Result<Self, StoreError> {
         let settler = Settler::load(&connection, Arc::clone(young))?;
+        schema::append_at_commit(&connection)?;
         if options.synchronous == Synchronous::Off {
             return Ok(Self { connection, settler, log: None });
         }

@@ -147,6 +147,12 @@ pub(super) fn wait_aside(connection: &Connection) -> Result<(), StoreError> {
     Ok(connection.pragma_update(None, "synchronous", "NORMAL")?)
 }
 
+/// From here on nothing is appended to the log before its transaction commits, as `vfs/` asks for. What a transaction
+/// changes stays in memory until then; a round, a purge and a merge have their bounds, migrations have none.
+pub(super) fn append_at_commit(connection: &Connection) -> Result<(), StoreError> {
+    Ok(connection.pragma_update(None, "cache_spill", false)?)
+}
+
 /// A connection that can't write.
 pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
