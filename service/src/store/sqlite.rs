@@ -12,6 +12,7 @@ mod consume;
 mod desk;
 mod error;
 mod file;
+mod insert;
 mod journal;
 pub(super) mod maintain;
 mod names;

@@ -60,7 +60,7 @@ const POSITIONS_UNSTORED_MAX: i64 = 1 << 24;
 const JOURNAL_BYTES: i64 = 64 * 1024 * 1024;
 
 /// Statements that a connection keeps prepared: all that we have, and the filters that are in use.
-const STATEMENTS: usize = 96;
+const STATEMENTS: usize = 128;
 
 /// A writer's connection to a database whose schema is up to date.
 pub(super) fn open(path: &Path, options: Options) -> Result<Connection, OpenError> {

@@ -3,13 +3,14 @@
 use rusqlite::{Transaction, params};
 
 use super::{
+    insert::Insert,
     names::Names,
     postings::append,
     young::{End, Number},
 };
 use crate::store::{
     NewDelivery, Position, StoreError,
-    changes::{Changes, MentionRow, TransitionRow},
+    changes::{Changes, DeliveryRow, MentionRow, TransitionRow},
     fold::{Columns, FoldedBooking, Shows, Told},
     pack::Packer,
     postings,
@@ -17,22 +18,32 @@ use crate::store::{
     round::{Note, Plan},
 };
 
+static DELIVERIES: Insert = Insert::new(
+    "INSERT OR FAIL INTO deliveries (position, delivery_id, tenant, key_time, identity, body_sha256, body_size, trigger,
+        trigger_name, receive_time, event_time, disposition, outcome, secret_id, request_id, content_type,
+        webhook_version, booking_uid, mentioned, trace_id, siblings_silent)",
+);
+static BODIES: Insert = Insert::new("INSERT OR FAIL INTO bodies (position, encoding, body)");
+static TRANSITIONS: Insert = Insert::new(
+    "INSERT OR FAIL INTO transitions (position, delivery, tenant, uid, kind, from_status, to_status, rule, source,
+        commit_time, booking, trace_id)",
+);
+static MENTIONS: Insert = Insert::new("INSERT OR FAIL INTO mentions (booking, position, delivery, outcome, source)");
+static BOOKINGS: Insert = Insert::new(
+    "INSERT OR FAIL INTO bookings (id, tenant, uid, state, visible, status, start_time, update_time, position,
+        first_position, rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told)",
+);
+
 /// Deliveries that were not kept before, each with its body.
 pub(super) fn deliveries(
     transaction: &Transaction<'_>,
     packer: &mut Packer,
     changes: &Changes<'_>,
 ) -> Result<(), StoreError> {
-    const INSERT: &str = "INSERT INTO deliveries (position, delivery_id, tenant, key_time, identity, body_sha256,
-            body_size, trigger, trigger_name, receive_time, event_time, disposition, outcome, secret_id, request_id,
-            content_type, webhook_version, booking_uid, mentioned, trace_id, siblings_silent)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
-    const BODY: &str = "INSERT INTO bodies (position, encoding, body) VALUES (?1, ?2, ?3)";
-    let mut insert = transaction.prepare_cached(INSERT)?;
-    let mut insert_body = transaction.prepare_cached(BODY)?;
-    for row in changes.deliveries() {
-        let NewDelivery { key, event, packed, .. } = row.delivery;
-        insert.execute(params![
+    let rows: Vec<DeliveryRow<'_>> = changes.deliveries().collect();
+    DELIVERIES.rows(transaction, &rows, |row, place| {
+        let NewDelivery { key, event, .. } = row.delivery;
+        place.set(params![
             row.position.0,
             &row.delivery.delivery_id.as_bytes()[..],
             key.tenant,
@@ -54,10 +65,13 @@ pub(super) fn deliveries(
             row.mentioned,
             row.delivery.trace_id,
             row.delivery.leaves_siblings_silent,
-        ])?;
+        ])
+    })?;
+    BODIES.rows(transaction, &rows, |row, place| {
+        let NewDelivery { event, packed, .. } = row.delivery;
         let body = packer.body(&event.raw_body, packed);
-        insert_body.execute(params![row.position.0, body.encoding, &body.bytes[..]])?;
-    }
+        place.set(params![row.position.0, body.encoding, &body.bytes[..]])
+    })?;
     Ok(())
 }
 
@@ -67,13 +81,11 @@ pub(super) fn transitions(
     packer: &mut Packer,
     changes: &Changes<'_>,
 ) -> Result<(), StoreError> {
-    const INSERT: &str = "INSERT INTO transitions (position, delivery, tenant, uid, kind, from_status, to_status,
-            rule, source, commit_time, booking, trace_id)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-    let mut insert = transaction.prepare_cached(INSERT)?;
-    for TransitionRow { position, delivery, made, commit_time, trace_id } in changes.transitions() {
+    let rows: Vec<TransitionRow<'_>> = changes.transitions().collect();
+    TRANSITIONS.rows(transaction, &rows, |row, place| {
+        let TransitionRow { position, delivery, made, commit_time, trace_id } = row;
         let Told { transition: made, booking, .. } = made;
-        insert.execute(params![
+        place.set(params![
             position.0,
             delivery.0,
             made.tenant,
@@ -86,8 +98,8 @@ pub(super) fn transitions(
             commit_time,
             &packer.booking(booking)[..],
             trace_id,
-        ])?;
-    }
+        ])
+    })?;
     Ok(())
 }
 
@@ -97,13 +109,12 @@ pub(super) fn mentions<'r>(
     names: &mut Names<'_>,
     mentions: impl Iterator<Item = MentionRow<'r>>,
 ) -> Result<(), StoreError> {
-    const INSERT: &str = "INSERT INTO mentions (booking, position, delivery, outcome, source)
-        VALUES (?1, ?2, ?3, ?4, ?5)";
-    let mut insert = transaction.prepare_cached(INSERT)?;
-    for MentionRow { tenant, uid, position, delivery, outcome, source } in mentions {
-        let booking = names.number(transaction, tenant, uid, position)?;
-        insert.execute(params![booking, position.0, delivery.0, i32::from(outcome), i32::from(source)])?;
-    }
+    let rows: Vec<MentionRow<'_>> = mentions.collect();
+    MENTIONS.rows(transaction, &rows, |row, place| {
+        let MentionRow { tenant, uid, position, delivery, outcome, source } = row;
+        let booking = names.number(transaction, tenant, uid, *position)?;
+        place.set(params![booking, position.0, delivery.0, i32::from(*outcome), i32::from(*source)])
+    })?;
     Ok(())
 }
 
@@ -178,50 +189,56 @@ pub(super) fn bookings(
     changes: &Changes<'_>,
     tail: usize,
 ) -> Result<usize, StoreError> {
+    let mut new = Vec::new();
     for booking in changes.bookings() {
-        row(transaction, names, booking, &packer.row(&booking.state), changes.folded.first)?;
+        let (tenant, uid) = &booking.key;
+        let known = names.get(tenant, uid);
+        debug_assert!(!names.is_unmet(transaction, tenant, uid), "a booking is loaded before it is written");
+        let number = known.unwrap_or_else(|| names.add(tenant, uid)).number;
+        match &booking.shows {
+            Shows::Otherwise(columns) if known.is_none() => new.push((number, booking, columns)),
+            Shows::Otherwise(columns) => shown(transaction, number, (booking, &packer.row(&booking.state)), columns)?,
+            Shows::AsBefore => as_before(transaction, number, (booking, &packer.row(&booking.state)))?,
+            Shows::Nothing(link) => {
+                let first = known.is_none().then_some(changes.folded.first);
+                hidden(transaction, (number, first), (booking, &packer.row(&booking.state)), link.as_ref())?;
+                // It has no end, and one that was shown once is never hidden again.
+                continue;
+            }
+        }
+        let end = booking.clock_end.map(|at| End { told: booking.clock_told, at });
+        names.end(transaction, (tenant, uid), end)?;
     }
+    BOOKINGS.rows(transaction, &new, |(number, booking, columns), place| {
+        let (tenant, uid) = &booking.key;
+        place.set(params![
+            number,
+            tenant,
+            uid,
+            &packer.row(&booking.state)[..],
+            true,
+            columns.status,
+            columns.start_time,
+            columns.update_time,
+            columns.position.0,
+            changes.folded.first.0,
+            columns.rescheduled_from,
+            columns.link,
+            columns.seated,
+            columns.organizer,
+            columns.event_type_id,
+            booking.clock_end,
+            booking.clock_told,
+        ])
+    })?;
     append(transaction, &postings::told(changes.bookings()), tail)
 }
 
-fn row(
-    transaction: &Transaction<'_>,
-    names: &mut Names<'_>,
-    booking: &FoldedBooking,
-    state: &[u8],
-    first: Position,
-) -> Result<(), StoreError> {
-    let (tenant, uid) = &booking.key;
-    let known = names.get(tenant, uid);
-    debug_assert!(!names.is_unmet(transaction, tenant, uid), "a booking is loaded before it is written");
-    let number = known.unwrap_or_else(|| names.add(tenant, uid)).number;
-    let place = Place { number, is_new: known.is_none(), first };
-    match &booking.shows {
-        Shows::Otherwise(columns) => shown(transaction, &place, (booking, state), columns)?,
-        Shows::AsBefore => {
-            const UPDATE: &str = "UPDATE bookings SET state = ?2, clock_end = ?3, clock_told = ?4 WHERE id = ?1";
-            let (end, told) = (booking.clock_end, booking.clock_told);
-            transaction.prepare_cached(UPDATE)?.execute(params![number, state, end, told])?;
-        }
-        // It has no end, and one that was shown once is never hidden again.
-        Shows::Nothing(link) => return hidden(transaction, &place, (booking, state), link.as_ref()),
-    }
-    let end = booking.clock_end.map(|at| End { told: booking.clock_told, at });
-    names.end(transaction, (tenant, uid), end)
-}
-
-/// Where a row stands.
-struct Place {
-    number: Number,
-    is_new: bool,
-    /// The round that first spoke of it, if that is this one.
-    first: Position,
-}
-
-/// A row of hints alone: kept, not shown, and a link of a chain all the same.
+/// A row of hints alone: kept, not shown, and a link of a chain all the same. `first` is the round that speaks of it
+/// first, if that is this one.
 fn hidden(
     transaction: &Transaction<'_>,
-    place: &Place,
+    (number, first): (Number, Option<Position>),
     (booking, state): (&FoldedBooking, &[u8]),
     link: Option<&(String, i32)>,
 ) -> Result<(), StoreError> {
@@ -231,32 +248,40 @@ fn hidden(
     const UPDATE: &str = "UPDATE bookings SET state = ?2, rescheduled_from = ?3, link = ?4 WHERE id = ?1";
     let (tenant, uid) = &booking.key;
     let (from, evidence) = link.map_or((None, 0), |(from, evidence)| (Some(from), *evidence));
-    if place.is_new {
-        let values = params![place.number, tenant, uid, state, place.first.0, from, evidence];
+    if let Some(first) = first {
+        let values = params![number, tenant, uid, state, first.0, from, evidence];
         transaction.prepare_cached(INSERT)?.execute(values)?;
     } else {
-        transaction.prepare_cached(UPDATE)?.execute(params![place.number, state, from, evidence])?;
+        transaction.prepare_cached(UPDATE)?.execute(params![number, state, from, evidence])?;
     }
+    Ok(())
+}
+
+/// A row whose booking looks as before.
+fn as_before(
+    transaction: &Transaction<'_>,
+    number: Number,
+    (booking, state): (&FoldedBooking, &[u8]),
+) -> Result<(), StoreError> {
+    const UPDATE: &str = "UPDATE bookings SET state = ?2, clock_end = ?3, clock_told = ?4 WHERE id = ?1";
+    let values = params![number, state, booking.clock_end, booking.clock_told];
+    transaction.prepare_cached(UPDATE)?.execute(values)?;
     Ok(())
 }
 
 /// A row whose booking changed visibly.
 fn shown(
     transaction: &Transaction<'_>,
-    place: &Place,
+    number: Number,
     (booking, state): (&FoldedBooking, &[u8]),
     columns: &Columns,
 ) -> Result<(), StoreError> {
-    const INSERT: &str = "INSERT INTO bookings (state, visible, status, start_time, update_time, position,
-            rescheduled_from, link, seated, organizer, event_type_id, clock_end, clock_told, id, tenant,
-            uid, first_position)
-        VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
-    const UPDATE: &str = "UPDATE bookings SET state = ?1, visible = 1, status = ?2, start_time = ?3, update_time = ?4,
-            position = ?5, rescheduled_from = ?6, link = ?7, seated = ?8, organizer = ?9, event_type_id = ?10,
-            clock_end = ?11, clock_told = ?12
-        WHERE id = ?13";
-    let mut statement = transaction.prepare_cached(if place.is_new { INSERT } else { UPDATE })?;
-    let values = params![
+    const UPDATE: &str = "UPDATE bookings SET state = ?2, visible = 1, status = ?3, start_time = ?4, update_time = ?5,
+            position = ?6, rescheduled_from = ?7, link = ?8, seated = ?9, organizer = ?10, event_type_id = ?11,
+            clock_end = ?12, clock_told = ?13
+        WHERE id = ?1";
+    transaction.prepare_cached(UPDATE)?.execute(params![
+        number,
         state,
         columns.status,
         columns.start_time,
@@ -269,13 +294,6 @@ fn shown(
         columns.event_type_id,
         booking.clock_end,
         booking.clock_told,
-        place.number,
-    ];
-    if place.is_new {
-        let (tenant, uid) = &booking.key;
-        statement.execute(&[values, params![tenant, uid, place.first.0]].concat()[..])?;
-    } else {
-        statement.execute(values)?;
-    }
+    ])?;
     Ok(())
 }

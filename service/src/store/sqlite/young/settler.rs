@@ -6,7 +6,11 @@ use rusqlite::{Connection, Transaction, params};
 use tracing::error;
 
 use super::{End, Ended, Generation, Name, Number, View, Young, rows};
-use crate::store::StoreError;
+use crate::store::{StoreError, sqlite::insert::Insert};
+
+// They may be there: a start takes what was going into the trees from its beginning.
+static NAMES: Insert = Insert::new("INSERT OR IGNORE INTO names (tenant, uid, booking)");
+static ENDS: Insert = Insert::new("INSERT OR IGNORE INTO ends (tenant, told, time, booking)");
 
 /// When how many go into the trees.
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +154,7 @@ impl Settler {
         }
         match now {
             Some(end) if is_fresh => self.view.fresh.add_end(tenant, (end, number)),
-            Some(end) => insert_end(transaction, &Ended { tenant: Arc::clone(tenant), end: (end, number) })?,
+            Some(end) => insert_ends(transaction, &[Ended { tenant: Arc::clone(tenant), end: (end, number) }])?,
             None => {}
         }
         Ok(())
@@ -220,18 +224,14 @@ impl Reached {
 
     /// Puts the next ones into the trees; true where there were no more.
     fn go_on(&mut self, transaction: &Transaction<'_>, settling: &Generation, most: usize) -> Result<bool, StoreError> {
-        const NAME: &str = "INSERT OR IGNORE INTO names (tenant, uid, booking) VALUES (?1, ?2, ?3)";
         let names = settling.names((&self.name.tenant, &self.name.uid), true, most);
         let ends = settling.ends_behind(&self.end, most);
-        let mut insert = transaction.prepare_cached(NAME)?;
-        for name in &names {
-            if insert.execute(params![name.tenant, name.uid, name.number])? == 0 {
-                say_if_another(transaction, name)?;
-            }
+        let inserted =
+            NAMES.rows(transaction, &names, |name, row| row.set(params![name.tenant, name.uid, name.number]))?;
+        if inserted < names.len() {
+            names.iter().try_for_each(|name| say_if_another(transaction, name))?;
         }
-        for end in &ends {
-            insert_end(transaction, end)?;
-        }
+        insert_ends(transaction, &ends)?;
         let is_all = names.len() < most && ends.len() < most;
         if let Some(last) = names.into_iter().next_back() {
             self.name = last;
@@ -243,8 +243,7 @@ impl Reached {
     }
 }
 
-/// It may be there: a start takes what was going into the trees from its beginning. Another one of this name must not
-/// be.
+/// Another one of this name must not be in the tree.
 fn say_if_another(transaction: &Transaction<'_>, name: &Name) -> Result<(), StoreError> {
     let mut select = transaction.prepare_cached(super::NUMBER)?;
     let number: Number = select.query_row([&*name.tenant, &name.uid], |row| row.get(0))?;
@@ -255,10 +254,9 @@ fn say_if_another(transaction: &Transaction<'_>, name: &Name) -> Result<(), Stor
     Ok(())
 }
 
-/// It may be there: a start takes what was going into the trees from its beginning.
-fn insert_end(transaction: &Transaction<'_>, Ended { tenant, end }: &Ended) -> Result<(), StoreError> {
-    const INSERT: &str = "INSERT OR IGNORE INTO ends (tenant, told, time, booking) VALUES (?1, ?2, ?3, ?4)";
-    let (End { told, at }, number) = end;
-    transaction.prepare_cached(INSERT)?.execute(params![tenant, told, at, number])?;
+fn insert_ends(transaction: &Transaction<'_>, ends: &[Ended]) -> Result<(), StoreError> {
+    ENDS.rows(transaction, ends, |Ended { tenant, end: (End { told, at }, number) }, row| {
+        row.set(params![tenant, told, at, number])
+    })?;
     Ok(())
 }
