@@ -68,7 +68,7 @@ proptest! {
         webhooks in vec(any_webhook(), 1..20),
         copies in vec(any::<Index>(), 0..6),
         shuffle in vec(any::<Index>(), 26),
-        sizes in vec(1..9_usize, 1..4),
+        sizes in vec(1..20_usize, 1..4),
     ) {
         let mut arrived = webhooks.clone();
         arrived.extend(copies.iter().map(|copy| copy.get(&webhooks).clone()));

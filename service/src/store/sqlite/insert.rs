@@ -31,8 +31,8 @@ pub(super) struct Row<'s, 'c> {
     before: usize,
 }
 
-/// A row that has its values: no statement runs with those of another one.
-pub(super) struct Set(());
+/// Says that a row has its values: no statement runs with those of another one.
+pub(super) struct Given(());
 
 impl Insert {
     /// `into` names the table and its columns, and what becomes of a row that can't be. By `INSERT OR FAIL` the rows
@@ -42,12 +42,12 @@ impl Insert {
         Self { into, texts: OnceLock::new() }
     }
 
-    /// Inserts a row for each item, in order; `set` gives it its values. Answers how many there are more.
+    /// Inserts a row for each item, in order; `set` gives it its values. Answers how many rows went in.
     pub(super) fn rows<T>(
         &self,
         transaction: &Transaction<'_>,
         mut items: &[T],
-        mut set: impl FnMut(&T, Row<'_, '_>) -> Result<Set, StoreError>,
+        mut set: impl FnMut(&T, Row<'_, '_>) -> Result<Given, StoreError>,
     ) -> Result<usize, StoreError> {
         let Texts { columns, by_log } = self.texts.get_or_init(|| Texts::of(self.into));
         let mut inserted = 0;
@@ -79,10 +79,12 @@ impl Texts {
 }
 
 impl Row<'_, '_> {
+    /// Gives it its values, in the order of the columns.
+    ///
     /// # Errors
     ///
-    /// It is not a value for each column.
-    pub(super) fn set(self, values: &[&dyn ToSql]) -> Result<Set, StoreError> {
+    /// There is not one for each column.
+    pub(super) fn set(self, values: &[&dyn ToSql]) -> Result<Given, StoreError> {
         let Self { statement, columns, before } = self;
         if values.len() != columns {
             return Err(rusqlite::Error::InvalidParameterCount(values.len(), columns).into());
@@ -90,7 +92,7 @@ impl Row<'_, '_> {
         for (place, value) in values.iter().enumerate() {
             statement.raw_bind_parameter(before * columns + place + 1, value)?;
         }
-        Ok(Set(()))
+        Ok(Given(()))
     }
 }
 

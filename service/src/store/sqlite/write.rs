@@ -189,6 +189,7 @@ pub(super) fn bookings(
     changes: &Changes<'_>,
     tail: usize,
 ) -> Result<usize, StoreError> {
+    // Each booking is one of a round's once, so a row that is yet to go in is asked for by nobody.
     let mut new = Vec::new();
     for booking in changes.bookings() {
         let (tenant, uid) = &booking.key;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tracing::error;
 
 use super::{End, Ended, Generation, Name, Number, View, Young, rows};
@@ -243,11 +243,11 @@ impl Reached {
     }
 }
 
-/// Another one of this name must not be in the tree.
+/// Another one of this name must not be in the tree. That it has none at all, as a damaged one may, hinders nobody here.
 fn say_if_another(transaction: &Transaction<'_>, name: &Name) -> Result<(), StoreError> {
     let mut select = transaction.prepare_cached(super::NUMBER)?;
-    let number: Number = select.query_row([&*name.tenant, &name.uid], |row| row.get(0))?;
-    if number != name.number {
+    let number: Option<Number> = select.query_row([&*name.tenant, &name.uid], |row| row.get(0)).optional()?;
+    if let Some(number) = number.filter(|number| *number != name.number) {
         let (first, second) = (number, name.number);
         error!(first, second, "two rows are of one booking: webhooks go to the first from here on");
     }
