@@ -243,7 +243,7 @@ impl Reached {
     }
 }
 
-/// Another one of this name must not be in the tree. That it has none at all, as a damaged one may, hinders nobody here.
+/// Another one of this name must not be in the tree. A damaged one may have none at all: that hinders nobody here.
 fn say_if_another(transaction: &Transaction<'_>, name: &Name) -> Result<(), StoreError> {
     let mut select = transaction.prepare_cached(super::NUMBER)?;
     let number: Option<Number> = select.query_row([&*name.tenant, &name.uid], |row| row.get(0)).optional()?;
