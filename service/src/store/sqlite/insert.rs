@@ -1,5 +1,5 @@
-//! Inserting the rows of a round, several by one statement: a quarter of what `SQLite` does for a row it does for each
-//! statement.
+//! Inserting the rows of a round, several by one statement. Of what `SQLite` does for a row that has a statement of its
+//! own, a quarter is the statement's.
 
 use std::sync::OnceLock;
 
