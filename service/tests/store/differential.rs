@@ -110,7 +110,7 @@ impl<S: Store> Both<S> {
         let (now, clock) = any_moment(&mut self.chance, &self.tenants);
         let trace_id = self.chance.of(&["", "feed"]).to_owned();
         let mut batch = Batch { now, clock, trace_id, ..Batch::default() };
-        // Rows of a large one go in by statements of their own.
+        // Rows go in several at once: a round that fills such statements, now and then.
         let most = if self.chance.once_in(8) { 24 } else { 5 };
         for place in 0..=self.chance.below(most) {
             let known = self.kept.iter().map(|(kept, _)| kept).chain(&batch.deliveries).collect::<Vec<_>>();

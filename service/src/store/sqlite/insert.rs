@@ -32,7 +32,7 @@ pub(super) struct Row<'s, 'c> {
 }
 
 /// Says that a row has its values: no statement runs with those of another one.
-pub(super) struct Given(());
+pub(super) struct Set(());
 
 impl Insert {
     /// `into` names the table and its columns, and what becomes of a row that can't be. By `INSERT OR FAIL` the rows
@@ -47,7 +47,7 @@ impl Insert {
         &self,
         transaction: &Transaction<'_>,
         mut items: &[T],
-        mut set: impl FnMut(&T, Row<'_, '_>) -> Result<Given, StoreError>,
+        mut set: impl FnMut(&T, Row<'_, '_>) -> Result<Set, StoreError>,
     ) -> Result<usize, StoreError> {
         let Texts { columns, by_log } = self.texts.get_or_init(|| Texts::of(self.into));
         let mut inserted = 0;
@@ -84,7 +84,7 @@ impl Row<'_, '_> {
     /// # Errors
     ///
     /// There is not one for each column.
-    pub(super) fn set(self, values: &[&dyn ToSql]) -> Result<Given, StoreError> {
+    pub(super) fn set(self, values: &[&dyn ToSql]) -> Result<Set, StoreError> {
         let Self { statement, columns, before } = self;
         if values.len() != columns {
             return Err(rusqlite::Error::InvalidParameterCount(values.len(), columns).into());
@@ -92,7 +92,7 @@ impl Row<'_, '_> {
         for (place, value) in values.iter().enumerate() {
             statement.raw_bind_parameter(before * columns + place + 1, value)?;
         }
-        Ok(Given(()))
+        Ok(Set(()))
     }
 }
 
